@@ -1,0 +1,74 @@
+"""NExT-QA (Xiao et al., 2021): {train,val,test}.csv, map_vid_vidorID.json, and the ATP-hard list (Buch et al., 2022).
+
+Format of the CSV: video,frame_count,width,height,question,answer,qid,type,a0..a4. The videos come from VidOR, whose folders the
+map gives: "3238737531" -> "1164/3238737531".
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from reasvqa.datasets.base import DataError, Samples, annotation_file, check_unique, read_rows, read_text, safe_path, split_name, whole_number
+from reasvqa.samples import GROUPS, Sample
+
+SPLITS = ("train", "val", "test", "atp-hard")
+TYPES = ("CW", "CH", "TN", "TP", "TC", "DC", "DL", "DO")
+OPTIONS = tuple(f"a{i}" for i in range(5))
+
+
+def load(root: Path, split: str) -> Samples:
+    """See `reasvqa.datasets.load`. The split "atp-hard" is made of the rows of val.csv that atp-hard-ct4.txt lists, 0-based."""
+    split_name(split, SPLITS, "NExT-QA")
+    path = annotation_file(root, f"{'val' if split == 'atp-hard' else split}.csv", "NExT-QA's annotations belong into this folder.")
+    map_path = annotation_file(root, "map_vid_vidorID.json", "It maps NExT-QA's video ids to VidOR's folders.")
+    try:
+        folders = json.loads(read_text(map_path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{map_path}, line {error.lineno}: not valid JSON ({error.msg}). Download it again.") from error
+    if not isinstance(folders, dict):
+        raise DataError(f"{map_path}: expected an object that maps video ids to paths. Download it again.")
+
+    def video(name: str, place: str) -> str:
+        if name not in folders:
+            raise DataError(f"{path}, {place}, column video: {name!r} is not in {map_path.name}. Use the map of the same release.")
+        return safe_path(f"{folders[name]}.mp4", map_path, f"entry {name!r}")
+
+    samples = samples_of_csv(path, "video", TYPES, GROUPS, video)
+    if split == "atp-hard":
+        samples = [samples[i] for i in atp_hard_rows(root, len(samples))]
+    return Samples(samples, root / "videos")
+
+
+def samples_of_csv(path: Path, id_column: str, types, groups, video) -> list[Sample]:
+    """Samples of a CSV in NExT-QA's form, which IntentQA shares but for the name of its first column.
+
+    `video(name, place)` turns a video id into a path. Answers may be missing on an unlabelled split: then all are None.
+    """
+    rows = read_rows(path, (id_column, "question", "qid", "type", *OPTIONS))
+    labelled = any(row.get("answer", "").strip() for row in rows)
+    samples = []
+    for number, row in enumerate(rows, 1):
+        place = f"row {number}"
+        if row["type"] not in types:
+            raise DataError(f"{path}, {place}, column type: {row['type']!r} is not one of {', '.join(types)}.")
+        answer = whole_number(row["answer"], len(OPTIONS), path, f"{place}, column answer") if labelled else None
+        options = tuple(row[option] for option in OPTIONS)
+        name = row[id_column]
+        samples.append(
+            Sample(f"{name}_{row['qid']}", video(name, place), None, row["question"], options, answer, row["type"], groups[row["type"]])
+        )
+    check_unique(samples, path)
+    return samples
+
+
+def atp_hard_rows(root: Path, count: int) -> list[int]:
+    """The 0-based row numbers of val.csv in atp-hard-ct4.txt, in the file's order: one a line."""
+    path = annotation_file(root, "atp-hard-ct4.txt", "It lists the rows of val.csv that one frame cannot answer.")
+    numbers = []
+    for line, text in enumerate(read_text(path).splitlines(), 1):
+        if text.strip():
+            numbers.append(whole_number(text.strip(), count, path, f"line {line}"))
+    if len(set(numbers)) != len(numbers):
+        raise DataError(f"{path}: a row number occurs twice. Download the file again.")
+    return numbers
