@@ -1,0 +1,170 @@
+"""A simulated multimodal generator: it stands for InternVL in phase 1 at mini scale. It is not a neural network.
+
+It is handed the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an answer
+from what it believes it saw, again with occasional errors, and writes its reasoning in the styles real models use. As the
+paper observes of InternVL (section 3.2), most of its wrong answers come from inference - it compares the wrong events, or
+eliminates the wrong option - while most of what it says it saw is right. Both error rates are its only parameters, so that
+they can be measured separately; two strengths stand for the paper's two generators.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from reasvqa.mini.questions import Query, fill, locate, solve
+from reasvqa.mini.world import OBJECTS, VERBS, Event, Story, gerund, past, present
+
+LETTERS = "ABCDEFGHIJ"
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+
+
+@dataclass(frozen=True)
+class Strength:
+    """perception: chance that an event, or one frame's idle objects, is seen wrongly. inference: chance that the wrong option
+    is concluded from what was seen. silent: chance that no option is named at all."""
+
+    name: str
+    perception: float
+    inference: float
+    silent: float
+
+
+# Set so that the answers are right about as often as the paper's Table 4 says of InternVL 4B and 26B (60 and 69 %).
+STRENGTHS = {
+    "sim-4b": Strength("sim-4b", perception=0.08, inference=0.31, silent=0.03),
+    "sim-26b": Strength("sim-26b", perception=0.05, inference=0.22, silent=0.02),
+    "sim-perfect": Strength("sim-perfect", perception=0.0, inference=0.0, silent=0.0),
+}
+
+
+def rng_for(*words: str) -> np.random.Generator:
+    """A random generator fixed by words: the same question to the same generator always gets the same response."""
+    return np.random.default_rng(list(hashlib.sha256("\n".join(words).encode()).digest()))
+
+
+def perceive(story: Story, strength: Strength, rng: np.random.Generator) -> tuple[Event, ...]:
+    """The events of the clip as the generator believes it saw them."""
+
+    def misread(name: str) -> str:
+        return str(rng.choice([other for other in OBJECTS if other != name]))
+
+    believed = []
+    for event in story.seen:
+        if rng.random() < strength.perception:
+            if rng.random() < 0.3:
+                event = replace(event, verb=str(rng.choice([verb for verb in VERBS if verb != event.verb])))
+            else:
+                event = replace(event, object=misread(event.object))
+        if rng.random() < strength.perception:
+            event = replace(event, idle=tuple((cell, misread(name)) for cell, name in event.idle))
+        believed.append(event)
+    return tuple(believed)
+
+
+def respond(query: Query, options: Sequence[str], story: Story, strength: Strength, rng: np.random.Generator) -> str:
+    """The generator's free-text response to a lettered multiple-choice question about a story's clip."""
+    events = perceive(story, strength, rng)
+    answer = solve(query, events)
+    choice = options.index(answer) if answer in options else int(rng.integers(len(options)))
+    slipped = answer not in options
+    if rng.random() < strength.inference:
+        choice = int(rng.choice([i for i in range(len(options)) if i != choice]))
+        slipped = True
+    style = int(rng.integers(4))
+    steps = describe(query, events, story.person, style, rng)
+    steps += explain(query, events, options, choice, slipped, rng)
+    if style == 1:  # numbered steps, as chat models like them
+        body = "\n".join(f"{i}. {step}" for i, step in enumerate(steps, 1))
+        body = "###Detailed Explanation:\n" + body if rng.random() < 0.5 else body
+    else:
+        body = " ".join(steps)
+    if rng.random() < strength.silent:
+        return body + "\nIt is hard to tell from these frames alone."
+    return conclude(body, LETTERS[choice], options[choice], rng)
+
+
+def describe(query: Query, events: Sequence[Event], person: str, style: int, rng: np.random.Generator) -> list[str]:
+    """A sentence a frame: what the person does there; rooms are mentioned where the question is about rooms."""
+    rooms = "room" in (query.form.select, query.form.report) or query.form.select == "rooms"
+    sentences = []
+    for i, event in enumerate(events):
+        act = f"the {person} {present(event.verb)} the {event.object}"
+        if style == 2:
+            act = f"the {person} is {gerund(event.verb)} the {event.object}"
+        if rooms:
+            act += f" in the {event.room}"
+        if style == 0:
+            sentences.append(f"In the {ORDINALS[i]} frame, {act}.")
+        elif style == 2:
+            sentences.append(f"Frame {i + 1} shows that {act}.")
+        else:
+            sentences.append(act[0].upper() + act[1:] + ".")
+        if query.form.select == "never" or query.form.report == "bystander":
+            sentences[-1] = sentences[-1][:-1] + " while the " + " and the ".join(name for _, name in event.idle) + " stand by."
+    return sentences
+
+
+def explain(
+    query: Query, events: Sequence[Event], options: Sequence[str], choice: int, slipped: bool, rng: np.random.Generator
+) -> list[str]:
+    """How the generator gets from what it saw to its choice; when it slips, this is where the slip shows."""
+    form, person = query.form, query.person
+    option = options[choice].rstrip(".")
+    content = option.removeprefix("The ").removeprefix("They ").removeprefix("to ").removeprefix("the ").removeprefix("in ")
+    steps = []
+    if form.select in ("after", "before"):
+        anchor = fill("{past} the {object}", query.anchor)
+        found = locate(query, events)
+        if not slipped and len(found) == 1:
+            fact = fill("{past} the {object}", events[found[0]])
+            steps.append(f"Right {form.select} the {person} {anchor}, they {fact}.")
+        elif form.report == "object":
+            steps.append(f"Right {form.select} the {person} {anchor}, they used the {content}.")
+        else:
+            verb, _, name = content.removeprefix("by ").partition(" the ")
+            stem = next((v for v in VERBS if verb in (v, past(v), gerund(v))), verb)
+            steps.append(f"Right {form.select} the {person} {anchor}, they {past(stem)} the {name}.")
+    elif form.select == "never":
+        steps.append(f"The {content} stands by and is never used.")
+    elif form.select == "verb":
+        steps.append(f"Only the {content} is {past(query.anchor.verb)}.")
+    elif form.select == "rooms":
+        steps.append("The rooms are the " + ", the ".join(dict.fromkeys(event.room for event in events)) + ".")
+    # Elimination, in the manner of the paper's Figure 2: an option that names nothing visible is ruled out.
+    visible = {event.object for event in events} | {name for event in events for _, name in event.idle}
+    unseen = [name for name in OBJECTS if name not in visible and any(f"the {name}" in o.lower() for o in options)]
+    if unseen and rng.random() < 0.5:
+        steps.append(f"The {unseen[0]} is not visible in any frame.")
+    return steps
+
+
+def conclude(body: str, letter: str, option: str, rng: np.random.Generator) -> str:
+    """Adds the conclusion in one of the forms real models write, some of them against the prompt's instructions."""
+    text = option.rstrip(".")
+    forms = (
+        f"{body}\n###Answer: {letter}",
+        f"###Answer: {letter}\n{body}",
+        f"{body}\n**Answer:** ({letter}) {option}",
+        f"{body} Therefore, the correct answer is {letter}: {text}.",
+        f"{body} Thus, the correct answer is {letter}.\n###Answer: {letter}",
+        f"{body}\n**Conclusion**: Based on these observations, the best option is {letter}. {text}.\n**Answer**: {letter}",
+        f"{body} Given these observations and the context, the answer is {letter}. {text}.",
+        f"### Answer: {letter}\n{body}\n### Conclusion: {text} is the best fit.",
+    )
+    return forms[int(rng.integers(len(forms)))]
+
+
+def caption(story: Story, strength: Strength, detailed: bool, rng: np.random.Generator) -> str:
+    """A caption that knows no question (Table 9): brief, one sentence; detailed, everything the generator saw."""
+    events = perceive(story, strength, rng)
+    if not detailed:
+        event = events[int(rng.integers(len(events)))]
+        return f"A {story.person} is {gerund(event.verb)} the {event.object}."
+    parts = [f"the {story.person} {present(event.verb)} the {event.object} in the {event.room}" for event in events]
+    parts = [part[0].upper() + part[1:] + "." for part in parts]
+    idle = dict.fromkeys(name for event in events for _, name in event.idle)
+    return " ".join(parts) + " The " + ", the ".join(idle) + " can be seen."

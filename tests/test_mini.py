@@ -1,0 +1,200 @@
+"""The miniature: official formats, no shortcut for a blind student, generators of the wanted strength, everything from a seed."""
+
+import hashlib
+import itertools
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from reasvqa.datasets import DATA, load
+from reasvqa.generation import read_reasoning
+from reasvqa.learning.students import STUDENTS
+from reasvqa.mini.build import SIZES, SimulatedGenerator, build, compose
+from reasvqa.mini.pretrain import in_colours, read_text
+from reasvqa.mini.questions import FORMS, NUM_OPTIONS, locate, needs_several_frames, solve
+from reasvqa.mini.teacher import STRENGTHS
+from reasvqa.mini.world import OBJECTS, make_story
+
+KINDS = ("star", "nextqa", "intentqa")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def questions(request):
+    """A large split of each benchmark, as composed: (data set, its questions). Nothing is rendered."""
+    name = f"mini-{request.param}"
+    return name, compose(name, "test", 300, seed=2025)
+
+
+def test_letters_are_balanced(questions):
+    name, asked = questions
+    counts = Counter(a.answer for a in asked)
+    assert len(asked) == 900 and max(counts.values()) - min(counts.values()) <= 1 and len(counts) == NUM_OPTIONS[name]
+
+
+def test_options_are_different_and_the_answer_is_among_them(questions):
+    name, asked = questions
+    for a in asked:
+        assert len(set(a.options)) == NUM_OPTIONS[name]
+        assert a.options[a.answer] == solve(a.query, a.story.seen)
+
+
+def test_types_come_in_the_benchmarks_shares(questions):
+    name, asked = questions
+    counts = Counter(a.query.form.type for a in asked)
+    for kind, total in {t: sum(f.share for f in FORMS[name] if f.type == t) for t in counts}.items():
+        assert counts[kind] / len(asked) == pytest.approx(total / sum(f.share for f in FORMS[name]), abs=0.01)
+
+
+def test_wording_gives_nothing_away(questions):
+    """What a student that sees no video could use: the answer's words overlap with other options no more than chance has it,
+    and no word is right more often than it is offered."""
+    name, asked = questions
+    right, offered = Counter(), Counter()
+    closest = 0
+    for a in asked:
+        words = [set(option.replace(".", "").split()) for option in a.options]
+        overlap = [sum(len(words[i] & words[j]) for j in range(len(words)) if j != i) for i in range(len(words))]
+        best = [i for i, value in enumerate(overlap) if value == max(overlap)]
+        closest += (a.answer in best) / len(best)
+        for option in words:
+            offered.update(option)
+        right.update(words[a.answer])
+    assert closest / len(asked) == pytest.approx(1 / NUM_OPTIONS[name], abs=0.05)
+    for word in OBJECTS:
+        if offered[word] > 150:
+            assert right[word] / offered[word] == pytest.approx(1 / NUM_OPTIONS[name], abs=0.12), word
+
+
+def test_splits_share_no_video(questions):
+    name, asked = questions
+    others = compose(name, "train", 40, seed=2025) + compose(name, "val", 40, seed=2025)
+    assert not {a.story.id for a in asked} & {a.story.id for a in others}
+
+
+def test_atp_hard_questions_need_several_frames():
+    """By brute force: no frame alone, nor the same frame four times, leads to the right answer."""
+    samples, hard = load("smoke-nextqa", "val"), load("smoke-nextqa", "atp-hard")
+    assert 0 < len(hard) < len(samples) and {s.group for s in hard} <= {"Cau", "Tem"}
+    for a in compose("mini-nextqa", "val", 60, seed=1):
+        truth = solve(a.query, a.story.seen)
+        alone = [solve(a.query, [event]) == truth for event in a.story.seen]
+        if a.query.form.select != "rooms":
+            assert needs_several_frames(a.query, a.story) == (not any(alone))
+        if a.query.form.select in ("after", "before"):
+            assert not any(alone) and len(locate(a.query, a.story.seen)) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_are_read_by_the_official_loaders(kind):
+    for split, videos in SIZES["smoke"].items():
+        samples = load(f"smoke-{kind}", split)
+        assert len(samples) == 3 * videos and all((samples.videos / s.video).is_file() for s in samples)
+
+
+def test_everything_follows_from_the_seed(tmp_path):
+    """The same data set twice, in two places: the same bytes, videos included."""
+
+    def digest(root):
+        build("smoke-intentqa", root)
+        files = [p for p in sorted(root.rglob("*")) if p.is_file() and not p.name.startswith(".") and p.suffix != ".lock"]
+        return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+    one, two = digest(tmp_path / "a" / "smoke-intentqa"), digest(tmp_path / "b" / "smoke-intentqa")
+    assert one == two and len(one) > 30
+
+
+def test_an_interrupted_build_continues(tmp_path):
+    root = tmp_path / "smoke-star"
+    build("smoke-star", root)
+    videos = sorted((root / "videos").glob("*.mp4"))
+    kept = videos[1].stat().st_mtime_ns
+    (root / "complete.json").unlink()
+    videos[0].unlink()
+    build("smoke-star", root)
+    assert videos[0].is_file() and videos[1].stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize(("generator", "low", "high"), [("sim-4b", 56, 66), ("sim-26b", 65, 75)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_simulated_generators_are_as_strong_as_the_papers(kind, generator, low, high, tmp_path):
+    """About 60 and 70 %, on enough questions to tell; most errors are of inference, not of perception."""
+    generator, samples = simulated(tmp_path, kind, generator)
+    table = generator.diagnose(samples)
+    shares = table["cause"].value_counts(normalize=True) * 100
+    assert low <= shares["right answer"] <= high
+    assert shares["inference"] > 2 * shares["perception"] and shares["no answer"] > 0
+    assert 3 <= 100 * table["events_wrong"].sum() / table["events"].sum() <= 10
+
+
+def simulated(tmp_path, kind, strength):
+    """A generator and 900 questions for it; nothing is rendered."""
+    from dataclasses import asdict
+
+    from reasvqa.samples import Sample
+
+    asked = compose(f"mini-{kind}", "test", 300, seed=7)
+    root = tmp_path / f"mini-{kind}"
+    root.mkdir()
+    (root / "stories.json").write_text(json.dumps({a.story.id: asdict(a.story) for a in asked}))
+    samples = [Sample(f"{a.story.id}_{i}", f"{a.story.id}.mp4", None, a.query.text, a.options, a.answer, a.query.form.type) for i, a in enumerate(asked)]
+    return SimulatedGenerator(root, STRENGTHS[strength]), samples
+
+
+def test_a_perfect_generator_is_always_right(tmp_path):
+    generator, samples = simulated(tmp_path, "star", "sim-perfect")
+    assert set(generator.diagnose(samples)["cause"]) == {"right answer"}
+
+
+def test_the_shipped_responses_are_the_generators(tmp_path):
+    samples = load("smoke-star", "train")
+    table = read_reasoning(DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl")
+    assert table["response"].tolist() == SimulatedGenerator(DATA / "smoke-star", STRENGTHS["sim-26b"])(samples, [""] * len(samples))
+    assert table["response"].str.contains("towel|laptop|box|cup|book|pillow|blanket|phone|broom|shoe|bag|plate|lamp|chair|sandwich|mirror").all()
+
+
+def test_reasoning_depends_on_the_video(tmp_path):
+    """The same question about another video: another description."""
+    generator, samples = simulated(tmp_path, "star", "sim-26b")
+    never = [s for s in samples if s.question == "Which object will the person use next?"][:20]
+    assert len(set(generator(never, [""] * 20))) == 20
+
+
+# --- pretraining ------------------------------------------------------------------------------------------------------
+
+
+def test_pretraining_never_names_what_it_shows():
+    """Pictures come with colours only; names occur in text without pictures only."""
+    rng = np.random.default_rng(0)
+    colours = {thing.colour for thing in OBJECTS.values()}
+    for i in range(50):
+        story = in_colours(make_story(rng, str(i)))
+        assert {event.object for event in story.seen} <= colours and {n for e in story.seen for _, n in e.idle} <= colours
+    assert any(name in read_text(rng) for name, _ in itertools.product(OBJECTS, range(3)))
+    assert not colours & set(OBJECTS)
+
+
+def test_the_student_that_ships_passes_its_gates():
+    """What a student must be able to do before fine-tuning means anything (design of the miniature), on new stories."""
+    from reasvqa.learning import load_student
+    from reasvqa.mini.pretrain import gates
+
+    shares = gates(load_student("mini-blip2"), count=200, seed=99)
+    assert shares["caption"] >= 95 and shares["narration"] >= 90 and shares["retrieval"] >= 95 and shares["order"] >= 90
+
+
+def test_the_student_ships_small_and_safe():
+    files = list(STUDENTS["mini-blip2"].iterdir())
+    assert {f.name for f in files} >= {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"}
+    assert not [f for f in files if f.suffix in (".bin", ".pt", ".pkl", ".py")] and sum(f.stat().st_size for f in files) < 10e6
+
+
+def test_the_tokenizer_writes_any_text():
+    from reasvqa.learning import load_student
+
+    tokenizer = load_student("mini-blip2").tokenizer
+    for text in ("The man opened the lamp, washes it.", "Ein Übungssatz: 42 % – 日本語 🙂", "###Answer: (B)\n\n1. next"):
+        assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
+    stems = [tokenizer.tokenize(f" {form}")[0] for form in ("open", "opens", "opened", "opening")]
+    assert len(set(stems)) == 1
