@@ -1,0 +1,71 @@
+"""The two losses of the paper, on one reading of video and question.
+
+    Eq. 1   L_st = CE(f(v, q), reasoning + answer)
+    Eq. 2   L_mt = alpha * CE(f(v, q), answer) + beta * CE(f(v, q), reasoning),   alpha = 1 - beta
+
+The encoder reads video and question once; the decoder runs twice, from two start tokens. Each CE is a mean over its own target
+tokens, so beta weighs the tasks alike whatever their lengths and however many samples of a batch have a reasoning.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reasvqa.learning.students import Student
+
+IGNORE = -100
+
+
+class Objective(nn.Module):
+    """Student plus loss, in the form `transformers.Trainer` trains: forward returns a dict with "loss"."""
+
+    def __init__(self, student: Student, beta: float):
+        super().__init__()
+        self.student = student
+        self.beta = beta
+
+    def forward(
+        self,
+        features: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        reasoning_labels: Tensor | None = None,
+        reasoning_rows: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            features: float (B, N, Q, E) visual features.
+            input_ids, attention_mask: long (B, L) source text.
+            labels: long (B, T) answer tokens, padded with -100 (in STL, of reasoning and answer).
+            reasoning_labels: long (R, T') reasoning tokens of the R <= B samples that have one, padded with -100.
+            reasoning_rows: long (R,) which samples these are.
+
+        Returns:
+            "loss", "answer_loss" and, when beta > 0 and there is reasoning, "reasoning_loss": scalars.
+        """
+        states, mask = self.student.encode(features, input_ids, attention_mask)
+        answer_loss = target_loss(self.student, states, mask, labels, self.student.answer_start)
+        if self.beta == 0 or reasoning_rows is None or len(reasoning_rows) == 0:
+            # Without any reasoning in the batch the answer keeps its weight of Eq. 2.
+            return {"loss": (1 - self.beta) * answer_loss, "answer_loss": answer_loss.detach()}
+        reasoning_loss = target_loss(
+            self.student, states[reasoning_rows], mask[reasoning_rows], reasoning_labels, self.student.reasoning_start
+        )
+        loss = (1 - self.beta) * answer_loss + self.beta * reasoning_loss
+        return {"loss": loss, "answer_loss": answer_loss.detach(), "reasoning_loss": reasoning_loss.detach()}
+
+
+def shift_right(labels: Tensor, start: int, pad: int) -> Tensor:
+    """Decoder inputs (B, T) for labels (B, T): the start token, then all but the last label; padding for -100."""
+    shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
+    return shifted.masked_fill(shifted == IGNORE, pad)
+
+
+def target_loss(student: Student, states: Tensor, mask: Tensor, labels: Tensor, start: int) -> Tensor:
+    """Mean cross-entropy over the target tokens of a batch, decoded from the start token `start`: a scalar in float32."""
+    logits = student.decode(states, mask, shift_right(labels, start, student.tokenizer.pad_token_id))
+    return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
