@@ -1,0 +1,134 @@
+"""LAVIS checkpoints (.pth) of BLIP-2 with T5, into and out of transformers' `Blip2ForConditionalGeneration`.
+
+The two libraries hold the same tensors under different names; only the vision attention's biases differ in shape (LAVIS keeps
+those of queries and values, and has none for keys). `lavis_keys` is the whole dictionary.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import Blip2ForConditionalGeneration
+
+# transformers' name -> LAVIS's, applied in order.
+_RENAMES = (
+    (r"^vision_model\.embeddings\.class_embedding$", "visual_encoder.cls_token"),
+    (r"^vision_model\.embeddings\.position_embedding$", "visual_encoder.pos_embed"),
+    (r"^vision_model\.embeddings\.patch_embedding\.", "visual_encoder.patch_embed.proj."),
+    (r"^vision_model\.post_layernorm\.", "ln_vision."),
+    (r"^vision_model\.encoder\.layers\.(\d+)\.layer_norm(\d)\.", r"visual_encoder.blocks.\1.norm\2."),
+    (r"^vision_model\.encoder\.layers\.(\d+)\.self_attn\.projection\.", r"visual_encoder.blocks.\1.attn.proj."),
+    (r"^vision_model\.encoder\.layers\.(\d+)\.self_attn\.", r"visual_encoder.blocks.\1.attn."),
+    (r"^vision_model\.encoder\.layers\.(\d+)\.mlp\.", r"visual_encoder.blocks.\1.mlp."),
+    (r"^qformer\.layernorm\.", "Qformer.bert.embeddings.LayerNorm."),
+    (r"^qformer\.(.*)attention\.attention\.", r"Qformer.bert.\1attention.self."),
+    (r"^qformer\.", "Qformer.bert."),
+    (r"^language_projection\.", "t5_proj."),
+    (r"^language_model\.", "t5_model."),
+)
+_IGNORED = re.compile(r"(^|\.)position_ids$")
+
+
+class LavisError(ValueError):
+    """A LAVIS checkpoint that does not fit the model; the message lists what does not."""
+
+
+def lavis_keys(name: str) -> tuple[str, ...]:
+    """LAVIS's key for a parameter of transformers' model; two keys for the vision attention's biases."""
+    for pattern, replacement in _RENAMES:
+        name, count = re.subn(pattern, replacement, name)
+        if count:
+            break
+    if name.endswith("attn.qkv.bias"):
+        stem = name.removesuffix("qkv.bias")
+        return f"{stem}q_bias", f"{stem}v_bias"
+    return (name,)
+
+
+def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path, partial: bool = False) -> list[str]:
+    """Puts a LAVIS checkpoint's weights into `model`, in place; all of them or, on an error, none.
+
+    Args:
+        model: a BLIP-2 with a T5 language model of the checkpoint's sizes.
+        path: a .pth file, read without executing pickled code; weights lie in it directly or under "model".
+        partial: accept a checkpoint that holds only some of the weights, as LAVIS writes after fine-tuning.
+
+    Returns:
+        The names of the model's parameters that the checkpoint does not hold; empty unless `partial`.
+
+    Raises:
+        LavisError: the file is not a checkpoint; keys have no counterpart in the model (position_ids aside); with `partial`
+            False, parameters of the model are missing; shapes differ. The message lists them.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise LavisError(f"{path}: not a checkpoint that can be read safely ({str(error).splitlines()[0]})") from error
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise LavisError(f"{path}: expected a dictionary of tensors, or one under 'model'")
+    own = model.state_dict()
+    found: dict[str, Tensor] = {}
+    missing: list[str] = []
+    used: set[str] = set()
+    for name, value in own.items():
+        keys = lavis_keys(name)
+        if not all(key in state for key in keys):
+            missing.append(name)
+            continue
+        used.update(keys)
+        found[name] = _joined(state, keys) if len(keys) == 2 else state[keys[0]]
+        if found[name].shape != value.shape:
+            raise LavisError(f"{path}: {keys[0]} has shape {tuple(found[name].shape)}, but {name} has {tuple(value.shape)}: another model size?")
+    unmatched = sorted(key for key in state if key not in used and not _IGNORED.search(key))
+    if unmatched:
+        raise LavisError(f"{path}: {len(unmatched)} keys have no counterpart in the model: {', '.join(unmatched)}")
+    missing = [name for name in missing if not _IGNORED.search(name)]
+    if missing and not partial:
+        raise LavisError(f"{path}: {len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}. A fine-tuned delta? Use partial=True.")
+    _untie(model.language_model, found)
+    with torch.no_grad():
+        targets = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
+        for name, value in found.items():
+            targets[name].copy_(value)
+    return missing
+
+
+def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path) -> None:
+    """Writes `model` as a LAVIS checkpoint: {"model": weights under LAVIS's names}.
+
+    Raises:
+        LavisError: a vision attention has biases on its keys, which LAVIS cannot hold.
+    """
+    state: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        keys = lavis_keys(name)
+        if len(keys) == 1:
+            state[keys[0]] = value.clone()
+            continue
+        query, key, state[keys[1]] = (part.clone() for part in value.chunk(3))
+        state[keys[0]] = query
+        if key.abs().max() > 0:
+            raise LavisError(f"{name}: its key biases are not zero, and LAVIS has no place for them")
+    torch.save({"model": state}, path)
+
+
+def _joined(state: dict[str, Tensor], keys: tuple[str, ...]) -> Tensor:
+    """Biases of queries, keys (zero) and values as one vector."""
+    query, value = (state[key] for key in keys)
+    return torch.cat([query, torch.zeros_like(query), value])
+
+
+def _untie(language_model: nn.Module, found: dict[str, Tensor]) -> None:
+    """Gives T5's output matrix a tensor of its own where the checkpoint's differs from the embeddings.
+
+    transformers ties the two when a model is constructed, whatever its configuration says; FlanT5's differ.
+    """
+    head, shared = found.get("language_model.lm_head.weight"), found.get("language_model.shared.weight")
+    tied = language_model.lm_head.weight is language_model.shared.weight
+    if tied and head is not None and shared is not None and not torch.equal(head, shared):
+        language_model.lm_head.weight = nn.Parameter(language_model.lm_head.weight.detach().clone())
+        language_model.config.tie_word_embeddings = False
