@@ -24,7 +24,9 @@ import torch
 import transformers
 from filelock import FileLock
 from torch import Tensor, nn
+from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 import reasvqa
 from reasvqa.datasets import DATA, MINIATURES, Samples, load
@@ -40,7 +42,7 @@ from reasvqa.learning.targets import ANSWER_FORMATS, OBJECTIVES, REASONINGS, SUB
 # split (notebooks/90_pretrain_mini.ipynb keeps the table). `None` in a TrainConfig means: as the scale has it.
 RECIPES: dict[str, dict] = {
     "paper": dict(learning_rate=3e-5, batch_size=8, epochs=10, answer_format="letter", split="val", generator="internvl-26b", lora_rank=8, precision="bf16"),
-    "mini": dict(learning_rate=2e-3, batch_size=32, epochs=20, answer_format="text", split="test", generator="sim-26b", lora_rank=16, precision="fp32"),
+    "mini": dict(learning_rate=2e-3, batch_size=16, epochs=25, answer_format="text", split="test", generator="sim-26b", lora_rank=16, precision="fp32"),
     "smoke": dict(learning_rate=2e-3, batch_size=8, epochs=1, answer_format="text", split="test", generator="sim-26b", lora_rank=4, precision="fp32"),
 }  # fmt: skip
 
@@ -265,12 +267,35 @@ def load_trained(module: nn.Module, path: Path) -> None:
             own[name].copy_(value)
 
 
+class _ByLength(Sampler[int]):
+    """Random order in which neighbours are of similar length, so that little is padded; fixed by seed and epoch, so that a
+    resumed run goes on in the same order."""
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int):
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
+        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+
+
 class _Trainer(Trainer):
-    """`Trainer` that keeps only the trained weights in its checkpoints and logs both losses."""
+    """`Trainer` that draws batches by length, keeps only the trained weights in its checkpoints and logs both losses."""
 
     def __init__(self, *args, **kwargs):
         self._sums: dict[str, list[Tensor]] = {}
         super().__init__(*args, **kwargs)
+
+    def _get_train_sampler(self, *_):
+        collator = self.data_collator
+        lengths = [len(s) + len(t) + len(r or ()) for s, t, r in zip(collator.sources, collator.targets, collator.reasonings, strict=True)]
+        return _ByLength(lengths, self.args.train_batch_size, self.args.seed)
 
     def compute_loss(self, model, inputs, return_outputs=False, **_):
         outputs = model(**inputs)

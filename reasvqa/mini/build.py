@@ -31,8 +31,9 @@ from reasvqa.samples import Sample
 
 VERSION = 1  # raise it when the world changes: data made by an older version is made again
 QUESTIONS_PER_VIDEO = 3
-# Videos per split. "smoke" is a handful, for tests.
-SIZES = {"mini": {"train": 200, "val": 150, "test": 300}, "smoke": {"train": 12, "val": 6, "test": 8}}
+# Videos per split. So many training questions (240) that answers alone teach a student most but not all: with 600 it is right
+# on 86 % of the validation questions, and there is little left to gain. "smoke" is a handful, for tests.
+SIZES = {"mini": {"train": 80, "val": 150, "test": 300}, "smoke": {"train": 12, "val": 6, "test": 8}}
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,11 @@ TRIALS = (
     _mtl("MTL error-free", "How much do the generator's errors cost?", "MTL beta 0.5", generator="sim-perfect"),
     _mtl("MTL swapped", "Is it the content? (reasoning of other videos, same style and words)", "MTL beta 0.5", generator="sim-26b-swapped"),
     _mtl("MTL captions", "Does it have to be reasoning? (detailed captions)", "MTL beta 0.5", reasoning="detailed_caption"),
-    Trial("STL_QA, 3 x epochs", "Is it only more training?", "STL_QA", "STL_QA", {"epochs": 60}),
-    Trial("STL_QA, 200 questions", "With fewer questions, what do answers alone teach?", "STL_QA", "STL_QA", {"questions": 200, "epochs": 60}),
-    _mtl("MTL, 200 questions", "With fewer questions, does reasoning help more?", "STL_QA, 200 questions", questions=200, epochs=60),
+    Trial("STL_QA, 3 x epochs", "Is it only more training?", "STL_QA", "STL_QA", {"epochs": 75}),
+    Trial("STL_QA, lr 1e-3", "Is the learning rate chosen well for answers alone?", "STL_QA", "STL_QA", {"learning_rate": 1e-3}),
+    _mtl("MTL, lr 1e-3", "And for both?", "MTL beta 0.5", learning_rate=1e-3),
+    Trial("STL_QA, half", "With half the questions, as many steps: what do answers alone teach?", "STL_QA", "STL_QA", {"questions": 120, "epochs": 50}),
+    _mtl("MTL, half", "With half the questions, does reasoning help more?", "STL_QA, half", questions=120, epochs=50),
 )
 
 
