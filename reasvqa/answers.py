@@ -40,11 +40,10 @@ def named_letters(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _is_article(text: str, letter: re.Match[str]) -> bool:
-    """"the answer is a cup": a lone a (or A, or I) that a lower-case word follows is not an option's letter."""
-    following = text[letter.end() : letter.end() + 2]
-    if letter.group(1).islower() and letter.group(0).strip("*_ \n\t")[:1] not in "([":
-        return letter.group(1) in "ai" and re.match(r"\s\w", following) is not None
-    return letter.group(0)[-1] in "AaI" and re.match(r" [a-z]", following) is not None
+    """"the answer is a cup", "Answer: A cup": a lone a (or I) that a lower-case word follows is no option's letter."""
+    if letter.group(0)[-1] not in "AaIi":
+        return False
+    return re.match(r"\s+[a-z]" if letter.group(1).isupper() else r"\s+\w", text[letter.end() :]) is not None
 
 
 def is_bare_letter(text: str) -> str | None:
