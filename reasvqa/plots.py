@@ -1,0 +1,200 @@
+"""One style, one function per figure. Every saved figure comes with the numbers behind it and where they came from."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+import reasvqa
+from reasvqa.datasets import DATA
+from reasvqa.learning import Run
+
+FIGURES = DATA.parent / "figures"
+# Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.
+COLOURS = {"Blind": "#999999", "STL_QA": "#0072B2", "STL_CR": "#56B4E9", "STL_All": "#CC79A7", "MTL_CR": "#E69F00", "MTL_All": "#D55E00"}
+PAPER_COLOUR = "#222222"
+
+
+def style() -> None:
+    """The look of all figures; called once per notebook."""
+    sns.set_theme(context="paper", style="ticks", font_scale=1.15)
+    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 200, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42})
+
+
+def save(figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
+    """Writes figures/<name>.{pdf,png,csv,json}: picture, numbers, and the settings, seeds, run keys, versions and date behind them.
+
+    Figures of the mini scale lie in figures/, those of other scales in a folder of their own, so that they never mix; those
+    of the smoke scale are nobody's results and go to data/smoke-figures.
+    """
+    folder = {"mini": FIGURES, "smoke": DATA / "smoke-figures"}.get(scale, FIGURES / scale)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
+    figure.savefig(folder / f"{name}.png", bbox_inches="tight")
+    data.to_csv(folder / f"{name}.csv", float_format="%.4f")
+    provenance = {
+        "caption": caption, "scale": scale, "date": time.strftime("%Y-%m-%d"), "reasvqa": reasvqa.__version__,
+        "runs": [run.path.name for run in runs],
+        "versions": json.loads((runs[0].path / "meta.json").read_text())["versions"] if runs else {},
+    }  # fmt: skip
+    (folder / f"{name}.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    return folder / f"{name}.png"
+
+
+def _done(figure: plt.Figure) -> plt.Figure:
+    """Tidies a figure and closes it: a notebook shows what a cell returns, and would show an open figure once more."""
+    figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
+    """Training losses against epochs, a line a seed: the answer's loss at the left, the reasoning's at the right."""
+    figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.0), sharex=True)
+    for name, seeds in runs.items():
+        for k, run in enumerate(seeds):
+            for axis, column in zip(axes, ("answer_loss", "reasoning_loss"), strict=True):
+                if column in run.history:
+                    label = name if k == 0 else None
+                    axis.plot(run.history["epoch"], run.history[column], color=COLOURS.get(name), lw=1.4, alpha=0.9, label=label)
+    for axis, title in zip(axes, ("answer", "reasoning"), strict=True):
+        axis.set(xlabel="epoch", ylabel="cross-entropy per token (nats)", title=f"Loss of the {title}", ylim=(0, None))
+        if axis.has_data():
+            axis.legend(frameon=False)
+        else:
+            axis.text(0.5, 0.5, "no reasoning is learned", ha="center", va="center", transform=axis.transAxes)
+    return _done(figure)
+
+
+def accuracy_bars(table: pd.DataFrame, title: str, chance: float | None = None, paper: pd.Series | None = None) -> plt.Figure:
+    """Accuracy with 95 % intervals, a bar a setting; the paper's values, where it has them, as black diamonds.
+
+    Args:
+        table: of `experiments.summary`.
+        chance: accuracy of guessing, in percent: a dotted line.
+        paper: accuracy by setting, in percent, as the paper prints it for the data set this one stands for.
+    """
+    figure, axis = plt.subplots(figsize=(1.0 + 1.15 * len(table), 3.4))
+    x = np.arange(len(table))
+    error = np.stack([table["accuracy"] - table["low"], table["high"] - table["accuracy"]]).clip(0)
+    axis.bar(x, table["accuracy"], 0.62, color=[COLOURS.get(name, "#56B4E9") for name in table.index], yerr=error, capsize=3, error_kw={"lw": 1.2}, zorder=2)
+    for i, row in enumerate(table.itertuples()):
+        axis.text(i, row.high + 1.2, f"{row.accuracy:.1f}", ha="center", va="bottom", fontsize=9)
+    if paper is not None:
+        known = [(i, paper[name]) for i, name in enumerate(table.index) if name in paper.index]
+        if known:
+            axis.scatter(*zip(*known, strict=True), marker="D", s=34, facecolor="white", edgecolor=PAPER_COLOUR, zorder=4, label="paper (full scale)")
+    if chance is not None:
+        axis.axhline(chance, color="#555555", ls=":", lw=1.2, zorder=3, label=f"chance ({chance:.0f} %)")
+    if paper is not None or chance is not None:
+        axis.legend(frameon=False, loc="upper left", fontsize=8, ncol=2)
+    seeds, questions = int(table["seeds"].max()), int(table["questions"].max())
+    axis.set(ylabel="accuracy (%)", ylim=(0, 112), title=title)
+    axis.set_xticks(x, table.index)
+    axis.set_yticks(range(0, 101, 20))
+    axis.set_xlabel(f"n = {questions} questions, {seeds} seed{'s' if seeds > 1 else ''}; bars: 95 % interval")
+    return _done(figure)
+
+
+def group_bars(table: pd.DataFrame, title: str) -> plt.Figure:
+    """Accuracy by question group, settings side by side. table: of `experiments.by_group`."""
+    figure, axis = plt.subplots(figsize=(1.6 + 1.25 * table.shape[1], 3.2))
+    long = table.rename_axis("setting").reset_index().melt("setting", var_name="group", value_name="accuracy")
+    sns.barplot(long, x="group", y="accuracy", hue="setting", palette={n: COLOURS.get(n, "#56B4E9") for n in table.index}, ax=axis, width=0.75)
+    axis.set(xlabel="question group", ylabel="accuracy (%)", ylim=(0, 100), title=title)
+    axis.legend(frameon=False, fontsize=8, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    return _done(figure)
+
+
+def rule_bars(counts: pd.Series, title: str, n: int) -> plt.Figure:
+    """How often each rule of refinement removed something: horizontal bars, most frequent first."""
+    counts = counts.sort_values()
+    figure, axis = plt.subplots(figsize=(6.6, 0.42 * len(counts) + 1.2))
+    axis.barh(counts.index, counts, color=["#D55E00" if "word" in name else "#0072B2" for name in counts.index])
+    for i, value in enumerate(counts):
+        axis.text(value, i, f" {value}", va="center", fontsize=9)
+    axis.set(xlabel=f"removals in {n} responses (blue: sentences, orange: words)", title=title)
+    return _done(figure)
+
+
+def pipeline(pictures: np.ndarray, question: str, response: str, refined: str, answer: str) -> plt.Figure:
+    """Figure 1 of the paper, drawn from one real example: generation, refinement, learning.
+
+    Args:
+        pictures: uint8 (T, H, W, 3) frames.
+        question, response, refined, answer: the example's texts; long ones are cut.
+    """
+    figure, axis = plt.subplots(figsize=(11, 4.6))
+    axis.set(xlim=(0, 110), ylim=(0, 46))
+    axis.set_axis_off()
+
+    def box(x, y, w, h, title, text, colour, size=7.6, wrap=38):
+        axis.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0.4,rounding_size=1", fc=colour, ec="#444444", lw=1))
+        axis.text(x + w / 2, y + h - 0.6, title, ha="center", va="top", fontsize=9, weight="bold")
+        axis.text(x + 0.6, y + h - 4.2, _wrapped(text, wrap, int((h - 4) / 1.75)), ha="left", va="top", fontsize=size)
+
+    def arrow(a, b):
+        axis.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=13, color="#444444", lw=1.3, connectionstyle="arc3"))
+
+    side = 7.6
+    for t, picture in enumerate(pictures):
+        inset = axis.inset_axes([0.2 + t * (side + 0.3), 36, side, side], transform=axis.transData)
+        inset.imshow(picture)
+        inset.set_axis_off()
+    axis.text(0.3, 44.6, "N = 4 frames of the clip", fontsize=9, weight="bold")
+    box(0.6, 17, 30, 16.5, "Question", question, "#F2F2F2", wrap=40)
+    box(38, 19, 30, 26, "1. Generation (RG)", response, "#DCEBF7", wrap=38)
+    box(76, 19, 32, 26, "2. Refinement (RR)", refined, "#E4F1DE", wrap=40)
+    box(38, 1, 70, 12.5, "3. Learning (LR): Eq. 2 on one reading of video and question",
+        f"answer:  alpha x CE( \"{answer}\" )\nreasoning:  beta x CE( \"{refined[:62]} ...\" )", "#FBE9D7", size=8.4, wrap=82)  # fmt: skip
+    box(0.6, 1, 30, 12.5, "Student", "frozen ViT + Q-Former, projection and LoRA trained; at test time it only answers", "#FBE9D7", wrap=38)
+    arrow((32.2, 38), (37.2, 38))
+    arrow((31.4, 26), (37.2, 26))
+    arrow((68.8, 32), (75.2, 32))
+    arrow((92, 18.2), (92, 14.4))
+    arrow((15.5, 16.2), (15.5, 14.4))
+    arrow((37.2, 7.5), (31.6, 7.5))
+    plt.close(figure)
+    return figure
+
+
+def _wrapped(text: str, width: int, lines: int) -> str:
+    """The text in lines of at most `width` letters, cut after `lines` of them."""
+    import textwrap
+
+    rows = [row for paragraph in text.splitlines() for row in textwrap.wrap(paragraph, width) or [""]]
+    return "\n".join(rows if len(rows) <= lines else rows[: lines - 1] + [rows[lines - 1][: width - 4] + " ..."])
+
+
+def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
+    """A page of frames, a row a story. rows: uint8 (H, W, 3) pictures, equally many in each row."""
+    figure, axes = plt.subplots(len(rows), len(rows[0]), figsize=(2.0 * len(rows[0]), 2.0 * len(rows)), squeeze=False)
+    for axis, picture in zip(axes.flat, (picture for row in rows for picture in row), strict=True):
+        axis.imshow(picture)
+        axis.set_axis_off()
+    figure.subplots_adjust(0, 0, 1, 1, wspace=0.03, hspace=0.03)
+    plt.close(figure)
+    return figure
+
+
+def trial_differences(trials: pd.DataFrame) -> plt.Figure:
+    """Each trial's difference to its reference in points, with its 95 % interval. trials: of `mini.trials.run_trials`."""
+    shown = trials.dropna(subset=["difference"]).iloc[::-1]
+    figure, axis = plt.subplots(figsize=(7.6, 0.42 * len(shown) + 1.2))
+    colours = np.where(shown["difference_low"] > 0, "#009E73", np.where(shown["difference_high"] < 0, "#D55E00", "#777777"))
+    for y, (row, colour) in enumerate(zip(shown.itertuples(), colours, strict=True)):
+        axis.plot([row.difference_low, row.difference_high], [y, y], color=colour, lw=2)
+        axis.plot(row.difference, y, "o", color=colour, ms=6)
+    axis.axvline(0, color="#333333", lw=1)
+    axis.set_yticks(range(len(shown)), [f"{row.trial}  vs  {row.against}" for row in shown.itertuples()])
+    seeds, questions = int(trials["seeds"].iloc[0]), int(trials["questions"].iloc[0])
+    axis.set(xlabel=f"difference in accuracy (points), 95 % interval; {questions} validation questions, {seeds} seeds", ylim=(-0.7, len(shown) - 0.3))
+    return _done(figure)
