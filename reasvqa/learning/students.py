@@ -111,8 +111,8 @@ class Student(nn.Module):
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
 
-def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
-    """A student by its short name, hub id or local path.
+def load_student(name: str) -> Student:
+    """A student by its short name, hub id or local path, in float32.
 
     Weights are read from safetensors only and no code of the checkpoint is run.
 
@@ -123,7 +123,7 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
     source = str(STUDENTS.get(name, name))
     transformers.logging.disable_progress_bar()  # a bar for reading a few megabytes only litters a notebook
     try:
-        model = Blip2ForConditionalGeneration.from_pretrained(source, dtype=dtype, use_safetensors=True)
+        model = Blip2ForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(source)
     except OSError as error:
         known = ", ".join(STUDENTS)

@@ -1,0 +1,86 @@
+"""The roads into the project lead to the same place; numbers of the paper stand in one place; pages are safe."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reasvqa import display, paper
+from reasvqa.evaluation import Interval
+from reasvqa.experiments import SETTINGS, check_seeds, config_of, verdict
+from reasvqa.samples import Sample
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_ci_runs_the_readmes_test_command():
+    command = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.strip().endswith("-m pytest"))
+    assert command.strip() in (ROOT / ".ci" / "run").read_text()
+
+
+def test_conda_and_pip_lead_to_the_same_place():
+    """environment.yml installs what the README's pip command installs, under the same constraints, on the same Python."""
+    environment = (ROOT / "environment.yml").read_text()
+    assert re.search(r"-c constraints\.txt", environment) and re.search(r"-e \.\[all\]", environment)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    floor = project["requires-python"].removeprefix(">=")
+    assert f"python={floor}" in environment
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    extras = [name for group in ("notebooks", "test") for name in project["optional-dependencies"][group]]
+    asked = {re.split(r"[>=<\[]", name)[0].lower() for name in [*project["dependencies"], *extras]}
+    assert asked <= pinned
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
+
+
+def test_paper_tables_as_printed():
+    table = paper.table(5)
+    assert table.loc["MTL_All"].tolist() == [76.8, 73.2, 77.0, 75.7] and list(table.columns) == ["NExT-QA", "STAR", "IntentQA", "Avg"]
+    assert paper.table(4).loc["InternVL(26B)", "STAR"] == 69.8 and paper.table(9).loc["InternVL (26B)", "Tot"] == 67.0  # the paper contradicts itself
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+def test_paper_numbers_stand_in_the_paper(number, shared):
+    """Every value of data/paper is printed in the paper's text (Table 7 prints 5.4k for 5400)."""
+    text = (shared.parent / "paper.txt").read_text()
+    for value in paper.table(number).stack().dropna():
+        printed = f"{value / 1000:g}k" if number == 7 else f"{value:.1f}"
+        assert printed in text, printed
+
+
+@pytest.mark.parametrize(("table", "columns"), [(3, ["NExT-QA", "STAR", "IntentQA"]), (4, ["NExT-QA", "STAR", "IntentQA"]), (5, ["NExT-QA", "STAR", "IntentQA"])])
+def test_printed_averages_add_up(table, columns):
+    values = paper.table(table)
+    assert ((values[columns].mean(axis=1) - values["Avg"]).abs() <= 0.051).all()
+
+
+def test_text_of_data_sets_is_escaped():
+    sample = Sample("<i>", "v.mp4", None, "<script>alert(1)</script>", ("<b>x</b>", "y"), 0, "CW")
+    for page in (display.question(sample), display.refinement("<img src=x> ###Answer: A"), display.texts(a="<svg onload=1>")):
+        assert not re.search(r"<(script|img|svg|i>)", page.data)
+
+
+def test_settings_are_checked():
+    assert {config_of(name, "mini", "star").resolve().beta for name in SETTINGS} == {0.0, 0.5}
+    with pytest.raises(ValueError, match="dataset='mini-star': choose one of nextqa, star, intentqa"):
+        config_of("STL_QA", "mini", "mini-star")
+    with pytest.raises(ValueError, match=r"for example \[0, 1, 2\]"):
+        check_seeds([1, 1])
+
+
+def test_verdicts():
+    assert verdict(Interval(2, 1, 3)) == "reproduced"
+    assert verdict(Interval(2, -1, 3)) == "inconclusive"
+    assert verdict(Interval(-2, -3, -1)) == "not reproduced"
+    assert verdict(Interval(-2, -3, -1), expected=-1) == "reproduced"
+
+
+def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    from reasvqa import plots
+
+    monkeypatch.setattr(plots, "FIGURES", tmp_path)
+    plots.save(plt.figure(), "x", pd.DataFrame({"a": [1.0]}), "mini", caption="c")
+    assert {p.suffix for p in tmp_path.iterdir()} == {".pdf", ".png", ".csv", ".json"}
