@@ -20,6 +20,7 @@ from reasvqa.learning import Run
 FIGURES = DATA.parent / "figures"
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.
 COLOURS = {"Blind": "#999999", "STL_QA": "#0072B2", "STL_CR": "#56B4E9", "STL_All": "#CC79A7", "MTL_CR": "#E69F00", "MTL_All": "#D55E00"}
+COLOURS["MTL"] = COLOURS["MTL_All"]
 PAPER_COLOUR = "#222222"
 
 
@@ -186,8 +187,11 @@ def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
 
 
 def trial_differences(trials: pd.DataFrame) -> plt.Figure:
-    """Each trial's difference to its reference in points, with its 95 % interval. trials: of `mini.trials.run_trials`."""
-    shown = trials.dropna(subset=["difference"]).iloc[::-1]
+    """Each trial's difference to its reference in points, with its 95 % interval. trials: of `mini.trials.run_trials`.
+
+    Seeing against blind is left out: it is so large that nothing else could be read.
+    """
+    shown = trials[trials["against"].fillna("Blind") != "Blind"].iloc[::-1]
     figure, axis = plt.subplots(figsize=(7.6, 0.42 * len(shown) + 1.2))
     colours = np.where(shown["difference_low"] > 0, "#009E73", np.where(shown["difference_high"] < 0, "#D55E00", "#777777"))
     for y, (row, colour) in enumerate(zip(shown.itertuples(), colours, strict=True)):

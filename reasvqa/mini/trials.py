@@ -89,7 +89,7 @@ def run_trials(seeds: Sequence[int] = (0, 1, 2), trials: Sequence[Trial] = TRIAL
         level = bootstrap(correct[trial.name])
         difference = paired_difference(correct[trial.against], correct[trial.name]) if trial.against else None
         final = runs[0].history.iloc[-1]
-        told = grounding(runs[0]) if runs[0].config.objective == "mtl" else None
+        told = float(np.mean([grounding(run) for run in runs])) if runs[0].config.objective == "mtl" else None
         rows.append(
             {"trial": trial.name, "question": trial.question, "accuracy": level.value, "low": level.low, "high": level.high,
              "against": trial.against, "difference": difference.value if difference else None,
