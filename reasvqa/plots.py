@@ -50,6 +50,11 @@ def save(figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Se
     return folder / f"{name}.png"
 
 
+def seeds_tag(seeds: Sequence[int]) -> str:
+    """For the name of a figure, so that one of a single seed does not replace one of several: [0, 1, 2] -> "seeds0-1-2"."""
+    return "seeds" + "-".join(map(str, seeds))
+
+
 def _done(figure: plt.Figure) -> plt.Figure:
     """Tidies a figure and closes it: a notebook shows what a cell returns, and would show an open figure once more."""
     figure.tight_layout()
