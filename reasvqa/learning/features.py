@@ -125,6 +125,6 @@ def _stamp(path: Path) -> int:
     return path.stat().st_size + 1 if path.is_file() else 0
 
 
-def stack(features: Features | None, samples: Iterable[Sample]) -> np.ndarray:
+def stack(features: Features, samples: Iterable[Sample]) -> np.ndarray:
     """float32 (B, N, Q, E) of some samples."""
     return np.stack([features[sample] for sample in samples])

@@ -17,8 +17,8 @@ import numpy as np
 
 from reasvqa.mini.questions import Query, fill, locate, solve
 from reasvqa.mini.world import OBJECTS, VERBS, Event, Story, gerund, past, present
+from reasvqa.samples import LETTERS
 
-LETTERS = "ABCDEFGHIJ"
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
