@@ -26,6 +26,17 @@ def test_other_data_sets_and_parameters_run(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_student_can_be_pretrained_again(tmp_path):
+    """A few steps only: what comes out is a checkpoint that loads like the one that ships."""
+    from reasvqa.learning import load_student
+
+    path = next(p for p in NOTEBOOKS if p.stem == "90_pretrain_mini")
+    parameters = {"scale": "smoke", "retrain": True, "path": str(tmp_path / "again")}
+    papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False)
+    assert load_student(str(tmp_path / "again")).numbers_added
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
