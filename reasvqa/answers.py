@@ -27,15 +27,15 @@ _BARE = re.compile(r"[\s*_#(\[\"'`]*(?:(?:[Oo]ption|[Cc]hoice)\s+)?[(\[]?([A-J])
 _ALTERNATIVE = re.compile(r"[)\]*_\s]*(?:,|/|\bor\b|\band\b)[\s*_]*(?:option\s+)?[(\[]?[A-J](?![\w'])")
 
 
-def named_letters(text: str) -> Iterator[tuple[int, str]]:
-    """(position, letter) of every place where the text names an option's letter as its answer, in order of position."""
+def named_letters(text: str) -> Iterator[tuple[int, int, str]]:
+    """(start, end, letter) of every place where the text names an option's letter as its answer, in order."""
     found = []
     for marker in _MARKER.finditer(text):
         letter = _LETTER.match(text, marker.end())
         if letter and not _is_article(text, letter) and not _ALTERNATIVE.match(text, letter.end()):
-            found.append((marker.start(), letter.group(1).upper()))
+            found.append((marker.start(), letter.end(), letter.group(1).upper()))
     for pattern in _NAMED:
-        found += [(match.start(), match.group(1)) for match in pattern.finditer(text)]
+        found += [(match.start(), match.end(), match.group(1)) for match in pattern.finditer(text)]
     yield from sorted(found)
 
 
@@ -67,7 +67,7 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
         The option's index, or None when the response names none of them. A letter beyond the last option names none.
     """
     letters = LETTERS[: len(options)]
-    named = [letter for _, letter in named_letters(text) if letter in letters]
+    named = [letter for _, _, letter in named_letters(text) if letter in letters]
     if named:
         return letters.index(named[-1])
     for marker in reversed(list(_MARKER.finditer(text))):

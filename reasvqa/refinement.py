@@ -58,6 +58,10 @@ class Removal:
 def removals(text: str, answer: str | None = None, correct: bool = True) -> list[Removal]:
     """What one pass of refinement takes out of `text`, in order, without overlaps. Arguments as in `refine`."""
     found = list(_concluding(text))
+    for start, end, _ in named_letters(text):  # a letter that stands in another line than the words that announce it
+        start = text.rfind("\n", 0, start) + 1
+        if not any(removal.start < end and start < removal.end for removal in found):
+            found.append(Removal(start, end, LETTER_RULE))
     if not correct and answer:
         gone = [(removal.start, removal.end) for removal in found]
         for match in _words_of(answer).finditer(text) if _words_of(answer) else ():
