@@ -38,8 +38,8 @@ from reasvqa.learning.objective import IGNORE, Objective
 from reasvqa.learning.students import Student, load_student
 from reasvqa.learning.targets import ANSWER_FORMATS, OBJECTIVES, REASONINGS, SUBSETS, Example, build_examples
 
-# What differs between the scales: the paper's own settings (appendix A.2), and the miniature's, chosen on its validation
-# split (notebooks/90_pretrain_mini.ipynb keeps the table). `None` in a TrainConfig means: as the scale has it.
+# What differs between the scales: the paper's own settings (appendix A.2), and the miniature's, of which only size and
+# batch were explored, on its validation split (notebooks/90_pretrain_mini.ipynb keeps the record). `None` in a TrainConfig means: as the scale has it.
 RECIPES: dict[str, dict] = {
     "paper": dict(learning_rate=3e-5, batch_size=8, epochs=10, answer_format="letter", split="val", generator="internvl-26b", lora_rank=8, precision="bf16"),
     "mini": dict(learning_rate=2e-3, batch_size=16, epochs=25, answer_format="text", split="test", generator="sim-26b", lora_rank=16, precision="fp32"),
