@@ -20,7 +20,7 @@ from reasvqa.datasets import DATA, load
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import TrainConfig, build_examples, load_student
 from reasvqa.learning.features import build_features
-from reasvqa.learning.objective import IGNORE, Objective, target_loss
+from reasvqa.learning.objective import IGNORE, Objective, target_losses
 from reasvqa.learning.training import Collator, prepare, reasoning_path
 from reasvqa.video import read_many
 
@@ -38,10 +38,11 @@ def reference_loss(objective: Objective, pixels: torch.Tensor, batch: dict) -> t
     for labels, start, rows in tasks:
         with torch.no_grad():
             view = pixels[rows]
-            features = student.model.get_image_features(view.flatten(0, 1)).qformer_outputs.last_hidden_state
+            features = student.vision(view.flatten(0, 1))
             features = features.view(*view.shape[:2], *features.shape[1:])
         states, states_mask = student.encode(features, ids[rows], mask[rows])
-        losses.append(target_loss(student, states, states_mask, pad(labels, (0, FIXED_LENGTH - labels.shape[1]), value=IGNORE), start))
+        labels = pad(labels, (0, FIXED_LENGTH - labels.shape[1]), value=IGNORE)
+        losses += target_losses(student, states, states_mask, [(labels, start, torch.arange(len(labels), device=labels.device))])
     return (1 - objective.beta) * losses[0] + objective.beta * losses[1] if len(losses) == 2 else (1 - objective.beta) * losses[0]
 
 

@@ -88,24 +88,29 @@ class Interval:
         return f"{self.value:.1f} [{self.low:.1f}, {self.high:.1f}]"
 
 
-def bootstrap(correct: np.ndarray, level: float = 0.95, draws: int = 4000, seed: int = 0) -> Interval:
-    """The mean of `correct` in percent, with a percentile bootstrap interval over questions (and over seeds, if given).
+def bootstrap_means(correct: np.ndarray, draws: int = 4000, seed: int = 0) -> np.ndarray:
+    """Bootstrap draws of the mean of `correct`, float (draws,).
 
     Args:
         correct: bool or float array (questions,) or (seeds, questions). Resampling draws questions, and seeds as well when
-            there are several, so that the interval covers both sources of chance.
+            there are several, so that the draws spread with both sources of chance.
     """
     values = np.atleast_2d(np.asarray(correct, dtype=float))
     if values.size == 0:
         raise ValueError("no questions to average over")
     rng = np.random.default_rng(seed)
     seeds, questions = values.shape
-    means = np.empty(draws)
-    for i in range(draws):
-        rows = rng.integers(seeds, size=seeds) if seeds > 1 else [0]
-        means[i] = values[rows].mean(axis=0)[rng.integers(questions, size=questions)].mean()
+    # How often each seed and each question is drawn; the mean over what was drawn is then a weighted mean.
+    of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+    of_questions = rng.multinomial(questions, np.full(questions, 1 / questions), size=draws) / questions
+    return np.einsum("dq,dq->d", of_seeds @ values, of_questions)
+
+
+def bootstrap(correct: np.ndarray, level: float = 0.95, **options) -> Interval:
+    """The mean of `correct` in percent, with a percentile bootstrap interval; arguments of `bootstrap_means`."""
+    means = bootstrap_means(correct, **options)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(100 * float(values.mean()), 100 * float(low), 100 * float(high))
+    return Interval(100 * float(np.mean(correct)), 100 * float(low), 100 * float(high))
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray, **options) -> Interval:

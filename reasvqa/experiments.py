@@ -1,9 +1,14 @@
-"""Settings of the experiments, and what notebooks do with many runs: train them, put them side by side, compare them."""
+"""The paper's experiments as lists of settings, and what notebooks do with many runs: train them, put them side by side, compare.
+
+An `Experiment` is one table or figure: rows, by the names the paper prints, and what differs from the default settings. Equal
+settings are one run wherever they occur (beta = 0 is STL_QA, beta = 0.5 with all refined reasoning is MTL_All, ...), because a run
+is kept by its resolved settings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,7 +28,170 @@ SETTINGS: dict[str, dict] = {
     "MTL_CR": {"objective": "mtl", "reasoning": "refined", "subset": "cr"},
     "MTL_All": {"objective": "mtl", "reasoning": "refined", "subset": "all"},
 }
-STUDENT_OF = {"mini": "mini-blip2", "smoke": "mini-blip2", "paper": "blip2-flan-t5-xl"}
+# What stands, at the small scales, for the paper's models. The right side is a miniature; nothing but the role is alike.
+STANDS_FOR = {
+    "blip2-flan-t5-xl": "mini-blip2",
+    "llava-ov-0.5b": "mini-llava-ov-small",
+    "llava-ov-7b": "mini-llava-ov",
+    "internvl-4b": "sim-4b",
+    "internvl-26b": "sim-26b",
+}
+
+
+def name_at(scale: str, name: str) -> str:
+    """A model of the paper by its name at a scale: itself at paper scale, its stand-in at the others."""
+    return name if scale == "paper" else STANDS_FOR[name]
+
+
+# --- the tables and figures -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table or figure of the paper.
+
+    Attributes:
+        notebook: the notebook that shows it.
+        datasets: "nextqa", "star", "intentqa".
+        rows: by the paper's name of the row, the values of `TrainConfig` that make it; models by the paper's names.
+        deciding: rows on which the paper's main claims hang; they are trained with two seeds more.
+    """
+
+    notebook: str
+    datasets: tuple[str, ...]
+    rows: dict[str, dict]
+    deciding: tuple[str, ...] = ()
+
+
+_ALL = ("nextqa", "star", "intentqa")
+_QA, _MTL = SETTINGS["STL_QA"], SETTINGS["MTL_All"]
+_MODELS = {"BLIP-FlanT5(3B)": "blip2-flan-t5-xl", "LLaVA-OV(0.5B)": "llava-ov-0.5b", "LLaVA-OV(7B)": "llava-ov-7b"}
+_AMOUNTS = {f"{share}% CR": {"subset": "cr", "fraction": share / 100} for share in (25, 50, 75)} | {"CR": {"subset": "cr"}, "All": {"subset": "all"}}
+BETAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+# Beyond the paper: simulated generators from guessing to faultless, weakest first. At paper scale, those that exist.
+GENERATORS = {"mini": ("sim-chance", "sim-weak", "sim-4b", "sim-26b", "sim-strong", "sim-perfect"), "paper": ("internvl-4b", "internvl-26b")}
+GENERATORS["smoke"] = GENERATORS["mini"]
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "table1": Experiment("10_table1_nextqa_star", ("nextqa", "star"), {"STL_QA (baseline)": _QA, "ReasVQA": _MTL}, ("STL_QA (baseline)", "ReasVQA")),
+    "table2": Experiment("11_table2_intentqa", ("intentqa",), {"STL_QA (baseline)": _QA, "ReasVQA": _MTL}, ("STL_QA (baseline)", "ReasVQA")),
+    "table3": Experiment(
+        "12_table3_backbones", _ALL,
+        {row + label: values | {"student": student} for row, student in _MODELS.items() for label, values in (("", _QA), (" w. ReasVQA", _MTL))},
+    ),
+    "table4": Experiment("13_table4_generators", _ALL, {}),
+    "table5": Experiment("14_table5_stl_vs_mtl", _ALL, {name: SETTINGS[name] for name in SETTINGS if name != "Blind"}, ("STL_QA", "MTL_All")),
+    "table6": Experiment(
+        "15_table6_atp_hard", ("nextqa",), {"BLIP-FlanT5 (baseline)": _QA, "BLIP-FlanT5 (w. ReasVQA)": _MTL}, ("BLIP-FlanT5 (baseline)", "BLIP-FlanT5 (w. ReasVQA)"),
+    ),
+    "table7": Experiment("16_table7_datasets", _ALL, {}),
+    "table8": Experiment(
+        "17_table8_components", ("star",),
+        {"ReasVQA (3B)": _MTL, "w/o. Reasoning": _QA, "w/o. LoRA": _MTL | {"lora": False}, "w/o. both": _QA | {"lora": False}},
+    ),
+    "table9": Experiment(
+        "18_table9_captions", ("star",),
+        {"QA only": _QA, "w. Cap brief": _MTL | {"reasoning": "brief_caption"}, "w. Cap detailed": _MTL | {"reasoning": "detailed_caption"}, "w. Reasoning": _MTL},
+    ),
+    "table10": Experiment(
+        "19_table10_generator_4b", ("nextqa", "intentqa"),
+        {
+            f"{kind.capitalize()}, {amount}": {"reasoning": kind, "generator": "internvl-4b", **_AMOUNTS[amount]}
+            for kind in ("original", "refined")
+            for amount in ("75% CR", "CR", "All")
+        },
+    ),
+    "figure1": Experiment("20_figure1_overview", ("star",), {}),
+    "figure2": Experiment("21_figure2_example", ("star",), {}),
+    "figure3": Experiment(
+        "22_figure3_data_quantity", ("nextqa", "star"),
+        {f"{kind.capitalize()}, {amount}": {"reasoning": kind, **values} for kind in ("original", "refined") for amount, values in _AMOUNTS.items()},
+        ("Original, All", "Refined, All"),
+    ),
+    "figure4": Experiment("23_figure4_beta", ("nextqa", "star"), {f"{beta:.1f}": _MTL | {"beta": beta} for beta in BETAS}, ("0.0", "0.5", "0.9")),
+    # Not in the paper: is it what the reasoning says, or something else about training on it?
+    "controls": Experiment(
+        "30_claims", _ALL,
+        {
+            "STL_QA": _QA, "MTL_All": _MTL,
+            "MTL, other videos' reasoning": _MTL | {"generator": "internvl-26b-swapped"}, "STL_QA, three times as long": _QA | {"longer": 3},
+        },
+        ("STL_QA", "MTL_All"),
+    ),
+    "strength": Experiment(
+        "31_generator_strength", ("star",),
+        {f"{kind.capitalize()}, {name}": {"reasoning": kind, "generator": name} for name in GENERATORS["mini"] for kind in ("original", "refined")} | {"STL_QA": _QA},
+    ),
+    "numbers": Experiment("32_paper_numbers", (), {}),
+}  # fmt: skip
+
+
+def settings_of(
+    experiment: str, scale: str, seeds: Sequence[int], datasets: Sequence[str] | None = None, rows: Sequence[str] | None = None
+) -> dict[tuple[str, str], list[TrainConfig]]:
+    """The runs of a table or figure: by (dataset, row) one resolved `TrainConfig` per seed.
+
+    With three seeds or more, deciding rows get two more, the next whole numbers.
+
+    Args:
+        experiment: a name of `EXPERIMENTS`.
+        datasets, rows: only these; None: all.
+
+    Raises:
+        ValueError: a name is not known, with those that are; seeds that are not different whole numbers.
+    """
+    what = EXPERIMENTS[_one_of("experiment", experiment, EXPERIMENTS)]
+    _one_of("scale", scale, SCALES)
+    seeds = check_seeds(seeds)
+    more = [max(seeds) + 1, max(seeds) + 2] if len(seeds) >= 3 else []
+    datasets = what.datasets if datasets is None else [_one_of("datasets", name, what.datasets) for name in datasets]
+    rows = list(what.rows) if rows is None else [_one_of("rows", row, what.rows) for row in rows]
+    return {
+        (dataset, row): [_config(what.rows[row], scale, dataset, seed) for seed in seeds + (more if row in what.deciding else [])]
+        for dataset in datasets
+        for row in rows
+        if scale != "paper" or not what.rows[row].get("generator", "").startswith("sim-")
+    }
+
+
+def _one_of(parameter: str, value: str, known: Iterable[str]) -> str:
+    if value not in known:
+        raise ValueError(f"{parameter}: {value!r} is not among {', '.join(known)}")
+    return value
+
+
+def _config(values: dict, scale: str, dataset: str, seed: int) -> TrainConfig:
+    values = {"student": "blip2-flan-t5-xl", "seed": seed, **values}
+    values["student"] = name_at(scale, values["student"])
+    generator, swapped, _ = values.get("generator", "").partition("-swapped")
+    if generator in STANDS_FOR:
+        values["generator"] = name_at(scale, generator) + swapped
+    longer = values.pop("longer", None)
+    config = TrainConfig(dataset=dataset_name(scale, dataset), **values).resolve()
+    return replace(config, epochs=longer * config.epochs) if longer else config
+
+
+def all_settings(scale: str, seeds: Sequence[int], only: Iterable[str] = tuple(EXPERIMENTS)) -> list[TrainConfig]:
+    """The distinct runs that these tables and figures need, each once, in order of first use."""
+    return list(dict.fromkeys(config for name in only for configs in settings_of(name, scale, seeds).values() for config in configs))
+
+
+def runs_of(experiment: str, scale: str, seeds: Sequence[int], **which) -> dict[tuple[str, str], list[Run]]:
+    """The finished runs of a table or figure, by (dataset, row); what is not kept is trained. Arguments of `settings_of`."""
+    return {cell: [train(config) for config in configs] for cell, configs in settings_of(experiment, scale, seeds, **which).items()}
+
+
+def cells(runs: dict[tuple[str, str], list[Run]]) -> pd.DataFrame:
+    """A row per (dataset, row): accuracy in percent with its 95 % interval over questions and seeds, seeds, questions."""
+    rows = []
+    for (dataset, row), seeds in runs.items():
+        interval = bootstrap(correct_of(seeds))
+        rows.append({"dataset": dataset, "row": row, "accuracy": interval.value, "low": interval.low, "high": interval.high,
+                     "seeds": len(seeds), "questions": seeds[0].metrics["questions"]})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+# --- single settings ---------------------------------------------------------------------------------------------------
 
 
 def dataset_name(scale: str, dataset: str) -> str:
@@ -47,7 +215,7 @@ def config_of(setting: str, scale: str, dataset: str, **values) -> TrainConfig:
     """
     if setting not in SETTINGS:
         raise ValueError(f"{setting!r}: choose one of {', '.join(SETTINGS)}")
-    base = TrainConfig(dataset=dataset_name(scale, dataset), student=STUDENT_OF[scale])
+    base = TrainConfig(dataset=dataset_name(scale, dataset), student=name_at(scale, "blip2-flan-t5-xl"))
     given = {name: value for name, value in values.items() if value is not None}
     config = replace(base, **{**SETTINGS[setting], **given})
     config.resolve()
@@ -104,6 +272,12 @@ def by_group(runs: dict[str, list[Run]]) -> pd.DataFrame:
         for name, seeds in runs.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def common_seeds(first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """The runs of two settings with the seeds that both have, in the same order: deciding rows have more seeds than others."""
+    seeds = [run.config.seed for run in first if run.config.seed in {other.config.seed for other in second}]
+    return tuple([next(run for run in runs if run.config.seed == seed) for seed in seeds] for runs in (first, second))
 
 
 def compare(first: Sequence[Run], second: Sequence[Run]) -> tuple[Interval, float | None]:

@@ -14,6 +14,7 @@ import seaborn as sns
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 import reasvqa
+from reasvqa import paper
 from reasvqa.datasets import DATA
 from reasvqa.learning import Run
 
@@ -36,18 +37,30 @@ def save(figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Se
     Figures of the mini scale lie in figures/, those of other scales in a folder of their own, so that they never mix; those
     of the smoke scale are nobody's results and go to data/smoke-figures.
     """
-    folder = {"mini": FIGURES, "smoke": DATA / "smoke-figures"}.get(scale, FIGURES / scale)
+    folder = figures_folder(scale)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
     figure.savefig(folder / f"{name}.png", bbox_inches="tight")
     data.to_csv(folder / f"{name}.csv", float_format="%.4f")
-    provenance = {
+    (folder / f"{name}.json").write_text(provenance(caption, scale, runs))
+    return folder / f"{name}.png"
+
+
+def figures_folder(scale: str) -> Path:
+    """Where figures and tables of a scale go."""
+    return {"mini": FIGURES, "smoke": DATA / "smoke-figures"}.get(scale, FIGURES / scale)
+
+
+def provenance(caption: str, scale: str, runs: Sequence[Run] = ()) -> str:
+    """Where numbers came from, as JSON: caption, scale, date, the runs with their settings, versions."""
+    record = {
         "caption": caption, "scale": scale, "date": time.strftime("%Y-%m-%d"), "reasvqa": reasvqa.__version__,
-        "runs": [run.path.name for run in runs],
+        "runs": sorted({run.path.name for run in runs}),
+        "seeds": sorted({run.config.seed for run in runs}),
+        "settings": {name: sorted({getattr(run.config, name) for run in runs}) for name in ("student", "epochs", "learning_rate", "batch_size", "lora_rank")} if runs else {},
         "versions": json.loads((runs[0].path / "meta.json").read_text())["versions"] if runs else {},
     }  # fmt: skip
-    (folder / f"{name}.json").write_text(json.dumps(provenance, indent=1) + "\n")
-    return folder / f"{name}.png"
+    return json.dumps(record, indent=1) + "\n"
 
 
 def seeds_tag(seeds: Sequence[int]) -> str:
@@ -192,7 +205,7 @@ def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
 
 
 def trial_differences(trials: pd.DataFrame) -> plt.Figure:
-    """Each trial's difference to its reference in points, with its 95 % interval. trials: of `mini.trials.run_trials`.
+    """Each trial's difference to its reference in points, with its 95 % interval. trials: of data/mini/trials_25_epochs.csv.
 
     Seeing against blind is left out: it is so large that nothing else could be read.
     """
@@ -207,3 +220,150 @@ def trial_differences(trials: pd.DataFrame) -> plt.Figure:
     seeds, questions = int(trials["seeds"].iloc[0]), int(trials["questions"].iloc[0])
     axis.set(xlabel=f"difference in accuracy (points), 95 % interval; {questions} validation questions, {seeds} seeds", ylim=(-0.7, len(shown) - 0.3))
     return _done(figure)
+
+
+def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str) -> plt.Figure:
+    """A panel per data set: each row's accuracy with its 95 % interval, the paper's value as an open diamond.
+
+    Args:
+        ours: of `experiments.cells`.
+        printed: the paper's table; rows named alike, columns by `paper.PRINTED`.
+    """
+    datasets, rows = list(ours["dataset"].unique()), list(ours["row"].unique())
+    figure, axes = plt.subplots(1, len(datasets), figsize=(2.2 + 2.9 * len(datasets), 0.42 * len(rows) + 1.7), sharey=True, squeeze=False)
+    for axis, dataset in zip(axes[0], datasets, strict=True):
+        part = ours[ours["dataset"] == dataset].set_index("row").reindex(rows)
+        y = np.arange(len(rows))[::-1]
+        axis.hlines(y, part["low"], part["high"], color="#0072B2", lw=2.2, zorder=2)
+        axis.plot(part["accuracy"], y, "o", color="#0072B2", ms=6, zorder=3, label="ours, 95 % interval")
+        column = paper.PRINTED[dataset] if paper.PRINTED[dataset] in printed else "Tot"
+        known = [(printed[column][row], y[i]) for i, row in enumerate(rows) if column in printed and row in printed.index]
+        if known:
+            axis.scatter(*zip(*known, strict=True), marker="D", s=36, facecolor="white", edgecolor=PAPER_COLOUR, lw=1.3, zorder=4, label="paper (full scale)")
+        axis.grid(axis="y", color="#dddddd", lw=0.8)
+        axis.set(title=paper.PRINTED[dataset], xlabel=f"accuracy (%)\nn = {int(part['questions'].max())}, {_span(part['seeds'])} seeds", ylim=(-0.6, len(rows) - 0.4))
+    axes[0, 0].set_yticks(np.arange(len(rows))[::-1], rows)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="upper center", ncol=2, fontsize=9, bbox_to_anchor=(0.5, 1.0))
+    figure.suptitle(title, y=1.07, fontsize=11)
+    return _done(figure)
+
+
+def _span(counts: pd.Series) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def curves(ours: pd.DataFrame, x: Sequence[str], lines: dict[str, Sequence[str]], stated: dict[str, list[tuple[float, float]]], title: str, xlabel: str) -> plt.Figure:
+    """Figures 3 and 4: a panel with what the paper's text states, and a panel per data set of ours.
+
+    Args:
+        ours: of `experiments.cells`.
+        x: names of the positions on the horizontal axis.
+        lines: by the name of a line its rows, one per position.
+        stated: by the name of a line the paper's points on NExT-QA: (position, accuracy).
+    """
+    datasets = list(ours["dataset"].unique())
+    figure, axes = plt.subplots(1, 1 + len(datasets), figsize=(3.6 * (1 + len(datasets)), 3.3))
+    styles = dict(zip(lines, (("#D55E00", "o"), ("#0072B2", "s")), strict=False))
+    for name, points in stated.items():
+        axes[0].plot(*zip(*points, strict=True), ls=":", marker="D", mfc="white", mec=PAPER_COLOUR, color=styles[name][0], label=f"{name}, paper")
+    axes[0].set(title="Paper, NExT-QA: values stated in the text\n(the rest of its figure is a picture)", ylabel="accuracy (%)")
+    for axis, dataset in zip(axes[1:], datasets, strict=True):
+        part = ours[ours["dataset"] == dataset].set_index("row")
+        for k, (name, rows) in enumerate(lines.items()):
+            line = part.loc[list(rows)]
+            error = np.stack([line["accuracy"] - line["low"], line["high"] - line["accuracy"]]).clip(0)
+            colour, marker = styles[name]
+            axis.errorbar(np.arange(len(x)) + 0.08 * k, line["accuracy"], yerr=error, color=colour, marker=marker, ms=5, lw=1.5, capsize=2.5, label=name)
+        axis.set(title=f"Ours, {paper.PRINTED[dataset]}-like\nn = {int(part['questions'].max())}, {_span(part['seeds'])} seeds, 95 % intervals")
+    low, high = min(a.get_ylim()[0] for a in axes[1:]), max(a.get_ylim()[1] for a in axes[1:])
+    for axis in axes:
+        axis.set_xticks(range(len(x)), x)
+        axis.set(xlabel=xlabel, xlim=(-0.4, len(x) - 0.6))
+        if axis is not axes[0]:
+            axis.set_ylim(low, high)
+        if len(lines) > 1 or axis is axes[0]:
+            axis.legend(frameon=False, fontsize=8)
+    figure.suptitle(title, y=1.03, fontsize=11)
+    return _done(figure)
+
+
+VERDICT_COLOURS = {"reproduced": "#009E73", "not reproduced": "#D55E00", "inconclusive": "#777777"}
+
+
+def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
+    """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's effect as an open diamond.
+
+    table: of `claims.ledger`.
+    """
+    shown = table.iloc[::-1].reset_index(drop=True)
+    figure, axis = plt.subplots(figsize=(9.6, 0.27 * len(shown) + 1.4))
+    for y, row in shown.iterrows():
+        axis.plot([row["low"], row["high"]], [y, y], color=VERDICT_COLOURS[row["verdict"]], lw=2.2, solid_capstyle="butt")
+        axis.plot(row["effect"], y, "o", color=VERDICT_COLOURS[row["verdict"]], ms=5)
+    known = shown[shown["paper"].notna()]
+    axis.scatter(known["paper"].astype(float), known.index, marker="D", s=26, facecolor="white", edgecolor=PAPER_COLOUR, zorder=4)
+    axis.axvline(0, color="#333333", lw=1)
+    axis.set_yticks(range(len(shown)), [f"{row['text']}  ({row['where']})" for _, row in shown.iterrows()], fontsize=8)
+    axis.set(xlabel="effect in the claimed direction (points of accuracy), 95 % interval", ylim=(-0.7, len(shown) - 0.3))
+    axis.set_title(title, fontsize=11, loc="right")
+    axis.grid(axis="y", color="#eeeeee", lw=0.8)
+    marks = [plt.Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in VERDICT_COLOURS.items()]
+    marks.append(plt.Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)"))
+    axis.legend(handles=marks, frameon=False, fontsize=8, loc="upper center", ncol=4, bbox_to_anchor=(0.1, -0.06 - 0.6 / len(shown)))
+    return _done(figure)
+
+
+def strength(ours: pd.DataFrame, baseline: pd.Series, title: str) -> plt.Figure:
+    """Student accuracy against the generator's accuracy on the training questions, refined and original reasoning.
+
+    Args:
+        ours: columns generator_accuracy, kind, accuracy, low, high, row (the generator's name).
+        baseline: accuracy, low, high of the student that learns answers only: a horizontal band.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 3.9))
+    axis.axhspan(baseline["low"], baseline["high"], color="#bbbbbb", alpha=0.35, lw=0)
+    axis.axhline(baseline["accuracy"], color="#555555", ls="--", lw=1.2, label="answers only (STL_QA)")
+    for k, (kind, colour, marker) in enumerate((("refined", "#0072B2", "s"), ("original", "#D55E00", "o"))):
+        line = ours[ours["kind"] == kind].sort_values("generator_accuracy")
+        error = np.stack([line["accuracy"] - line["low"], line["high"] - line["accuracy"]]).clip(0)
+        axis.errorbar(line["generator_accuracy"] + 0.6 * k, line["accuracy"], yerr=error, color=colour, marker=marker, ms=5, lw=1.5, capsize=2.5, label=f"{kind} reasoning")
+    axis.set(xlabel="the generator's accuracy on the training questions (%)", ylabel="student's accuracy (%)", title=title)
+    axis.legend(frameon=False, fontsize=8)
+    return _done(figure)
+
+
+def example(pictures: np.ndarray, question: str, options: Sequence[str], truth: int, parts: Sequence[tuple[str, bool]], title: str) -> plt.Figure:
+    """Figure 2 of the paper from a real sample: frames, question, and the response with what refinement keeps and removes.
+
+    Args:
+        pictures: uint8 (T, H, W, 3) frames.
+        truth: index of the right option.
+        parts: the response's pieces in order, with whether refinement keeps them.
+    """
+    import textwrap
+
+    figure = plt.figure(figsize=(10, 4.8))
+    for t, picture in enumerate(pictures):
+        axis = figure.add_axes((0.01 + t * 0.105, 0.64, 0.1, 0.21))
+        axis.imshow(picture)
+        axis.set_axis_off()
+    left = figure.add_axes((0.01, 0.02, 0.42, 0.58))
+    left.set_axis_off()
+    left.text(0, 1, textwrap.fill(question, 52), va="top", fontsize=10, weight="bold")
+    for i, option in enumerate(options):
+        mark = "  (the true answer)" if i == truth else ""
+        left.text(0, 0.78 - 0.12 * i, f"{'ABCDEFGHIJ'[i]}. {option}{mark}", va="top", fontsize=9.5, color="#009E73" if i == truth else "#222222")
+    right = figure.add_axes((0.45, 0.02, 0.54, 0.86))
+    right.set_axis_off()
+    y = 1.0
+    for text, kept in parts:
+        for line in textwrap.wrap(text.strip(), 74):
+            right.text(0, y, line, va="top", fontsize=9, color="#222222" if kept else "#D55E00", bbox={"fc": "#E4F1DE" if kept else "#FBE3DA", "ec": "none", "pad": 1.2})
+            y -= 0.062
+        y -= 0.012
+    figure.text(0.45, 0.93, "the generator's response: kept (green), removed by refinement (orange)", fontsize=9.5)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    plt.close(figure)
+    return figure

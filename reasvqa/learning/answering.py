@@ -13,24 +13,24 @@ from reasvqa.answers import parse_answer
 from reasvqa.learning.features import Features, stack
 from reasvqa.learning.objective import IGNORE, shift_right
 from reasvqa.learning.students import Student
-from reasvqa.learning.targets import answer_text, source_text
+from reasvqa.learning.targets import ANSWER, answer_text, source_text
 from reasvqa.samples import LETTERS, Sample
 
+MAX_LENGTH = 512  # tokens of a question with its options
 
-def tokenize(student: Student, texts: Sequence[str], max_length: int = 512) -> tuple[Tensor, Tensor]:
-    """input_ids and attention_mask, long (B, L), padded on the right to the longest text."""
-    batch = student.tokenizer(list(texts), padding=True, truncation=True, max_length=max_length, padding_side="right", return_tensors="pt")
-    return batch.input_ids, batch.attention_mask
+
+def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
+    """Token ids, long (B, longest), padded on the right with `value`, and their mask, long (B, longest)."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])
+    return ids, (torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]).long()
 
 
 def read(student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str) -> tuple[Tensor, Tensor]:
-    """The encoder's states (B, S, D) and mask (B, S) for questions and their clips; without `features` the student is blind."""
-    ids, mask = tokenize(student, [source_text(sample, answer_format) for sample in samples])
+    """What `Student.encode` makes of questions and their clips, (B, S, D) and (B, S); without `features` the student is blind."""
+    ids, mask = pad(student.source_ids([source_text(sample, answer_format) for sample in samples], MAX_LENGTH), student.tokenizer.pad_token_id)
     device = student.model.device
-    if features is None:
-        visual = torch.zeros(len(samples), 0, 1, student.model.config.qformer_config.hidden_size)
-    else:
-        visual = torch.from_numpy(stack(features, samples))
+    visual = torch.zeros(len(samples), 0, *student.feature_shape) if features is None else torch.from_numpy(stack(features, samples))
     return student.encode(visual.to(device), ids.to(device), mask.to(device))
 
 
@@ -38,31 +38,35 @@ def read(student: Student, samples: Sequence[Sample], features: Features | None,
 def score_options(student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str) -> list[Tensor]:
     """A score for each option of each sample; the largest is the student's answer.
 
-    "text": mean log-likelihood of the option's tokens, all options of the batch in one decoder pass.
+    "text": mean log-likelihood of the option's tokens, all options of the batch decoded at once.
     "letter": logits of the options' letters after one decoder step.
     """
     states, mask = read(student, samples, features, answer_format)
     counts = [len(sample.options) for sample in samples]
+    rows = torch.arange(len(samples), device=states.device)
     if answer_format == "letter":
-        start = torch.full((len(samples), 1), student.answer_start, device=states.device)
-        logits = student.decode(states, mask, start)[:, 0].float()
-        letters = [_letter_token(student, letter) for letter in LETTERS]
-        return [row[letters[:count]].cpu() for row, count in zip(logits, counts, strict=True)]
-    texts = [answer_text(sample, answer_format, i) for sample in samples for i in range(len(sample.options))]
-    ids, attention = tokenize(student, texts)
-    labels = ids.masked_fill(attention == 0, IGNORE).to(states.device)
-    repeats = torch.tensor(counts, device=states.device)
-    logits = student.decode(
-        states.repeat_interleave(repeats, 0), mask.repeat_interleave(repeats, 0), shift_right(labels, student.answer_start, student.tokenizer.pad_token_id)
-    )
+        (logits,) = student.decode(states, mask, [(torch.full_like(rows, student.answer_start)[:, None], rows)])
+        letters = [ids[0] for ids in student.target_ids(LETTERS, MAX_LENGTH)]
+        return [row[letters[:count]].float().cpu() for row, count in zip(logits[:, 0], counts, strict=True)]
+    return _rank(student, states, mask, samples, [[]] * len(samples), answer_format)
+
+
+def _rank(student: Student, states: Tensor, mask: Tensor, samples: Sequence[Sample], before: Sequence[list[int]], answer_format: str) -> list[Tensor]:
+    """Mean log-likelihood of each option's tokens, all options of the batch decoded at once, each after the tokens `before` that
+    the sample's student has written already (none: the answer comes first)."""
+    counts = [len(sample.options) for sample in samples]
+    space = [" " if tokens else "" for tokens in before]
+    texts = [space[k] + answer_text(sample, answer_format, i) for k, sample in enumerate(samples) for i in range(len(sample.options))]
+    prefixes = [tokens for tokens, count in zip(before, counts, strict=True) for _ in range(count)]
+    options = student.target_ids(texts, MAX_LENGTH)
+    whole = pad([prefix + option for prefix, option in zip(prefixes, options, strict=True)], IGNORE)[0].to(states.device)
+    inputs = shift_right(whole, student.answer_start, student.tokenizer.pad_token_id)
+    labels = pad([[IGNORE] * len(prefix) + option for prefix, option in zip(prefixes, options, strict=True)], IGNORE)[0].to(states.device)
+    rows = torch.arange(len(samples), device=states.device).repeat_interleave(torch.tensor(counts, device=states.device))
+    (logits,) = student.decode(states, mask, [(inputs, rows)])
     loss = F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
     scores = -loss.sum(1) / (labels != IGNORE).sum(1)
     return list(scores.cpu().split(counts))
-
-
-def _letter_token(student: Student, letter: str) -> int:
-    """The first token of a letter's target: what the first decoder step predicts."""
-    return student.tokenizer(letter).input_ids[0]
 
 
 def predict(
@@ -71,8 +75,10 @@ def predict(
     """The student's answers, as option indices, and what it wrote, if it wrote.
 
     Args:
-        written: True for students of Eq. 1 with reasoning: the answer is parsed from the text they generate, and is None
-            where it names no option. False: options are scored, see `score_options`.
+        written: True for students of Eq. 1 with reasoning, which answer after the reasoning they generate. With letters the
+            answer is parsed from that text, and is None where it names no option. With texts, where the options stand nowhere in
+            the input and an answer in free words need not be one of them, the options are ranked after the written reasoning.
+            False: options are scored, see `score_options`.
     """
     student.eval()
     predictions: list[int | None] = []
@@ -84,7 +90,13 @@ def predict(
                 states, mask = read(student, batch, features, answer_format)
             wrote = student.write(states, mask, student.answer_start)
             texts += wrote
-            predictions += [parse_answer(text, sample.options) for text, sample in zip(wrote, batch, strict=True)]
+            if answer_format == "letter":
+                predictions += [parse_answer(text, sample.options) for text, sample in zip(wrote, batch, strict=True)]
+            else:
+                reasoned = [f"{text.rsplit(ANSWER, 1)[0].rstrip()}\n{ANSWER}" for text in wrote]
+                before = [ids[:-1] for ids in student.target_ids(reasoned, MAX_LENGTH)]  # without the end of text
+                with torch.no_grad():
+                    predictions += [int(scores.argmax()) for scores in _rank(student, states, mask, batch, before, answer_format)]
         else:
             predictions += [int(scores.argmax()) for scores in score_options(student, batch, features, answer_format)]
             texts += [None] * len(batch)

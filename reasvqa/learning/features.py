@@ -1,6 +1,6 @@
 """The frozen half of the student, computed once per clip and kept on disk.
 
-The ViT and the Q-Former never change, so their output for a clip is the same in every epoch, for every question about it and
+The vision side (ViT and Q-Former, or vision tower) never changes, so its output for a clip is the same in every epoch, for every question about it and
 in every run. It lies in one memory-mapped array; a second array says which rows are valid. A kill loses the rows in flight.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ class MissingVideos(RuntimeError):
 
 
 class Features:
-    """Q-Former outputs of a split's clips: float32 (clips, N, Q, E), memory-mapped.
+    """Visual features of a split's clips: float32 (clips, N, Q, E), memory-mapped.
 
     `features[sample]` is the (N, Q, E) array of a sample's clip; `missing` maps unreadable clips to what is wrong with them.
     """
@@ -55,11 +56,10 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
         folder: where caches of all data sets, students and N lie side by side.
     """
     clips = sorted({_clip(sample) for sample in samples}, key=str)
-    size, width = student.model.config.num_query_tokens, student.model.config.qformer_config.hidden_size
     key = hashlib.sha256(json.dumps([clips, str(samples.videos.resolve()), fingerprint(name), num_frames]).encode()).hexdigest()[:16]
     place = folder / key
     place.mkdir(parents=True, exist_ok=True)
-    shape = (len(clips), num_frames, size, width)
+    shape = (len(clips), num_frames, *student.feature_shape)
     missing: dict[tuple, str] = {}
     with FileLock(place / ".lock"):
         if not (place / "valid.npy").exists():
@@ -106,12 +106,19 @@ def fingerprint(name: str) -> str:
     folder = Path(STUDENTS.get(name, name))
     if not folder.is_dir():
         return str(folder)
+    files = [*sorted(folder.glob("*.safetensors")), folder / "config.json", folder / "preprocessor_config.json"]
+    return _digest(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """The hash of `fingerprint`; of files given with their times and sizes, so that it is computed again when they change."""
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")) + [folder / "config.json", folder / "preprocessor_config.json"]:
-        digest.update(f"{file.name} {file.stat().st_size}".encode())
+    for file, _, size in files:
+        digest.update(f"{file.name} {size}".encode())
         with file.open("rb") as data:
             digest.update(data.read(1 << 20))
-            data.seek(max(0, file.stat().st_size - (1 << 20)))
+            data.seek(max(0, size - (1 << 20)))
             digest.update(data.read())
     return digest.hexdigest()
 

@@ -3,11 +3,14 @@
     Eq. 1   L_st = CE(f(v, q), reasoning + answer)
     Eq. 2   L_mt = alpha * CE(f(v, q), answer) + beta * CE(f(v, q), reasoning),   alpha = 1 - beta
 
-The encoder reads video and question once; the decoder runs twice, from two start tokens. Each CE is a mean over its own target
-tokens, so beta weighs the tasks alike whatever their lengths and however many samples of a batch have a reasoning.
+Video and question are read once; answer and reasoning are decoded from it, from two start tokens and unseen by each other. Each CE
+is a mean over its own target tokens, so beta weighs the tasks alike whatever their lengths and however many samples of a batch
+have a reasoning.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -48,13 +51,14 @@ class Objective(nn.Module):
             "loss", "answer_loss" and, when beta > 0 and there is reasoning, "reasoning_loss": scalars.
         """
         states, mask = self.student.encode(features, input_ids, attention_mask)
-        answer_loss = target_loss(self.student, states, mask, labels, self.student.answer_start)
+        everybody = torch.arange(len(labels), device=labels.device)
+        targets = [(labels, self.student.answer_start, everybody)]
         if self.beta == 0 or reasoning_rows is None or len(reasoning_rows) == 0:
             # Without any reasoning in the batch the answer keeps its weight of Eq. 2.
+            (answer_loss,) = target_losses(self.student, states, mask, targets)
             return {"loss": (1 - self.beta) * answer_loss, "answer_loss": answer_loss.detach()}
-        reasoning_loss = target_loss(
-            self.student, states[reasoning_rows], mask[reasoning_rows], reasoning_labels, self.student.reasoning_start
-        )
+        targets.append((reasoning_labels, self.student.reasoning_start, reasoning_rows))
+        answer_loss, reasoning_loss = target_losses(self.student, states, mask, targets)
         loss = (1 - self.beta) * answer_loss + self.beta * reasoning_loss
         return {"loss": loss, "answer_loss": answer_loss.detach(), "reasoning_loss": reasoning_loss.detach()}
 
@@ -65,7 +69,16 @@ def shift_right(labels: Tensor, start: int, pad: int) -> Tensor:
     return shifted.masked_fill(shifted == IGNORE, pad)
 
 
-def target_loss(student: Student, states: Tensor, mask: Tensor, labels: Tensor, start: int) -> Tensor:
-    """Mean cross-entropy over the target tokens of a batch, decoded from the start token `start`: a scalar in float32."""
-    logits = student.decode(states, mask, shift_right(labels, start, student.tokenizer.pad_token_id))
-    return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
+def target_losses(student: Student, states: Tensor, mask: Tensor, targets: Sequence[tuple[Tensor, int, Tensor]]) -> list[Tensor]:
+    """Mean cross-entropy over each target's tokens, all decoded after one reading.
+
+    Args:
+        states, mask: of `Student.encode`.
+        targets: for each task its labels, long (M, T) padded with -100, its start token, and the rows, long (M,), they belong to.
+
+    Returns:
+        A scalar in float32 for each task.
+    """
+    inputs = [(shift_right(labels, start, student.tokenizer.pad_token_id), rows) for labels, start, rows in targets]
+    logits = student.decode(states, mask, inputs)
+    return [F.cross_entropy(z.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE) for z, (labels, _, _) in zip(logits, targets, strict=True)]

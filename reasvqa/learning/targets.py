@@ -15,6 +15,7 @@ OBJECTIVES = ("stl", "mtl")
 REASONINGS = ("refined", "original", "none", "brief_caption", "detailed_caption")
 SUBSETS = ("all", "cr")
 ANSWER_FORMATS = ("text", "letter")
+ANSWER = "Answer:"  # what stands between reasoning and answer in a target of Eq. 1
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def build_examples(
         elif kind == "none":
             examples.append(Example(sample, source, answer))
         elif text is not None:
-            examples.append(Example(sample, source, f"{text}\nAnswer: {answer}"))
+            examples.append(Example(sample, source, f"{text}\n{ANSWER} {answer}"))
     return examples
 
 

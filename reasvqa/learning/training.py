@@ -13,7 +13,7 @@ import platform
 import shutil
 import time
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -32,17 +32,19 @@ import reasvqa
 from reasvqa.datasets import DATA, MINIATURES, Samples, load
 from reasvqa.evaluation import right_or_wrong
 from reasvqa.generation import read_reasoning
-from reasvqa.learning.answering import predict, write_reasoning
+from reasvqa.learning.answering import pad, predict, write_reasoning
 from reasvqa.learning.features import Features, build_features, fingerprint, readable
 from reasvqa.learning.objective import IGNORE, Objective
 from reasvqa.learning.students import Student, load_student
 from reasvqa.learning.targets import ANSWER_FORMATS, OBJECTIVES, REASONINGS, SUBSETS, Example, build_examples
 
-# What differs between the scales: the paper's own settings (appendix A.2), and the miniature's, of which only size and
-# batch were explored, on its validation split (notebooks/90_pretrain_mini.ipynb keeps the record). `None` in a TrainConfig means: as the scale has it.
+# What differs between the scales: the paper's own settings (appendix A.2), and the miniature's. Its learning rate, epochs and
+# amount of questions were looked at on validation splits (notebooks/90_pretrain_mini.ipynb keeps the record): few epochs over more
+# questions, as in the paper, because many epochs over few made students learn the reasoning by heart. `None` in a TrainConfig
+# means: as the scale has it.
 RECIPES: dict[str, dict] = {
     "paper": dict(learning_rate=3e-5, batch_size=8, epochs=10, answer_format="letter", split="val", generator="internvl-26b", lora_rank=8, precision="bf16"),
-    "mini": dict(learning_rate=2e-3, batch_size=16, epochs=25, answer_format="text", split="test", generator="sim-26b", lora_rank=16, precision="fp32"),
+    "mini": dict(learning_rate=2e-3, batch_size=16, epochs=4, answer_format="text", split="test", generator="sim-26b", lora_rank=16, precision="fp32"),
     "smoke": dict(learning_rate=2e-3, batch_size=8, epochs=1, answer_format="text", split="test", generator="sim-26b", lora_rank=4, precision="fp32"),
 }  # fmt: skip
 
@@ -154,8 +156,23 @@ class Run:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """A row per question: id, prediction (Int64, NA if none), answer, type, group, text (what an STL student wrote)."""
-        table = pd.read_csv(self.path / "predictions.csv", dtype={"id": str, "text": str}, keep_default_na=False, na_values={"prediction": [""]})
-        return table.astype({"prediction": "Int64", "answer": "Int64"})
+        return _read_predictions(self.path / "predictions.csv")
+
+    def predictions_on(self, split: str) -> pd.DataFrame:
+        """Predictions on another split of the run's data set, in the form of `predictions`; answered once, then kept beside them."""
+        if split == self.config.split:
+            return self.predictions
+        path = self.path / f"predictions-{split}.csv"
+        with FileLock(f"{self.path}.lock"):
+            if not path.exists():
+                samples, student = load(self.config.dataset, split), self.load_student()
+                student.to("cuda" if torch.cuda.is_available() else "cpu")
+                features = None if self.config.blind else _features(samples, student, self.config)
+                samples = samples if features is None else readable(samples, features, self.config.skip_missing)
+                partial = path.with_suffix(".partial")
+                _answers(student, samples, features, self.config).to_csv(partial, index=False)
+                os.replace(partial, path)
+        return _read_predictions(path)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -213,7 +230,8 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
 
 def run_key(config: TrainConfig, root: Path) -> str:
     """A name for the run's folder that says what it is, and a hash of everything that determines its result."""
-    load(config.dataset, "train", None if root == DATA / config.dataset else root)  # a miniature is made on first use
+    if root == DATA / config.dataset:
+        _make(config.dataset)
     inputs = [_sha(file) for file in sorted([*root.glob("*.csv"), *root.glob("*.json")]) if file.suffix == ".csv" or file.name.startswith(("STAR", "map", "complete"))]
     if config.generator:
         path = reasoning_path(config, root)
@@ -231,7 +249,20 @@ def reasoning_path(config: TrainConfig, root: Path) -> Path:
     return root / "reasoning" / f"{config.generator}{kind}.jsonl"
 
 
+@lru_cache
+def _make(dataset: str) -> None:
+    """A miniature is made on first use; its runs' keys depend on its files."""
+    load(dataset, "train")
+
+
 def _sha(file: Path) -> str:
+    """A file's hash, computed again only when its time or size has changed."""
+    state = file.stat()
+    return _sha_of(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _sha_of(file: Path, changed: int, size: int) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -242,9 +273,9 @@ def prepare(student: Student, config: TrainConfig) -> None:
     """Freezes the student but for the projection, and adds LoRA to all linear layers of the language model (section 4.1)."""
     student.requires_grad_(False)
     if config.lora:
-        lora = peft.LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, lora_dropout=0.0, target_modules=["q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo"])
-        peft.inject_adapter_in_model(lora, student.model.language_model)
-    student.model.language_projection.requires_grad_(True)
+        lora = peft.LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, lora_dropout=0.0, target_modules=list(student.linears))
+        peft.inject_adapter_in_model(lora, student.language_model)
+    student.projection.requires_grad_(True)
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
@@ -339,40 +370,26 @@ class Collator:
     """Examples -> a batch of `Objective`. Each text is tokenized once, when the run begins."""
 
     def __init__(self, student: Student, examples: list[Example], features: Features | None, max_length: int = 256):
-        def ids(texts: list[str]) -> list[list[int]]:
-            return student.tokenizer(texts, truncation=True, max_length=max_length).input_ids if texts else []
-
         self.features, self.examples = features, examples
-        self.sources, self.targets = ids([e.source for e in examples]), ids([e.target for e in examples])
-        reasonings = iter(ids([e.reasoning for e in examples if e.reasoning is not None]))
+        self.sources = student.source_ids([e.source for e in examples], max_length)
+        self.targets = student.target_ids([e.target for e in examples], max_length)
+        reasonings = iter(student.target_ids([e.reasoning for e in examples if e.reasoning is not None], max_length))
         self.reasonings = [next(reasonings) if e.reasoning is not None else None for e in examples]
-        self.pad = student.tokenizer.pad_token_id
-        self.width = student.model.config.qformer_config.hidden_size
+        self.pad, self.feature_shape = student.tokenizer.pad_token_id, student.feature_shape
 
     def __call__(self, indices: list[int]) -> dict[str, Tensor]:
-        source = _pad([self.sources[i] for i in indices], self.pad)
-        lengths = torch.tensor([len(self.sources[i]) for i in indices])
+        source, mask = pad([self.sources[i] for i in indices], self.pad)
         if self.features is None:
-            features = torch.zeros(len(indices), 0, 1, self.width)
+            features = torch.zeros(len(indices), 0, *self.feature_shape)
         else:
             features = torch.from_numpy(np.stack([self.features[self.examples[i].sample] for i in indices]))
-        batch = {
-            "features": features,
-            "input_ids": source,
-            "attention_mask": (torch.arange(source.shape[1]) < lengths[:, None]).long(),
-            "labels": _pad([self.targets[i] for i in indices], IGNORE),
-        }
+        labels, _ = pad([self.targets[i] for i in indices], IGNORE)
+        batch = {"features": features, "input_ids": source, "attention_mask": mask, "labels": labels}
         rows = [row for row, i in enumerate(indices) if self.reasonings[i] is not None]
         if rows:
-            batch["reasoning_labels"] = _pad([self.reasonings[indices[row]] for row in rows], IGNORE)
+            batch["reasoning_labels"], _ = pad([self.reasonings[indices[row]] for row in rows], IGNORE)
             batch["reasoning_rows"] = torch.tensor(rows)
         return batch
-
-
-def _pad(rows: list[list[int]], value: int) -> Tensor:
-    """long (B, longest), padded on the right."""
-    longest = max(map(len, rows))
-    return torch.tensor([row + [value] * (longest - len(row)) for row in rows])
 
 
 def _features(samples: Samples, student: Student, config: TrainConfig) -> Features:
@@ -415,6 +432,7 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
         weight_decay=0.01,
         max_grad_norm=1.0,
         bf16=config.precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
         seed=config.seed,
         logging_steps=max(1, steps_per_epoch // 2),
         save_strategy="steps",
@@ -437,20 +455,16 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
     seconds["training"] = time.time() - began
 
     began = time.time()
-    written = config.objective == "stl" and config.reasoning != "none"
-    predictions, texts = predict(student, test_samples, test_features, config.answer_format, written)
+    table = _answers(student, test_samples, test_features, config)
     seconds["answering"] = time.time() - began
 
-    table = test_samples.to_pandas()[["id", "answer", "type", "group"]]
-    table.insert(1, "prediction", pd.array(predictions, dtype="Int64"))
-    table["text"] = texts
     labelled = table["answer"].notna().all()
     history = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
     metrics = {
         "accuracy": 100 * float(right_or_wrong([table])[0].mean()) if labelled else None,
         "questions": len(table),
         "train_examples": len(examples),
-        "with_reasoning": sum(example.reasoning is not None for example in examples) if config.objective == "mtl" else len(examples) * written,
+        "with_reasoning": sum(example.reasoning is not None for example in examples) if config.objective == "mtl" else len(examples) * (config.reasoning != "none"),
         "trained_parameters": sum(p.numel() for p in objective.parameters() if p.requires_grad),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "steps": trainer.state.global_step,
@@ -469,6 +483,21 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
     for name, content in (("config", asdict(config)), ("metrics", metrics), ("meta", meta)):
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _answers(student: Student, samples: Samples, features: Features | None, config: TrainConfig) -> pd.DataFrame:
+    """The student's predictions as a table, see `Run.predictions`."""
+    written = config.objective == "stl" and config.reasoning != "none"
+    predictions, texts = predict(student, samples, features, config.answer_format, written)
+    table = samples.to_pandas()[["id", "answer", "type", "group"]]
+    table.insert(1, "prediction", pd.array(predictions, dtype="Int64"))
+    table["text"] = texts
+    return table
+
+
+def _read_predictions(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False, na_values={"prediction": [""]})
+    return table.astype({"prediction": "Int64", "answer": "Int64"})
 
 
 class _Progress(TrainerCallback):

@@ -1,7 +1,7 @@
-"""Makes `mini-blip2`: BLIP-2's own architecture, four orders of magnitude smaller, pretrained on worlds of its own.
+"""Makes the miniature's students: the families' own architectures, four orders of magnitude smaller, pretrained on worlds of their own.
 
-It stands for what BLIP-2 and FlanT5 bring to the paper's experiments: seeing, naming, answering simple questions about a few
-frames, and fluent English. Three things are kept from it, so that fine-tuning has something to teach:
+They stand for what BLIP-2 and LLaVA-OneVision bring to the paper's experiments: seeing, naming, answering simple questions about
+a few frames, and fluent English. Three things are kept from them, so that fine-tuning has something to teach:
 
 - the benchmark's videos and questions: pretraining draws stories from seeds of its own;
 - the benchmark's names *for what is seen*: pictures come with colour words ("the lime") only. The names ("lamp") occur in
@@ -22,9 +22,22 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
-from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QFormerConfig, Blip2VisionConfig, PreTrainedTokenizerFast, T5Config
+from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2QFormerConfig,
+    Blip2VisionConfig,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    SiglipVisionConfig,
+    T5Config,
+)
 
-from reasvqa.learning.students import REASONING_START, Preprocess, Student
+from reasvqa.learning.answering import pad
+from reasvqa.learning.objective import IGNORE, shift_right
+from reasvqa.learning.students import Blip2Student, LlavaStudent, Preprocess, Student, load_student
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, ask, distractors, solve
 from reasvqa.mini.render import draw_frame
 from reasvqa.mini.teacher import ORDINALS, STRENGTHS, respond
@@ -47,8 +60,9 @@ PRETRAIN_FORMS = tuple(
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """All settings of pretraining."""
+    """All settings of pretraining. student: "mini-blip2", "mini-llava-ov-small" or "mini-llava-ov"."""
 
+    student: str = "mini-blip2"
     seed: int = 7
     stories: int = 6000
     caption_steps: int = 700  # first, only captions of single frames: what is seen has to be there before it can be talked about
@@ -61,6 +75,11 @@ class PretrainConfig:
     warmup: int = 200
     noise: float = 0.04  # standard deviation added to normalised pixels
     vocabulary: int = 768
+
+
+# How the students that ship were made.
+_LLAVA = PretrainConfig(caption_steps=300, captions_per_step=48, steps=3700, stories_per_step=16, texts_per_step=6)
+PRETRAINED = {"mini-blip2": PretrainConfig()} | {name: replace(_LLAVA, student=name) for name in ("mini-llava-ov-small", "mini-llava-ov")}
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -116,7 +135,7 @@ def make_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
     """A byte-level BPE, so that any text can be written; verb endings are split off, so that forms of a verb share a stem.
 
     T5's layout: padding 0 (also the decoder's start token), end of text 1, and one sentinel for the start of reasoning and
-    one for blanks in text.
+    one for blanks in text. A decoder-only student has tokens for the starts of answer and reasoning, and for the video's place.
     """
     rng = np.random.default_rng([config.seed, 1])
     texts = [read_text(rng) for _ in range(4000)]
@@ -124,7 +143,7 @@ def make_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
         story = in_colours(make_story(rng, "text"))
         texts += [describe_frame(story.seen[0], story.person), narrate(story)]
     # Each name and colour is one token, so that learning a name is learning one word.
-    special = ["<pad>", "</s>", REASONING_START, "<extra_id_1>"]
+    special = ["<pad>", "</s>", "<extra_id_0>", "<extra_id_1>"] if config.student == "mini-blip2" else ["<pad>", "</s>", "<answer>", "<reasoning>", "<video>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -151,12 +170,17 @@ def make_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
 # --- model ------------------------------------------------------------------------------------------------------------
 
 
-def make_student(tokenizer: PreTrainedTokenizerFast) -> Student:
-    """An untrained mini-blip2.
+def make_student(name: str, tokenizer: PreTrainedTokenizerFast) -> Student:
+    """An untrained student of the miniature."""
+    preprocess = Preprocess(IMAGE_SIZE, MEAN, STD)
+    if name == "mini-blip2":
+        return Blip2Student(_blip2(len(tokenizer)), tokenizer, preprocess)
+    return LlavaStudent(_llava(name, tokenizer), tokenizer, preprocess)
 
-    Two defaults of the library's configuration would leave it unable to learn from scratch (they assume pretrained weights):
-    the vision initialiser's range and query tokens of zeros.
-    """
+
+def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
+    """Two defaults of the library's configuration would leave it unable to learn from scratch (they assume pretrained weights):
+    the vision initialiser's range and query tokens of zeros."""
     config = Blip2Config(
         vision_config=Blip2VisionConfig(
             hidden_size=96, intermediate_size=192, num_hidden_layers=3, num_attention_heads=4,
@@ -167,14 +191,47 @@ def make_student(tokenizer: PreTrainedTokenizerFast) -> Student:
             encoder_hidden_size=96, initializer_range=INIT, cross_attention_frequency=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         ).to_dict(),
         text_config=T5Config(
-            vocab_size=len(tokenizer), d_model=128, d_kv=32, d_ff=256, num_layers=3, num_decoder_layers=2, num_heads=4,
+            vocab_size=vocabulary, d_model=128, d_kv=32, d_ff=256, num_layers=3, num_decoder_layers=2, num_heads=4,
             feed_forward_proj="gated-gelu", dropout_rate=0.0, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
         ).to_dict(),
         num_query_tokens=4, initializer_range=INIT, frame_numbers="added",
     )  # fmt: skip
     model = Blip2ForConditionalGeneration(config)
     torch.nn.init.normal_(model.query_tokens, std=0.5)
-    return Student(model, tokenizer, Preprocess(IMAGE_SIZE, MEAN, STD))
+    return model
+
+
+def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> LlavaOnevisionForConditionalGeneration:
+    """Both sizes have the same vision tower, as the real ones do. It begins as mini-blip2's ViT, which knows this world's
+    pictures, as theirs begins as SigLIP."""
+    wide, layers, heads = (96, 3, 4) if name.endswith("small") else (128, 3, 4)
+    text = tokenizer.get_vocab()
+    config = LlavaOnevisionConfig(
+        vision_config=SiglipVisionConfig(
+            hidden_size=96, intermediate_size=192, num_hidden_layers=3, num_attention_heads=4, image_size=IMAGE_SIZE, patch_size=16,
+            hidden_act="gelu", vision_use_head=False,
+        ).to_dict(),
+        text_config=Qwen2Config(
+            vocab_size=len(tokenizer), hidden_size=wide, intermediate_size=2 * wide, num_hidden_layers=layers, num_attention_heads=heads,
+            num_key_value_heads=heads // 2, initializer_range=INIT, max_position_embeddings=1024, tie_word_embeddings=False,
+            bos_token_id=None, pad_token_id=text["<pad>"], eos_token_id=text["</s>"],
+        ).to_dict(),
+        video_token_index=text["<video>"], image_token_index=len(tokenizer) - 1, image_grid_pinpoints=[[IMAGE_SIZE, IMAGE_SIZE]],
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    model = LlavaOnevisionForConditionalGeneration(config)
+    state = load_student("mini-blip2").model.vision_model.state_dict()
+    renamed = {}
+    for key, value in state.items():
+        if key.endswith(("qkv.weight", "qkv.bias")):
+            for part, piece in zip("qkv", value.chunk(3), strict=True):
+                renamed[key.replace("qkv", f"{part}_proj")] = piece
+        else:
+            renamed[key.replace(".projection.", ".out_proj.").replace("embeddings.patch_embedding", "embeddings.patch_embedding")] = value
+    renamed["embeddings.position_embedding.weight"] = renamed.pop("embeddings.position_embedding")[0, 1:]  # without the class token
+    renamed.pop("embeddings.class_embedding")
+    model.model.vision_tower.load_state_dict(renamed)
+    return model
 
 
 def save_student(student: Student, path: Path) -> None:
@@ -182,7 +239,8 @@ def save_student(student: Student, path: Path) -> None:
     student.model.save_pretrained(path)
     student.tokenizer.save_pretrained(path)
     size, mean, std = student.preprocess.size, student.preprocess.mean, student.preprocess.std
-    preprocess = {"image_processor_type": "BlipImageProcessor", "size": {"height": size, "width": size}, "resample": 3}
+    kind = "BlipImageProcessor" if isinstance(student, Blip2Student) else "LlavaOnevisionImageProcessor"
+    preprocess = {"image_processor_type": kind, "size": {"height": size, "width": size}, "resample": 3}
     preprocess |= {"do_resize": True, "do_rescale": True, "do_normalize": True, "do_convert_rgb": True, "rescale_factor": 1 / 255}
     preprocess |= {"image_mean": list(mean), "image_std": list(std)}
     (path / "preprocessor_config.json").write_text(json.dumps(preprocess, indent=2) + "\n")
@@ -238,27 +296,20 @@ def batches(examples: list[Example]) -> Iterator[list[Example]]:
 
 def loss_of(student: Student, group: list[Example], features: Tensor | None) -> Tensor:
     """Mean cross-entropy per target token of a group of examples."""
-    tokenizer = student.tokenizer
-    inputs = tokenizer([example.prompt for example in group], padding=True, truncation=True, max_length=160, return_tensors="pt")
-    labels = tokenizer([example.target for example in group], padding=True, truncation=True, max_length=160, return_tensors="pt")
-    size, width = student.model.config.num_query_tokens, student.model.config.qformer_config.hidden_size
-    if group[0].frames:
-        visual = features[torch.tensor([example.frames for example in group])]
-    else:
-        visual = torch.zeros(len(group), 0, size, width)
-    states, mask = student.encode(visual, inputs.input_ids, inputs.attention_mask)
-    start = torch.where(torch.tensor([e.reasoning for e in group]), student.reasoning_start, student.answer_start)
-    decoder_ids = torch.cat([start[:, None], labels.input_ids[:, :-1]], dim=1)
-    logits = student.decode(states, mask, decoder_ids)
-    target = labels.input_ids.masked_fill(labels.attention_mask == 0, -100)
-    return F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), ignore_index=-100)
+    inputs, inputs_mask = pad(student.source_ids([example.prompt for example in group], 160), student.tokenizer.pad_token_id)
+    labels, _ = pad(student.target_ids([example.target for example in group], 160), IGNORE)
+    visual = features[torch.tensor([example.frames for example in group])] if group[0].frames else torch.zeros(len(group), 0, *student.feature_shape)
+    states, mask = student.encode(visual, inputs, inputs_mask)
+    start = student.reasoning_start if group[0].reasoning else student.answer_start
+    (logits,) = student.decode(states, mask, [(shift_right(labels, start, student.tokenizer.pad_token_id), torch.arange(len(group)))])
+    return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
 
 
 def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
-    """Trains the student and writes it to `path`. About 25 minutes on 2 cores with the default settings."""
+    """Trains the student and writes it to `path`, see `PRETRAINED` for what ships; half an hour on 2 cores each."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng([config.seed, 2])
-    student = make_student(make_tokenizer(config))
+    student = make_student(config.student, make_tokenizer(config))
     student.model.set_attn_implementation("eager")  # at these sizes, in bf16, a third faster than fused attention on a CPU
     stories = [make_story(rng, f"pretrain-{i}") for i in range(config.stories)]
     pixels = torch.cat([student.preprocess(np.stack([draw_frame(event, s.person) for event in s.seen])).half() for s in stories])
@@ -277,11 +328,13 @@ def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
             chosen = rng.integers(config.stories, size=config.stories_per_step)
             rows = torch.from_numpy((chosen[:, None] * 4 + np.arange(4)).ravel())
             examples = [e for row, k in enumerate(chosen) for e in examples_of(stories[k], row, rng, config.questions_per_story)]
-            examples += [blank_out(read_text(rng), rng) for _ in range(config.texts_per_step)]
+            # An encoder-decoder restores blanked words; a decoder just writes.
+            restore = isinstance(student, Blip2Student)
+            examples += [blank_out(read_text(rng), rng) if restore else Example([], "", read_text(rng), True) for _ in range(config.texts_per_step)]
         with torch.autocast("cpu", torch.bfloat16):
             view = pixels[rows].float()
             view = view + config.noise * torch.randn_like(view)
-            features = student.model.get_image_features(view).qformer_outputs.last_hidden_state.float()
+            features = student.vision(view).float()
             losses = {(len(g[0].frames), g[0].reasoning): loss_of(student, g, features) for g in batches(examples)}
             loss = sum(losses.values())
         optimizer.zero_grad()
@@ -317,9 +370,9 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
     features = torch.cat([student.see(np.stack([draw_frame(e, s.person) for e in s.seen])) for s in stories]).float()
 
     def answers(examples: list[Example]) -> list[str]:
-        inputs = student.tokenizer([e.prompt for e in examples], padding=True, return_tensors="pt")
+        inputs, inputs_mask = pad(student.source_ids([e.prompt for e in examples], 160), student.tokenizer.pad_token_id)
         visual = features[torch.tensor([e.frames for e in examples])]
-        states, mask = student.encode(visual, inputs.input_ids, inputs.attention_mask)
+        states, mask = student.encode(visual, inputs, inputs_mask)
         return student.write(states, mask, student.reasoning_start if examples[0].reasoning else student.answer_start, 96)
 
     coloured = [in_colours(story) for story in stories]

@@ -33,10 +33,14 @@ class Strength:
     silent: float
 
 
-# Set so that the answers are right about as often as the paper's Table 4 says of InternVL 4B and 26B (60 and 69 %).
+# sim-4b and sim-26b: set so that the answers are right about as often as the paper's Table 4 says of InternVL 4B and 26B (60 and
+# 69 %). The others span the range from guessing to faultless, for the question where imperfect reasoning stops helping.
 STRENGTHS = {
+    "sim-chance": Strength("sim-chance", perception=0.40, inference=0.72, silent=0.03),
+    "sim-weak": Strength("sim-weak", perception=0.15, inference=0.50, silent=0.03),
     "sim-4b": Strength("sim-4b", perception=0.08, inference=0.31, silent=0.03),
     "sim-26b": Strength("sim-26b", perception=0.05, inference=0.22, silent=0.02),
+    "sim-strong": Strength("sim-strong", perception=0.02, inference=0.08, silent=0.01),
     "sim-perfect": Strength("sim-perfect", perception=0.0, inference=0.0, silent=0.0),
 }
 

@@ -1,0 +1,199 @@
+"""The paper's claims, each as a contrast of settings with an expected sign, tested on our runs.
+
+A claim says that a weighted sum of accuracies is above zero: "multi-task beats answers alone" is MTL_All - STL_QA, "refinement
+helps" is refined - original, "accuracy rises with the amount of reasoning" is a slope. The same sum over the paper's own numbers,
+where it prints them, is the effect that the paper claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from reasvqa import paper
+from reasvqa.datasets import DATA
+from reasvqa.evaluation import Interval, bootstrap_means, right_or_wrong
+from reasvqa.experiments import dataset_name, name_at, runs_of
+from reasvqa.generation import read_reasoning
+
+_ALL = ("nextqa", "star", "intentqa")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper's text.
+
+    Attributes:
+        id, where, text: a short name, the place in the paper, and what it says.
+        weights: by "experiment/row" the weight of its accuracy; the sum is claimed to be positive.
+        datasets: the effect is the mean over these.
+        printed: by (table or figure, row, column) the weight of a number that the paper prints; empty where it prints none.
+        split: where the students answer, if not on the test split.
+        beyond: not claimed by the paper; a control of ours. Kept out of the correction for many claims.
+    """
+
+    id: str
+    where: str
+    text: str
+    weights: dict[str, float]
+    datasets: tuple[str, ...] = _ALL
+    printed: dict[tuple[str, str, str], float] | None = None
+    split: str | None = None
+    beyond: bool = False
+
+
+def _of(table: str, weights: dict[str, float], datasets: tuple[str, ...] = _ALL, column: str = "{}") -> dict[tuple[str, str, str], float]:
+    """The printed numbers of a table's rows, averaged over data sets."""
+    return {(table, row, column.format(paper.PRINTED[d])): w / len(datasets) for row, w in weights.items() for d in datasets}
+
+
+def _rows(table: str, datasets: tuple[str, ...] = _ALL, column: str | None = "{}", **weights: float) -> dict:
+    """`weights`, `printed` and `datasets` of a claim about rows of one table."""
+    named = {row.replace("__", " "): w for row, w in weights.items()}
+    return _claim(table, named, datasets, column)
+
+
+def _claim(table: str, weights: dict[str, float], datasets: tuple[str, ...] = _ALL, column: str | None = "{}") -> dict:
+    printed = None if column is None else _of(table, weights, datasets, column)
+    return {"weights": {f"{table}/{row}": w for row, w in weights.items()}, "datasets": datasets, "printed": printed}
+
+
+_TWO, _AMOUNTS = ("nextqa", "star"), ("25% CR", "50% CR", "75% CR", "CR", "All")
+_SLOPE = {name: w / 10 for name, w in zip(_AMOUNTS, (-2, -1, 0, 1, 2), strict=True)}  # least squares: points per step
+_FOUR_B = ("nextqa", "intentqa")
+
+
+def _table10(weights: dict[str, float]) -> dict:
+    """A claim about Table 10, which prints kinds as rows and data set with amount as columns."""
+    printed = {}
+    for row, weight in weights.items():
+        kind, amount = row.split(", ")
+        for dataset in _FOUR_B:
+            printed["table10", kind, f"{paper.PRINTED[dataset]} {amount}"] = weight / len(_FOUR_B)
+    return {"weights": {f"table10/{row}": w for row, w in weights.items()}, "datasets": _FOUR_B, "printed": printed}
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim("mtl", "Abstract, Table 5", "Learning from refined reasoning beats learning from answers alone", **_rows("table5", MTL_All=1, STL_QA=-1)),
+    *(
+        Claim(f"mtl-{dataset}", "Abstract, Table 5", f"... on {paper.PRINTED[dataset]}", **_rows("table5", (dataset,), MTL_All=1, STL_QA=-1))
+        for dataset in _ALL
+    ),
+    Claim("mtl-cr", "Table 5", "Correct reasoning alone helps, too", **_rows("table5", MTL_CR=1, STL_QA=-1)),
+    Claim("all-cr", "Table 5", "Incorrect reasoning, refined, adds to correct reasoning", **_rows("table5", MTL_All=1, MTL_CR=-1)),
+    Claim("stl-cr", "Section 4.4", "Single-task: correct reasoning before the answer helps a little", **_rows("table5", STL_CR=1, STL_QA=-1)),
+    Claim("stl-all", "Section 4.4", "Single-task: all reasoning before the answer hurts", **_rows("table5", STL_QA=1, STL_All=-1)),
+    Claim("mtl-stl", "Section 4.4", "Multi-task beats single-task on the same reasoning", **_rows("table5", MTL_All=0.5, MTL_CR=0.5, STL_All=-0.5, STL_CR=-0.5)),
+    *(
+        Claim(f"backbone-{i}", "Table 3", f"ReasVQA helps {model}", **_claim("table3", {f"{model} w. ReasVQA": 1, model: -1}))
+        for i, model in enumerate(("BLIP-FlanT5(3B)", "LLaVA-OV(0.5B)", "LLaVA-OV(7B)"), 1)
+    ),
+    Claim("generators", "Table 4", "The larger generator answers better", **_claim("table4", {"InternVL(26B)": 1, "InternVL(4B)": -1})),
+    Claim(
+        "atp-hard", "Table 6", "ReasVQA helps on questions that no single frame answers",
+        weights={"table6/BLIP-FlanT5 (w. ReasVQA)": 1, "table6/BLIP-FlanT5 (baseline)": -1}, datasets=("nextqa",), split="atp-hard",
+    ),
+    Claim("reasoning", "Table 8", "Without reasoning it is worse", **_claim("table8", {"ReasVQA (3B)": 1, "w/o. Reasoning": -1}, ("star",), "Tot")),
+    Claim("lora", "Table 8", "Without LoRA it is worse", **_claim("table8", {"ReasVQA (3B)": 1, "w/o. LoRA": -1}, ("star",), "Tot")),
+    Claim("reasoning-lora", "Appendix B.1", "Reasoning matters more than LoRA", **_claim("table8", {"w/o. LoRA": 1, "w/o. Reasoning": -1}, ("star",), "Tot")),
+    Claim("brief", "Table 9", "Brief captions do not help (they lower accuracy)", **_claim("table9", {"QA only": 1, "w. Cap brief": -1}, ("star",), "Tot")),
+    Claim("detailed", "Table 9", "Detailed captions help", **_claim("table9", {"w. Cap detailed": 1, "QA only": -1}, ("star",), "Tot")),
+    Claim("captions", "Table 9", "Reasoning helps more than detailed captions", **_claim("table9", {"w. Reasoning": 1, "w. Cap detailed": -1}, ("star",), "Tot")),
+    Claim("refined", "Section 4.3, Figure 3", "Refined reasoning beats original reasoning, all of it used",
+          **_claim("figure3", {"Refined, All": 1, "Original, All": -1}, _TWO, None)),
+    Claim("refined-mean", "Section 4.3, Figure 3", "... at every amount (mean over amounts)",
+          **_claim("figure3", {f"{kind}, {amount}": sign / 5 for kind, sign in (("Refined", 1), ("Original", -1)) for amount in _AMOUNTS}, _TWO, None)),
+    Claim("trend", "Section 4.3, Figure 3", "With refined reasoning, more is better (points per step)",
+          **_claim("figure3", {f"Refined, {amount}": w for amount, w in _SLOPE.items()}, _TWO, None)),
+    Claim("plateau", "Section 4.3, Figure 3", "... and rises more steeply than with original reasoning",
+          **_claim("figure3", {f"{kind}, {amount}": sign * w for kind, sign in (("Refined", 1), ("Original", -1)) for amount, w in _SLOPE.items()}, _TWO, None)),
+    Claim("beta-half", "Section 4.4, Figure 4", "beta = 0.5 beats beta = 0", **_claim("figure4", {"0.5": 1, "0.0": -1}, _TWO, None)),
+    Claim("beta-rise", "Section 4.4, Figure 4", "Accuracy rises with beta from 0 to 0.8 (points per 0.1)",
+          **_claim("figure4", {f"{b / 10:.1f}": (b - 4) / 60 for b in range(9)}, _TWO, None)),
+    Claim("beta-fall", "Section 4.4, Figure 4", "beta = 0.9 is worse than the plateau from 0.5 to 0.8",
+          **_claim("figure4", {"0.5": 0.25, "0.6": 0.25, "0.7": 0.25, "0.8": 0.25, "0.9": -1}, _TWO, None)),
+    Claim("refined-4b", "Table 10", "With the weaker generator, refined beats original",
+          **_table10({f"{kind}, {amount}": sign / 3 for kind, sign in (("Refined", 1), ("Original", -1)) for amount in ("75% CR", "CR", "All")})),
+    Claim("original-all-4b", "Appendix B.3", "... unrefined, adding incorrect reasoning hurts", **_table10({"Original, CR": 1, "Original, All": -1})),
+    Claim("refined-all-4b", "Appendix B.3", "... refined, adding incorrect reasoning helps", **_table10({"Refined, All": 1, "Refined, CR": -1})),
+    Claim("stronger", "Appendix B.3", "A stronger generator makes a better student",
+          weights={"table5/MTL_All": 1, "table10/Refined, All": -1}, datasets=_FOUR_B,
+          printed={("table5", "MTL_All", name): 0.5 for name in ("NExT-QA", "IntentQA")} | {("table10", "Refined", f"{name} All"): -0.5 for name in ("NExT-QA", "IntentQA")}),
+    Claim("content", "control", "It is what the reasoning says: better than the reasoning about other videos",
+          weights={"controls/MTL_All": 1, "controls/MTL, other videos' reasoning": -1}, beyond=True),
+    Claim("longer", "control", "It is not only longer training: better than answers alone with three times the epochs",
+          weights={"controls/MTL_All": 1, "controls/STL_QA, three times as long": -1}, beyond=True),
+    Claim("perfect", "control", "A faultless generator makes a better student than one that guesses",
+          weights={"strength/Refined, sim-perfect": 1, "strength/Refined, sim-chance": -1}, datasets=("star",), beyond=True),
+)  # fmt: skip
+
+
+def outcomes(claim: Claim, scale: str, seeds: Sequence[int]) -> list[np.ndarray]:
+    """For each data set the claim's weighted sum of right and wrong answers: float (seeds, questions). Its mean is the effect.
+
+    Rows are paired question by question and seed by seed, on the seeds they have in common.
+    """
+    values = []
+    for dataset in claim.datasets:
+        rows = [(weight, _correct(name, dataset, claim.split, scale, seeds)) for name, weight in claim.weights.items()]
+        common = min(len(correct) for _, correct in rows)
+        values.append(sum(weight * correct[:common] for weight, correct in rows))
+    return values
+
+
+def _correct(name: str, dataset: str, split: str | None, scale: str, seeds: Sequence[int]) -> np.ndarray:
+    """Right or wrong, float (seeds, questions), of a row "experiment/row" on a data set."""
+    experiment, row = name.split("/", 1)
+    if experiment == "table4":  # the generators' own answers to the training questions; they have no seeds
+        generator = name_at(scale, {"InternVL(4B)": "internvl-4b", "InternVL(26B)": "internvl-26b"}[row])
+        table = read_reasoning(DATA / dataset_name(scale, dataset) / "reasoning" / f"{generator}.jsonl")
+        return table.sort_values("id")["correct"].to_numpy(dtype=float)[None]
+    runs = runs_of(experiment, scale, seeds)[dataset, row]
+    return right_or_wrong([run.predictions_on(split or run.config.split) for run in runs]).astype(float)
+
+
+def test(claim: Claim, scale: str, seeds: Sequence[int]) -> dict:
+    """Effect in percentage points with its 95 % bootstrap interval, two-sided p-value, seeds, questions, the paper's effect.
+
+    p comes from the effect over the bootstrap's standard error, by the normal distribution. With three seeds the spread
+    between seeds is itself known only roughly.
+    """
+    values = outcomes(claim, scale, seeds)
+    draws = np.mean([bootstrap_means(v, seed=i) for i, v in enumerate(values)], axis=0)
+    effect = float(np.mean([v.mean() for v in values]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    p = 2 * stats.norm.sf(abs(effect) / draws.std()) if draws.std() > 0 else 1.0
+    printed = sum(weight * _printed(*place) for place, weight in claim.printed.items()) if claim.printed else None
+    return {
+        "claim": claim.id, "where": claim.where, "text": claim.text, "paper": printed, "effect": 100 * effect, "low": 100 * low, "high": 100 * high,
+        "p": p, "seeds": min(len(v) for v in values), "questions": sum(v.shape[1] for v in values), "beyond": claim.beyond,
+    }  # fmt: skip
+
+
+def _printed(table: str, row: str, column: str) -> float:
+    return float(paper.table(int(table.removeprefix("table"))).loc[row, column])
+
+
+def ledger(scale: str, seeds: Sequence[int], level: float = 0.05) -> pd.DataFrame:
+    """Every claim with its effect, interval, p-value after Holm's correction over all claims of the paper, and verdict.
+
+    verdict: "reproduced" if the effect has the claimed sign and its corrected p is below `level`; "not reproduced" if it has the
+    other sign and so; else "inconclusive". Controls are judged by their own p.
+    """
+    table = pd.DataFrame([test(claim, scale, seeds) for claim in CLAIMS])
+    table["p_corrected"] = table["p"]
+    ours = ~table["beyond"]
+    table.loc[ours, "p_corrected"] = multipletests(table.loc[ours, "p"], method="holm")[1]
+    sure = table["p_corrected"] < level
+    table["verdict"] = np.select([sure & (table["effect"] > 0), sure & (table["effect"] < 0)], ["reproduced", "not reproduced"], "inconclusive")
+    return table
+
+
+def interval(row: pd.Series) -> str:
+    """A ledger row's effect as text: "+2.1 [0.3, 3.9]"."""
+    return f"{'+' if row['effect'] >= 0 else ''}{Interval(row['effect'], row['low'], row['high'])}"

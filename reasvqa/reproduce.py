@@ -1,0 +1,300 @@
+"""Regenerates the paper: `python -m reasvqa.reproduce` trains what is missing and executes the notebooks of its tables and figures.
+
+    python -m reasvqa.reproduce                              everything, at mini scale, 3 seeds
+    python -m reasvqa.reproduce --only figure4 table5        two of them
+    python -m reasvqa.reproduce --plan                       only say what would be done
+    python -m reasvqa.reproduce --dask tcp://scheduler:8786  the runs on other machines, which share the data folder
+
+It can be stopped and started at any time: finished runs and notebooks are kept, an interrupted run goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from reasvqa.datasets import DATA, MINIATURES, load
+from reasvqa.experiments import EXPERIMENTS, SCALES, all_settings, check_seeds, dataset_name, settings_of
+from reasvqa.learning import Run, TrainConfig, train
+from reasvqa.learning.training import run_key
+
+NOTEBOOKS = DATA.parent / "notebooks"
+ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed
+# Seconds of a run on one core, for a plan made before anything was measured: by objective and student, on a 2026 server core.
+FIRST_GUESS = {"stl": 20.0, "mtl": 35.0}
+
+
+@dataclass
+class Outcome:
+    """What became of one run or notebook: its name, seconds, the worker's peak memory in MB, and what went wrong, if anything."""
+
+    name: str
+    seconds: float = 0.0
+    memory: float = 0.0
+    error: str = ""
+
+
+@dataclass
+class Plan:
+    """What is to be done: runs that are missing, of how many in all, notebooks to execute, and the seconds expected on one core."""
+
+    missing: list[TrainConfig]
+    distinct: int
+    notebooks: list[str]
+    seconds: float
+    uses: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{name:10s} {count:4d} runs" for name, count in self.uses.items() if count]
+        total = sum(self.uses.values())
+        lines.append(f"{'together':10s} {total:4d} runs, of which {self.distinct} are distinct; {self.distinct - len(self.missing)} are kept, {len(self.missing)} to train")
+        return "\n".join(lines)
+
+
+def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
+    """Which runs and notebooks these tables and figures need, and which of them are missing."""
+    settings = all_settings(scale, seeds, only)
+    missing = [config for config in settings if not _kept(config)]
+    uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
+    costs = _measured_costs(scale)
+    seconds = sum(costs.get((c.student, c.objective, c.reasoning == "none"), FIRST_GUESS["stl" if c.reasoning == "none" else "mtl"]) for c in missing)
+    names = list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
+    return Plan(missing, len(settings), [name for name in names if not _fresh(name, scale, seeds)], seconds, uses)
+
+
+def _kept(config: TrainConfig) -> bool:
+    return _made(config.dataset) and (DATA / "runs" / run_key(config, DATA / config.dataset)).is_dir()
+
+
+def _made(dataset: str) -> bool:
+    """Is the data set there? Asking for a run's key would otherwise make a miniature, which a plan should not do."""
+    return dataset.split("-")[0] not in MINIATURES or (DATA / dataset / "complete.json").exists()
+
+
+def _measured_costs(scale: str) -> dict[tuple, float]:
+    """Mean seconds of the kept runs of a scale, by student, objective and whether there is reasoning."""
+    rows = []
+    for path in (DATA / "runs").glob("*/metrics.json"):
+        run = Run(path.parent)
+        if run.config.scale == scale:
+            spent = run.metrics["seconds"]
+            rows.append((run.config.student, run.config.objective, run.config.reasoning == "none", spent["training"] + spent["answering"] + 1))
+    table = pd.DataFrame(rows, columns=["student", "objective", "bare", "seconds"])
+    return table.groupby(["student", "objective", "bare"])["seconds"].mean().to_dict()
+
+
+# --- work, in whatever process or machine -----------------------------------------------------------------------------
+
+
+def train_one(config: TrainConfig, threads: int) -> Outcome:
+    """One run, in a worker. What goes wrong with it is reported, and does not stop the others."""
+    torch.set_num_threads(threads)
+    began = time.time()
+    name = label(config)
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            train(config)
+    except Exception as error:
+        return Outcome(name, time.time() - began, _memory(), f"{type(error).__name__}: {error}")
+    return Outcome(name, time.time() - began, _memory())
+
+
+def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outcome:
+    """One notebook, headless; the executed copy goes to data/reproduced/<scale>/."""
+    import papermill
+
+    began = time.time()
+    folder = DATA / "reproduced" / scale
+    folder.mkdir(parents=True, exist_ok=True)
+    out, partial = folder / f"{notebook}.ipynb", folder / f"{notebook}.partial.ipynb"
+    parameters = {"scale": scale, **({"seeds": list(seeds)} if "seeds" in papermill.inspect_notebook(NOTEBOOKS / f"{notebook}.ipynb") else {})}
+    try:
+        papermill.execute_notebook(NOTEBOOKS / f"{notebook}.ipynb", partial, parameters=parameters, progress_bar=False, cwd=DATA.parent)
+    except Exception as error:
+        return Outcome(notebook, time.time() - began, 0.0, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]} (see {partial})")
+    os.replace(partial, out)
+    out.with_suffix(".stamp").write_text(stamp)
+    return Outcome(notebook, time.time() - began)
+
+
+def label(config: TrainConfig) -> str:
+    """A run in words, for a line of the display."""
+    how = "QA" if config.reasoning == "none" else f"{config.objective.upper()} {config.reasoning} {config.subset} {config.fraction:g} beta {config.beta:g} {config.generator}"
+    return f"{config.dataset} {Path(config.student).name} {how}{'' if config.lora else ' without LoRA'} seed {config.seed}"
+
+
+def _memory() -> float:
+    """This process's peak resident memory so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024) / (1024 if sys.platform == "darwin" else 1)
+
+
+def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
+    """Changes when the notebook, its parameters, its runs or the code that draws from them change."""
+    digest = hashlib.sha256((NOTEBOOKS / f"{notebook}.ipynb").read_bytes())
+    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted((DATA / "paper").glob("*.csv")):
+        digest.update(file.read_bytes())
+    names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
+    keys = [run_key(config, DATA / config.dataset) for config in all_settings(scale, seeds, names) if _made(config.dataset)]
+    return hashlib.sha256(json.dumps([digest.hexdigest(), scale, list(seeds), keys]).encode()).hexdigest()
+
+
+def _fresh(notebook: str, scale: str, seeds: Sequence[int]) -> bool:
+    stamp = DATA / "reproduced" / scale / f"{notebook}.stamp"
+    return stamp.exists() and stamp.read_text() == _stamp(notebook, scale, seeds)
+
+
+# --- running it all ---------------------------------------------------------------------------------------------------
+
+
+def prepare_features(configs: Sequence[TrainConfig]) -> None:
+    """The frozen half of every student on every clip, before the runs begin, so that no two of them wait for one another."""
+    from reasvqa.learning.features import build_features
+    from reasvqa.learning.students import load_student
+
+    wanted = {(c.student, c.dataset, c.num_frames): c.split for c in configs if not c.blind}
+    for (student, dataset, num_frames), split in sorted(wanted.items()):
+        model = load_student(student)
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        for part in ("train", split):
+            build_features(load(dataset, part), model, student, num_frames, DATA / "features")
+
+
+def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar: tqdm) -> list[Outcome]:
+    """Every task's outcome. `tasks` maps names to (function, arguments); the functions return an `Outcome`.
+
+    A worker that dies takes its pool with it: the pool is made again and what was not finished is handed in once more, at most
+    `ATTEMPTS` times for a task. So a kill costs the attempts in flight and nothing else.
+    """
+    outcomes: list[Outcome] = []
+    left, tries = dict(tasks), dict.fromkeys(tasks, 0)
+    while left:
+        with make_executor() as executor:
+            futures: dict[Future, str] = {executor.submit(function, *arguments): name for name, (function, *arguments) in left.items()}
+            for future in as_completed(futures):
+                name = futures[future]
+                try:
+                    outcome = future.result()
+                except BrokenProcessPool:
+                    continue  # this one or another: whoever is left is tried again
+                except Exception as error:  # such as dask's KilledWorker
+                    outcome = Outcome(name, error=f"{type(error).__name__}: {error}")
+                outcomes.append(outcome)
+                del left[name]
+                bar.set_postfix_str(name[-60:])
+                bar.update()
+                if outcome.error:
+                    bar.write(f"failed: {outcome.name}: {outcome.error}", file=sys.stderr)
+        for name in list(left):
+            tries[name] += 1
+            if tries[name] == ATTEMPTS:
+                outcomes.append(Outcome(name, error=f"its worker died {ATTEMPTS} times"))
+                del left[name]
+                bar.update()
+    return outcomes
+
+
+def local_executor(jobs: int) -> Callable[[], Executor]:
+    """Makes pools of `jobs` fresh processes; fresh, because torch does not survive a fork."""
+    return lambda: ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+
+
+def reproduce(
+    scale: str = "mini", only: Sequence[str] = tuple(EXPERIMENTS), seeds: Sequence[int] = (0, 1, 2), jobs: int | None = None, dask: str | None = None
+) -> list[Outcome]:
+    """Trains the missing runs of these tables and figures and executes their notebooks. Returns all outcomes; errors stand in them.
+
+    Args:
+        scale: "mini", "smoke" or "paper".
+        only: names of `EXPERIMENTS`.
+        seeds: of every run; deciding rows get two more.
+        jobs: processes at a time; default: one per core.
+        dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder; the
+            notebooks are executed here.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    jobs = jobs or cores
+    began = time.time()
+    for dataset in dict.fromkeys(d for name in only for d in EXPERIMENTS[name].datasets):
+        load(dataset_name(scale, dataset), "train")  # a miniature is made on first use, once, before its runs
+    plan = make_plan(scale, seeds, only)
+    print(plan)
+    workers = jobs
+    if dask:
+        from distributed import Client
+
+        client = Client(dask)
+        workers = max(1, sum(client.nthreads().values()))
+    if plan.missing:
+        print(f"training: about {plan.seconds / workers / 60:.0f} min on {workers} worker{'s' if workers > 1 else ''}")
+    prepare_features(plan.missing)
+    threads = max(1, cores // jobs)
+    tasks = {label(config): (train_one, config, threads) for config in plan.missing}
+    assert len(tasks) == len(plan.missing), "labels of runs must differ"
+    outcomes: list[Outcome] = []
+    if tasks:
+        os.environ["TQDM_DISABLE"] = "1"  # for the workers, whose bars would write over each other and over this one
+        with tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05) as bar:
+            outcomes += run_all(tasks, (lambda: client.get_executor(pure=False)) if dask else local_executor(jobs), bar)
+        del os.environ["TQDM_DISABLE"]
+    if plan.notebooks:
+        tasks = {name: (execute, name, scale, list(seeds), _stamp(name, scale, seeds)) for name in plan.notebooks}
+        with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar:
+            outcomes += run_all(tasks, local_executor(jobs), bar)
+    if outcomes:
+        _report(outcomes, plan, scale, seeds, time.time() - began, jobs)
+    else:
+        print(f"nothing to do: all runs and notebooks are there ({time.time() - began:.0f} s)")
+    return outcomes
+
+
+def _report(outcomes: list[Outcome], plan: Plan, scale: str, seeds: Sequence[int], seconds: float, jobs: int) -> None:
+    failed = [o for o in outcomes if o.error]
+    memory = max(o.memory for o in outcomes)
+    print(f"{len(outcomes) - len(failed)} done, {len(failed)} failed, in {seconds / 60:.1f} min; a worker's peak memory: {memory:.0f} MB, {jobs} at a time")
+    for outcome in failed:
+        print(f"  failed: {outcome.name}: {outcome.error}")
+    folder = DATA / "reproduced" / scale
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"scale": scale, "seeds": list(seeds), "distinct_runs": plan.distinct, "trained": len(plan.missing), "minutes": round(seconds / 60, 1),
+              "jobs": jobs, "worker_peak_mb": round(memory), "outcomes": [asdict(o) for o in outcomes]}  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m reasvqa.reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=SCALES, default="mini")
+    parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS), metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=None, help="processes at a time (default: one per core)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
+    parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
+    given = parser.parse_args()
+    try:
+        seeds = check_seeds(given.seeds)
+    except ValueError as error:
+        parser.error(str(error))
+    if given.plan:
+        plan = make_plan(given.scale, seeds, given.only)
+        print(plan, f"about {plan.seconds / 60:.0f} min of one core", f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
+        return 0
+    return int(any(outcome.error for outcome in reproduce(given.scale, given.only, seeds, given.jobs, given.dask)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

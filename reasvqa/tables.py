@@ -1,0 +1,86 @@
+"""Tables as the paper has them, its rows beside ours, and their export: CSV, LaTeX (booktabs) and where the numbers came from."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML
+
+from reasvqa import paper
+from reasvqa.evaluation import bootstrap
+from reasvqa.experiments import correct_of
+from reasvqa.learning import Run
+from reasvqa.plots import figures_folder, provenance
+
+PAPER, OURS = "paper, as printed", {"mini": "ours, miniature", "smoke": "ours, smoke test", "paper": "ours, full scale"}
+Runs = dict[tuple[str, str], list[Run]]
+
+
+def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
+    """Mean accuracy in percent: rows as in `runs`, a column per data set (by its printed name), and their average."""
+    table = pd.DataFrame(
+        {paper.PRINTED[d]: {row: 100 * correct_of(seeds).mean() for (other, row), seeds in runs.items() if other == d} for d in dict.fromkeys(d for d, _ in runs)}
+    )
+    return table.assign(Avg=table.mean(axis=1)) if average else table
+
+
+def by_group(runs: Runs, split: str | None = None) -> pd.DataFrame:
+    """Mean accuracy in percent of one data set's runs by the paper's question groups, and in total: rows as in `runs`, columns
+    as the paper abbreviates them (Tem, Cau, ..., Tot)."""
+    rows = {}
+    for (_, row), seeds in runs.items():
+        tables = [run.predictions_on(split or run.config.split) for run in seeds]
+        right = pd.concat([table.assign(right=(table["prediction"] == table["answer"]).fillna(False).astype(float)) for table in tables])
+        rows[row] = {**(100 * right.groupby("group", sort=False)["right"].mean()).to_dict(), "Tot": 100 * right["right"].mean()}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def with_intervals(runs: Runs) -> pd.DataFrame:
+    """The same accuracies as text with their 95 % intervals over questions and seeds, "72.8 [69.1, 76.3]", and n."""
+    table: dict[str, dict[str, str]] = {}
+    for (dataset, row), seeds in runs.items():
+        table.setdefault(row, {})[paper.PRINTED[dataset]] = f"{bootstrap(correct_of(seeds))} n={len(seeds[0].predictions)} x {len(seeds)} seeds"
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """The paper's rows above ours, each block under a heading that says what it is, on the columns that either has."""
+    columns = list(dict.fromkeys([*printed.columns, *ours.columns]))
+    return pd.concat({PAPER: printed.reindex(columns=columns), OURS[scale]: ours.reindex(columns=columns)}, names=["source", "row"])
+
+
+def save(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
+    """Writes figures/<name>.{csv,tex,json}: numbers, a booktabs table to paste, and settings, seeds, run keys, versions and date."""
+    folder = figures_folder(scale)
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / f"{name}.csv", float_format="%.4f")
+    shown = table.copy()
+    shown.index = shown.index.map(lambda key: tuple(map(_escaped, key)) if isinstance(key, tuple) else _escaped(key))
+    shown.columns = [_escaped(column) for column in shown.columns]
+    shown.index.names = [_escaped(name or "") for name in table.index.names]
+    for column in shown.columns:
+        shown[column] = shown[column].map(lambda value: _escaped(value) if isinstance(value, str) else value)
+    style = shown.style.format(precision=1, na_rep="--")
+    lines = "skip-last;data" if table.index.nlevels > 1 else None
+    (folder / f"{name}.tex").write_text(style.to_latex(hrules=True, caption=_escaped(caption) or None, label=f"tab:{name}", clines=lines))
+    (folder / f"{name}.json").write_text(provenance(caption, scale, runs))
+    return folder / f"{name}.tex"
+
+
+def show(table: pd.DataFrame, caption: str = "") -> HTML:
+    """The table for a notebook: one decimal, the paper's block and ours told apart by their background."""
+    style = table.style.format(precision=1, na_rep="–", escape="html").set_caption(html.escape(caption))
+    for axis in (0, 1):
+        style = style.format_index(escape="html", axis=axis)
+    if table.index.nlevels > 1:
+        style = style.apply(lambda row: ["background-color: #f2f2f2" if row.name[0] == PAPER else "background-color: #fdf0e3"] * len(row), axis=1)
+    return HTML(style.to_html())
+
+
+def _escaped(text: object) -> str:
+    """LaTeX's special characters, as text."""
+    special = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    return "".join(special.get(letter, letter) for letter in str(text))
