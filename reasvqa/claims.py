@@ -126,8 +126,11 @@ CLAIMS: tuple[Claim, ...] = (
           printed={("table5", "MTL_All", name): 0.5 for name in ("NExT-QA", "IntentQA")} | {("table10", "Refined", f"{name} All"): -0.5 for name in ("NExT-QA", "IntentQA")}),
     Claim("content", "control", "It is what the reasoning says: better than the reasoning about other videos",
           weights={"controls/MTL_All": 1, "controls/MTL, other videos' reasoning": -1}, beyond=True),
-    Claim("longer", "control", "It is not only longer training: better than answers alone with three times the epochs",
+    Claim("compute", "control", "It is not only more computing: better than answers alone with three times the epochs",
           weights={"controls/MTL_All": 1, "controls/STL_QA, three times as long": -1}, beyond=True),
+    Claim("longer", "control", "It needs a longer schedule: better than answers alone when both have three times the epochs",
+          weights={"controls/MTL_All, three times as long": 1, "controls/STL_QA, three times as long": -1}, beyond=True),
+    Claim("little", "control", "A little weight helps: beta = 0.1 beats beta = 0", **_claim("figure4", {"0.1": 1, "0.0": -1}, _TWO, None), beyond=True),
     Claim("perfect", "control", "A faultless generator makes a better student than one that guesses",
           weights={"strength/Refined, sim-perfect": 1, "strength/Refined, sim-chance": -1}, datasets=("star",), beyond=True),
 )  # fmt: skip

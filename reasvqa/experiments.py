@@ -114,7 +114,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         "30_claims", _ALL,
         {
             "STL_QA": _QA, "MTL_All": _MTL,
-            "MTL, other videos' reasoning": _MTL | {"generator": "internvl-26b-swapped"}, "STL_QA, three times as long": _QA | {"longer": 3},
+            "MTL, other videos' reasoning": _MTL | {"generator": "internvl-26b-swapped"},
+            "STL_QA, three times as long": _QA | {"longer": 3}, "MTL_All, three times as long": _MTL | {"longer": 3},
         },
         ("STL_QA", "MTL_All"),
     ),

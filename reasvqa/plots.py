@@ -241,7 +241,7 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str) -> plt.F
         if known:
             axis.scatter(*zip(*known, strict=True), marker="D", s=36, facecolor="white", edgecolor=PAPER_COLOUR, lw=1.3, zorder=4, label="paper (full scale)")
         axis.grid(axis="y", color="#dddddd", lw=0.8)
-        axis.set(title=paper.PRINTED[dataset], xlabel=f"accuracy (%)\nn = {int(part['questions'].max())}, {_span(part['seeds'])} seeds", ylim=(-0.6, len(rows) - 0.4))
+        axis.set(title=paper.PRINTED[dataset], xlabel=f"accuracy (%)\nn = {int(part['questions'].max())}, {_span(part['seeds'])}", ylim=(-0.6, len(rows) - 0.4))
     axes[0, 0].set_yticks(np.arange(len(rows))[::-1], rows)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="upper center", ncol=2, fontsize=9, bbox_to_anchor=(0.5, 1.0))
@@ -251,7 +251,7 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str) -> plt.F
 
 def _span(counts: pd.Series) -> str:
     low, high = int(counts.min()), int(counts.max())
-    return str(low) if low == high else f"{low} to {high}"
+    return f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
 
 
 def curves(ours: pd.DataFrame, x: Sequence[str], lines: dict[str, Sequence[str]], stated: dict[str, list[tuple[float, float]]], title: str, xlabel: str) -> plt.Figure:
@@ -267,7 +267,7 @@ def curves(ours: pd.DataFrame, x: Sequence[str], lines: dict[str, Sequence[str]]
     figure, axes = plt.subplots(1, 1 + len(datasets), figsize=(3.6 * (1 + len(datasets)), 3.3))
     styles = dict(zip(lines, (("#D55E00", "o"), ("#0072B2", "s")), strict=False))
     for name, points in stated.items():
-        axes[0].plot(*zip(*points, strict=True), ls=":", marker="D", mfc="white", mec=PAPER_COLOUR, color=styles[name][0], label=f"{name}, paper")
+        axes[0].plot(*zip(*points, strict=True), ls=":", marker="D", mfc="white", mew=1.5, ms=7, color=styles[name][0], label=f"{name}, paper")
     axes[0].set(title="Paper, NExT-QA: values stated in the text\n(the rest of its figure is a picture)", ylabel="accuracy (%)")
     for axis, dataset in zip(axes[1:], datasets, strict=True):
         part = ours[ours["dataset"] == dataset].set_index("row")
@@ -276,7 +276,8 @@ def curves(ours: pd.DataFrame, x: Sequence[str], lines: dict[str, Sequence[str]]
             error = np.stack([line["accuracy"] - line["low"], line["high"] - line["accuracy"]]).clip(0)
             colour, marker = styles[name]
             axis.errorbar(np.arange(len(x)) + 0.08 * k, line["accuracy"], yerr=error, color=colour, marker=marker, ms=5, lw=1.5, capsize=2.5, label=name)
-        axis.set(title=f"Ours, {paper.PRINTED[dataset]}-like\nn = {int(part['questions'].max())}, {_span(part['seeds'])} seeds, 95 % intervals")
+        axis.set(title=f"Ours, {paper.PRINTED[dataset]}-like\nn = {int(part['questions'].max())}, {_span(part['seeds'])}, 95 % intervals")
+    axes[1].set_ylabel("accuracy (%)")
     low, high = min(a.get_ylim()[0] for a in axes[1:]), max(a.get_ylim()[1] for a in axes[1:])
     for axis in axes:
         axis.set_xticks(range(len(x)), x)
@@ -344,7 +345,7 @@ def example(pictures: np.ndarray, question: str, options: Sequence[str], truth: 
     """
     import textwrap
 
-    figure = plt.figure(figsize=(10, 4.8))
+    figure = plt.figure(figsize=(10, 3.8))
     for t, picture in enumerate(pictures):
         axis = figure.add_axes((0.01 + t * 0.105, 0.64, 0.1, 0.21))
         axis.imshow(picture)
@@ -355,15 +356,24 @@ def example(pictures: np.ndarray, question: str, options: Sequence[str], truth: 
     for i, option in enumerate(options):
         mark = "  (the true answer)" if i == truth else ""
         left.text(0, 0.78 - 0.12 * i, f"{'ABCDEFGHIJ'[i]}. {option}{mark}", va="top", fontsize=9.5, color="#009E73" if i == truth else "#222222")
-    right = figure.add_axes((0.45, 0.02, 0.54, 0.86))
+    right = figure.add_axes((0.45, 0.02, 0.54, 0.82))
+    right.set(xlim=(0, 74), ylim=(0, 24))  # columns and lines of letters that are all equally wide
     right.set_axis_off()
-    y = 1.0
+    column, line = 0, 23.0
     for text, kept in parts:
-        for line in textwrap.wrap(text.strip(), 74):
-            right.text(0, y, line, va="top", fontsize=9, color="#222222" if kept else "#D55E00", bbox={"fc": "#E4F1DE" if kept else "#FBE3DA", "ec": "none", "pad": 1.2})
-            y -= 0.062
-        y -= 0.012
-    figure.text(0.45, 0.93, "the generator's response: kept (green), removed by refinement (orange)", fontsize=9.5)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        for piece in text.split("\n") if "\n" in text else [text]:
+            words = piece.split()
+            for k, word in enumerate(words):
+                if column + len(word) > 72:
+                    column, line = 0, line - 1.25
+                last = k == len(words) - 1 or column + len(word) + 1 + len(words[k + 1]) > 72
+                shown = word if last else word + " "
+                style = {"fc": "#E4F1DE" if kept else "#FBE3DA", "ec": "none", "pad": 0.6}
+                right.text(column, line, shown, va="baseline", fontsize=8.6, family="monospace", color="#222222" if kept else "#C04000", bbox=style)
+                column += len(word) + 1
+            if piece is not text and column and words:
+                column, line = 0, line - 1.25
+    figure.text(0.45, 0.875, "the generator's response: kept (green), removed by refinement (orange)", fontsize=9.5)
+    figure.suptitle(title, x=0.01, y=0.98, ha="left", fontsize=11)
     plt.close(figure)
     return figure

@@ -161,6 +161,25 @@ def option_as_target(sample, i):
     return Example(sample, source_text(sample, "text"), answer_text(sample, "text", i))
 
 
+def test_options_are_ranked_after_the_reasoning_that_was_written(student, smoke_star, features):
+    """Eq. 1 with texts: the likelihood of each option as the end of the student's own text, computed one option at a time."""
+    samples = list(smoke_star[1][:3])
+    student.eval()
+    predictions, texts = predict(student, samples, features[1], "text", written=True)
+    for sample, prediction, text in zip(samples, predictions, texts, strict=True):
+        reasoned = text.rsplit("Answer:", 1)[0].rstrip()
+        scores = []
+        for option in sample.options:
+            single = Collator(student, [Example(sample, source_text(sample, "text"), f"{reasoned}\nAnswer: {option}")], features[1])([0])
+            labels = single["labels"].clone()
+            labels[:, : labels.shape[1] - len(student.target_ids([f" {option}"], 99)[0])] = -100
+            states, mask = student.encode(single["features"], single["input_ids"], single["attention_mask"])
+            start = torch.cat([torch.tensor([[student.answer_start]]), single["labels"][:, :-1]], dim=1)
+            (logits,) = student.decode(states, mask, [(start, torch.tensor([0]))])
+            scores.append(-float(F.cross_entropy(logits[0], labels[0], ignore_index=-100).detach()))
+        assert prediction == int(np.argmax(scores))
+
+
 def test_letter_scores_are_the_first_step(student, smoke_star, features):
     samples = list(smoke_star[1][:5])
     predictions, _ = predict(student, samples, features[1], "letter")

@@ -1,20 +1,55 @@
 """Each notebook is really executed, headless, at smoke scale; and committed clean."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
 
+from reasvqa.datasets import DATA
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
 
 
+PAPER = [name for name in NAMES if 10 <= int(name[:2]) < 40]  # the tables and figures: `reasvqa.reproduce` executes them
+REPRODUCE = [sys.executable, "-m", "reasvqa.reproduce", "--scale", "smoke", "--seeds", "0"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in PAPER], ids=[name for name in NAMES if name not in PAPER])
 def test_runs_headless(path, tmp_path):
     papermill.execute_notebook(path, tmp_path / path.name, parameters={"scale": "smoke"}, progress_bar=False)
-    outputs = [o for cell in nbformat.read(tmp_path / path.name, 4).cells if cell.cell_type == "code" for o in cell.outputs]
+    check(tmp_path / path.name)
+
+
+@pytest.fixture(scope="session")
+def reproduced() -> Path:
+    """The whole paper at smoke scale, one seed: every run, every notebook, as anybody would start it."""
+    done = subprocess.run(REPRODUCE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return DATA / "reproduced" / "smoke"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAPER)
+def test_is_reproduced(name, reproduced):
+    check(reproduced / f"{name}.ipynb")
+
+
+@pytest.mark.slow
+def test_a_second_call_has_nothing_to_do(reproduced):
+    before = {path: path.stat().st_mtime_ns for path in reproduced.iterdir()}
+    done = subprocess.run(REPRODUCE, capture_output=True, text=True)
+    assert done.returncode == 0 and "nothing to do" in done.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in reproduced.iterdir()}
+
+
+def check(path: Path) -> None:
+    """An executed notebook has outputs, and no error among them."""
+    outputs = [o for cell in nbformat.read(path, 4).cells if cell.cell_type == "code" for o in cell.outputs]
     assert len(outputs) >= 5 and not [o for o in outputs if o.output_type == "error"]
 
 
