@@ -28,7 +28,7 @@ def test_conda_and_pip_lead_to_the_same_place():
     floor = project["requires-python"].removeprefix(">=")
     assert f"python={floor}" in environment
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
-    extras = [name for group in ("notebooks", "cluster", "test") for name in project["optional-dependencies"][group]]
+    extras = [name for group in ("notebooks", "cluster", "served", "test") for name in project["optional-dependencies"][group]]
     asked = {re.split(r"[>=<\[]", name)[0].lower() for name in [*project["dependencies"], *extras]}
     assert asked <= pinned
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()

@@ -1,0 +1,199 @@
+"""Real generators: a tiny random vision-language checkpoint in the real format, here and behind a real server."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+
+from reasvqa.datasets import DATA
+from reasvqa.generation import generate, read_reasoning
+from reasvqa.generation.models import GenerationError, OpenAIGenerator, TransformersGenerator, frames_of
+from reasvqa.video import VideoError
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% elif c['type'] == 'text' %}{{ c['text'] }}{% endif %}"
+    "{% endfor %}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """A LLaVA of a few thousand random parameters, with its processor, as `from_pretrained` expects it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    words = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", "<image>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", additional_special_tokens=["<image>"])
+    pictures = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+    processor = LlavaProcessor(pictures, fast, patch_size=14, vision_feature_select_strategy="default", chat_template=TEMPLATE, num_additional_image_tokens=1)
+    torch.manual_seed(0)
+    vision = CLIPVisionConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14, initializer_range=0.5)
+    text = LlamaConfig(
+        vocab_size=len(fast), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, max_position_embeddings=8192, initializer_range=0.5,
+    )  # fmt: skip
+    config = LlavaConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), image_token_index=3, vision_feature_layer=-2)
+    path = tmp_path_factory.mktemp("tiny-vlm")
+    model = LlavaForConditionalGeneration(config)
+    with torch.no_grad():  # so that what it writes depends on what it sees
+        model.model.multi_modal_projector.linear_2.weight.mul_(20)
+        model.model.vision_tower.embeddings.patch_embedding.weight.mul_(20)
+    model.save_pretrained(path)
+    processor.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(checkpoint):
+    """`transformers serve` as a process of its own on the loopback interface; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("transformers"), "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    process = subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
+            break
+        except OSError:
+            time.sleep(0.5)
+    yield f"http://127.0.0.1:{port}/v1"
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+
+
+def test_a_local_model_looks_and_is_deterministic(checkpoint, smoke_star):
+    samples = smoke_star[0][:4]
+    generator = TransformersGenerator(checkpoint, samples.videos, max_new_tokens=12, name="tiny")
+    prompts = ["why?", "and this one, which is longer?", "x", "why?"]
+    together = generator(list(samples), prompts)
+    assert together == generator(list(samples), prompts) == [generator([s], [p])[0] for s, p in zip(samples, prompts, strict=True)]
+    others = generator(list(smoke_star[0][::6]), ["why?"] * 6)
+    assert len(set(others)) > 1, "the same words about other videos should not all get the same response"
+
+
+@pytest.mark.slow
+def test_a_real_server_answers(checkpoint, server, smoke_star, tmp_path):
+    """JPEG, HTTP and another process in between; the file that comes of it is like any other."""
+    samples = smoke_star[0][:5]
+    remote = OpenAIGenerator(str(checkpoint), samples.videos, server, concurrency=2, max_new_tokens=8, name="tiny")
+    table = generate(samples, remote, tmp_path / "a.jsonl", batch_size=3)
+    assert table["id"].tolist() == [s.id for s in samples] and table["response"].str.len().gt(0).all()
+    assert remote.requests == 5 and remote.tokens[0] > 500 and 0 < remote.tokens[1] <= 40 and "5 requests" in remote.report()
+    caption = generate(samples, remote, tmp_path / "a-brief.jsonl", "brief_caption", batch_size=5)
+    assert caption["prediction"].isna().all() and (caption["prompt"] != table["prompt"]).all()
+
+
+@pytest.mark.slow
+def test_a_kill_loses_nothing_and_doubles_nothing(checkpoint, server, smoke_star, tmp_path):
+    """Killed while it generates; a second call goes on, and the end is that of an undisturbed run."""
+    path = tmp_path / "killed.jsonl"
+    script = (
+        "import sys; from reasvqa.datasets import load; from reasvqa.generation import generate; from reasvqa.generation.models import OpenAIGenerator\n"
+        "s = load('smoke-star', 'train'); g = OpenAIGenerator(sys.argv[1], s.videos, sys.argv[2], concurrency=2, max_new_tokens=8, name='tiny')\n"
+        "generate(s, g, sys.argv[3], batch_size=2)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, checkpoint, server, path], stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if path.exists() and path.read_bytes().count(b"\n") >= 4:
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    samples = smoke_star[0]
+    kept = path.read_bytes().count(b"\n")
+    assert 4 <= kept < len(samples)
+    generator = OpenAIGenerator(str(checkpoint), samples.videos, server, concurrency=2, max_new_tokens=8, name="tiny")
+    table = generate(samples, generator, path)
+    assert generator.requests <= len(samples) - kept + 1 and table["id"].tolist() == [s.id for s in samples]
+    assert len(read_reasoning(path)) == len(samples)
+
+
+class Moody(BaseHTTPRequestHandler):
+    """A server with moods: each request takes the next of `plan`: a status, or 200 with an answer. Notes when each arrived."""
+
+    plan: ClassVar[list[tuple[int, dict]]] = []
+    arrived: ClassVar[list[float]] = []
+    headers_seen: ClassVar[list[str]] = []
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        Moody.arrived.append(time.monotonic())
+        Moody.headers_seen.append(self.headers.get("Authorization", ""))
+        status, extra = Moody.plan.pop(0) if Moody.plan else (200, {})
+        body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
+                "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "###Answer: B"}}]}  # fmt: skip
+        data = json.dumps(body if status == 200 else {"error": {"message": "not now"}}).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **extra}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def moody():
+    server = HTTPServer(("127.0.0.1", 0), Moody)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Moody.plan, Moody.arrived, Moody.headers_seen = [], [], []
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+
+
+def test_retry_after_is_honoured(moody, smoke_star, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key-1")
+    Moody.plan = [(429, {"Retry-After": "2"}), (503, {})]
+    samples = smoke_star[0][:1]
+    generator = OpenAIGenerator("m", samples.videos, moody, retries=4, price=(1.0, 3.0))
+    assert generator(list(samples), ["x"]) == ["###Answer: B"]
+    assert len(Moody.arrived) == 3 and Moody.arrived[1] - Moody.arrived[0] >= 2
+    assert Moody.headers_seen == ["Bearer secret-key-1"] * 3 and "cost 0.00" in generator.report()
+    assert "secret" not in repr(vars(generator)) + generator.report()
+
+
+def test_a_dead_server_is_named_and_what_came_before_is_kept(moody, smoke_star, tmp_path):
+    samples = smoke_star[0][:6]
+    Moody.plan = [(200, {})] * 4 + [(500, {})] * 4
+    generator = OpenAIGenerator("m", samples.videos, moody, concurrency=1, retries=1)
+    with pytest.raises(GenerationError, match=r"no answer from 'm' \(InternalServerError.*call again to go on"):
+        generate(samples, generator, tmp_path / "r.jsonl", batch_size=2)
+    assert read_reasoning(tmp_path / "r.jsonl")["prediction"].tolist() == [1] * 4
+    Moody.plan = []
+    assert len(generate(samples, generator, tmp_path / "r.jsonl", batch_size=2)) == 6
+    Moody.plan = [(401, {})]
+    with pytest.raises(GenerationError, match="AuthenticationError"):
+        generator(list(samples[:1]), ["x"])
+
+
+def test_an_unreadable_video_is_named(smoke_star, tmp_path):
+    with pytest.raises(VideoError, match=smoke_star[0][0].video):
+        frames_of(list(smoke_star[0][:1]), tmp_path, 4)
+
+
+@pytest.mark.slow
+def test_the_notebook_takes_a_real_model(checkpoint, tmp_path):
+    import papermill
+
+    notebook = Path(__file__).parents[1] / "notebooks" / "01_generate_reasoning.ipynb"
+    parameters = {"scale": "smoke", "generator": "transformers", "model": str(checkpoint), "max_new_tokens": 4}
+    papermill.execute_notebook(notebook, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False)
+    path = DATA / "smoke-star" / "reasoning" / f"{checkpoint.name}.jsonl"
+    assert set(read_reasoning(path)["generator"]) == {checkpoint.name}
+    path.unlink()
