@@ -156,7 +156,7 @@ def _correct(name: str, dataset: str, split: str | None, scale: str, seeds: Sequ
         generator = name_at(scale, {"InternVL(4B)": "internvl-4b", "InternVL(26B)": "internvl-26b"}[row])
         table = read_reasoning(DATA / dataset_name(scale, dataset) / "reasoning" / f"{generator}.jsonl")
         return table.sort_values("id")["correct"].to_numpy(dtype=float)[None]
-    runs = runs_of(experiment, scale, seeds)[dataset, row]
+    runs = runs_of(experiment, scale, seeds, datasets=[dataset], rows=[row])[dataset, row]
     return right_or_wrong([run.predictions_on(split or run.config.split) for run in runs]).astype(float)
 
 
