@@ -7,6 +7,7 @@ from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from IPython.display import HTML
 from IPython.display import display as _display
 
@@ -29,7 +30,9 @@ def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> plt.Fig
 
 
 def question(sample: Sample, prediction: int | None = None, note: str = "") -> HTML:
-    """A question with its lettered options; the right one is ticked, a wrong prediction is crossed."""
+    """A question with its lettered options; the right one is ticked, a wrong prediction is crossed. A prediction may be None or
+    pandas' NA: a response that names no option."""
+    prediction = None if pd.isna(prediction) else prediction
     rows = []
     for i, option in enumerate(sample.options):
         mark = "&#10003;" if i == sample.answer else "&#10007;" if i == prediction else "&nbsp;"

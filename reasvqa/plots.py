@@ -51,10 +51,21 @@ def figures_folder(scale: str) -> Path:
     return {"mini": FIGURES, "smoke": DATA / "smoke-figures"}.get(scale, FIGURES / scale)
 
 
+def describe(caption: str, runs: Sequence[Run] = ()) -> str:
+    """A caption with what its runs have in common or range over: students, epochs, learning rate, batch, questions, seeds."""
+    if not runs:
+        return caption
+    configs = [run.config for run in runs]
+    several = lambda values: " or ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(set(values)))  # noqa: E731
+    recipe = f"{several(c.epochs for c in configs)} epochs, learning rate {several(c.learning_rate for c in configs)}, batch {several(c.batch_size for c in configs)}"
+    n = f"n = {several(run.metrics['questions'] for run in runs)} questions, seeds {min(c.seed for c in configs)} to {max(c.seed for c in configs)}"
+    return f"{caption} ({several(Path(c.student).name for c in configs)}; {recipe}; {n})"
+
+
 def provenance(caption: str, scale: str, runs: Sequence[Run] = ()) -> str:
     """Where numbers came from, as JSON: caption, scale, date, the runs with their settings, versions."""
     record = {
-        "caption": caption, "scale": scale, "date": time.strftime("%Y-%m-%d"), "reasvqa": reasvqa.__version__,
+        "caption": describe(caption, runs), "scale": scale, "date": time.strftime("%Y-%m-%d"), "reasvqa": reasvqa.__version__,
         "runs": sorted({run.path.name for run in runs}),
         "seeds": sorted({run.config.seed for run in runs}),
         "settings": {name: sorted({getattr(run.config, name) for run in runs}) for name in ("student", "epochs", "learning_rate", "batch_size", "lora_rank")} if runs else {},

@@ -13,7 +13,7 @@ from reasvqa import paper
 from reasvqa.evaluation import bootstrap
 from reasvqa.experiments import correct_of
 from reasvqa.learning import Run
-from reasvqa.plots import figures_folder, provenance
+from reasvqa.plots import describe, figures_folder, provenance
 
 PAPER, OURS = "paper, as printed", {"mini": "ours, miniature", "smoke": "ours, smoke test", "paper": "ours, full scale"}
 Runs = dict[tuple[str, str], list[Run]]
@@ -65,7 +65,7 @@ def save(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), c
         shown[column] = shown[column].map(lambda value: _escaped(value) if isinstance(value, str) else value)
     style = shown.style.format(precision=1, na_rep="--")
     lines = "skip-last;data" if table.index.nlevels > 1 else None
-    (folder / f"{name}.tex").write_text(style.to_latex(hrules=True, caption=_escaped(caption) or None, label=f"tab:{name}", clines=lines))
+    (folder / f"{name}.tex").write_text(style.to_latex(hrules=True, caption=_escaped(describe(caption, runs)) or None, label=f"tab:{name}", clines=lines))
     (folder / f"{name}.json").write_text(provenance(caption, scale, runs))
     return folder / f"{name}.tex"
 

@@ -61,6 +61,12 @@ def test_text_of_data_sets_is_escaped():
         assert not re.search(r"<(script|img|svg|i>)", page.data)
 
 
+def test_a_response_that_names_no_option_can_be_shown():
+    sample = Sample("q", "v.mp4", None, "Which?", ("x", "y"), 0, "CW")
+    assert "&#10007;" in display.question(sample, 1).data
+    assert "&#10007;" not in display.question(sample, pd.NA).data and "&#10007;" not in display.question(sample, None).data
+
+
 def test_settings_are_checked():
     assert {config_of(name, "mini", "star").resolve().beta for name in SETTINGS} == {0.0, 0.5}
     with pytest.raises(ValueError, match="dataset='mini-star': choose one of nextqa, star, intentqa"):
