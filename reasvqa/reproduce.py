@@ -136,7 +136,7 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
 def label(config: TrainConfig) -> str:
     """A run in words, for a line of the display."""
     how = "QA" if config.reasoning == "none" else f"{config.objective.upper()} {config.reasoning} {config.subset} {config.fraction:g} beta {config.beta:g} {config.generator}"
-    return f"{config.dataset} {Path(config.student).name} {how}{'' if config.lora else ' without LoRA'} seed {config.seed}"
+    return f"{config.dataset} {Path(config.student).name} {how}{'' if config.lora else ' without LoRA'} {config.epochs} epochs seed {config.seed}"
 
 
 def _memory() -> float:
@@ -245,7 +245,6 @@ def reproduce(
     prepare_features(plan.missing)
     threads = max(1, cores // jobs)
     tasks = {label(config): (train_one, config, threads) for config in plan.missing}
-    assert len(tasks) == len(plan.missing), "labels of runs must differ"
     outcomes: list[Outcome] = []
     if tasks:
         os.environ["TQDM_DISABLE"] = "1"  # for the workers, whose bars would write over each other and over this one

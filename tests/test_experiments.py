@@ -167,6 +167,12 @@ def test_a_plan_says_what_is_missing(tmp_path, monkeypatch):
     assert f"{plan.distinct} are distinct" in str(plan)
 
 
+@pytest.mark.parametrize("scale", ["mini", "smoke", "paper"])
+def test_every_run_has_a_label_of_its_own(scale):
+    settings = all_settings(scale, [0, 1, 2])
+    assert len({reproduce.label(config) for config in settings}) == len(settings)
+
+
 def tiny(seed: int) -> TrainConfig:
     return TrainConfig(dataset="smoke-star", objective="stl", reasoning="none", seed=seed).resolve()
 
