@@ -185,7 +185,10 @@ def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar:
     left, tries = dict(tasks), dict.fromkeys(tasks, 0)
     while left:
         with make_executor() as executor:
-            futures: dict[Future, str] = {executor.submit(function, *arguments): name for name, (function, *arguments) in left.items()}
+            futures: dict[Future, str] = {}
+            with contextlib.suppress(BrokenProcessPool):  # a pool may break while it is still being handed its tasks
+                for name, (function, *arguments) in left.items():
+                    futures[executor.submit(function, *arguments)] = name
             for future in as_completed(futures):
                 name = futures[future]
                 try:

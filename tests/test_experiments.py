@@ -217,6 +217,25 @@ def test_a_killed_worker_costs_an_attempt(tmp_path):
     assert outcome.error == "its worker died 3 times"
 
 
+def test_a_pool_that_breaks_while_it_is_handed_its_tasks(tmp_path):
+    """The first pool refuses, as one whose worker has died does; the next pool does the work."""
+    from concurrent.futures import Executor, ThreadPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    from tqdm import tqdm
+
+    class Broken(Executor):
+        def submit(self, *_, **__):
+            raise BrokenProcessPool
+
+    pools = [Broken(), ThreadPoolExecutor(1)]
+    (tmp_path / "flag").touch()
+    tasks = {str(i): (die_once, str(tmp_path / "flag"), 0.0) for i in range(2)}
+    with tqdm(total=2, disable=True) as bar:
+        outcomes = reproduce.run_all(tasks, lambda: pools.pop(0), bar)
+    assert len(outcomes) == 2 and not any(o.error for o in outcomes) and not pools
+
+
 @pytest.mark.slow
 def test_runs_on_a_dask_cluster(tmp_path):
     """Two real worker processes; one is killed in mid-run. Nothing is lost, and the runs are those of this process."""
