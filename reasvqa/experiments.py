@@ -117,7 +117,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "MTL, other videos' reasoning": _MTL | {"generator": "internvl-26b-swapped"},
             "STL_QA, three times as long": _QA | {"longer": 3}, "MTL_All, three times as long": _MTL | {"longer": 3},
         },
-        ("STL_QA", "MTL_All"),
+        ("STL_QA", "MTL_All", "STL_QA, three times as long", "MTL_All, three times as long"),
     ),
     "strength": Experiment(
         "31_generator_strength", ("star",),

@@ -40,11 +40,11 @@ from reasvqa.learning.targets import ANSWER_FORMATS, OBJECTIVES, REASONINGS, SUB
 
 # What differs between the scales: the paper's own settings (appendix A.2), and the miniature's. Its learning rate, epochs and
 # amount of questions were looked at on validation splits (notebooks/90_pretrain_mini.ipynb keeps the record): few epochs over more
-# questions, as in the paper, because many epochs over few made students learn the reasoning by heart. `None` in a TrainConfig
-# means: as the scale has it.
+# questions, as in the paper, because many epochs over few made students learn the reasoning by heart; and the paper's batch of 8,
+# because with 16 there are too few steps for two tasks. `None` in a TrainConfig means: as the scale has it.
 RECIPES: dict[str, dict] = {
     "paper": dict(learning_rate=3e-5, batch_size=8, epochs=10, answer_format="letter", split="val", generator="internvl-26b", lora_rank=8, precision="bf16"),
-    "mini": dict(learning_rate=2e-3, batch_size=16, epochs=4, answer_format="text", split="test", generator="sim-26b", lora_rank=16, precision="fp32"),
+    "mini": dict(learning_rate=2e-3, batch_size=8, epochs=4, answer_format="text", split="test", generator="sim-26b", lora_rank=16, precision="fp32"),
     "smoke": dict(learning_rate=2e-3, batch_size=8, epochs=1, answer_format="text", split="test", generator="sim-26b", lora_rank=4, precision="fp32"),
 }  # fmt: skip
 
@@ -69,7 +69,8 @@ class TrainConfig:
         answer_format: "letter" or "text", see `reasvqa.learning.answering`.
         questions: train on the first so many questions only; None: all.
         split: what the trained student is evaluated on.
-        precision: "fp32", or "bf16" autocast.
+        precision: "fp32"; or "bf16": frozen weights and features in bfloat16, autocast for the rest, trained weights in float32.
+        gradient_checkpointing: compute activations of the language model twice instead of keeping them: less memory, more time.
         skip_missing: go on without questions whose videos cannot be read?
     """
 
@@ -91,6 +92,7 @@ class TrainConfig:
     lora_rank: int | None = None
     answer_format: str | None = None
     precision: str | None = None
+    gradient_checkpointing: bool = False
     questions: int | None = None
     split: str | None = None
     skip_missing: bool = False
@@ -420,6 +422,8 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
         fraction=config.fraction, answer_format=config.answer_format, seed=config.seed,
     )  # fmt: skip
     prepare(student, config)
+    if config.gradient_checkpointing:
+        student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     objective = Objective(student, config.beta)
     steps_per_epoch = -(-len(examples) // config.batch_size)
     arguments = TrainingArguments(
