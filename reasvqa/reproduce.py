@@ -167,10 +167,10 @@ def prepare_features(configs: Sequence[TrainConfig]) -> None:
     from reasvqa.learning.features import build_features
     from reasvqa.learning.students import load_student
 
-    wanted = {(c.student, c.dataset, c.num_frames): c.split for c in configs if not c.blind}
-    for (student, dataset, num_frames), split in sorted(wanted.items()):
-        model = load_student(student)
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
+    wanted = {(c.student, c.dataset, c.num_frames, c.precision): c.split for c in configs if not c.blind}
+    for (student, dataset, num_frames, precision), split in sorted(wanted.items()):
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        model = load_student(student, dtype)
         for part in ("train", split):
             build_features(load(dataset, part), model, student, num_frames, DATA / "features")
 

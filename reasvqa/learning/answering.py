@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from reasvqa.answers import parse_answer
-from reasvqa.learning.features import Features, stack
+from reasvqa.learning.features import Features
 from reasvqa.learning.objective import IGNORE, shift_right
 from reasvqa.learning.students import Student
 from reasvqa.learning.targets import ANSWER, answer_text, source_text
@@ -29,8 +29,8 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
 def read(student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str) -> tuple[Tensor, Tensor]:
     """What `Student.encode` makes of questions and their clips, (B, S, D) and (B, S); without `features` the student is blind."""
     ids, mask = pad(student.source_ids([source_text(sample, answer_format) for sample in samples], MAX_LENGTH), student.tokenizer.pad_token_id)
-    device = student.model.device
-    visual = torch.zeros(len(samples), 0, *student.feature_shape) if features is None else torch.from_numpy(stack(features, samples))
+    device = student.device
+    visual = torch.zeros(len(samples), 0, *student.feature_shape) if features is None else features.tensor(samples)
     return student.encode(visual.to(device), ids.to(device), mask.to(device))
 
 

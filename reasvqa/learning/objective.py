@@ -5,7 +5,7 @@
 
 Video and question are read once; answer and reasoning are decoded from it, from two start tokens and unseen by each other. Each CE
 is a mean over its own target tokens, so beta weighs the tasks alike whatever their lengths and however many samples of a batch
-have a reasoning.
+have a reasoning. Where several processes share a batch, it is the mean over all of their tokens.
 """
 
 from __future__ import annotations
@@ -51,16 +51,34 @@ class Objective(nn.Module):
             "loss", "answer_loss" and, when beta > 0 and there is reasoning, "reasoning_loss": scalars.
         """
         states, mask = self.student.encode(features, input_ids, attention_mask)
-        everybody = torch.arange(len(labels), device=labels.device)
-        targets = [(labels, self.student.answer_start, everybody)]
-        if self.beta == 0 or reasoning_rows is None or len(reasoning_rows) == 0:
+        targets = [(labels, self.student.answer_start, torch.arange(len(labels), device=labels.device))]
+        with_reasoning = self.beta > 0 and reasoning_rows is not None and len(reasoning_rows) > 0
+        if with_reasoning:
+            targets.append((reasoning_labels, self.student.reasoning_start, reasoning_rows))
+        losses = target_losses(self.student, states, mask, targets)
+        if torch.distributed.is_initialized():
+            losses = _shared(losses, targets)
+        if len(losses) == 1 or self.beta == 0:
             # Without any reasoning in the batch the answer keeps its weight of Eq. 2.
-            (answer_loss,) = target_losses(self.student, states, mask, targets)
-            return {"loss": (1 - self.beta) * answer_loss, "answer_loss": answer_loss.detach()}
-        targets.append((reasoning_labels, self.student.reasoning_start, reasoning_rows))
-        answer_loss, reasoning_loss = target_losses(self.student, states, mask, targets)
+            return {"loss": (1 - self.beta) * losses[0], "answer_loss": losses[0].detach()}
+        answer_loss, reasoning_loss = losses
         loss = (1 - self.beta) * answer_loss + self.beta * reasoning_loss
         return {"loss": loss, "answer_loss": answer_loss.detach(), "reasoning_loss": reasoning_loss.detach()}
+
+
+def _shared(losses: list[Tensor], targets: Sequence[tuple[Tensor, int, Tensor]]) -> list[Tensor]:
+    """This process's means over its tokens, weighted so that their mean over processes is the mean over all tokens.
+
+    Processes average their gradients; one with more target tokens, or the only one with a reasoning, must count for more.
+    """
+    own = torch.stack([(targets[task][0] != IGNORE).sum() if task < len(targets) else targets[0][0].new_zeros(()) for task in range(2)]).float()
+    counts = own.clone()
+    torch.distributed.all_reduce(counts)
+    weights = own * torch.distributed.get_world_size() / counts.clamp(min=1)
+    shared = [loss * weight for loss, weight in zip(losses, weights, strict=False)]
+    if len(shared) == 1 and counts[1] > 0:  # the reasoning of this batch is elsewhere
+        shared.append(torch.zeros_like(shared[0]))
+    return shared
 
 
 def shift_right(labels: Tensor, start: int, pad: int) -> Tensor:

@@ -11,8 +11,10 @@ serves several targets: `encode` reads, `decode` continues the reading with any 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,17 @@ class Preprocess:
         return (pixels - torch.tensor(self.mean).view(3, 1, 1)) / torch.tensor(self.std).view(3, 1, 1)
 
 
+def _in_own_precision(method: Callable) -> Callable:
+    """A student loaded in bfloat16 computes in it, though its trained weights are in float32."""
+
+    @wraps(method)
+    def wrapped(self, *args, **kwargs):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            return method(self, *args, **kwargs)
+
+    return wrapped
+
+
 class Student(nn.Module):
     """What both families share: a model of transformers, its tokenizer and its preprocessing.
 
@@ -66,9 +79,11 @@ class Student(nn.Module):
             two would compete for the first step.
         language_model: where LoRA goes, into the linear layers named `linears`.
         projection: the module that is trained whole.
+        eyes: names of the model's modules that make up the frozen half.
     """
 
     linears: tuple[str, ...]
+    eyes: tuple[str, ...]
     feature_shape: tuple[int, int]
     answer_start: int
     reasoning_start: int
@@ -81,10 +96,35 @@ class Student(nn.Module):
         self.tokenizer = tokenizer
         self.preprocess = preprocess
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the frozen weights."""
+        return self.language_model.get_input_embeddings().weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where video and question are read."""
+        return self.language_model.get_input_embeddings().weight.device
+
     @torch.no_grad()
-    def see(self, frames: np.ndarray) -> Tensor:
-        """The frozen half: uint8 (T, H, W, 3) frames -> features (T, Q, E)."""
-        return self.vision(self.preprocess(frames).to(self.model.device, self.model.dtype))
+    def see(self, clips: Sequence[np.ndarray]) -> Tensor:
+        """The frozen half: B clips of uint8 (N, H, W, 3) frames -> features (B, N, Q, E)."""
+        pixels = torch.cat([self.preprocess(frames) for frames in clips])
+        place = next(self.model.get_submodule(self.eyes[0]).parameters())
+        features = self.vision(pixels.to(place.device, self.dtype))
+        return features.to(self.dtype).unflatten(0, (len(clips), -1))
+
+    def move_eyes(self, device: torch.device) -> None:
+        """The frozen half to a device."""
+        for name in self.eyes:
+            self.model.get_submodule(name).to(device)
+
+    def without_eyes(self, device: torch.device) -> Student:
+        """Forgets the frozen half, of which the features are all that is needed, and moves the rest to a device."""
+        for name in self.eyes:
+            parent, _, child = name.rpartition(".")
+            setattr(self.model.get_submodule(parent), child, None)
+        return self.to(device)
 
     def vision(self, pixels: Tensor) -> Tensor:
         """Normalised pixels (T, 3, H, W) -> features (T, Q, E), with gradients."""
@@ -124,6 +164,7 @@ class Blip2Student(Student):
     """
 
     linears = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
+    eyes = ("vision_model", "qformer")
 
     def __init__(self, model: Blip2ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess):
         super().__init__(model, tokenizer, preprocess)
@@ -141,19 +182,22 @@ class Blip2Student(Student):
         return self.model.language_projection
 
     def vision(self, pixels: Tensor) -> Tensor:
-        """The Q-Former's outputs, see `Student.vision`."""
-        return self.model.get_image_features(pixels).qformer_outputs.last_hidden_state
+        """The Q-Former's outputs, see `Student.vision`. The library keeps the Q-Former in float32."""
+        queries = self.model.query_tokens.to(pixels.device).expand(len(pixels), -1, -1)
+        patches = self.model.vision_model(pixels).last_hidden_state
+        return self.model.qformer(query_embeds=queries, encoder_hidden_states=patches.to(queries.dtype)).last_hidden_state
 
+    @_in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """The states of T5's encoder, see `Student.encode`."""
         text = self.language_model.get_input_embeddings()(input_ids)
-        embeds = torch.cat([self.visual_tokens(features), text.to(self.model.dtype)], dim=1)
+        embeds = torch.cat([self.visual_tokens(features), text.to(self.dtype)], dim=1)
         mask = F.pad(attention_mask, (embeds.shape[1] - input_ids.shape[1], 0), value=1)
         return self.language_model.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
 
     def visual_tokens(self, features: Tensor) -> Tensor:
         """What T5 reads of the frames: projected queries with the frames' numbers, (B, S - L, D), from features (B, N, Q, E)."""
-        visual = self.projection(features.to(self.model.dtype))
+        visual = self.projection(features.to(self.dtype))
         parts = [visual.flatten(1, 2)[:, :0]]  # without frames: no tokens
         for t in range(features.shape[1]):
             ids = self.tokenizer(f"{t + 1}" if self.numbers_added else f"{t + 1}:", add_special_tokens=False, return_tensors="pt").input_ids
@@ -161,6 +205,7 @@ class Blip2Student(Student):
             parts += [visual[:, t] + number.mean(1)] if self.numbers_added else [number.expand(len(visual), -1, -1), visual[:, t]]
         return torch.cat(parts, dim=1)
 
+    @_in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
         """One pass of T5's decoder for each group, see `Student.decode`."""
         return [
@@ -169,6 +214,7 @@ class Blip2Student(Student):
         ]
 
     @torch.no_grad()
+    @_in_own_precision
     def write(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
         """See `Student.write`."""
         tokens = self.language_model.generate(
@@ -186,6 +232,7 @@ class LlavaStudent(Student):
     """
 
     linears = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    eyes = ("model.vision_tower",)
 
     def __init__(self, model: LlavaOnevisionForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess):
         super().__init__(model, tokenizer, preprocess)
@@ -226,13 +273,14 @@ class LlavaStudent(Student):
         ids = self.tokenizer(list(texts), truncation=True, max_length=max_length - 1, add_special_tokens=False).input_ids if texts else []
         return [row + [self.tokenizer.eos_token_id] for row in ids]
 
+    @_in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """The embeddings of the prompt with the video in its place; Qwen2 reads them together with the targets, in `decode`.
 
         Raises:
             ValueError: the video token does not stand at the same place of every prompt.
         """
-        text = self.model.get_input_embeddings()(input_ids).to(self.model.dtype)
+        text = self.model.get_input_embeddings()(input_ids).to(self.dtype)
         at = (input_ids == self.video_token).int().argmax(1)
         if not bool((input_ids[torch.arange(len(at)), at] == self.video_token).all()) or len(at.unique()) != 1:
             raise ValueError("the video's token must stand once, and at the same place, in every prompt")
@@ -244,12 +292,13 @@ class LlavaStudent(Student):
     def visual_tokens(self, features: Tensor) -> Tensor:
         """What Qwen2 reads of the frames: projected and pooled patches and a newline, (B, N * Q / 4 + 1, D), from (B, N, Q, E)."""
         if features.shape[1] == 0:  # without frames: no tokens
-            return features.new_zeros(len(features), 0, self.model.config.text_config.hidden_size, dtype=self.model.dtype)
-        patches = self.projection(features.to(self.model.dtype).flatten(0, 1))
+            return features.new_zeros(len(features), 0, self.model.config.text_config.hidden_size, dtype=self.dtype)
+        patches = self.projection(features.to(self.dtype).flatten(0, 1))
         pooled = self.model.model.apply_pooling(patches).reshape(len(features), -1, patches.shape[-1])
         newline = self.model.model.image_newline.to(pooled.dtype).expand(len(features), 1, -1)
         return torch.cat([pooled, newline], dim=1)
 
+    @_in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
         """All targets in one pass: each row of what was read is followed by its targets, one after the other; each target sees
         the reading and itself, and its positions go on from the reading's end. So the reading is computed once, and the
@@ -280,6 +329,7 @@ class LlavaStudent(Student):
         ]
 
     @torch.no_grad()
+    @_in_own_precision
     def write(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
         """See `Student.write`. Padding moves to the left, as generation wants it."""
         first = self.model.get_input_embeddings()(torch.full((len(states), 1), start, device=states.device)).to(states.dtype)
@@ -305,8 +355,13 @@ FAMILIES = {
 }
 
 
-def load_student(name: str) -> Student:
-    """A student by its short name, hub id or local path, in float32.
+def own_device() -> torch.device:
+    """The GPU of this process (of several started by torchrun each has its own), or the CPU where there is none."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
+    """A student by its short name, hub id or local path, on the CPU, in float32 or bfloat16.
 
     Weights are read from safetensors only and no code of the checkpoint is run.
 
@@ -323,7 +378,7 @@ def load_student(name: str) -> Student:
         if config.model_type == "blip-2" and not config.text_config.is_encoder_decoder:
             raise ValueError(f"student {name!r}: its language model is {config.text_config.model_type}, but this student needs T5")
         model_class, student_class = FAMILIES[config.model_type]
-        model = model_class.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
+        model = model_class.from_pretrained(source, dtype=dtype, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(source)
     except OSError as error:
         known = ", ".join(STUDENTS)

@@ -12,16 +12,18 @@ import os
 import platform
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import peft
 import safetensors.torch
 import torch
 import transformers
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from filelock import FileLock
 from torch import Tensor, nn
 from torch.utils.data import Sampler
@@ -35,7 +37,7 @@ from reasvqa.generation import read_reasoning
 from reasvqa.learning.answering import pad, predict, write_reasoning
 from reasvqa.learning.features import Features, build_features, fingerprint, readable
 from reasvqa.learning.objective import IGNORE, Objective
-from reasvqa.learning.students import Student, load_student
+from reasvqa.learning.students import Student, load_student, own_device
 from reasvqa.learning.targets import ANSWER_FORMATS, OBJECTIVES, REASONINGS, SUBSETS, Example, build_examples
 
 # What differs between the scales: the paper's own settings (appendix A.2), and the miniature's. Its learning rate, epochs and
@@ -168,9 +170,9 @@ class Run:
         with FileLock(f"{self.path}.lock"):
             if not path.exists():
                 samples, student = load(self.config.dataset, split), self.load_student()
-                student.to("cuda" if torch.cuda.is_available() else "cpu")
                 features = None if self.config.blind else _features(samples, student, self.config)
                 samples = samples if features is None else readable(samples, features, self.config.skip_missing)
+                student = student.without_eyes(own_device())
                 partial = path.with_suffix(".partial")
                 _answers(student, samples, features, self.config).to_csv(partial, index=False)
                 os.replace(partial, path)
@@ -191,7 +193,7 @@ class Run:
 
     def load_student(self) -> Student:
         """The trained student, on the CPU, ready to answer and write."""
-        student = load_student(self.config.student)
+        student = load_student(self.config.student, _dtype(self.config))
         prepare(student, self.config)
         load_trained(student, self.path / "weights.safetensors")
         return student.eval()
@@ -200,11 +202,13 @@ class Run:
         """The reasoning the trained student writes for some questions of its data set."""
         student = self.load_student()
         features = None if self.config.blind else _features(samples, student, self.config)
-        return write_reasoning(student, samples, features, self.config.answer_format)
+        return write_reasoning(student.without_eyes(own_device()), samples, features, self.config.answer_format)
 
 
 def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None, root: Path | None = None) -> Run:
     """Trains a student as `config` says, evaluates it, and keeps the run; a run that is kept already is returned as it is.
+
+    Started by `torchrun` or `accelerate launch`, the processes share each batch and the evaluation, one GPU each.
 
     Args:
         config: the settings.
@@ -220,13 +224,17 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
     root = root or DATA / config.dataset
     path = runs / run_key(config, root)
     runs.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if force:
+    state = PartialState(cpu=not torch.cuda.is_available())
+    with FileLock(f"{path}.lock") if state.is_main_process else nullcontext():
+        if force and state.is_main_process:
             shutil.rmtree(path, ignore_errors=True)
             shutil.rmtree(f"{path}.partial", ignore_errors=True)
+        state.wait_for_everyone()
         if not path.exists():
-            _train(config, root, Path(f"{path}.partial"))
-            os.replace(f"{path}.partial", path)
+            _train(config, root, Path(f"{path}.partial"), state)
+            if state.is_main_process:
+                os.replace(f"{path}.partial", path)
+            state.wait_for_everyone()
     return Run(path)
 
 
@@ -272,12 +280,25 @@ def _sha_of(file: Path, changed: int, size: int) -> str:
 
 
 def prepare(student: Student, config: TrainConfig) -> None:
-    """Freezes the student but for the projection, and adds LoRA to all linear layers of the language model (section 4.1)."""
+    """Freezes the student but for the projection, and adds LoRA to all linear layers of the language model (section 4.1).
+
+    What is trained is in float32, whatever the rest is in.
+    """
     student.requires_grad_(False)
     if config.lora:
         lora = peft.LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, lora_dropout=0.0, target_modules=list(student.linears))
         peft.inject_adapter_in_model(lora, student.language_model)
     student.projection.requires_grad_(True)
+    for module in student.modules():
+        if isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
+            module.cast_input_dtype_enabled = False  # autocast does it, in the cheaper direction
+    for parameter in student.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def _dtype(config: TrainConfig) -> torch.dtype:
+    return torch.bfloat16 if config.precision == "bf16" else torch.float32
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
@@ -328,7 +349,7 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, *_):
         collator = self.data_collator
         lengths = [len(s) + len(t) + len(r or ()) for s, t, r in zip(collator.sources, collator.targets, collator.reasonings, strict=True)]
-        return _ByLength(lengths, self.args.train_batch_size, self.args.seed)
+        return _ByLength(lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
 
     def compute_loss(self, model, inputs, return_outputs=False, **_):
         outputs = model(**inputs)
@@ -339,7 +360,8 @@ class _Trainer(Trainer):
 
     def log(self, logs, *args, **kwargs):
         if "loss" in logs:
-            logs = {**logs, **{name: round(torch.stack(values).mean().item(), 4) for name, values in self._sums.items()}}
+            means = {name: self.accelerator.reduce(torch.stack(values).mean(), "mean").item() for name, values in self._sums.items()}
+            logs = {**logs, **{name: round(mean, 4) for name, mean in means.items()}}
             self._sums = {}
         super().log(logs, *args, **kwargs)
 
@@ -355,13 +377,16 @@ class _Complete(TrainerCallback):
     """Marks a checkpoint as complete once all of its files are written: a kill in between leaves one that is not used."""
 
     def on_save(self, args, state, control, **_):
+        PartialState().wait_for_everyone()  # each process writes its own random state
         (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "complete").touch()
 
 
-def _last_checkpoint(folder: Path) -> str | None:
+def _last_checkpoint(folder: Path, state: PartialState) -> str | None:
     done = [file.parent for file in folder.glob("checkpoint-*/complete")]
-    for other in set(folder.glob("checkpoint-*")) - set(done):
-        shutil.rmtree(other)
+    if state.is_main_process:
+        for other in set(folder.glob("checkpoint-*")) - set(done):
+            shutil.rmtree(other)
+    state.wait_for_everyone()
     return str(max(done, key=lambda path: int(path.name.split("-")[1]))) if done else None
 
 
@@ -384,7 +409,7 @@ class Collator:
         if self.features is None:
             features = torch.zeros(len(indices), 0, *self.feature_shape)
         else:
-            features = torch.from_numpy(np.stack([self.features[self.examples[i].sample] for i in indices]))
+            features = self.features.tensor([self.examples[i].sample for i in indices])
         labels, _ = pad([self.targets[i] for i in indices], IGNORE)
         batch = {"features": features, "input_ids": source, "attention_mask": mask, "labels": labels}
         rows = [row for row, i in enumerate(indices) if self.reasonings[i] is not None]
@@ -398,8 +423,11 @@ def _features(samples: Samples, student: Student, config: TrainConfig) -> Featur
     return build_features(samples, student, config.student, config.num_frames, DATA / "features")
 
 
-def _train(config: TrainConfig, root: Path, folder: Path) -> None:
+def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -> None:
     """The work of `train`: everything goes into `folder`, which `train` renames when all is there."""
+    rank, world = state.process_index, state.num_processes
+    if config.batch_size % world:
+        raise ValueError(f"batch_size={config.batch_size}: {world} processes cannot share it evenly")
     folder.mkdir(parents=True, exist_ok=True)
     place = None if root == DATA / config.dataset else root
     train_samples, test_samples = load(config.dataset, "train", place)[: config.questions], load(config.dataset, config.split, place)
@@ -407,8 +435,7 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
     # All chance of a run: LoRA's initial weights, the order of samples, dropout.
     transformers.set_seed(config.seed)
     transformers.logging.set_verbosity_error()
-    student = load_student(config.student)
-    student.to("cuda" if torch.cuda.is_available() else "cpu")
+    student = load_student(config.student, _dtype(config))
     began = time.time()
     features = test_features = None
     if not config.blind:
@@ -421,7 +448,7 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
         train_samples, reasoning, objective=config.objective, kind=config.reasoning, subset=config.subset,
         fraction=config.fraction, answer_format=config.answer_format, seed=config.seed,
     )  # fmt: skip
-    prepare(student, config)
+    prepare(student.without_eyes(own_device()), config)
     if config.gradient_checkpointing:
         student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     objective = Objective(student, config.beta)
@@ -429,13 +456,12 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.batch_size // world,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=round(0.05 * config.epochs * steps_per_epoch),
         weight_decay=0.01,
         max_grad_norm=1.0,
-        bf16=config.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
         seed=config.seed,
         logging_steps=max(1, steps_per_epoch // 2),
@@ -447,7 +473,9 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
     )
+    arguments._n_gpu = 1  # several GPUs are for several processes, never for threads of one
     bar = _Progress(f"{config.dataset} {config.objective} {config.reasoning}{' blind' if config.blind else ''} seed {config.seed}")
     trainer = _Trainer(
         model=objective, args=arguments, data_collator=Collator(student, examples, features),
@@ -455,13 +483,17 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
     )  # fmt: skip
     trainer.remove_callback(transformers.PrinterCallback)
     began = time.time()
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints", state))
     seconds["training"] = time.time() - began
 
     began = time.time()
-    table = _answers(student, test_samples, test_features, config)
+    table = _answers(student, test_samples[rank::world], test_features, config)
+    if world > 1:
+        table.index = range(rank, len(test_samples), world)
+        table = pd.concat(gather_object([table])).sort_index()
     seconds["answering"] = time.time() - began
-
+    if not state.is_main_process:
+        return
     labelled = table["answer"].notna().all()
     history = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
     metrics = {
@@ -478,6 +510,7 @@ def _train(config: TrainConfig, root: Path, folder: Path) -> None:
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)} | {"python": platform.python_version()},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "processes": world,
         "generator_accuracy": float(100 * reasoning["correct"].mean()) if reasoning is not None and reasoning["correct"].notna().any() else None,
     }
     columns = [c for c in ("step", "epoch", "loss", "answer_loss", "reasoning_loss", "learning_rate") if c in history]

@@ -1,0 +1,104 @@
+"""The feature cache: precision, room on the disk, interruptions, and a frozen half that is not looked at when all is there."""
+
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+
+from reasvqa.learning import TrainConfig, load_student, train
+from reasvqa.learning.features import NoRoom, build_features, feature_bytes
+from reasvqa.learning.students import Student
+from reasvqa.learning.training import prepare
+
+STUDENTS = ("mini-blip2", "mini-llava-ov-small")
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_bfloat16_features_are_the_float32_ones_rounded(name, smoke_star, tmp_path):
+    samples = smoke_star[0][:9]
+    exact, half = (build_features(samples, load_student(name, dtype), name, 4, tmp_path) for dtype in (torch.float32, torch.bfloat16))
+    assert (exact.array.dtype, half.array.dtype) == (np.float32, np.uint16) and half.array.nbytes * 2 == exact.array.nbytes
+    a, b = exact.tensor(list(samples)), half.tensor(list(samples))
+    assert b.dtype == torch.bfloat16 and a.shape == b.shape
+    assert torch.nn.functional.cosine_similarity(a.flatten(1), b.float().flatten(1)).min() > 0.999  # computed, too, in bfloat16
+    clips = len({(s.video, s.clip) for s in samples})
+    assert half.array.nbytes == feature_bytes(clips, 4, load_student(name).feature_shape, torch.bfloat16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDENTS)
+def test_training_in_bfloat16(name, tmp_path):
+    """Frozen weights in bfloat16, trained weights in float32, losses near those in float32; also with recomputed activations."""
+    settings = dict(dataset="smoke-star", student=name, questions=16, epochs=2)
+    exact = train(TrainConfig(**settings), runs=tmp_path)
+    half = train(TrainConfig(**settings, precision="bf16", gradient_checkpointing=True), runs=tmp_path)
+    assert half.path != exact.path
+    assert np.allclose(half.history["answer_loss"], exact.history["answer_loss"], atol=0.1)
+    student = half.load_student()
+    dtypes = {(parameter.requires_grad, parameter.dtype) for parameter in student.language_model.parameters()}
+    assert (True, torch.float32) in dtypes and (False, torch.bfloat16) in dtypes and (True, torch.bfloat16) not in dtypes
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_recomputed_activations_change_no_gradient(name, smoke_star, tmp_path):
+    from reasvqa.datasets import DATA
+    from reasvqa.generation import read_reasoning
+    from reasvqa.learning import build_examples
+    from reasvqa.learning.objective import Objective
+    from reasvqa.learning.training import Collator
+
+    samples = smoke_star[0][:4]
+    examples = build_examples(samples, read_reasoning(DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl"), objective="mtl", kind="refined")
+    gradients = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        student = load_student(name)
+        prepare(student, TrainConfig(dataset="smoke-star").resolve())
+        features = build_features(samples, student, name, 4, tmp_path)
+        if recompute:
+            student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        objective = Objective(student, 0.5).train()
+        objective(**Collator(student, examples, features)(range(4)))["loss"].backward()
+        gradients.append([p.grad for p in objective.parameters() if p.requires_grad])
+    assert len(gradients[0]) > 40
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, recomputed, atol=1e-5, rtol=1e-5)
+
+
+def test_nobody_looks_twice(smoke_star, tmp_path, monkeypatch):
+    samples, devices = smoke_star[0][:9], []
+    first = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
+    monkeypatch.setattr(Student, "see", lambda *_: pytest.fail("all features were there"))
+    monkeypatch.setattr(Student, "move_eyes", lambda self, device: devices.append(device))
+    monkeypatch.setattr("reasvqa.learning.features.own_device", lambda: torch.device("meta"))
+    again = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
+    assert np.array_equal(first.array, again.array) and torch.device("meta") not in devices
+
+
+def test_an_interrupted_build_goes_on(smoke_star, tmp_path, monkeypatch):
+    """Killed in the second block: the first is kept, and all ends as without the interruption."""
+    samples, see, calls = smoke_star[0], Student.see, []
+    whole = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "a")
+    assert len(whole.rows) > 8
+
+    def interrupted(self, clips):
+        calls.append(len(clips))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return see(self, clips)
+
+    monkeypatch.setattr(Student, "see", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "b")
+    again = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "b")
+    assert sum(calls) == len(whole.rows) + calls[1] and np.array_equal(whole.array, again.array)
+
+
+def test_a_full_disk_is_told_before_anything_is_computed(smoke_star, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 1000))
+    monkeypatch.setattr(Student, "see", lambda *_: pytest.fail("nothing may be computed"))
+    with pytest.raises(NoRoom, match=r"clips x 4 frames x 4 x 96 in float32\) need .* GB, but only .* are free .*Make room there"):
+        build_features(smoke_star[0], load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
