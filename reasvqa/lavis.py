@@ -6,12 +6,19 @@ those of queries and values, and has none for keys). `lavis_keys` is the whole d
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import Blip2ForConditionalGeneration
+
+if TYPE_CHECKING:
+    from transformers import Blip2ForConditionalGeneration
+
+    from reasvqa.learning.targets import Example
 
 # transformers' name -> LAVIS's, applied in order.
 _RENAMES = (
@@ -90,6 +97,8 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
     if missing and not partial:
         raise LavisError(f"{path}: {len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}. A fine-tuned delta? Use partial=True.")
     _untie(model.language_model, found)
+    # The last norm of LAVIS's vision encoder adds 1e-5 to the variance, transformers' 1e-6. Not a weight, so `save_pretrained` forgets it.
+    model.vision_model.post_layernorm.eps = 1e-5
     with torch.no_grad():
         targets = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
         for name, value in found.items():
@@ -114,6 +123,17 @@ def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
         if key.abs().max() > 0:
             raise LavisError(f"{name}: its key biases are not zero, and LAVIS has no place for them")
     torch.save({"model": state}, path)
+
+
+def export_annotations(examples: Sequence[Example], path: str | Path) -> None:
+    """Writes training examples as the annotation file of LAVIS's data set "reasvqa": a JSON list with a row per question, of
+    "id", "video", "clip" ([start, end] in seconds, or null), "source", "target" and "reasoning" (or null)."""
+    rows = [
+        {"id": e.sample.id, "video": e.sample.video, "clip": e.sample.clip, "source": e.source, "target": e.target, "reasoning": e.reasoning}
+        for e in examples
+    ]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def _joined(state: dict[str, Tensor], keys: tuple[str, ...]) -> Tensor:

@@ -349,6 +349,21 @@ def strength(ours: pd.DataFrame, baseline: pd.Series, title: str) -> plt.Figure:
     return _done(figure)
 
 
+def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure:
+    """Values from zero up on a logarithmic axis, first on top, and the limit they should stay under; hollow: exactly zero."""
+    figure, axis = plt.subplots(figsize=(6.5, 0.35 * len(values) + 1.2))
+    floor = min([value for value in values if value > 0], default=limit) / 3
+    for row, value in enumerate(values):
+        axis.plot(max(value, floor), row, "o", color=COLOURS["STL_QA"], markerfacecolor="none" if value == 0 else COLOURS["STL_QA"])
+    if (values == 0).any():
+        axis.plot([], [], "o", color=COLOURS["STL_QA"], markerfacecolor="none", label="exactly zero")
+    axis.axvline(limit, color=PAPER_COLOUR, linestyle="--", linewidth=1, label=f"limit: {limit:g}")
+    axis.set(xscale="log", xlabel=xlabel, title=title, yticks=range(len(values)), yticklabels=values.index)
+    axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    axis.invert_yaxis()
+    return _done(figure)
+
+
 def example(pictures: np.ndarray, question: str, options: Sequence[str], truth: int, parts: Sequence[tuple[str, bool]], title: str) -> plt.Figure:
     """Figure 2 of the paper from a real sample: frames, question, and the response with what refinement keeps and removes.
 

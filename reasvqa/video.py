@@ -70,7 +70,7 @@ def _submit(workers: int, path, clip, num_frames: int, decord: bool = True):
     from concurrent.futures import Future
 
     try:
-        return _executor(workers).submit(_decode, str(path), num_frames, clip, decord)
+        return _executor(workers).submit(decode, str(path), num_frames, clip, decord)
     except RuntimeError as error:  # another file has just brought the workers down
         future: Future = Future()
         future.set_exception(error)
@@ -97,8 +97,8 @@ def _collect(clip, future, num_frames: int, workers: int) -> np.ndarray | VideoE
     return VideoError(f"{clip[0]}: {cause}")
 
 
-def _decode(path: str, num_frames: int, clip: tuple[float, float] | None, decord: bool) -> np.ndarray | str:
-    """Runs in a child process: the frames, or what is wrong with the file."""
+def decode(path: str, num_frames: int, clip: tuple[float, float] | None, decord: bool = True) -> np.ndarray | str:
+    """The frames, or what is wrong with the file; in this process, which a broken file may take down. `read_frames` is safer."""
     if not os.path.isfile(path):
         return "no such file"
     if os.path.getsize(path) == 0:

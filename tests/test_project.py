@@ -90,3 +90,10 @@ def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "FIGURES", tmp_path)
     plots.save(plt.figure(), "x", pd.DataFrame({"a": [1.0]}), "mini", caption="c")
     assert {p.suffix for p in tmp_path.iterdir()} == {".pdf", ".png", ".csv", ".json"}
+
+
+def test_the_environment_of_lavis_is_pinned():
+    lines = [line for line in (ROOT / "requirements-lavis.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+    assert {"salesforce-lavis==1.0.2", "transformers==4.26.1", "timm==0.4.12"} <= set(lines)
+    assert "requirements-lavis.txt" in (ROOT / "environment-lavis.yml").read_text()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 
@@ -24,6 +23,8 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, Blip2ForConditionalGeneration, LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
+
+from reasvqa.preprocess import Preprocess
 
 _MINI = Path(__file__).parents[2] / "data" / "mini"
 STUDENTS = {
@@ -36,24 +37,6 @@ STUDENTS = {
 }
 # Decoder inputs and the rows of the batch they belong to: long (M, T), start token first, padded on the right; long (M,).
 Targets = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """From decoded frames to pixel values, as the checkpoint's `preprocessor_config.json` asks for.
-
-    torch does the resizing (bicubic, antialiased), so that torchvision is not needed.
-    """
-
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __call__(self, frames: np.ndarray) -> Tensor:
-        """uint8 (T, H, W, 3) RGB -> float32 (T, 3, size, size), normalised."""
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
-        pixels = F.interpolate(pixels, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
-        return (pixels - torch.tensor(self.mean).view(3, 1, 1)) / torch.tensor(self.std).view(3, 1, 1)
 
 
 def _in_own_precision(method: Callable) -> Callable:

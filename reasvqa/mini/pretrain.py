@@ -37,11 +37,12 @@ from transformers import (
 
 from reasvqa.learning.answering import pad
 from reasvqa.learning.objective import IGNORE, shift_right
-from reasvqa.learning.students import Blip2Student, LlavaStudent, Preprocess, Student, load_student
+from reasvqa.learning.students import Blip2Student, LlavaStudent, Student, load_student
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, ask, distractors, solve
 from reasvqa.mini.render import draw_frame
 from reasvqa.mini.teacher import ORDINALS, STRENGTHS, respond
 from reasvqa.mini.world import OBJECTS, Event, Story, make_story, present
+from reasvqa.preprocess import Preprocess
 
 IMAGE_SIZE = 64
 INIT = 0.08  # about 1/sqrt(width); with the library's 0.02 captions took ten times as long to learn
