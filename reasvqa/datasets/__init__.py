@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reasvqa.datasets import intentqa, nextqa, star
+from reasvqa.datasets import intentqa, nextqa, own, star
 from reasvqa.datasets.base import DataError, Samples
 
-_LOADERS = {"nextqa": nextqa.load, "star": star.load, "intentqa": intentqa.load}
+_OFFICIAL = {"nextqa": nextqa.load, "star": star.load, "intentqa": intentqa.load}
+_LOADERS = _OFFICIAL | {"own": own.load}
 MINIATURES = ("mini", "smoke")
-DATASETS = tuple(_LOADERS) + tuple(f"{scale}-{name}" for scale in MINIATURES for name in _LOADERS)
+DATASETS = tuple(_LOADERS) + tuple(f"{scale}-{name}" for scale in MINIATURES for name in _OFFICIAL)
 DATA = Path(__file__).parents[2] / "data"
 
 
@@ -17,8 +18,9 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
     """The samples of one split, in the order of the annotation file.
 
     Args:
-        name: "nextqa", "star", "intentqa", or one of them with "mini-" (or "smoke-") in front: the miniatures have files of the
-            same form. Where an official data set is downloaded, a miniature is made on first use (about a minute).
+        name: "nextqa", "star", "intentqa"; "own" for a folder of your own (see `reasvqa.datasets.own`); or one of the first three
+            with "mini-" (or "smoke-") in front: the miniatures have files of the same form. Where an official data set is
+            downloaded, a miniature is made on first use (about a minute).
         split: "train", "val", "test"; NExT-QA also has "atp-hard".
         root: folder of the annotation files; videos lie in its `videos` folder. Default: data/<name> beside the library.
 

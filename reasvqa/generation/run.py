@@ -37,6 +37,28 @@ class Generator(Protocol):
         ...
 
 
+class Written:
+    """A generator for responses that exist already: written by hand, or by a model elsewhere."""
+
+    def __init__(self, name: str, texts: dict[str, str]):
+        """
+        Args:
+            texts: by sample id, the response.
+        """
+        self.name, self.texts = name, texts
+
+    def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str]:
+        """See `Generator`.
+
+        Raises:
+            ReasoningError: a sample has no text.
+        """
+        absent = [sample.id for sample in samples if sample.id not in self.texts]
+        if absent:
+            raise ReasoningError(f"{len(absent)} of {len(samples)} questions have no reasoning, e.g. {absent[0]!r}. Write one, or let a model do it.")
+        return [self.texts[sample.id] for sample in samples]
+
+
 def generate(samples: Iterable[Sample], generator: Generator, path: str | Path, kind: str = "reasoning", batch_size: int = 16) -> pd.DataFrame:
     """Lets `generator` explain every sample that `path` does not hold yet, and returns all of them.
 
