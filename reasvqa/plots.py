@@ -364,6 +364,34 @@ def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure
     return _done(figure)
 
 
+def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
+    """Training throughput by recipe as multiples of the reference recipe, with the range over rounds; the rates as text."""
+    figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(table) + 1.2))
+    for row, (name, r) in enumerate(table.iterrows()):
+        colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(name, COLOURS["STL_CR"])
+        axis.barh(row, r["times_reference"], color=colour, height=0.65)
+        axis.plot([r["smallest"], r["largest"]], [row, row], color=PAPER_COLOUR, linewidth=1.5)
+        label = f"{r['times_reference']:.1f}x, {r['samples_per_s']:.0f} samples/s"
+        axis.text(r["largest"] + 0.02 * table["largest"].max(), row, label, va="center", fontsize="small")
+    axis.set(yticks=range(len(table)), yticklabels=table.index, xlabel="training samples per second, as multiples of the reference recipe", title=title)
+    axis.set_xlim(0, 1.3 * table["largest"].max())
+    axis.invert_yaxis()
+    return _done(figure)
+
+
+def growth(table: pd.DataFrame, title: str) -> plt.Figure:
+    """Seconds of the frozen half and of training against the number of questions, frames and epochs, a panel each."""
+    figure, axes = plt.subplots(1, table["what"].nunique(), figsize=(8.5, 2.9), sharey=True)
+    for axis, (what, part) in zip(axes, table.groupby("what", sort=False), strict=True):
+        axis.plot(part["value"], part["features_s"], "o-", color=COLOURS["STL_QA"], label="features (once)")
+        axis.plot(part["value"], part["training_s"], "s--", color=COLOURS["MTL_All"], label="training")
+        axis.set(xlabel={"questions": "training questions", "frames": "frames N"}.get(what, what), xlim=(0, None), ylim=(0, None), xticks=part["value"])
+    axes[0].set_ylabel("seconds")
+    axes[0].legend(frameon=False)
+    figure.suptitle(title, y=1.0)
+    return _done(figure)
+
+
 def example(pictures: np.ndarray, question: str, options: Sequence[str], truth: int, parts: Sequence[tuple[str, bool]], title: str) -> plt.Figure:
     """Figure 2 of the paper from a real sample: frames, question, and the response with what refinement keeps and removes.
 

@@ -82,5 +82,5 @@ def test_all_phases_with_2_to_10_options(tmp_path, answer_format):
 
 def test_a_question_without_reasoning_is_told(tmp_path):
     write(tmp_path, GOOD, "v.mp4,,,Who?,x,y,,A,train,")
-    with pytest.raises(ReasoningError, match="1 of 2 questions have no reasoning, e.g. 'row2'"):
+    with pytest.raises(ReasoningError, match=r"1 of 2 questions have no reasoning, e.g. 'row2'"):
         generate(load("own", "train", tmp_path), Written("me", written_reasoning(tmp_path)), tmp_path / "r.jsonl")

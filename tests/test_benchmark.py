@@ -1,0 +1,62 @@
+"""What is compared is the same computation, and the plan follows from it. Nothing here is timed."""
+
+import pytest
+import torch
+
+from reasvqa import benchmark
+from reasvqa.experiments import all_settings
+from reasvqa.learning.objective import Objective
+
+
+@pytest.mark.parametrize("student", ["mini-blip2", "mini-llava-ov-small"])
+def test_all_recipes_have_the_same_loss_and_gradient(student):
+    work = benchmark.mini_workload(student, "smoke-star", 4, questions=8)
+    for name, parameter in work.student.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    objective, rows, gradients = Objective(work.student, 0.5), work.batches(True)[1], {}
+    for name, recipe in benchmark.RECIPES.items():
+        objective.zero_grad()
+        benchmark.step_loss(work, objective, rows, recipe).backward()
+        gradients[name] = [p.grad.clone() for p in objective.parameters() if p.requires_grad]
+        assert any(g.abs().max() > 0 for g in gradients[name])
+    for name, these in gradients.items():
+        for ours, reference in zip(these, gradients["reference"], strict=True):
+            torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_every_question_is_in_one_batch():
+    work = benchmark.mini_workload("mini-blip2", "smoke-star", 4, questions=8)
+    for by_length in (False, True):
+        assert sorted(row for batch in work.batches(by_length) for row in batch) == list(range(8))
+
+
+def test_sizes_are_those_of_the_published_models():
+    """BLIP-2 FlanT5-XL: ViT-g 0.99 and Q-Former 0.1 billion, T5 2.8 (embeddings and output counted once); SigLIP so400m 0.4; Qwen2 0.5 and 7.6."""
+    sizes = {name: benchmark.sizes(name) for name in benchmark.FULL_SIZE}
+    assert sizes["blip2-flan-t5-xl"]["language_b"] == pytest.approx(2.8, abs=0.05) and sizes["blip2-flan-t5-xl"]["eyes_b"] == pytest.approx(1.09, abs=0.02)
+    assert sizes["llava-ov-7b"]["language_b"] == pytest.approx(7.6, abs=0.05) and sizes["llava-ov-0.5b"]["eyes_b"] == pytest.approx(0.4, abs=0.02)
+    assert sizes["blip2-flan-t5-xl"]["tokens_read"] == 4 * (32 + 2) + 80 and sizes["llava-ov-7b"]["tokens_read"] == 4 * 196 + 1 + 80
+    assert sizes["blip2-flan-t5-xl"]["cache_mb_per_clip"] == pytest.approx(4 * 32 * 768 * 2 / 1e6)
+
+
+def test_the_rule_for_flop_agrees_with_a_count():
+    """4 FLOP a frozen weight and token, against torch's count of a real step. The rule leaves out attention and LoRA, and lets the decoder
+    multiply what it reads of the encoder for every token it writes."""
+    work = benchmark.mini_workload("mini-blip2", "smoke-star", 4, questions=8)
+    counted = benchmark.matrix_fraction(work, 1.0)["gflop_per_sample"]
+    model, rows = work.student.model.language_model, work.batches(True)[1]
+    batch = work.collator(rows)
+    tokens_read = (batch["input_ids"].shape[1] + 16) * len(rows)
+    tokens_written = batch["labels"].numel() + batch["reasoning_labels"].numel()
+    own = {name: sum(p.numel() for n, p in part.named_parameters() if "lora" not in n) for name, part in (("encoder", model.encoder), ("decoder", model.decoder))}
+    words = model.shared.weight.numel()
+    rule = 4 * ((own["encoder"] - words) * tokens_read + own["decoder"] * tokens_written) / len(rows) / 1e9
+    assert rule == pytest.approx(counted, rel=0.25)
+
+
+def test_the_plan_counts_shared_runs_once():
+    plan = benchmark.plan(100)
+    assert plan.loc["together, each run once", "runs"] == len(all_settings("paper", [0]))
+    assert plan["runs"].iloc[:-1].sum() > plan["runs"].iloc[-1]
+    assert benchmark.plan(200)["gpu_hours"].iloc[-1] == pytest.approx(plan["gpu_hours"].iloc[-1] / 2)
