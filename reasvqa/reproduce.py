@@ -213,8 +213,26 @@ def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar:
 
 
 def local_executor(jobs: int) -> Callable[[], Executor]:
-    """Makes pools of `jobs` fresh processes; fresh, because torch does not survive a fork."""
-    return lambda: ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    """Makes pools of `jobs` fresh processes; fresh, because torch does not survive a fork. Where there are GPUs, each process
+    sees one of them, in turn."""
+    context = get_context("spawn")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+
+    def pool() -> Executor:
+        if not torch.cuda.device_count():
+            return ProcessPoolExecutor(jobs, mp_context=context)
+        turns = context.SimpleQueue()
+        for job in range(jobs):
+            turns.put(gpus[job % len(gpus)])
+        return ProcessPoolExecutor(jobs, mp_context=context, initializer=_take_gpu, initargs=(turns,))
+
+    return pool
+
+
+def _take_gpu(turns) -> None:
+    """Runs first in a worker, before anything asks for a GPU."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = turns.get()
 
 
 def reproduce(
@@ -226,12 +244,12 @@ def reproduce(
         scale: "mini", "smoke" or "paper".
         only: names of `EXPERIMENTS`.
         seeds: of every run; deciding rows get two more.
-        jobs: processes at a time; default: one per core.
+        jobs: processes at a time; default: one per GPU, or per core where there is none.
         dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder; the
             notebooks are executed here.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jobs = jobs or cores
+    jobs = jobs or torch.cuda.device_count() or cores
     began = time.time()
     for dataset in dict.fromkeys(d for name in only for d in EXPERIMENTS[name].datasets):
         load(dataset_name(scale, dataset), "train")  # a miniature is made on first use, once, before its runs
@@ -283,7 +301,7 @@ def main() -> int:
     parser.add_argument("--scale", choices=SCALES, default="mini")
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS), metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=None, help="processes at a time (default: one per core)")
+    parser.add_argument("--jobs", type=int, default=None, help="processes at a time (default: one per GPU, or per core without)")
     parser.add_argument("--dask", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
     given = parser.parse_args()

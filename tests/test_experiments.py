@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from reasvqa import claims, paper, reproduce, tables
 from reasvqa.claims import CLAIMS, Claim
@@ -284,3 +285,19 @@ def experiments_samples(split):
     from reasvqa.datasets import load
 
     return load("smoke-star", split)
+
+
+def seen_gpu(_: int) -> str | None:
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize(("visible", "expected"), [(None, {"0", "1"}), ("5,7", {"5", "7"})])
+def test_every_worker_sees_one_gpu(monkeypatch, visible, expected):
+    from reasvqa.reproduce import local_executor
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with local_executor(2)() as pool:
+        assert set(pool.map(seen_gpu, range(4))) <= expected
