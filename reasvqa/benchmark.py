@@ -39,6 +39,8 @@ from reasvqa.video import decode, read_many
 
 FIXED_LENGTH = 128  # SeViLA pads its texts to fixed lengths of this order
 FULL_SIZE = ("blip2-flan-t5-xl", "llava-ov-0.5b", "llava-ov-7b")
+LAYERS = {"blip2-flan-t5-xl": 24, "llava-ov-0.5b": 24, "llava-ov-7b": 28}  # of the language model (of encoder and decoder)
+VOCABULARY = {"blip2-flan-t5-xl": 32128, "llava-ov-0.5b": 152000, "llava-ov-7b": 152000}
 # Questions of the official training splits: rows of train.csv (NExT-QA, IntentQA) and entries of STAR_train.json.
 TRAINING_QUESTIONS = {"nextqa": 34132, "star": 45731, "intentqa": 12119}
 
@@ -90,10 +92,10 @@ def mini_workload(student: str, dataset: str, batch_size: int, dtype: torch.dtyp
     return Workload(model.to(own_device()).train(), Collator(model, examples, features), pixels, batch_size)
 
 
-def full_size_workload(student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32) -> Workload:
+def full_size_workload(student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32, layers: int | None = None) -> Workload:
     """A student of the paper's size with random weights on random pixels and token ids, of the lengths that NExT-QA's questions with
     options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend on what they say."""
-    model = random_student(student, own_device(), dtype)
+    model = random_student(student, own_device(), dtype, layers)
     rng = np.random.default_rng(0)
 
     def ids(low: int, high: int) -> list[int]:
@@ -125,8 +127,12 @@ class RandomFeatures:
         return self.array[list(samples)]
 
 
-def random_student(name: str, device: torch.device, dtype: torch.dtype) -> Student:
-    """A student of the real architecture and size with random weights; its tokenizer is the miniature's (ids, not words, matter)."""
+def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Student:
+    """A student of the real architecture with random weights; its tokenizer is the miniature's (ids, not words, matter).
+
+    Args:
+        layers: so many in every stack, and 1000 words, but all widths as they are; None: the real size.
+    """
     from transformers import (
         Blip2Config,
         Blip2ForConditionalGeneration,
@@ -149,19 +155,21 @@ def random_student(name: str, device: torch.device, dtype: torch.dtype) -> Stude
     try:
         with torch.device(device):
             if blip2:
-                vision = Blip2VisionConfig(hidden_size=1408, intermediate_size=6144, num_hidden_layers=39, num_attention_heads=16, image_size=224, patch_size=14,
-                                           initializer_range=0.02)  # fmt: skip
-                qformer = Blip2QFormerConfig(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, encoder_hidden_size=1408)
-                text = T5Config(vocab_size=32128, d_model=2048, d_kv=64, d_ff=5120, num_layers=24, num_decoder_layers=24, num_heads=32,
-                                feed_forward_proj="gated-gelu", tie_word_embeddings=False, decoder_start_token_id=0, pad_token_id=0)  # fmt: skip
+                vision = Blip2VisionConfig(hidden_size=1408, intermediate_size=6144, num_hidden_layers=layers or 39, num_attention_heads=16, image_size=224,
+                                           patch_size=14, initializer_range=0.02)  # fmt: skip
+                qformer = Blip2QFormerConfig(hidden_size=768, num_hidden_layers=layers or 12, num_attention_heads=12, intermediate_size=3072, encoder_hidden_size=1408)
+                text = T5Config(vocab_size=1000 if layers else VOCABULARY[name], d_model=2048, d_kv=64, d_ff=5120, num_layers=layers or LAYERS[name],
+                                num_decoder_layers=layers or LAYERS[name], num_heads=32, feed_forward_proj="gated-gelu", tie_word_embeddings=False,
+                                decoder_start_token_id=0, pad_token_id=0)  # fmt: skip
                 config = Blip2Config(vision_config=vision.to_dict(), qformer_config=qformer.to_dict(), text_config=text.to_dict(), num_query_tokens=32)
                 return Blip2Student(Blip2ForConditionalGeneration(config), tokenizer, Preprocess(224, *half))
-            wide, inner, layers, heads, groups = {"llava-ov-0.5b": (896, 4864, 24, 14, 2), "llava-ov-7b": (3584, 18944, 28, 28, 4)}[name]
-            vision = SiglipVisionConfig(hidden_size=1152, intermediate_size=4304, num_hidden_layers=26, num_attention_heads=16, image_size=384, patch_size=14,
-                                        vision_use_head=False)  # fmt: skip
-            text = Qwen2Config(vocab_size=152000, hidden_size=wide, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=groups)
+            wide, inner, heads, groups = {"llava-ov-0.5b": (896, 4864, 14, 2), "llava-ov-7b": (3584, 18944, 28, 4)}[name]
+            vision = SiglipVisionConfig(hidden_size=1152, intermediate_size=4304, num_hidden_layers=layers or 26, num_attention_heads=16, image_size=384,
+                                        patch_size=14, vision_use_head=False)  # fmt: skip
+            text = Qwen2Config(vocab_size=1000 if layers else VOCABULARY[name], hidden_size=wide, intermediate_size=inner, num_hidden_layers=layers or LAYERS[name],
+                               num_attention_heads=heads, num_key_value_heads=groups)  # fmt: skip
             video = tokenizer.convert_tokens_to_ids("<video>")
-            config = LlavaOnevisionConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), video_token_index=video, image_token_index=151646)
+            config = LlavaOnevisionConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), video_token_index=video, image_token_index=999)
             return LlavaStudent(LlavaOnevisionForConditionalGeneration(config), tokenizer, Preprocess(384, *half))
     finally:
         torch.set_default_dtype(default)
@@ -384,6 +392,46 @@ def sizes(student: str) -> dict:
     weights = 2 * (language + eyes) / 1e9
     return {"language_b": language / 1e9, "eyes_b": eyes / 1e9, "tokens_read": read, "tflop_per_sample": flop / 1e12, "tflop_per_clip": 2 * eyes * patches / 1e12,
             "weights_gb": weights, "cache_mb_per_clip": feature_bytes(1, 4, (queries, width), torch.bfloat16) / 1e6}  # fmt: skip
+
+
+def memory(student: str, batch_size: int = 8) -> dict:
+    """GB a training step of a full-size student needs, **computed**, not measured: for a GPU that nobody has at hand.
+
+    weights: frozen ones in bfloat16 without the vision side, trained ones with gradient and two moments in float32. activations: what
+    autograd keeps for the backward pass, counted on models of two and four layers and one question of mean length, and
+    extended to all layers and the batch; recomputed: with gradient checkpointing, each layer's input and one layer's insides. logits: of
+    the target tokens, in bfloat16, float32 and as gradient.
+    """
+    kept, trained = [], []
+    for layers in (2, 4):
+        work = full_size_workload(student, 1, questions=1, layers=layers)
+        collator = work.collator
+        collator.sources, collator.reasonings = [(collator.sources[0] * 2)[:80]], [([20] * 128)]
+        if isinstance(work.student, LlavaStudent):
+            collator.sources = [[10, work.student.video_token] + [20] * 78]
+        storages: dict[int, int] = {}
+        weights = {p.untyped_storage().data_ptr() for p in work.student.parameters()}
+
+        def pack(tensor: Tensor, storages=storages, weights=weights) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                storages[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = step_loss(work, Objective(work.student, 0.5), [0], Recipe())
+        del loss
+        kept.append(sum(storages.values()))
+        trained.append(sum(p.numel() for p in work.student.parameters() if p.requires_grad))
+    depth, found = LAYERS[student], sizes(student)
+    layer, rest = (kept[1] - kept[0]) / 2, 2 * kept[0] - kept[1]
+    width = work.student.language_model.config.hidden_size
+    tokens = found["tokens_read"] + 130
+    weights_gb = 2 * found["language_b"] + 16 * (trained[0] + (trained[1] - trained[0]) / 2 * (depth - 2)) / 1e9
+    activations, recomputed = rest + depth * layer, rest + layer + depth * 2 * tokens * width
+    logits = 10 * 130 * VOCABULARY[student]
+    return {"weights": weights_gb, "activations": batch_size * activations / 1e9, "recomputed": batch_size * recomputed / 1e9, "logits": batch_size * logits / 1e9,
+            "together": weights_gb + batch_size * (activations + logits) / 1e9, "together, recomputed": weights_gb + batch_size * (recomputed + logits) / 1e9}  # fmt: skip
 
 
 def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:

@@ -60,3 +60,12 @@ def test_the_plan_counts_shared_runs_once():
     assert plan.loc["together, each run once", "runs"] == len(all_settings("paper", [0]))
     assert plan["runs"].iloc[:-1].sum() > plan["runs"].iloc[-1]
     assert benchmark.plan(200)["gpu_hours"].iloc[-1] == pytest.approx(plan["gpu_hours"].iloc[-1] / 2)
+
+
+def test_memory_is_extended_in_a_line():
+    """What is computed for a model of few layers and one question grows with layers and batch, and recomputing saves most of it."""
+    one, eight = benchmark.memory("llava-ov-0.5b", 1), benchmark.memory("llava-ov-0.5b", 8)
+    for part in ("activations", "recomputed", "logits"):
+        assert eight[part] == pytest.approx(8 * one[part])
+    assert eight["weights"] == one["weights"] > 2 * benchmark.sizes("llava-ov-0.5b")["language_b"]
+    assert eight["recomputed"] < eight["activations"] / 5
