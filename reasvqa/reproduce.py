@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from reasvqa.datasets import DATA, MINIATURES, load
+from reasvqa.datasets import DATA, MINIATURES, DataError, load
 from reasvqa.experiments import EXPERIMENTS, SCALES, all_settings, check_seeds, dataset_name, settings_of
 from reasvqa.learning import Run, TrainConfig, train
 from reasvqa.learning.training import run_key
@@ -83,8 +83,11 @@ def _kept(config: TrainConfig) -> bool:
 
 
 def _made(dataset: str) -> bool:
-    """Is the data set there? Asking for a run's key would otherwise make a miniature, which a plan should not do."""
-    return dataset.split("-")[0] not in MINIATURES or (DATA / dataset / "complete.json").exists()
+    """Is the data set there? Asking for a run's key would otherwise make a miniature, or fail, which a plan should not do."""
+    folder = DATA / dataset
+    if dataset.split("-")[0] in MINIATURES:
+        return (folder / "complete.json").exists()
+    return any(folder.glob("*.csv")) or any(folder.glob("*.json"))
 
 
 def _measured_costs(scale: str) -> dict[tuple, float]:
@@ -311,9 +314,15 @@ def main() -> int:
         parser.error(str(error))
     if given.plan:
         plan = make_plan(given.scale, seeds, given.only)
-        print(plan, f"about {plan.seconds / 60:.0f} min of one core", f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
+        minutes = f"about {plan.seconds / 60:.0f} min of one core" if given.scale != "paper" else "hours and GPUs: notebooks/40_benchmark.ipynb"
+        print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0
-    return int(any(outcome.error for outcome in reproduce(given.scale, given.only, seeds, given.jobs, given.dask)))
+    try:
+        outcomes = reproduce(given.scale, given.only, seeds, given.jobs, given.dask)
+    except DataError as error:
+        print(error, file=sys.stderr)  # it says what is missing and where it comes from
+        return 1
+    return int(any(outcome.error for outcome in outcomes))
 
 
 if __name__ == "__main__":

@@ -301,3 +301,12 @@ def test_every_worker_sees_one_gpu(monkeypatch, visible, expected):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with local_executor(2)() as pool:
         assert set(pool.map(seen_gpu, range(4))) <= expected
+
+
+@pytest.mark.skipif((DATA / "nextqa").exists(), reason="the official data are here")
+def test_without_official_data_paper_scale_is_planned_and_says_what_is_missing():
+    command = [sys.executable, "-m", "reasvqa.reproduce", "--scale", "paper", "--only", "table1", "--seeds", "0"]
+    planned = subprocess.run([*command, "--plan"], capture_output=True, text=True)
+    assert planned.returncode == 0 and "4 to train" in planned.stdout and "10_table1_nextqa_star" in planned.stdout
+    tried = subprocess.run(command, capture_output=True, text=True)
+    assert tried.returncode == 1 and "nextqa/train.csv: no such file" in tried.stderr and "Traceback" not in tried.stderr
