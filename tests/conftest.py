@@ -36,3 +36,22 @@ def videos(tmp_path_factory) -> Path:
     whole = (folder / "good.mp4").read_bytes()
     (folder / "torn.mp4").write_bytes(whole[: len(whole) // 2])
     return folder
+
+
+@pytest.fixture
+def assert_same_loss_and_gradients():
+    """(student, losses): each loss, with its own graph, has the same value and the same gradient in every trained parameter."""
+    import torch
+
+    def check(student, losses) -> None:
+        found = []
+        for loss in losses:
+            student.zero_grad()
+            loss.backward()
+            found.append({"loss": loss.detach()} | {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None})
+        for other in found[1:]:
+            assert other.keys() == found[0].keys() and len(other) > 40
+            for name, value in other.items():
+                torch.testing.assert_close(value, found[0][name], atol=1e-5, rtol=1e-4, msg=name)
+
+    return check

@@ -64,19 +64,11 @@ def two_passes(student, batch, beta):
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("beta", [0.1, 0.5])
-def test_packed_equals_two_passes(student, batch, beta, checkpointing):
-    gradients = []
+def test_packed_equals_two_passes(student, batch, beta, checkpointing, assert_same_loss_and_gradients):
     if checkpointing:
         student.model.gradient_checkpointing_enable({"use_reentrant": False})
     student.train()
-    for loss in (Objective(student, beta)(**batch)["loss"], two_passes(student, batch, beta)):
-        student.zero_grad()
-        loss.backward()
-        gradients.append({name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None})
-        gradients[-1]["loss"] = loss.detach()
-    assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 40
-    for name in gradients[0]:
-        torch.testing.assert_close(gradients[0][name], gradients[1][name], atol=1e-5, rtol=1e-4)
+    assert_same_loss_and_gradients(student, [Objective(student, beta)(**batch)["loss"], two_passes(student, batch, beta)])
 
 
 def test_more_padding_changes_nothing(student, batch):
