@@ -34,6 +34,7 @@ from reasvqa.learning.answering import predict
 from reasvqa.learning.features import build_features, feature_bytes
 from reasvqa.learning.objective import IGNORE, Objective, target_losses
 from reasvqa.learning.students import Blip2Student, LlavaStudent, Student, own_device
+from reasvqa.learning.targets import Example
 from reasvqa.learning.training import Collator, prepare, reasoning_path
 from reasvqa.video import decode, read_many
 
@@ -92,39 +93,32 @@ def mini_workload(student: str, dataset: str, batch_size: int, dtype: torch.dtyp
     return Workload(model.to(own_device()).train(), Collator(model, examples, features), pixels, batch_size)
 
 
-def full_size_workload(student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32, layers: int | None = None) -> Workload:
-    """A student of the paper's size with random weights on random pixels and token ids, of the lengths that NExT-QA's questions with
-    options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend on what they say."""
-    model = random_student(student, own_device(), dtype, layers)
-    rng = np.random.default_rng(0)
-
-    def ids(low: int, high: int) -> list[int]:
-        return rng.integers(10, 200, size=int(rng.integers(low, high))).tolist()
-
-    collator = Collator.__new__(Collator)
-    video = [model.video_token] if isinstance(model, LlavaStudent) else []
-    collator.sources = [ids(10, 11)[:1] + video + ids(60, 100) for _ in range(questions)]
-    collator.targets, collator.reasonings = [ids(1, 2) + [1] for _ in range(questions)], [ids(60, 200) for _ in range(questions)]
-    collator.pad, collator.feature_shape = model.tokenizer.pad_token_id, model.feature_shape
-    features = torch.randn(questions, 4, *model.feature_shape, dtype=dtype)
-    collator.examples = [SimpleExample(i) for i in range(questions)]
-    collator.features = RandomFeatures(features)
-    prepare(model, TrainConfig(dataset="nextqa", student=student).resolve())
-    pixels = torch.randn(questions, 4, 3, model.preprocess.size, model.preprocess.size)
-    return Workload(model.train(), collator, pixels, batch_size)
-
-
-@dataclass
-class SimpleExample:
-    sample: int
-
-
 @dataclass
 class RandomFeatures:
+    """In the place of `Features`: (questions, N, Q, E), by a question's number."""
+
     array: Tensor
 
     def tensor(self, samples: Sequence[int]) -> Tensor:
         return self.array[list(samples)]
+
+
+def full_size_workload(student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32, layers: int | None = None) -> Workload:
+    """A student of the paper's widths with random weights on random pixels and words, of the lengths that NExT-QA's questions with
+    options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend on what they say."""
+    model = random_student(student, own_device(), dtype, layers)
+    pieces = sorted(word.lstrip("\u2581\u0120") for word in model.tokenizer.get_vocab())
+    words = [word for word in pieces if word.isalpha() and len(model.tokenizer(f"{word} {word}", add_special_tokens=False).input_ids) == 2]
+    rng = np.random.default_rng(0)
+
+    def text(low: int, high: int) -> str:
+        return " ".join(rng.choice(words, size=int(rng.integers(low, high))))
+
+    examples = [Example(i, text(60, 100), text(1, 2), text(60, 200)) for i in range(questions)]
+    features = RandomFeatures(torch.randn(questions, 4, *model.feature_shape, dtype=dtype))
+    prepare(model, TrainConfig(dataset="nextqa", student=student).resolve())
+    pixels = torch.randn(questions, 4, 3, model.preprocess.size, model.preprocess.size)
+    return Workload(model.train(), Collator(model, examples, features), pixels, batch_size)
 
 
 def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Student:
@@ -405,10 +399,8 @@ def memory(student: str, batch_size: int = 8) -> dict:
     kept, trained = [], []
     for layers in (2, 4):
         work = full_size_workload(student, 1, questions=1, layers=layers)
-        collator = work.collator
-        collator.sources, collator.reasonings = [(collator.sources[0] * 2)[:80]], [([20] * 128)]
-        if isinstance(work.student, LlavaStudent):
-            collator.sources = [[10, work.student.video_token] + [20] * 78]
+        video = [work.student.video_token] if isinstance(work.student, LlavaStudent) else []
+        work.collator.sources, work.collator.reasonings = [video + [20] * 80], [[20] * 128]
         storages: dict[int, int] = {}
         weights = {p.untyped_storage().data_ptr() for p in work.student.parameters()}
 
