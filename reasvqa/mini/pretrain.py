@@ -368,7 +368,7 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
     student.eval()
     rng = np.random.default_rng([seed, 3])
     stories = [make_story(rng, f"gate-{i}") for i in range(count)]
-    features = torch.cat([student.see(np.stack([draw_frame(e, s.person) for e in s.seen])) for s in stories]).float()
+    features = torch.cat([student.see([np.stack([draw_frame(e, s.person) for e in s.seen])])[0] for s in stories]).float()
 
     def answers(examples: list[Example]) -> list[str]:
         inputs, inputs_mask = pad(student.source_ids([e.prompt for e in examples], 160), student.tokenizer.pad_token_id)
