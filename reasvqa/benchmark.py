@@ -30,7 +30,7 @@ from reasvqa.datasets import DATA, load
 from reasvqa.experiments import EXPERIMENTS, settings_of
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import TrainConfig, build_examples, load_student, train
-from reasvqa.learning.answering import predict
+from reasvqa.learning.answering import predict, write_reasoning
 from reasvqa.learning.features import build_features, feature_bytes
 from reasvqa.learning.objective import IGNORE, Objective, target_losses
 from reasvqa.learning.students import Blip2Student, LlavaStudent, Student, own_device
@@ -300,15 +300,22 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
 
 
 def compare_answering(dataset: str, student: str, questions: int = 192) -> pd.DataFrame:
-    """Questions a second by one decoder step and letters, by ranking the options' texts, and by writing and parsing."""
+    """Questions a second by one decoder step and letters, by ranking the options' texts, and by writing a text of reasoning's length
+    (the pretrained student narrates), as answering by generation does."""
     samples = load(dataset, "test")[:questions]
     model = load_student(student).eval()
     features = build_features(samples, model, student, 4, DATA / "features")
-    ways = {"letters, one decoder step": ("letter", False), "ranking the options' texts": ("text", False), "writing reasoning and answer": ("text", True)}
-    rows = {}
-    for name, (answer_format, written) in ways.items():
-        seconds = [_timed(lambda f=answer_format, w=written: predict(model, list(samples), features, f, written=w)) for _ in range(3)]
-        rows[name] = {"questions_per_s": len(samples) / min(seconds)}
+
+    def write() -> None:
+        for at in range(0, len(samples), 64):
+            write_reasoning(model, samples[at : at + 64], features, "text")
+
+    ways = {
+        "letters, one decoder step": lambda: predict(model, samples, features, "letter"),
+        "ranking the options' texts": lambda: predict(model, samples, features, "text"),
+        "writing": write,
+    }
+    rows = {name: {"questions_per_s": len(samples) / min(_timed(way) for _ in range(3))} for name, way in ways.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("way")
     return table.assign(times_writing=table["questions_per_s"] / table["questions_per_s"].iloc[-1])
 
