@@ -385,9 +385,9 @@ def growth(table: pd.DataFrame, title: str) -> plt.Figure:
     for axis, (what, part) in zip(axes, table.groupby("what", sort=False), strict=True):
         axis.plot(part["value"], part["features_s"], "o-", color=COLOURS["STL_QA"], label="features (once)")
         axis.plot(part["value"], part["training_s"], "s--", color=COLOURS["MTL_All"], label="training")
-        axis.set(xlabel={"questions": "training questions", "frames": "frames N"}.get(what, what), xlim=(0, None), ylim=(0, None), xticks=part["value"])
-    axes[0].set_ylabel("seconds")
-    axes[0].legend(frameon=False)
+        axis.set(xlabel={"questions": "training questions", "frames": "frames N"}.get(what, what), xlim=(0, None), xticks=part["value"])
+    axes[0].set(ylabel="seconds", ylim=(0, 1.08 * table[["features_s", "training_s"]].max().max()))  # of all panels: they share it
+    axes[0].legend(frameon=False, loc="upper left")
     figure.suptitle(title, y=1.0)
     return _done(figure)
 
