@@ -436,8 +436,8 @@ def memory(student: str, batch_size: int = 8) -> dict:
 def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
     """GPU-hours of the paper's tables and figures at paper scale, on a GPU that gives the training `tflops` TFLOP/s.
 
-    Runs that several tables share are counted with each, and once in the total. Features and evaluation come on top: an hour
-    per data set and student at most.
+    Runs that several tables share are counted with each, and once in the total. Features and evaluation come on top. Runs
+    on answers alone count for 0.55 of one with reasoning, which is the share of reading in BLIP-2's FLOP.
     """
     cost = {name: sizes(name)["tflop_per_sample"] for name in FULL_SIZE}
 
