@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import tempfile
 import time
@@ -179,6 +180,7 @@ class Recipe:
     cached: bool = True  # features from the cache, instead of the vision encoder in every step (and every pass)
     shared: bool = True  # one reading of video and question for both losses, instead of two
     by_length: bool = True  # batches of similar length padded to their longest, instead of fixed lengths
+    recompute: bool = False  # activations computed again for the backward pass instead of kept (gradient checkpointing)
 
 
 RECIPES = {
@@ -188,6 +190,7 @@ RECIPES = {
     "ours without one reading": Recipe(shared=False),
     "ours without batches by length": Recipe(by_length=False),
 }
+FULL_SIZE_RECIPES = RECIPES | {"ours, recomputing": Recipe(recompute=True)}  # for a GPU of less memory
 
 
 def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Recipe) -> Tensor:
@@ -225,49 +228,76 @@ def _fixed(batch: dict[str, Tensor], padding: int) -> dict[str, Tensor]:
 
 
 def compare_recipes(work: Workload, steps: int = 10, rounds: int = 3, recipes: dict[str, Recipe] = RECIPES) -> pd.DataFrame:
-    """Training steps (forward, backward, optimizer) by every recipe, in turns.
+    """Training steps (forward, backward, optimizer) by every recipe, in turns. The vision side is on the GPU only for recipes that use it.
 
     Returns:
-        By recipe: samples_per_s (median of the rounds), times_reference with its smallest and largest, loss_gap (largest difference
-        from the reference's loss), peak_gb (of the GPU; NA on a CPU).
+        By recipe: samples_per_s (median of the rounds), times_reference with its smallest and largest, loss_gap (difference from the
+        first recipe's loss), peak_gb (of the GPU; without one, of this process, and only under Linux). NA: the recipe does not fit on
+        the GPU, or the reference is not among `recipes`.
     """
-    objective = Objective(work.student, 0.5)
+    student, objective = work.student, Objective(work.student, 0.5)
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
-    cuda = torch.cuda.is_available()
 
     def seconds(recipe: Recipe) -> float:
         order = work.batches(recipe.by_length)
-        if cuda:
-            torch.cuda.synchronize()
+        _synchronize()
         began = time.perf_counter()
         for step in range(steps):
             step_loss(work, objective, order[step % len(order)], recipe).backward()
             optimizer.step()
             optimizer.zero_grad()
-        if cuda:
-            torch.cuda.synchronize()
+        _synchronize()
         return time.perf_counter() - began
 
-    with torch.no_grad():
-        rows = work.batches(False)[0]
-        losses = {name: float(step_loss(work, objective, rows, recipe)) for name, recipe in recipes.items()}
-    times, peaks = {name: [] for name in recipes}, {}
+    uses_eyes = not all(recipe.cached for recipe in recipes.values())
+    times, losses, peaks = {name: [] for name in recipes}, {}, {}
     for turn in range(rounds + 1):  # the first to warm up
         for name, recipe in recipes.items():
-            if cuda:
-                torch.cuda.reset_peak_memory_stats()
-            spent = seconds(recipe)
-            if turn:
-                times[name].append(spent)
-            peaks[name] = torch.cuda.max_memory_allocated() / 1e9 if cuda else np.nan
+            if uses_eyes:
+                student.move_eyes(torch.device("cpu") if recipe.cached else student.device)
+            if recipe.recompute:
+                student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+            try:
+                if turn == 0:
+                    with torch.no_grad():
+                        losses[name] = float(step_loss(work, objective, work.batches(False)[0], recipe))
+                _reset_peak()
+                spent = seconds(recipe)
+            except torch.cuda.OutOfMemoryError:
+                spent = losses[name] = np.nan
+                optimizer.zero_grad()
+                torch.cuda.empty_cache()
+            peaks[name] = _peak_gb() if np.isfinite(spent) else np.nan
+            times[name] += [spent] if turn else []
+            if recipe.recompute:
+                student.language_model.gradient_checkpointing_disable()
     table = pd.DataFrame(index=pd.Index(recipes, name="recipe"))
-    ratios = {name: np.array(times["reference"]) / np.array(times[name]) for name in recipes}
+    ratios = {name: np.array(times.get("reference", [np.nan] * rounds)) / np.array(times[name]) for name in recipes}
     table["samples_per_s"] = [steps * work.batch_size / np.median(times[name]) for name in recipes]
     for column, function in (("times_reference", np.median), ("smallest", np.min), ("largest", np.max)):
         table[column] = [function(ratios[name]) for name in recipes]
-    table["loss_gap"] = [abs(losses[name] - losses["reference"]) for name in recipes]
+    table["loss_gap"] = [abs(losses[name] - next(iter(losses.values()))) for name in recipes]
     table["peak_gb"] = [peaks[name] for name in recipes]
     return table
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _reset_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    elif os.access("/proc/self/clear_refs", os.W_OK):
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM (man 5 proc)
+
+
+def _peak_gb() -> float:
+    """Since `_reset_peak`: of the GPU, or the resident memory of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return next((int(line.split()[1]) * 1024 / 1e9 for line in _lines("/proc/self/status") if line.startswith("VmHWM")), np.nan)
 
 
 def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
@@ -276,8 +306,7 @@ def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
     a, b = (torch.randn(size, size, device=own_device()).to(dtype) for _ in range(2))
     best = np.inf
     for _ in range(5):
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        _synchronize()
         began = time.perf_counter()
         (a @ b).sum().item()
         best = min(best, time.perf_counter() - began)
@@ -456,20 +485,27 @@ def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m reasvqa.benchmark", description="Training throughput against the reference recipe.")
+    parser = argparse.ArgumentParser(prog="python -m reasvqa.benchmark", description="Training throughput and memory against the reference recipe.")
     parser.add_argument("--dataset", default="mini-star", help="for students of the miniature")
     parser.add_argument("--student", default="mini-blip2", help=f"one of the miniature's, or of full size with random weights: {', '.join(FULL_SIZE)}")
+    parser.add_argument("--recipes", nargs="+", choices=list(FULL_SIZE_RECIPES), metavar="RECIPE", help=f"default: all of {', '.join(FULL_SIZE_RECIPES)}")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    recipes = {name: FULL_SIZE_RECIPES[name] for name in given.recipes or FULL_SIZE_RECIPES}
     if given.student in FULL_SIZE:
         work = full_size_workload(given.student, given.batch_size)
     else:
         work = mini_workload(given.student, given.dataset, given.batch_size)
-    table = compare_recipes(work, given.steps, given.rounds)
+    if all(recipe.cached for recipe in recipes.values()):
+        work.student.without_eyes(own_device())
+    table = compare_recipes(work, given.steps, given.rounds, recipes)
     print(table.round(3).to_string())
-    print(json.dumps({"device": device_name(), **matrix_fraction(work, table.loc["ours", "samples_per_s"])}, indent=1))
+    found = {"device": device_name(), "dtype": str(work.student.dtype)[6:]}
+    if "ours" in recipes:
+        found |= matrix_fraction(work, table.loc["ours", "samples_per_s"])
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -79,6 +79,12 @@ def seeds_tag(seeds: Sequence[int]) -> str:
     return "seeds" + "-".join(map(str, seeds))
 
 
+def part(*chosen: tuple[Sequence, Sequence]) -> str:
+    """For the name of a table or figure: "_part" if of any pair (what was chosen, all there is) something was left out or added,
+    so that a part never replaces the whole; else ""."""
+    return "" if all(set(some) == set(whole) for some, whole in chosen) else "_part"
+
+
 def _done(figure: plt.Figure) -> plt.Figure:
     """Tidies a figure and closes it: a notebook shows what a cell returns, and would show an open figure once more."""
     figure.tight_layout()

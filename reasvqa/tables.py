@@ -27,17 +27,6 @@ def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
     return table.assign(Avg=table.mean(axis=1)) if average else table
 
 
-def by_group(runs: Runs, split: str | None = None) -> pd.DataFrame:
-    """Mean accuracy in percent of one data set's runs by the paper's question groups, and in total: rows as in `runs`, columns
-    as the paper abbreviates them (Tem, Cau, ..., Tot)."""
-    rows = {}
-    for (_, row), seeds in runs.items():
-        tables = [run.predictions_on(split or run.config.split) for run in seeds]
-        right = pd.concat([table.assign(right=(table["prediction"] == table["answer"]).fillna(False).astype(float)) for table in tables])
-        rows[row] = {**(100 * right.groupby("group", sort=False)["right"].mean()).to_dict(), "Tot": 100 * right["right"].mean()}
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
 def with_intervals(runs: Runs) -> pd.DataFrame:
     """The same accuracies as text with their 95 % intervals over questions and seeds, "72.8 [69.1, 76.3]", and n."""
     table: dict[str, dict[str, str]] = {}

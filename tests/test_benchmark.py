@@ -25,6 +25,18 @@ def test_all_recipes_have_the_same_loss_and_gradient(student):
             torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-4, msg=name)
 
 
+def test_recipes_side_by_side():
+    """All are timed, by the same loss; activations are recomputed for the one recipe that says so, and no longer than that."""
+    work = benchmark.mini_workload("mini-blip2", "smoke-star", 4, questions=8)
+    table = benchmark.compare_recipes(work, 1, 2, benchmark.FULL_SIZE_RECIPES)
+    assert list(table.index) == list(benchmark.FULL_SIZE_RECIPES) and (table["loss_gap"] < 1e-5).all()
+    assert table.loc["reference", "times_reference"] == 1 and (table["smallest"] <= table["largest"]).all() and (table["samples_per_s"] > 0).all()
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in work.student.modules())
+    work.student.without_eyes(torch.device("cpu"))
+    alone = benchmark.compare_recipes(work, 1, 1, {"ours": benchmark.RECIPES["ours"]})
+    assert alone["times_reference"].isna().all() and alone["samples_per_s"].notna().all()
+
+
 def test_every_question_is_in_one_batch():
     work = benchmark.mini_workload("mini-blip2", "smoke-star", 4, questions=8)
     for by_length in (False, True):

@@ -325,9 +325,13 @@ def test_saving_and_loading_keeps_the_student(tmp_path, smoke_star, features):
     assert config["architectures"] == ["Blip2ForConditionalGeneration"]
 
 
-def test_unknown_student():
-    with pytest.raises(FileNotFoundError, match="Known names: mini-blip2"):
-        load_student("no/such-student-here")
+def test_unknown_student(monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    for name in ("mini-blip3", "nobody/such-student"):
+        with pytest.raises(FileNotFoundError, match="Known names: mini-blip2"):
+            load_student(name)
 
 
 def test_frames_are_numbered_as_their_checkpoint_was_pretrained(student):

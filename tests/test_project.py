@@ -92,6 +92,13 @@ def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
     assert {p.suffix for p in tmp_path.iterdir()} == {".pdf", ".png", ".csv", ".json"}
 
 
+def test_a_part_does_not_replace_the_whole():
+    from reasvqa import plots
+
+    assert plots.part(([0, 1, 2], (0, 1, 2)), (["star", "nextqa"], ("nextqa", "star"))) == ""
+    assert plots.part(([0, 1, 2], (0, 1, 2)), (["star"], ("nextqa", "star"))) == plots.part(([0], (0, 1, 2))) == "_part"
+
+
 def test_the_environment_of_lavis_is_pinned():
     lines = [line for line in (ROOT / "requirements-lavis.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)

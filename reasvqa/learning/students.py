@@ -349,10 +349,13 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
     Weights are read from safetensors only and no code of the checkpoint is run.
 
     Raises:
-        FileNotFoundError: the name is neither known nor a local path, and no such checkpoint is in the hub's local cache.
+        FileNotFoundError: the name is neither known nor a local path, and neither the hub's local cache nor the hub has it.
         ValueError: the checkpoint is of another family, or a BLIP-2 without an encoder-decoder language model.
     """
     source = str(STUDENTS.get(name, name))
+    absent = f"student {name!r}: no checkpoint at {source!r}. Known names: {', '.join(STUDENTS)}; a local path or a hub id (OWNER/NAME) works too."
+    if "/" not in source and not Path(source).exists():
+        raise FileNotFoundError(absent)  # a hub id has an owner, so the hub need not be asked
     transformers.logging.disable_progress_bar()  # a bar for reading a few megabytes only litters a notebook
     try:
         config = AutoConfig.from_pretrained(source)
@@ -364,8 +367,7 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
         model = model_class.from_pretrained(source, dtype=dtype, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(source)
     except OSError as error:
-        known = ", ".join(STUDENTS)
-        raise FileNotFoundError(f"student {name!r}: no checkpoint at {source!r}. Known names: {known}; a local path works too. ({error})") from error
+        raise FileNotFoundError(f"{absent} ({error})") from error
     return student_class(model, tokenizer, read_preprocess(source))
 
 
