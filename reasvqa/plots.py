@@ -323,10 +323,11 @@ def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
     known = shown[shown["paper"].notna()]
     axis.scatter(known["paper"].astype(float), known.index, marker="D", s=26, facecolor="white", edgecolor=PAPER_COLOUR, zorder=4)
     axis.axvline(0, color="#333333", lw=1)
+    axis.axhline(shown["beyond"].sum() - 0.5, color="#333333", lw=0.8, ls=":")  # the paper's claims above, our controls below
     axis.set_yticks(range(len(shown)), [f"{row['text']}  ({row['where']})" for _, row in shown.iterrows()], fontsize=8)
     axis.set(xlabel="effect in the claimed direction (points of accuracy;\nlogarithmic beyond 5), 95 % interval", ylim=(-0.7, len(shown) - 0.3))
     axis.set_xscale("symlog", linthresh=5)  # a few effects are ten times the others
-    ticks = [-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50]
+    ticks = [-50, -10, -5, -2, 0, 2, 5, 10, 50]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=8)
     axis.set_title(title, fontsize=11, loc="right")
     axis.grid(axis="y", color="#eeeeee", lw=0.8)
