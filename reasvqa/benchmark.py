@@ -243,7 +243,8 @@ def compare_recipes(work: Workload, steps: int = 10, rounds: int = 3, recipes: d
         _synchronize()
         began = time.perf_counter()
         for step in range(steps):
-            step_loss(work, objective, order[step % len(order)], recipe).backward()
+            rows = order[int((step + 0.5) * len(order) / steps)]  # short and long batches alike, however few the steps
+            step_loss(work, objective, rows, recipe).backward()
             optimizer.step()
             optimizer.zero_grad()
         _synchronize()
@@ -428,15 +429,15 @@ def memory(student: str, batch_size: int = 8) -> dict:
     """GB a training step of a full-size student needs, **computed**, not measured: for a GPU that nobody has at hand.
 
     weights: frozen ones in bfloat16 without the vision side, trained ones with gradient and two moments in float32. activations: what
-    autograd keeps for the backward pass, counted on models of two and four layers and one question of mean length, and
-    extended to all layers and the batch; recomputed: with gradient checkpointing, each layer's input and one layer's insides. logits: of
-    the target tokens, in bfloat16, float32 and as gradient.
+    autograd keeps for the backward pass, counted on models of two and four layers and one question as long as the longest of
+    `full_size_workload`, and extended to all layers and the batch; recomputed: with gradient checkpointing, each layer's input, and one
+    layer's insides with their gradients. logits: of the target tokens, in bfloat16, float32 and as gradient.
     """
     kept, trained = [], []
     for layers in (2, 4):
         work = full_size_workload(student, 1, questions=1, layers=layers)
         video = [work.student.video_token] if isinstance(work.student, LlavaStudent) else []
-        work.collator.sources, work.collator.reasonings = [video + [20] * 80], [[20] * 128]
+        work.collator.sources, work.collator.reasonings = [video + [20] * 100], [[20] * 200]
         storages: dict[int, int] = {}
         weights = {p.untyped_storage().data_ptr() for p in work.student.parameters()}
 
@@ -454,10 +455,10 @@ def memory(student: str, batch_size: int = 8) -> dict:
     depth, found = LAYERS[student], sizes(student)
     layer, rest = (kept[1] - kept[0]) / 2, 2 * kept[0] - kept[1]
     width = work.student.language_model.config.hidden_size
-    tokens = found["tokens_read"] + 130
+    tokens, targets = found["tokens_read"] + 20 + 202, 202
     weights_gb = 2 * found["language_b"] + 16 * (trained[0] + (trained[1] - trained[0]) / 2 * (depth - 2)) / 1e9
-    activations, recomputed = rest + depth * layer, rest + layer + depth * 2 * tokens * width
-    logits = 10 * 130 * VOCABULARY[student]
+    activations, recomputed = rest + depth * layer, rest + 2 * layer + depth * 2 * tokens * width
+    logits = 10 * targets * VOCABULARY[student]
     return {"weights": weights_gb, "activations": batch_size * activations / 1e9, "recomputed": batch_size * recomputed / 1e9, "logits": batch_size * logits / 1e9,
             "together": weights_gb + batch_size * (activations + logits) / 1e9, "together, recomputed": weights_gb + batch_size * (recomputed + logits) / 1e9}  # fmt: skip
 

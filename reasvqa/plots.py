@@ -378,7 +378,7 @@ def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
         colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(name, COLOURS["STL_CR"])
         axis.barh(row, r["times_reference"], color=colour, height=0.65)
         axis.plot([r["smallest"], r["largest"]], [row, row], color=PAPER_COLOUR, linewidth=1.5)
-        label = f"{r['times_reference']:.1f}x, {r['samples_per_s']:.0f} samples/s"
+        label = f"{r['times_reference']:.1f}x, {r['samples_per_s']:.3g} samples/s"
         axis.text(r["largest"] + 0.02 * table["largest"].max(), row, label, va="center", fontsize="small")
     axis.set(yticks=range(len(table)), yticklabels=table.index, xlabel="training samples per second, as multiples of the reference recipe", title=title)
     axis.set_xlim(0, 1.3 * table["largest"].max())

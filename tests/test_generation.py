@@ -1,10 +1,13 @@
 """Phase 1: the paper's prompt, reading answers off free text, and a run that survives being killed."""
 
 import json
+import shutil
+from collections import Counter
 
 import pytest
 
-from reasvqa.generation import ReasoningError, build_prompt, generate, parse_answer, read_reasoning
+from reasvqa.datasets import DATA
+from reasvqa.generation import ReasoningError, build_prompt, generate, parse_answer, read_reasoning, swap_reasoning
 from reasvqa.samples import Sample
 
 OPTIONS = ("The blanket.", "The shoe.", "The closet/cabinet.", "The dish.")
@@ -132,3 +135,32 @@ def test_generators_do_not_mix(tmp_path):
     other.name = "other"
     with pytest.raises(ReasoningError, match="written by counting, not other"):
         generate(samples(2), other, tmp_path / "r.jsonl")
+
+
+def test_swapped_reasoning_is_about_other_videos(smoke_star, tmp_path):
+    """Each question keeps its own type, correctness and answer, and gets somebody else's words; nothing is lost. The miniature's own file is made so."""
+    samples = smoke_star[0]
+    own = DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl"
+    shutil.copy(own, tmp_path / "x.jsonl")
+    before, after = (read_reasoning(path).set_index("id") for path in (own, swap_reasoning(samples, tmp_path / "x.jsonl")))
+    assert set(after["generator"]) == {"x-swapped"} and sorted(before["response"]) == sorted(after["response"])
+    types = {sample.id: sample.type for sample in samples}
+    writer = {row.response: id for id, row in before.iterrows()}
+    for id, row in after.iterrows():
+        other = writer[row["response"]]
+        assert types[other] == types[id] and before.loc[other, "correct"] == row["correct"] == before.loc[id, "correct"] and row["prompt"] == before.loc[id, "prompt"]
+    alone = {key for key, count in Counter((types[id], bool(row["correct"])) for id, row in before.iterrows()).items() if count == 1}
+    moved = [writer[row["response"]] != id for id, row in after.iterrows() if (types[id], bool(row["correct"])) not in alone]
+    assert all(moved) and len(moved) > 5
+    shipped = (own.parent / "sim-26b-swapped.jsonl").read_text().replace("sim-26b-swapped", "x-swapped")
+    assert (tmp_path / "x-swapped.jsonl").read_text() == shipped
+
+
+def test_a_run_on_swapped_reasoning_makes_its_file(smoke_star, tmp_path):
+    from reasvqa.learning import TrainConfig
+    from reasvqa.learning.training import run_key
+
+    shutil.copytree(DATA / "smoke-star", tmp_path / "s", ignore=shutil.ignore_patterns("videos"))
+    (tmp_path / "s" / "reasoning" / "sim-26b-swapped.jsonl").unlink()
+    config = TrainConfig(dataset="smoke-star", generator="sim-26b-swapped").resolve()
+    assert run_key(config, tmp_path / "s") == run_key(config, DATA / "smoke-star")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock
 from tqdm.auto import tqdm
@@ -87,7 +88,7 @@ def generate(samples: Iterable[Sample], generator: Generator, path: str | Path, 
         have = set(done["id"])
         todo = [sample for sample in samples if sample.id not in have]
         with path.open("a", encoding="utf-8") as file:
-            for at in tqdm(range(0, len(todo), batch_size), desc=generator.name, unit="batch", disable=not todo):
+            for at in tqdm(range(0, len(todo), batch_size), desc=generator.name, unit="batch", disable=len(todo) <= batch_size):
                 batch = todo[at : at + batch_size]
                 prompts = [build_prompt(sample, kind) for sample in batch]
                 for sample, prompt, response in zip(batch, prompts, generator(batch, prompts), strict=True):
@@ -98,6 +99,33 @@ def generate(samples: Iterable[Sample], generator: Generator, path: str | Path, 
                 file.flush()
                 os.fsync(file.fileno())
     return read_reasoning(path).set_index("id").loc[[sample.id for sample in samples]].reset_index()
+
+
+def swap_reasoning(samples: Iterable[Sample], path: str | Path) -> Path:
+    """A control: every question gets the response to another question of its type, as right or wrong as its own, mostly about
+    another video. Words, style, length and correctness stay as they are; only the tie to the video is cut.
+
+    Args:
+        samples: the questions that `path` explains.
+        path: a reasoning file; <name>-swapped.jsonl is written beside it.
+    """
+    path = Path(path)
+    out = path.with_name(f"{path.stem}-swapped.jsonl")
+    rows = {row["id"]: row for row in read_reasoning(path).astype(object).where(lambda t: t.notna(), None).to_dict("records")}
+    rng = np.random.default_rng(0)
+    groups: dict[tuple, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.type, bool(rows[sample.id]["correct"])), []).append(sample)
+    lines = []
+    for group in groups.values():
+        order = rng.permutation(len(group))
+        # Turning a random order by half its length gives everybody somebody else, three questions a video notwithstanding.
+        other = {group[i].id: group[j].id for i, j in zip(order, np.roll(order, max(1, len(group) // 2)), strict=True)}
+        lines += [json.dumps(rows[sample.id] | {"generator": out.stem, "response": rows[other[sample.id]]["response"]}) for sample in group]
+    partial = out.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text("\n".join(lines) + "\n")
+    os.replace(partial, out)
+    return out
 
 
 def read_reasoning(path: str | Path) -> pd.DataFrame:

@@ -33,7 +33,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 import reasvqa
 from reasvqa.datasets import DATA, MINIATURES, Samples, load
 from reasvqa.evaluation import right_or_wrong
-from reasvqa.generation import read_reasoning
+from reasvqa.generation import read_reasoning, swap_reasoning
 from reasvqa.learning.answering import pad, predict, write_reasoning
 from reasvqa.learning.features import Features, build_features, fingerprint, readable
 from reasvqa.learning.objective import IGNORE, Objective
@@ -245,6 +245,8 @@ def run_key(config: TrainConfig, root: Path) -> str:
     inputs = [_sha(file) for file in sorted([*root.glob("*.csv"), *root.glob("*.json")]) if file.suffix == ".csv" or file.name.startswith(("STAR", "map", "complete"))]
     if config.generator:
         path = reasoning_path(config, root)
+        if not path.exists() and path.stem.endswith("-swapped") and (own := path.with_name(path.name.replace("-swapped", ""))).exists():
+            swap_reasoning(load(config.dataset, "train", root), own)  # a control of any generator, made on first use
         inputs.append(_sha(path) if path.exists() else "")
     versions = [reasvqa.__version__, torch.__version__.split("+")[0], transformers.__version__, peft.__version__]
     everything = json.dumps([asdict(config), inputs, fingerprint(config.student), versions], sort_keys=True)

@@ -22,8 +22,7 @@ import pandas as pd
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from reasvqa.datasets import Samples
-from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
+from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer, swap_reasoning
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, ask, distractors, needs_several_frames, solve
 from reasvqa.mini.render import FPS, SIZE, write_video
 from reasvqa.mini.teacher import STRENGTHS, Strength, caption, perceive, respond, rng_for
@@ -81,26 +80,8 @@ def build(name: str, root: Path, seed: int = 2025) -> None:
         for strength in STRENGTHS.values():
             for what in ("reasoning", *CAPTION_PROMPTS):
                 generate(train, SimulatedGenerator(root, strength, what), reasoning_file(root, strength.name, what), what, batch_size=len(train))
-        write_swapped(root, train)
+        swap_reasoning(train, reasoning_file(root, "sim-26b"))
         marker.write_text(json.dumps(wanted))
-
-
-def write_swapped(root: Path, samples: Samples, generator: str = "sim-26b") -> None:
-    """A control: every question gets the response to another question of its type, about another video.
-
-    Words, style, length and correctness stay as they are; only the tie to the video is cut. Written to <generator>-swapped.jsonl.
-    """
-    path = reasoning_file(root, f"{generator}-swapped")
-    rows = {row["id"]: row for row in map(json.loads, reasoning_file(root, generator).read_text().splitlines())}
-    rng = np.random.default_rng(0)
-    lines = []
-    for kind in dict.fromkeys((s.type, bool(rows[s.id]["correct"])) for s in samples):
-        group = [s for s in samples if (s.type, bool(rows[s.id]["correct"])) == kind]
-        order = rng.permutation(len(group))
-        # Turning a random order by half its length gives everybody somebody else, three questions a video notwithstanding.
-        other = {group[i].id: group[j].id for i, j in zip(order, np.roll(order, max(1, len(group) // 2)), strict=True)}
-        lines += [json.dumps(rows[sample.id] | {"generator": path.stem, "response": rows[other[sample.id]]["response"]}) for sample in group]
-    path.write_text("\n".join(lines) + "\n")
 
 
 def reasoning_file(root: Path, generator: str, kind: str = "reasoning") -> Path:
