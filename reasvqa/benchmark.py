@@ -232,8 +232,8 @@ def compare_recipes(work: Workload, steps: int = 10, rounds: int = 3, recipes: d
 
     Returns:
         By recipe: samples_per_s (median of the rounds), times_reference with its smallest and largest, loss_gap (difference from the
-        first recipe's loss), peak_gb (of the GPU; without one, of this process, and only under Linux). NA: the recipe does not fit on
-        the GPU, or the reference is not among `recipes`.
+        first recipe's loss), peak_gb (of the GPU). NA: the recipe does not fit on the GPU; there is no reference among `recipes`; features are
+        random, so the losses differ; there is no GPU. A single recipe's peak is then that of this process (under Linux).
     """
     student, objective = work.student, Objective(work.student, 0.5)
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
@@ -268,7 +268,8 @@ def compare_recipes(work: Workload, steps: int = 10, rounds: int = 3, recipes: d
                 spent = losses[name] = np.nan
                 optimizer.zero_grad()
                 torch.cuda.empty_cache()
-            peaks[name] = _peak_gb() if np.isfinite(spent) else np.nan
+            told = np.isfinite(spent) and (torch.cuda.is_available() or len(recipes) == 1)  # a process keeps what others freed
+            peaks[name] = _peak_gb() if told else np.nan
             times[name] += [spent] if turn else []
             if recipe.recompute:
                 student.language_model.gradient_checkpointing_disable()
@@ -277,7 +278,8 @@ def compare_recipes(work: Workload, steps: int = 10, rounds: int = 3, recipes: d
     table["samples_per_s"] = [steps * work.batch_size / np.median(times[name]) for name in recipes]
     for column, function in (("times_reference", np.median), ("smallest", np.min), ("largest", np.max)):
         table[column] = [function(ratios[name]) for name in recipes]
-    table["loss_gap"] = [abs(losses[name] - next(iter(losses.values()))) for name in recipes]
+    comparable = not isinstance(work.collator.features, RandomFeatures)
+    table["loss_gap"] = [abs(losses[name] - next(iter(losses.values()))) if comparable else np.nan for name in recipes]
     table["peak_gb"] = [peaks[name] for name in recipes]
     return table
 
