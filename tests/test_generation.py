@@ -164,3 +164,9 @@ def test_a_run_on_swapped_reasoning_makes_its_file(smoke_star, tmp_path):
     (tmp_path / "s" / "reasoning" / "sim-26b-swapped.jsonl").unlink()
     config = TrainConfig(dataset="smoke-star", generator="sim-26b-swapped").resolve()
     assert run_key(config, tmp_path / "s") == run_key(config, DATA / "smoke-star")
+    lines = (tmp_path / "s" / "reasoning" / "sim-26b.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "s" / "reasoning" / "sim-26b.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(ReasoningError, match=r"sim-26b.jsonl: 1 of \d+ questions have no line.*Let the generation run to its end"):
+        swap_reasoning(smoke_star[0], tmp_path / "s" / "reasoning" / "sim-26b.jsonl")
+    (tmp_path / "s" / "reasoning" / "sim-26b-swapped.jsonl").unlink()
+    assert run_key(config, tmp_path / "s") != run_key(config, DATA / "smoke-star")  # planned without the file

@@ -108,10 +108,17 @@ def swap_reasoning(samples: Iterable[Sample], path: str | Path) -> Path:
     Args:
         samples: the questions that `path` explains.
         path: a reasoning file; <name>-swapped.jsonl is written beside it.
+
+    Raises:
+        ReasoningError: a question has no line yet.
     """
     path = Path(path)
     out = path.with_name(f"{path.stem}-swapped.jsonl")
     rows = {row["id"]: row for row in read_reasoning(path).astype(object).where(lambda t: t.notna(), None).to_dict("records")}
+    samples = list(samples)
+    absent = [sample.id for sample in samples if sample.id not in rows]
+    if absent:
+        raise ReasoningError(f"{path}: {len(absent)} of {len(samples)} questions have no line, e.g. {absent[0]!r}. Let the generation run to its end.")
     rng = np.random.default_rng(0)
     groups: dict[tuple, list[Sample]] = {}
     for sample in samples:

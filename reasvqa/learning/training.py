@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -33,7 +33,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 import reasvqa
 from reasvqa.datasets import DATA, MINIATURES, Samples, load
 from reasvqa.evaluation import right_or_wrong
-from reasvqa.generation import read_reasoning, swap_reasoning
+from reasvqa.generation import ReasoningError, read_reasoning, swap_reasoning
 from reasvqa.learning.answering import pad, predict, write_reasoning
 from reasvqa.learning.features import Features, build_features, fingerprint, readable
 from reasvqa.learning.objective import IGNORE, Objective
@@ -246,7 +246,8 @@ def run_key(config: TrainConfig, root: Path) -> str:
     if config.generator:
         path = reasoning_path(config, root)
         if not path.exists() and path.stem.endswith("-swapped") and (own := path.with_name(path.name.replace("-swapped", ""))).exists():
-            swap_reasoning(load(config.dataset, "train", root), own)  # a control of any generator, made on first use
+            with suppress(ReasoningError):  # of a generation that has not ended: a run says so, a plan need not
+                swap_reasoning(load(config.dataset, "train", root), own)  # a control of any generator, made on first use
         inputs.append(_sha(path) if path.exists() else "")
     versions = [reasvqa.__version__, torch.__version__.split("+")[0], transformers.__version__, peft.__version__]
     everything = json.dumps([asdict(config), inputs, fingerprint(config.student), versions], sort_keys=True)
