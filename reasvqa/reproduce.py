@@ -29,7 +29,6 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from reasvqa import video
 from reasvqa.datasets import DATA, MINIATURES, DataError, load
 from reasvqa.experiments import EXPERIMENTS, SCALES, SEEDS, all_settings, check_seeds, dataset_name, settings_of
 from reasvqa.learning import Run, TrainConfig, train
@@ -117,8 +116,6 @@ def train_one(config: TrainConfig, threads: int) -> Outcome:
             train(config)
     except Exception as error:
         return Outcome(name, time.time() - began, _memory(), f"{type(error).__name__}: {error}")
-    finally:
-        video.close()
     return Outcome(name, time.time() - began, _memory())
 
 

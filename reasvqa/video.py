@@ -66,11 +66,6 @@ def _executor(workers: int):
     return get_reusable_executor(max_workers=workers, timeout=300, reuse=True)
 
 
-def close() -> None:
-    """Ends the idle decoders. A process of multiprocessing would otherwise wait for them, minutes, before it ends itself."""
-    _executor(1).shutdown(wait=True)
-
-
 def _submit(workers: int, path, clip, num_frames: int, decord: bool = True):
     from concurrent.futures import Future
 
