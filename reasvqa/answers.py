@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from reasvqa.samples import LETTERS
 
-QUALIFIER = r"(?:final|correct|right|best|chosen|predicted|likely|plausible|suitable|appropriate|logical|reasonable|accurate)"
+QUALIFIER = (
+    r"(?:final|correct|right|best|chosen|predicted|likely|plausible|suitable|appropriate|logical|reasonable|accurate)"
+)
 _SOFTENER = r"(?:(?:most\s+)?likely|probably|clearly|definitely|therefore|thus|indeed|most\s+probably)"
 # "###Answer:", "**Answer**: ", "the correct answer is", "the best option would be", "my choice: option" ...
 _MARKER = re.compile(
@@ -19,8 +21,12 @@ _MARKER = re.compile(
 _LETTER = re.compile(r"[\"'`*_\s]*(?:\\boxed\{|[(\[])?([A-Ja-j])(?:[)\]}])?(?![\w'\u2019-])")
 # "Option B is the correct one", "B is the best answer", "I choose (B)", "\boxed{B}"
 _NAMED = (
-    re.compile(rf"(?:\b(?:option|choice|answer)\s+)?(?<![\w'])\(?([A-J])\)?[*_]*\s+(?:is|as)\s+(?:the\s+|our\s+)?(?:most\s+\w+\s+)?(?:{QUALIFIER}|answer)\b"),
-    re.compile(r"\b(?:[Cc]hoose|[Ss]elect|[Pp]ick|[Gg]o\s+with)\s+(?:the\s+)?(?:(?:option|answer|choice)\s+)?\(?([A-J])\)?(?![\w'])"),
+    re.compile(
+        rf"(?:\b(?:option|choice|answer)\s+)?(?<![\w'])\(?([A-J])\)?[*_]*\s+(?:is|as)\s+(?:the\s+|our\s+)?(?:most\s+\w+\s+)?(?:{QUALIFIER}|answer)\b"
+    ),
+    re.compile(
+        r"\b(?:[Cc]hoose|[Ss]elect|[Pp]ick|[Gg]o\s+with)\s+(?:the\s+)?(?:(?:option|answer|choice)\s+)?\(?([A-J])\)?(?![\w'])"
+    ),
     re.compile(r"\\boxed\{\s*(?:\\text\{)?\(?([A-J])\)?\s*\}"),
 )
 _BARE = re.compile(r"[\s*_#(\[\"'`]*(?:(?:[Oo]ption|[Cc]hoice)\s+)?[(\[]?([A-J])[)\]]?[\s*_.:)\]\"'`]*")
@@ -40,7 +46,7 @@ def named_letters(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _is_article(text: str, letter: re.Match[str]) -> bool:
-    """"the answer is a cup", "Answer: A cup": a lone a (or I) that a lower-case word follows is no option's letter."""
+    """ "the answer is a cup", "Answer: A cup": a lone a (or I) that a lower-case word follows is no option's letter."""
     if letter.group(0)[-1] not in "AaIi":
         return False
     return re.match(r"\s+[a-z]" if letter.group(1).isupper() else r"\s+\w", text[letter.end() :]) is not None
@@ -112,7 +118,9 @@ def _named_text(text: str, options: Sequence[str], at_start: bool) -> int | None
                 found.append((len(bare), i))
         elif f" {needle} " in haystack:
             found.append((len(needle), i))
-    if not found or (not at_start and len({options[i] for _, i in found}) > 1 and not _nested([options[i] for _, i in found])):
+    if not found or (
+        not at_start and len({options[i] for _, i in found}) > 1 and not _nested([options[i] for _, i in found])
+    ):
         return None
     return max(found, key=lambda item: (item[0], -item[1]))[1]
 

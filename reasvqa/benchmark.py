@@ -41,7 +41,11 @@ from reasvqa.video import decode, read_many
 
 FIXED_LENGTH = 128  # SeViLA pads its texts to fixed lengths of this order
 FULL_SIZE = ("blip2-flan-t5-xl", "llava-ov-0.5b", "llava-ov-7b")
-LAYERS = {"blip2-flan-t5-xl": 24, "llava-ov-0.5b": 24, "llava-ov-7b": 28}  # of the language model (of encoder and decoder)
+LAYERS = {
+    "blip2-flan-t5-xl": 24,
+    "llava-ov-0.5b": 24,
+    "llava-ov-7b": 28,
+}  # of the language model (of encoder and decoder)
 VOCABULARY = {"blip2-flan-t5-xl": 32128, "llava-ov-0.5b": 152000, "llava-ov-7b": 152000}
 # Questions of the official training splits: rows of train.csv (NExT-QA, IntentQA) and entries of STAR_train.json.
 TRAINING_QUESTIONS = {"nextqa": 34132, "star": 45731, "intentqa": 12119}
@@ -51,7 +55,10 @@ def device_name() -> str:
     """The device in words, for every table and figure."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
     threads = torch.get_num_threads()
     return f"{model}, {threads} thread{'s' if threads > 1 else ''}"
 
@@ -81,12 +88,16 @@ class Workload:
         return [order[at : at + self.batch_size] for at in range(0, len(order) - self.batch_size + 1, self.batch_size)]
 
 
-def mini_workload(student: str, dataset: str, batch_size: int, dtype: torch.dtype = torch.float32, questions: int = 96) -> Workload:
+def mini_workload(
+    student: str, dataset: str, batch_size: int, dtype: torch.dtype = torch.float32, questions: int = 96
+) -> Workload:
     """Questions of a miniature, with its videos."""
     samples = load(dataset, "train")[:questions]
     model = load_student(student, dtype)
     features = build_features(samples, model, student, 4, DATA / "features")
-    pixels = torch.stack([model.preprocess(frames) for frames in read_many([(samples.videos / s.video, s.clip) for s in samples], 4)])
+    pixels = torch.stack(
+        [model.preprocess(frames) for frames in read_many([(samples.videos / s.video, s.clip) for s in samples], 4)]
+    )
     config = TrainConfig(dataset=dataset, student=student).resolve()
     table = read_reasoning(reasoning_path(config, DATA / dataset))
     examples = build_examples(samples, table, objective="mtl", kind="refined", answer_format=config.answer_format)
@@ -104,12 +115,18 @@ class RandomFeatures:
         return self.array[list(samples)]
 
 
-def full_size_workload(student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32, layers: int | None = None) -> Workload:
+def full_size_workload(
+    student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32, layers: int | None = None
+) -> Workload:
     """A student of the paper's widths with random weights on random pixels and words, of the lengths that NExT-QA's questions with
     options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend on what they say."""
     model = random_student(student, own_device(), dtype, layers)
     pieces = sorted(word.lstrip("\u2581\u0120") for word in model.tokenizer.get_vocab())
-    words = [word for word in pieces if word.isalpha() and len(model.tokenizer(f"{word} {word}", add_special_tokens=False).input_ids) == 2]
+    words = [
+        word
+        for word in pieces
+        if word.isalpha() and len(model.tokenizer(f"{word} {word}", add_special_tokens=False).input_ids) == 2
+    ]
     rng = np.random.default_rng(0)
 
     def text(low: int, high: int) -> str:
@@ -138,7 +155,7 @@ def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: 
         Qwen2Config,
         SiglipVisionConfig,
         T5Config,
-    )  # fmt: skip
+    )
 
     from reasvqa.preprocess import Preprocess
 
@@ -150,21 +167,69 @@ def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: 
     try:
         with torch.device(device):
             if blip2:
-                vision = Blip2VisionConfig(hidden_size=1408, intermediate_size=6144, num_hidden_layers=layers or 39, num_attention_heads=16, image_size=224,
-                                           patch_size=14, initializer_range=0.02)  # fmt: skip
-                qformer = Blip2QFormerConfig(hidden_size=768, num_hidden_layers=layers or 12, num_attention_heads=12, intermediate_size=3072, encoder_hidden_size=1408)
-                text = T5Config(vocab_size=1000 if layers else VOCABULARY[name], d_model=2048, d_kv=64, d_ff=5120, num_layers=layers or LAYERS[name],
-                                num_decoder_layers=layers or LAYERS[name], num_heads=32, feed_forward_proj="gated-gelu", tie_word_embeddings=False,
-                                decoder_start_token_id=0, pad_token_id=0)  # fmt: skip
-                config = Blip2Config(vision_config=vision.to_dict(), qformer_config=qformer.to_dict(), text_config=text.to_dict(), num_query_tokens=32)
+                vision = Blip2VisionConfig(
+                    hidden_size=1408,
+                    intermediate_size=6144,
+                    num_hidden_layers=layers or 39,
+                    num_attention_heads=16,
+                    image_size=224,
+                    patch_size=14,
+                    initializer_range=0.02,
+                )
+                qformer = Blip2QFormerConfig(
+                    hidden_size=768,
+                    num_hidden_layers=layers or 12,
+                    num_attention_heads=12,
+                    intermediate_size=3072,
+                    encoder_hidden_size=1408,
+                )
+                text = T5Config(
+                    vocab_size=1000 if layers else VOCABULARY[name],
+                    d_model=2048,
+                    d_kv=64,
+                    d_ff=5120,
+                    num_layers=layers or LAYERS[name],
+                    num_decoder_layers=layers or LAYERS[name],
+                    num_heads=32,
+                    feed_forward_proj="gated-gelu",
+                    tie_word_embeddings=False,
+                    decoder_start_token_id=0,
+                    pad_token_id=0,
+                )
+                config = Blip2Config(
+                    vision_config=vision.to_dict(),
+                    qformer_config=qformer.to_dict(),
+                    text_config=text.to_dict(),
+                    num_query_tokens=32,
+                )
                 return Blip2Student(Blip2ForConditionalGeneration(config), tokenizer, Preprocess(224, *half))
-            wide, inner, heads, groups = {"llava-ov-0.5b": (896, 4864, 14, 2), "llava-ov-7b": (3584, 18944, 28, 4)}[name]
-            vision = SiglipVisionConfig(hidden_size=1152, intermediate_size=4304, num_hidden_layers=layers or 26, num_attention_heads=16, image_size=384,
-                                        patch_size=14, vision_use_head=False)  # fmt: skip
-            text = Qwen2Config(vocab_size=1000 if layers else VOCABULARY[name], hidden_size=wide, intermediate_size=inner, num_hidden_layers=layers or LAYERS[name],
-                               num_attention_heads=heads, num_key_value_heads=groups)  # fmt: skip
+            wide, inner, heads, groups = {"llava-ov-0.5b": (896, 4864, 14, 2), "llava-ov-7b": (3584, 18944, 28, 4)}[
+                name
+            ]
+            vision = SiglipVisionConfig(
+                hidden_size=1152,
+                intermediate_size=4304,
+                num_hidden_layers=layers or 26,
+                num_attention_heads=16,
+                image_size=384,
+                patch_size=14,
+                vision_use_head=False,
+            )
+            text = Qwen2Config(
+                vocab_size=1000 if layers else VOCABULARY[name],
+                hidden_size=wide,
+                intermediate_size=inner,
+                num_hidden_layers=layers or LAYERS[name],
+                num_attention_heads=heads,
+                num_key_value_heads=groups,
+            )
             video = tokenizer.convert_tokens_to_ids("<video>")
-            config = LlavaOnevisionConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), video_token_index=video, image_token_index=999)
+            config = LlavaOnevisionConfig(
+                vision_config=vision.to_dict(),
+                text_config=text.to_dict(),
+                video_token_index=video,
+                image_token_index=999,
+            )
             return LlavaStudent(LlavaOnevisionForConditionalGeneration(config), tokenizer, Preprocess(384, *half))
     finally:
         torch.set_default_dtype(default)
@@ -210,7 +275,9 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
     for labels, start, these in tasks:  # a full pass for each
         features = batch["features"][these] if recipe.cached else _look(student, pixels[these])
         states, mask = student.encode(features, batch["input_ids"][these], batch["attention_mask"][these])
-        losses += target_losses(student, states, mask, [(labels, start, torch.arange(len(labels), device=labels.device))])
+        losses += target_losses(
+            student, states, mask, [(labels, start, torch.arange(len(labels), device=labels.device))]
+        )
     return (1 - objective.beta) * losses[0] + (objective.beta * losses[1] if len(losses) == 2 else 0)
 
 
@@ -224,10 +291,14 @@ def _fixed(batch: dict[str, Tensor], padding: int) -> dict[str, Tensor]:
     """Texts padded to a fixed length; those that are longer stay."""
     fill = {"input_ids": padding, "attention_mask": 0, "labels": IGNORE, "reasoning_labels": IGNORE}
     room = {name: max(0, FIXED_LENGTH - batch[name].shape[1]) for name in fill if name in batch}
-    return batch | {name: torch.nn.functional.pad(batch[name], (0, width), value=fill[name]) for name, width in room.items()}
+    return batch | {
+        name: torch.nn.functional.pad(batch[name], (0, width), value=fill[name]) for name, width in room.items()
+    }
 
 
-def compare_recipes(work: Workload, steps: int = 10, rounds: int = 3, recipes: dict[str, Recipe] = RECIPES) -> pd.DataFrame:
+def compare_recipes(
+    work: Workload, steps: int = 10, rounds: int = 3, recipes: dict[str, Recipe] = RECIPES
+) -> pd.DataFrame:
     """Training steps (forward, backward, optimizer) by every recipe, in turns. The vision side is on the GPU only for recipes that use it.
 
     Returns:
@@ -268,7 +339,9 @@ def compare_recipes(work: Workload, steps: int = 10, rounds: int = 3, recipes: d
                 spent = losses[name] = np.nan
                 optimizer.zero_grad()
                 torch.cuda.empty_cache()
-            told = np.isfinite(spent) and (torch.cuda.is_available() or len(recipes) == 1)  # a process keeps what others freed
+            told = np.isfinite(spent) and (
+                torch.cuda.is_available() or len(recipes) == 1
+            )  # a process keeps what others freed
             peaks[name] = _peak_gb() if told else np.nan
             times[name] += [spent] if turn else []
             if recipe.recompute:
@@ -300,7 +373,9 @@ def _peak_gb() -> float:
     """Since `_reset_peak`: of the GPU, or the resident memory of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
-    return next((int(line.split()[1]) * 1024 / 1e9 for line in _lines("/proc/self/status") if line.startswith("VmHWM")), np.nan)
+    return next(
+        (int(line.split()[1]) * 1024 / 1e9 for line in _lines("/proc/self/status") if line.startswith("VmHWM")), np.nan
+    )
 
 
 def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
@@ -325,7 +400,12 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
         step_loss(work, objective, rows, Recipe()).backward()
     objective.zero_grad()
     flop, rate = counter.get_total_flops() / len(rows), matrix_rate(work.student.dtype)
-    return {"gflop_per_sample": flop / 1e9, "gflop_per_s": flop * samples_per_s / 1e9, "matrix_gflop_per_s": rate / 1e9, "fraction": flop * samples_per_s / rate}
+    return {
+        "gflop_per_sample": flop / 1e9,
+        "gflop_per_s": flop * samples_per_s / 1e9,
+        "matrix_gflop_per_s": rate / 1e9,
+        "fraction": flop * samples_per_s / rate,
+    }
 
 
 # --- answering, decoding, and how costs grow --------------------------------------------------------------------------
@@ -368,16 +448,27 @@ def compare_decoding(lengths: Sequence[int] = (8, 120)) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         for seconds in lengths:
             rng = np.random.default_rng(0)
-            scenes = [event for i in range(-(-seconds // 8)) for event in make_story(rng, f"B{i}", seen=4).events][: seconds // 2]
+            scenes = [event for i in range(-(-seconds // 8)) for event in make_story(rng, f"B{i}", seen=4).events][
+                : seconds // 2
+            ]
             path = Path(folder) / f"{seconds}.mp4"
             write_video(Story(f"B{seconds}", "man", tuple(scenes), 0, len(scenes) - 1, "cup"), path)
             ours = min(_timed(lambda p=path: decode(str(p), 4, None)) for _ in range(5))
             theirs = min(_timed(lambda p=path: whole(str(p))) for _ in range(3))
-            rows.append({"clip_s": seconds, "ours_frames_per_s": 4 / ours, "whole_file_frames_per_s": 4 / theirs, "times_whole_file": theirs / ours})
+            rows.append(
+                {
+                    "clip_s": seconds,
+                    "ours_frames_per_s": 4 / ours,
+                    "whole_file_frames_per_s": 4 / theirs,
+                    "times_whole_file": theirs / ours,
+                }
+            )
     return pd.DataFrame(rows).set_index("clip_s")
 
 
-def growth(dataset: str, student: str, questions: Sequence[int], frames: Sequence[int], epochs: Sequence[int]) -> pd.DataFrame:
+def growth(
+    dataset: str, student: str, questions: Sequence[int], frames: Sequence[int], epochs: Sequence[int]
+) -> pd.DataFrame:
     """Seconds of the frozen half (all clips, from an empty cache) and of training, as questions, frames and epochs grow one at a time."""
     base = {"questions": questions[-1], "frames": 4, "epochs": epochs[0]}
     rows = []
@@ -386,10 +477,27 @@ def growth(dataset: str, student: str, questions: Sequence[int], frames: Sequenc
             setting = base | {what: value}
             samples = load(dataset, "train")[: setting["questions"]]
             with tempfile.TemporaryDirectory() as folder:
-                frozen = _timed(lambda s=samples, n=setting["frames"], f=folder: build_features(s, load_student(student), student, n, Path(f)))
-                config = TrainConfig(dataset=dataset, student=student, questions=setting["questions"], num_frames=setting["frames"], epochs=setting["epochs"])
+                frozen = _timed(
+                    lambda s=samples, n=setting["frames"], f=folder: build_features(
+                        s, load_student(student), student, n, Path(f)
+                    )
+                )
+                config = TrainConfig(
+                    dataset=dataset,
+                    student=student,
+                    questions=setting["questions"],
+                    num_frames=setting["frames"],
+                    epochs=setting["epochs"],
+                )
                 run = train(config, runs=Path(folder) / "runs")
-                rows.append({"what": what, "value": value, "features_s": frozen, "training_s": run.metrics["seconds"]["training"]})
+                rows.append(
+                    {
+                        "what": what,
+                        "value": value,
+                        "features_s": frozen,
+                        "training_s": run.metrics["seconds"]["training"],
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -416,15 +524,25 @@ def sizes(student: str) -> dict:
     if isinstance(model, Blip2Student):
         language, read = count(model.language_model), 4 * (queries + 2) + 80
         words = model.language_model.shared.weight.numel()  # looked up, not multiplied
-        encoder, decoder = count(model.language_model.encoder) - words, count(model.language_model.decoder) - words + count(model.language_model.lm_head)
+        encoder, decoder = (
+            count(model.language_model.encoder) - words,
+            count(model.language_model.decoder) - words + count(model.language_model.lm_head),
+        )
         flop = 4 * (encoder * read + decoder * 130)
     else:
         head, side = count(model.model.lm_head), -(-int(queries**0.5) // 2)
         language, read = count(model.language_model) + head, 4 * side**2 + 1 + 80
         flop = 4 * ((language - 2 * head) * (read + 130) + head * 130)
     weights = 2 * (language + eyes) / 1e9
-    return {"language_b": language / 1e9, "eyes_b": eyes / 1e9, "tokens_read": read, "tflop_per_sample": flop / 1e12, "tflop_per_clip": 2 * eyes * patches / 1e12,
-            "weights_gb": weights, "cache_mb_per_clip": feature_bytes(1, 4, (queries, width), torch.bfloat16) / 1e6}  # fmt: skip
+    return {
+        "language_b": language / 1e9,
+        "eyes_b": eyes / 1e9,
+        "tokens_read": read,
+        "tflop_per_sample": flop / 1e12,
+        "tflop_per_clip": 2 * eyes * patches / 1e12,
+        "weights_gb": weights,
+        "cache_mb_per_clip": feature_bytes(1, 4, (queries, width), torch.bfloat16) / 1e6,
+    }
 
 
 def memory(student: str, batch_size: int = 8) -> dict:
@@ -461,8 +579,14 @@ def memory(student: str, batch_size: int = 8) -> dict:
     weights_gb = 2 * found["language_b"] + 16 * (trained[0] + (trained[1] - trained[0]) / 2 * (depth - 2)) / 1e9
     activations, recomputed = rest + depth * layer, rest + 2 * layer + depth * 2 * tokens * width
     logits = 10 * targets * VOCABULARY[student]
-    return {"weights": weights_gb, "activations": batch_size * activations / 1e9, "recomputed": batch_size * recomputed / 1e9, "logits": batch_size * logits / 1e9,
-            "together": weights_gb + batch_size * (activations + logits) / 1e9, "together, recomputed": weights_gb + batch_size * (recomputed + logits) / 1e9}  # fmt: skip
+    return {
+        "weights": weights_gb,
+        "activations": batch_size * activations / 1e9,
+        "recomputed": batch_size * recomputed / 1e9,
+        "logits": batch_size * logits / 1e9,
+        "together": weights_gb + batch_size * (activations + logits) / 1e9,
+        "together, recomputed": weights_gb + batch_size * (recomputed + logits) / 1e9,
+    }
 
 
 def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
@@ -474,7 +598,14 @@ def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
     cost = {name: sizes(name)["tflop_per_sample"] for name in FULL_SIZE}
 
     def hours(configs: Sequence[TrainConfig]) -> float:
-        return sum(cost[c.student] * TRAINING_QUESTIONS[c.dataset] * c.epochs * (0.55 if c.reasoning == "none" else 1.0) for c in configs) / tflops / 3600
+        return (
+            sum(
+                cost[c.student] * TRAINING_QUESTIONS[c.dataset] * c.epochs * (0.55 if c.reasoning == "none" else 1.0)
+                for c in configs
+            )
+            / tflops
+            / 3600
+        )
 
     rows, every = {}, {}
     for name in EXPERIMENTS:
@@ -488,10 +619,22 @@ def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m reasvqa.benchmark", description="Training throughput and memory against the reference recipe.")
+    parser = argparse.ArgumentParser(
+        prog="python -m reasvqa.benchmark", description="Training throughput and memory against the reference recipe."
+    )
     parser.add_argument("--dataset", default="mini-star", help="for students of the miniature")
-    parser.add_argument("--student", default="mini-blip2", help=f"one of the miniature's, or of full size with random weights: {', '.join(FULL_SIZE)}")
-    parser.add_argument("--recipes", nargs="+", choices=list(FULL_SIZE_RECIPES), metavar="RECIPE", help=f"default: all of {', '.join(FULL_SIZE_RECIPES)}")
+    parser.add_argument(
+        "--student",
+        default="mini-blip2",
+        help=f"one of the miniature's, or of full size with random weights: {', '.join(FULL_SIZE)}",
+    )
+    parser.add_argument(
+        "--recipes",
+        nargs="+",
+        choices=list(FULL_SIZE_RECIPES),
+        metavar="RECIPE",
+        help=f"default: all of {', '.join(FULL_SIZE_RECIPES)}",
+    )
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)

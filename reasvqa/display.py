@@ -38,7 +38,9 @@ def question(sample: Sample, prediction: int | None = None, note: str = "") -> H
         mark = "&#10003;" if i == sample.answer else "&#10007;" if i == prediction else "&nbsp;"
         style = "color:#1b7837;font-weight:600" if i == sample.answer else "color:#b2182b" if i == prediction else ""
         rows.append(f"<div style='{style}'>{mark} {LETTERS[i]}. {escape(option)}</div>")
-    head = f"<b>{escape(sample.question)}</b> <span style='color:#666'>({escape(sample.type)}, {escape(sample.id)})</span>"
+    head = (
+        f"<b>{escape(sample.question)}</b> <span style='color:#666'>({escape(sample.type)}, {escape(sample.id)})</span>"
+    )
     tail = f"<div style='color:#444;margin-top:.3em'>{note}</div>" if note else ""
     return HTML(f"<div style='margin:.5em 0'>{head}{''.join(rows)}{tail}</div>")
 
@@ -46,7 +48,10 @@ def question(sample: Sample, prediction: int | None = None, note: str = "") -> H
 def refinement(text: str, answer: str | None = None, correct: bool = True) -> HTML:
     """A response with what refinement removes struck out; each colour is a rule, named below and on hovering."""
     found = removals(text, answer, correct)
-    colours = {rule: _RULE_COLOURS[i % len(_RULE_COLOURS)] for i, rule in enumerate(dict.fromkeys(removal.rule for removal in found))}
+    colours = {
+        rule: _RULE_COLOURS[i % len(_RULE_COLOURS)]
+        for i, rule in enumerate(dict.fromkeys(removal.rule for removal in found))
+    }
     parts, at = [], 0
     for removal in found:
         parts.append(escape(text[at : removal.start]))
@@ -54,8 +59,14 @@ def refinement(text: str, answer: str | None = None, correct: bool = True) -> HT
         parts.append(f"<del title='{escape(removal.rule)}' style='background:{colours[removal.rule]}'>{gone}</del>")
         at = removal.end
     parts.append(escape(text[at:]))
-    legend = " ".join(f"<span style='background:{colour};padding:0 .4em'>{escape(rule)}</span>" for rule, colour in colours.items())
-    kind = "CR: the generator was right" if correct else f"IR: the generator was wrong, so the words of the true answer go too ({WORD_RULE})"
+    legend = " ".join(
+        f"<span style='background:{colour};padding:0 .4em'>{escape(rule)}</span>" for rule, colour in colours.items()
+    )
+    kind = (
+        "CR: the generator was right"
+        if correct
+        else f"IR: the generator was wrong, so the words of the true answer go too ({WORD_RULE})"
+    )
     body = "".join(parts).replace("\n", "<br>")
     return HTML(
         f"<div style='border-left:3px solid #999;padding:.3em .8em;margin:.5em 0;line-height:1.6'>{body}</div>"

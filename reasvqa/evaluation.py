@@ -32,20 +32,29 @@ def correctness(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.Data
     """
     missing = {"id", "prediction"} - set(predictions.columns)
     if missing:
-        raise PredictionError(f"predictions lack the column {', '.join(sorted(missing))}; found {', '.join(map(str, predictions.columns))}")
+        raise PredictionError(
+            f"predictions lack the column {', '.join(sorted(missing))}; found {', '.join(map(str, predictions.columns))}"
+        )
     samples = list(samples)
     unlabelled = [sample.id for sample in samples if sample.answer is None]
     if unlabelled:
-        raise PredictionError(f"{len(unlabelled)} samples have no answer (e.g. {unlabelled[0]!r}): this split is unlabelled, evaluate on another")
+        raise PredictionError(
+            f"{len(unlabelled)} samples have no answer (e.g. {unlabelled[0]!r}): this split is unlabelled, evaluate on another"
+        )
     given = predictions[["id", "prediction"]].astype({"id": str})
     doubled = given["id"][given["id"].duplicated()]
     if len(doubled):
-        raise PredictionError(f"{len(doubled)} ids are predicted more than once, e.g. {doubled.iloc[0]!r}; keep one prediction each")
+        raise PredictionError(
+            f"{len(doubled)} ids are predicted more than once, e.g. {doubled.iloc[0]!r}; keep one prediction each"
+        )
     unknown = sorted(set(given["id"]) - {sample.id for sample in samples})
     if unknown:
-        raise PredictionError(f"{len(unknown)} predictions are for unknown ids, e.g. {unknown[0]!r}; are they for another data set or split?")
+        raise PredictionError(
+            f"{len(unknown)} predictions are for unknown ids, e.g. {unknown[0]!r}; are they for another data set or split?"
+        )
     table = pd.DataFrame(
-        [(sample.id, sample.answer, sample.type, sample.group) for sample in samples], columns=["id", "answer", "type", "group"]
+        [(sample.id, sample.answer, sample.type, sample.group) for sample in samples],
+        columns=["id", "answer", "type", "group"],
     ).merge(given, on="id", how="left")
     table["prediction"] = pd.to_numeric(table["prediction"]).astype("Int64")
     table["answered"] = table["prediction"].notna()

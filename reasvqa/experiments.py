@@ -67,35 +67,77 @@ class Experiment:
 _ALL = ("nextqa", "star", "intentqa")
 _QA, _MTL = SETTINGS["STL_QA"], SETTINGS["MTL_All"]
 _MODELS = {"BLIP-FlanT5(3B)": "blip2-flan-t5-xl", "LLaVA-OV(0.5B)": "llava-ov-0.5b", "LLaVA-OV(7B)": "llava-ov-7b"}
-_AMOUNTS = {f"{share}% CR": {"subset": "cr", "fraction": share / 100} for share in (25, 50, 75)} | {"CR": {"subset": "cr"}, "All": {"subset": "all"}}
+_AMOUNTS = {f"{share}% CR": {"subset": "cr", "fraction": share / 100} for share in (25, 50, 75)} | {
+    "CR": {"subset": "cr"},
+    "All": {"subset": "all"},
+}
 BETAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # Beyond the paper: simulated generators from guessing to faultless, weakest first. At paper scale, those that exist.
-GENERATORS = {"mini": ("sim-chance", "sim-weak", "sim-4b", "sim-26b", "sim-strong", "sim-perfect"), "paper": ("internvl-4b", "internvl-26b")}
+GENERATORS = {
+    "mini": ("sim-chance", "sim-weak", "sim-4b", "sim-26b", "sim-strong", "sim-perfect"),
+    "paper": ("internvl-4b", "internvl-26b"),
+}
 GENERATORS["smoke"] = GENERATORS["mini"]
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "table1": Experiment("10_table1_nextqa_star", ("nextqa", "star"), {"STL_QA (baseline)": _QA, "ReasVQA": _MTL}, ("STL_QA (baseline)", "ReasVQA")),
-    "table2": Experiment("11_table2_intentqa", ("intentqa",), {"STL_QA (baseline)": _QA, "ReasVQA": _MTL}, ("STL_QA (baseline)", "ReasVQA")),
+    "table1": Experiment(
+        "10_table1_nextqa_star",
+        ("nextqa", "star"),
+        {"STL_QA (baseline)": _QA, "ReasVQA": _MTL},
+        ("STL_QA (baseline)", "ReasVQA"),
+    ),
+    "table2": Experiment(
+        "11_table2_intentqa",
+        ("intentqa",),
+        {"STL_QA (baseline)": _QA, "ReasVQA": _MTL},
+        ("STL_QA (baseline)", "ReasVQA"),
+    ),
     "table3": Experiment(
-        "12_table3_backbones", _ALL,
-        {row + label: values | {"student": student} for row, student in _MODELS.items() for label, values in (("", _QA), (" w. ReasVQA", _MTL))},
+        "12_table3_backbones",
+        _ALL,
+        {
+            row + label: values | {"student": student}
+            for row, student in _MODELS.items()
+            for label, values in (("", _QA), (" w. ReasVQA", _MTL))
+        },
     ),
     "table4": Experiment("13_table4_generators", _ALL, {}),
-    "table5": Experiment("14_table5_stl_vs_mtl", _ALL, {name: SETTINGS[name] for name in SETTINGS if name != "Blind"}, ("STL_QA", "MTL_All")),
+    "table5": Experiment(
+        "14_table5_stl_vs_mtl",
+        _ALL,
+        {name: SETTINGS[name] for name in SETTINGS if name != "Blind"},
+        ("STL_QA", "MTL_All"),
+    ),
     "table6": Experiment(
-        "15_table6_atp_hard", ("nextqa",), {"BLIP-FlanT5 (baseline)": _QA, "BLIP-FlanT5 (w. ReasVQA)": _MTL}, ("BLIP-FlanT5 (baseline)", "BLIP-FlanT5 (w. ReasVQA)"),
+        "15_table6_atp_hard",
+        ("nextqa",),
+        {"BLIP-FlanT5 (baseline)": _QA, "BLIP-FlanT5 (w. ReasVQA)": _MTL},
+        ("BLIP-FlanT5 (baseline)", "BLIP-FlanT5 (w. ReasVQA)"),
     ),
     "table7": Experiment("16_table7_datasets", _ALL, {}),
     "table8": Experiment(
-        "17_table8_components", ("star",),
-        {"ReasVQA (3B)": _MTL, "w/o. Reasoning": _QA, "w/o. LoRA": _MTL | {"lora": False}, "w/o. both": _QA | {"lora": False}},
+        "17_table8_components",
+        ("star",),
+        {
+            "ReasVQA (3B)": _MTL,
+            "w/o. Reasoning": _QA,
+            "w/o. LoRA": _MTL | {"lora": False},
+            "w/o. both": _QA | {"lora": False},
+        },
     ),
     "table9": Experiment(
-        "18_table9_captions", ("star",),
-        {"QA only": _QA, "w. Cap brief": _MTL | {"reasoning": "brief_caption"}, "w. Cap detailed": _MTL | {"reasoning": "detailed_caption"}, "w. Reasoning": _MTL},
+        "18_table9_captions",
+        ("star",),
+        {
+            "QA only": _QA,
+            "w. Cap brief": _MTL | {"reasoning": "brief_caption"},
+            "w. Cap detailed": _MTL | {"reasoning": "detailed_caption"},
+            "w. Reasoning": _MTL,
+        },
     ),
     "table10": Experiment(
-        "19_table10_generator_4b", ("nextqa", "intentqa"),
+        "19_table10_generator_4b",
+        ("nextqa", "intentqa"),
         {
             f"{kind.capitalize()}, {amount}": {"reasoning": kind, "generator": "internvl-4b", **_AMOUNTS[amount]}
             for kind in ("original", "refined")
@@ -105,32 +147,62 @@ EXPERIMENTS: dict[str, Experiment] = {
     "figure1": Experiment("20_figure1_overview", ("star",), {}),
     "figure2": Experiment("21_figure2_example", ("star",), {}),
     "figure3": Experiment(
-        "22_figure3_data_quantity", ("nextqa", "star"),
-        {f"{kind.capitalize()}, {amount}": {"reasoning": kind, **values} for kind in ("original", "refined") for amount, values in _AMOUNTS.items()},
+        "22_figure3_data_quantity",
+        ("nextqa", "star"),
+        {
+            f"{kind.capitalize()}, {amount}": {"reasoning": kind, **values}
+            for kind in ("original", "refined")
+            for amount, values in _AMOUNTS.items()
+        },
         ("Original, All", "Refined, All"),
     ),
-    "figure4": Experiment("23_figure4_beta", ("nextqa", "star"), {f"{beta:.1f}": _MTL | {"beta": beta} for beta in BETAS}, ("0.0", "0.5", "0.9")),
+    "figure4": Experiment(
+        "23_figure4_beta",
+        ("nextqa", "star"),
+        {f"{beta:.1f}": _MTL | {"beta": beta} for beta in BETAS},
+        ("0.0", "0.5", "0.9"),
+    ),
     # Not in the paper: is it what the reasoning says, or something else about training on it?
     "controls": Experiment(
-        "30_claims", _ALL,
+        "30_claims",
+        _ALL,
         {
-            "STL_QA": _QA, "MTL_All": _MTL,
+            "STL_QA": _QA,
+            "MTL_All": _MTL,
             "MTL, other videos' reasoning": _MTL | {"generator": "internvl-26b-swapped"},
-            "STL_QA, three times as long": _QA | {"longer": 3}, "MTL_All, three times as long": _MTL | {"longer": 3},
-            "MTL, other videos' reasoning, three times as long": _MTL | {"generator": "internvl-26b-swapped", "longer": 3},
+            "STL_QA, three times as long": _QA | {"longer": 3},
+            "MTL_All, three times as long": _MTL | {"longer": 3},
+            "MTL, other videos' reasoning, three times as long": _MTL
+            | {"generator": "internvl-26b-swapped", "longer": 3},
         },
-        ("STL_QA", "MTL_All", "STL_QA, three times as long", "MTL_All, three times as long", "MTL, other videos' reasoning, three times as long"),
+        (
+            "STL_QA",
+            "MTL_All",
+            "STL_QA, three times as long",
+            "MTL_All, three times as long",
+            "MTL, other videos' reasoning, three times as long",
+        ),
     ),
     "strength": Experiment(
-        "31_generator_strength", ("star",),
-        {f"{kind.capitalize()}, {name}": {"reasoning": kind, "generator": name} for name in GENERATORS["mini"] for kind in ("original", "refined")} | {"STL_QA": _QA},
+        "31_generator_strength",
+        ("star",),
+        {
+            f"{kind.capitalize()}, {name}": {"reasoning": kind, "generator": name}
+            for name in GENERATORS["mini"]
+            for kind in ("original", "refined")
+        }
+        | {"STL_QA": _QA},
     ),
     "numbers": Experiment("32_paper_numbers", (), {}),
-}  # fmt: skip
+}
 
 
 def settings_of(
-    experiment: str, scale: str, seeds: Sequence[int], datasets: Sequence[str] | None = None, rows: Sequence[str] | None = None
+    experiment: str,
+    scale: str,
+    seeds: Sequence[int],
+    datasets: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
 ) -> dict[tuple[str, str], list[TrainConfig]]:
     """The runs of a table or figure: by (dataset, row) one resolved `TrainConfig` per seed.
 
@@ -150,7 +222,9 @@ def settings_of(
     datasets = what.datasets if datasets is None else [_one_of("datasets", name, what.datasets) for name in datasets]
     rows = list(what.rows) if rows is None else [_one_of("rows", row, what.rows) for row in rows]
     return {
-        (dataset, row): [_config(what.rows[row], scale, dataset, seed) for seed in seeds + (more if row in what.deciding else [])]
+        (dataset, row): [
+            _config(what.rows[row], scale, dataset, seed) for seed in seeds + (more if row in what.deciding else [])
+        ]
         for dataset in datasets
         for row in rows
         if scale != "paper" or not what.rows[row].get("generator", "").startswith("sim-")
@@ -176,12 +250,19 @@ def _config(values: dict, scale: str, dataset: str, seed: int) -> TrainConfig:
 
 def all_settings(scale: str, seeds: Sequence[int], only: Iterable[str] = tuple(EXPERIMENTS)) -> list[TrainConfig]:
     """The distinct runs that these tables and figures need, each once, in order of first use."""
-    return list(dict.fromkeys(config for name in only for configs in settings_of(name, scale, seeds).values() for config in configs))
+    return list(
+        dict.fromkeys(
+            config for name in only for configs in settings_of(name, scale, seeds).values() for config in configs
+        )
+    )
 
 
 def runs_of(experiment: str, scale: str, seeds: Sequence[int], **which) -> dict[tuple[str, str], list[Run]]:
     """The finished runs of a table or figure, by (dataset, row); what is not kept is trained. Arguments of `settings_of`."""
-    return {cell: [train(config) for config in configs] for cell, configs in settings_of(experiment, scale, seeds, **which).items()}
+    return {
+        cell: [train(config) for config in configs]
+        for cell, configs in settings_of(experiment, scale, seeds, **which).items()
+    }
 
 
 def cells(runs: dict[tuple[str, str], list[Run]]) -> pd.DataFrame:
@@ -189,8 +270,17 @@ def cells(runs: dict[tuple[str, str], list[Run]]) -> pd.DataFrame:
     rows = []
     for (dataset, row), seeds in runs.items():
         interval = bootstrap(correct_of(seeds))
-        rows.append({"dataset": dataset, "row": row, "accuracy": interval.value, "low": interval.low, "high": interval.high,
-                     "seeds": len(seeds), "questions": seeds[0].metrics["questions"]})  # fmt: skip
+        rows.append(
+            {
+                "dataset": dataset,
+                "row": row,
+                "accuracy": interval.value,
+                "low": interval.low,
+                "high": interval.high,
+                "seeds": len(seeds),
+                "questions": seeds[0].metrics["questions"],
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -198,7 +288,7 @@ def cells(runs: dict[tuple[str, str], list[Run]]) -> pd.DataFrame:
 
 
 def dataset_name(scale: str, dataset: str) -> str:
-    """"mini", "star" -> "mini-star"; at paper scale the data set's own name.
+    """ "mini", "star" -> "mini-star"; at paper scale the data set's own name.
 
     Raises:
         ValueError: unknown scale or data set, with what is possible: a notebook's first cell calls this.
@@ -206,7 +296,9 @@ def dataset_name(scale: str, dataset: str) -> str:
     if scale not in SCALES:
         raise ValueError(f"scale={scale!r}: choose one of {', '.join(SCALES)}")
     if dataset not in ("nextqa", "star", "intentqa"):
-        raise ValueError(f"dataset={dataset!r}: choose one of nextqa, star, intentqa (the scale is a parameter of its own)")
+        raise ValueError(
+            f"dataset={dataset!r}: choose one of nextqa, star, intentqa (the scale is a parameter of its own)"
+        )
     return dataset if scale == "paper" else f"{scale}-{dataset}"
 
 
@@ -227,7 +319,12 @@ def config_of(setting: str, scale: str, dataset: str, **values) -> TrainConfig:
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:
     """Seeds as whole numbers, at least one, all different."""
-    if isinstance(seeds, str) or not isinstance(seeds, Iterable) or not list(seeds) or len(set(seeds)) != len(list(seeds)):
+    if (
+        isinstance(seeds, str)
+        or not isinstance(seeds, Iterable)
+        or not list(seeds)
+        or len(set(seeds)) != len(list(seeds))
+    ):
         raise ValueError(f"seeds={seeds!r}: give a list of different whole numbers, for example [0, 1, 2]")
     return [int(seed) for seed in seeds]
 
@@ -262,8 +359,14 @@ def summary(runs: dict[str, list[Run]]) -> pd.DataFrame:
     for name, seeds in runs.items():
         interval = bootstrap(correct_of(seeds))
         spread = float(np.std([run.accuracy for run in seeds], ddof=1)) if len(seeds) > 1 else np.nan
-        rows[name] = {"accuracy": interval.value, "low": interval.low, "high": interval.high, "sd of seeds": spread,
-                      "seeds": len(seeds), "questions": seeds[0].metrics["questions"]}  # fmt: skip
+        rows[name] = {
+            "accuracy": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "sd of seeds": spread,
+            "seeds": len(seeds),
+            "questions": seeds[0].metrics["questions"],
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -292,7 +395,7 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> tuple[Interval, floa
 
 
 def verdict(difference: Interval, expected: int = 1) -> str:
-    """"reproduced", "not reproduced" or "inconclusive": does the interval lie on the expected side of zero (+1 above, -1
+    """ "reproduced", "not reproduced" or "inconclusive": does the interval lie on the expected side of zero (+1 above, -1
     below), on the other, or across?"""
     low, high = (difference.low, difference.high) if expected > 0 else (-difference.high, -difference.low)
     if low > 0:

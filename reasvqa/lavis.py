@@ -89,13 +89,17 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
         used.update(keys)
         found[name] = _joined(state, keys) if len(keys) == 2 else state[keys[0]]
         if found[name].shape != value.shape:
-            raise LavisError(f"{path}: {keys[0]} has shape {tuple(found[name].shape)}, but {name} has {tuple(value.shape)}: another model size?")
+            raise LavisError(
+                f"{path}: {keys[0]} has shape {tuple(found[name].shape)}, but {name} has {tuple(value.shape)}: another model size?"
+            )
     unmatched = sorted(key for key in state if key not in used and not _IGNORED.search(key))
     if unmatched:
         raise LavisError(f"{path}: {len(unmatched)} keys have no counterpart in the model: {', '.join(unmatched)}")
     missing = [name for name in missing if not _IGNORED.search(name)]
     if missing and not partial:
-        raise LavisError(f"{path}: {len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}. A fine-tuned delta? Use partial=True.")
+        raise LavisError(
+            f"{path}: {len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}. A fine-tuned delta? Use partial=True."
+        )
     _untie(model.language_model, found)
     # The last norm of LAVIS's vision encoder adds 1e-5 to the variance, transformers' 1e-6. Not a weight, so `save_pretrained` forgets it.
     model.vision_model.post_layernorm.eps = 1e-5
@@ -129,7 +133,14 @@ def export_annotations(examples: Sequence[Example], path: str | Path) -> None:
     """Writes training examples as the annotation file of LAVIS's data set "reasvqa": a JSON list with a row per question, of
     "id", "video", "clip" ([start, end] in seconds, or null), "source", "target" and "reasoning" (or null)."""
     rows = [
-        {"id": e.sample.id, "video": e.sample.video, "clip": e.sample.clip, "source": e.source, "target": e.target, "reasoning": e.reasoning}
+        {
+            "id": e.sample.id,
+            "video": e.sample.video,
+            "clip": e.sample.clip,
+            "source": e.source,
+            "target": e.target,
+            "reasoning": e.reasoning,
+        }
         for e in examples
     ]
     Path(path).parent.mkdir(parents=True, exist_ok=True)

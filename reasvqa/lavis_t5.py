@@ -54,10 +54,23 @@ class ReasVQAT5(Blip2Base):
     before the text, each after its number ("1:"), as in `reasvqa.learning.students.Blip2Student`.
     """
 
-    PRETRAINED_MODEL_CONFIG_DICT = {"flant5xl": str(CONFIGS / "reasvqa_t5_flant5xl.yaml"), "tiny": str(CONFIGS / "reasvqa_t5_tiny.yaml")}  # noqa: RUF012
+    PRETRAINED_MODEL_CONFIG_DICT = {
+        "flant5xl": str(CONFIGS / "reasvqa_t5_flant5xl.yaml"),
+        "tiny": str(CONFIGS / "reasvqa_t5_tiny.yaml"),
+    }  # noqa: RUF012
 
-    def __init__(self, vision: str | dict, num_query_token: int, t5_model: str, qformer: dict | None = None, image_size: int = 224,
-                 precision: str = "fp32", beta: float = 0.5, lora_rank: int = 8, max_txt_len: int = 256):  # fmt: skip
+    def __init__(
+        self,
+        vision: str | dict,
+        num_query_token: int,
+        t5_model: str,
+        qformer: dict | None = None,
+        image_size: int = 224,
+        precision: str = "fp32",
+        beta: float = 0.5,
+        lora_rank: int = 8,
+        max_txt_len: int = 256,
+    ):
         """
         Args:
             vision: "eva_clip_g", whose weights LAVIS fetches, or the arguments of its `VisionTransformer`.
@@ -69,19 +82,33 @@ class ReasVQAT5(Blip2Base):
         super().__init__()
         if not 0 <= beta < 1:
             raise ValueError(f"beta={beta}: at least 0 and below 1")
-        self.beta, self.max_txt_len, self.dtype = beta, max_txt_len, torch.bfloat16 if precision == "bf16" else torch.float32
+        self.beta, self.max_txt_len, self.dtype = (
+            beta,
+            max_txt_len,
+            torch.bfloat16 if precision == "bf16" else torch.float32,
+        )
         if isinstance(vision, str):
             self.visual_encoder, self.ln_vision = self.init_vision_encoder(vision, image_size, 0, False, "fp32")
         else:
             norm = partial(nn.LayerNorm, eps=1e-6)
-            self.visual_encoder = VisionTransformer(img_size=image_size, use_mean_pooling=False, qkv_bias=True, norm_layer=norm, **vision)
+            self.visual_encoder = VisionTransformer(
+                img_size=image_size, use_mean_pooling=False, qkv_bias=True, norm_layer=norm, **vision
+            )
             self.ln_vision = nn.LayerNorm(self.visual_encoder.num_features)
         if qformer is None:
             self.Qformer, self.query_tokens = self.init_Qformer(num_query_token, self.visual_encoder.num_features)
         else:
-            config = BertConfig(**qformer, encoder_width=self.visual_encoder.num_features, add_cross_attention=True, cross_attention_freq=2, query_length=num_query_token)
+            config = BertConfig(
+                **qformer,
+                encoder_width=self.visual_encoder.num_features,
+                add_cross_attention=True,
+                cross_attention_freq=2,
+                query_length=num_query_token,
+            )
             self.Qformer = BertLMHeadModel(config)
-            self.query_tokens = nn.Parameter(torch.randn(1, num_query_token, config.hidden_size) * config.initializer_range)
+            self.query_tokens = nn.Parameter(
+                torch.randn(1, num_query_token, config.hidden_size) * config.initializer_range
+            )
         self.Qformer.cls = None  # the parts that read text
         self.Qformer.bert.embeddings.word_embeddings = self.Qformer.bert.embeddings.position_embeddings = None
         for layer in self.Qformer.bert.encoder.layer:
@@ -95,8 +122,12 @@ class ReasVQAT5(Blip2Base):
         for module in (self.visual_encoder, self.t5_model):
             module.to(self.dtype)
         if lora_rank:
-            lora = peft.LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, lora_dropout=0.0, target_modules=r".*\.(q|k|v|o|wi|wi_0|wi_1|wo)")
-            peft.tuners.lora.LoraModel(self.t5_model, {"default": lora}, "default")  # puts the adapters into t5_model itself
+            lora = peft.LoraConfig(
+                r=lora_rank, lora_alpha=2 * lora_rank, lora_dropout=0.0, target_modules=r".*\.(q|k|v|o|wi|wi_0|wi_1|wo)"
+            )
+            peft.tuners.lora.LoraModel(
+                self.t5_model, {"default": lora}, "default"
+            )  # puts the adapters into t5_model itself
         self.t5_proj.requires_grad_(True)
         for parameter in self.parameters():
             if parameter.requires_grad:
@@ -108,7 +139,17 @@ class ReasVQAT5(Blip2Base):
     def from_config(cls, cfg) -> ReasVQAT5:
         """From a YAML's `model` section; `pretrained` is a BLIP-2 checkpoint, `finetuned` one of our own."""
         plain = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
-        names = ("vision", "qformer", "num_query_token", "t5_model", "image_size", "precision", "beta", "lora_rank", "max_txt_len")
+        names = (
+            "vision",
+            "qformer",
+            "num_query_token",
+            "t5_model",
+            "image_size",
+            "precision",
+            "beta",
+            "lora_rank",
+            "max_txt_len",
+        )
         model = cls(**{name: plain[name] for name in names if name in plain})
         if plain.get("pretrained") or plain.get("load_finetuned"):
             model.load_checkpoint_from_config(cfg)
@@ -131,7 +172,9 @@ class ReasVQAT5(Blip2Base):
             patches = self.ln_vision(self.visual_encoder(frames.flatten(0, 1).to(self.dtype))).float()
         queries = self.query_tokens.expand(len(patches), -1, -1)
         mask = torch.ones(patches.shape[:2], dtype=torch.long, device=patches.device)
-        features = self.Qformer.bert(query_embeds=queries, encoder_hidden_states=patches, encoder_attention_mask=mask, return_dict=True).last_hidden_state
+        features = self.Qformer.bert(
+            query_embeds=queries, encoder_hidden_states=patches, encoder_attention_mask=mask, return_dict=True
+        ).last_hidden_state
         return features.unflatten(0, frames.shape[:2])
 
     def read(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +183,9 @@ class ReasVQAT5(Blip2Base):
         with self.autocast():
             visual, parts = self.t5_proj(features), []
             for t in range(features.shape[1]):
-                number = self.t5_tokenizer(f"{t + 1}:", add_special_tokens=False, return_tensors="pt").input_ids.to(features.device)
+                number = self.t5_tokenizer(f"{t + 1}:", add_special_tokens=False, return_tensors="pt").input_ids.to(
+                    features.device
+                )
                 parts += [embed(number).expand(len(features), -1, -1), visual[:, t].to(embed.weight.dtype)]
             inputs = torch.cat([*parts, embed(input_ids)], dim=1)
             mask = F.pad(attention_mask, (inputs.shape[1] - input_ids.shape[1], 0), value=1)
@@ -149,7 +194,11 @@ class ReasVQAT5(Blip2Base):
     def decode(self, states: Tensor, mask: Tensor, decoder_input_ids: Tensor) -> Tensor:
         """Logits (M, T, V) after decoder inputs (M, T), a row each."""
         with self.autocast():
-            outputs = self.t5_model(encoder_outputs=BaseModelOutput(last_hidden_state=states), attention_mask=mask, decoder_input_ids=decoder_input_ids)
+            outputs = self.t5_model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                attention_mask=mask,
+                decoder_input_ids=decoder_input_ids,
+            )
         return outputs.logits
 
     def target_loss(self, states: Tensor, mask: Tensor, labels: Tensor, start: int) -> Tensor:
@@ -175,12 +224,19 @@ class ReasVQAT5(Blip2Base):
         rows = [row for row, text in enumerate(samples["reasoning"]) if text]
         if self.beta == 0 or not rows:
             return {"loss": (1 - self.beta) * answer_loss, "answer_loss": answer_loss.detach()}
-        reasoning_loss = self.target_loss(states[rows], mask[rows], self._labels([samples["reasoning"][row] for row in rows]).to(device), self.reasoning_start)
+        reasoning_loss = self.target_loss(
+            states[rows],
+            mask[rows],
+            self._labels([samples["reasoning"][row] for row in rows]).to(device),
+            self.reasoning_start,
+        )
         loss = (1 - self.beta) * answer_loss + self.beta * reasoning_loss
         return {"loss": loss, "answer_loss": answer_loss.detach(), "reasoning_loss": reasoning_loss.detach()}
 
     def _tokens(self, texts: list[str]):
-        return self.t5_tokenizer(list(texts), padding="longest", truncation=True, max_length=self.max_txt_len, return_tensors="pt")
+        return self.t5_tokenizer(
+            list(texts), padding="longest", truncation=True, max_length=self.max_txt_len, return_tensors="pt"
+        )
 
     def _labels(self, texts: list[str]) -> Tensor:
         tokens = self._tokens(texts)
@@ -194,19 +250,28 @@ class ReasVQADataset(BaseDataset):
         super().__init__(vis_root=videos, ann_paths=[annotations])
         self.num_frames = num_frames
         # BLIP-2's normalisation; the same resizing as in the other environment.
-        self.preprocess = Preprocess(image_size, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+        self.preprocess = Preprocess(
+            image_size, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+        )
 
     def __getitem__(self, index: int) -> dict:
-        """"frames", float32 (N, 3, H, W), and the texts "source", "target" and "reasoning".
+        """ "frames", float32 (N, 3, H, W), and the texts "source", "target" and "reasoning".
 
         Raises:
             VideoError: the video cannot be read.
         """
         row = self.annotation[index]
-        frames = decode(os.path.join(self.vis_root, row["video"]), self.num_frames, tuple(row["clip"]) if row["clip"] else None)
+        frames = decode(
+            os.path.join(self.vis_root, row["video"]), self.num_frames, tuple(row["clip"]) if row["clip"] else None
+        )
         if isinstance(frames, str):
             raise VideoError(f"{row['video']}: {frames}")
-        return {"frames": self.preprocess(frames), "source": row["source"], "target": row["target"], "reasoning": row["reasoning"] or ""}
+        return {
+            "frames": self.preprocess(frames),
+            "source": row["source"],
+            "target": row["target"],
+            "reasoning": row["reasoning"] or "",
+        }
 
 
 @registry.register_builder("reasvqa")
@@ -220,7 +285,11 @@ class ReasVQABuilder(BaseDatasetBuilder):
         return cls.DATASET_CONFIG_DICT[type]
 
     def build_datasets(self) -> dict:
-        return {"train": ReasVQADataset(self.config.annotations, self.config.videos, self.config.num_frames, self.config.image_size)}
+        return {
+            "train": ReasVQADataset(
+                self.config.annotations, self.config.videos, self.config.num_frames, self.config.image_size
+            )
+        }
 
 
 def make_tiny_t5(folder: Path, words: str, seed: int = 0) -> None:
@@ -232,11 +301,28 @@ def make_tiny_t5(folder: Path, words: str, seed: int = 0) -> None:
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", additional_special_tokens=["<extra_id_0>"])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=["<extra_id_0>"],
+    )
     fast.save_pretrained(folder)
     torch.manual_seed(seed)
-    config = T5Config(vocab_size=len(tokens), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_decoder_layers=2, num_heads=4, feed_forward_proj="gated-gelu",
-                      tie_word_embeddings=False, decoder_start_token_id=0, dropout_rate=0.0)  # fmt: skip
+    config = T5Config(
+        vocab_size=len(tokens),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        decoder_start_token_id=0,
+        dropout_rate=0.0,
+    )
     T5ForConditionalGeneration(config).save_pretrained(folder)
 
 
@@ -256,7 +342,13 @@ def train(cfg_path: str, options: list[str] | None = None) -> Path:
     cfg = Config(argparse.Namespace(cfg_path=cfg_path, options=options))
     cfg.run_cfg.output_dir = str(Path(cfg.run_cfg.output_dir).resolve())  # LAVIS would put it into its own package
     if torch.cuda.is_available():
-        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29577"}.items():
+        for name, value in {
+            "RANK": "0",
+            "LOCAL_RANK": "0",
+            "WORLD_SIZE": "1",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": "29577",
+        }.items():
             os.environ.setdefault(name, value)  # without torchrun: one process, for which the runner waits all the same
         init_distributed_mode(cfg.run_cfg)
     else:  # LAVIS's runner knows GPUs only: what it does for them alone is left out
@@ -276,8 +368,12 @@ def train(cfg_path: str, options: list[str] | None = None) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m reasvqa.lavis_t5", description="Trains reasvqa_t5 with LAVIS's runner.")
-    parser.add_argument("--cfg-path", required=True, help="a project YAML, such as reasvqa/lavis_configs/train_nextqa.yaml")
+    parser = argparse.ArgumentParser(
+        prog="python -m reasvqa.lavis_t5", description="Trains reasvqa_t5 with LAVIS's runner."
+    )
+    parser.add_argument(
+        "--cfg-path", required=True, help="a project YAML, such as reasvqa/lavis_configs/train_nextqa.yaml"
+    )
     parser.add_argument("--options", nargs="+", help="values of the YAML to override, such as run.max_epoch=2")
     given = parser.parse_args()
     print(f"checkpoints: {train(given.cfg_path, given.options)}")

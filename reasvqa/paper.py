@@ -47,20 +47,47 @@ def checks(tolerance: float = 0.051) -> pd.DataFrame:
     for number in (3, 4, 5):
         for name, line in table(number).iterrows():
             mean = line[["NExT-QA", "STAR", "IntentQA"]].mean()
-            rows.append(("average", f"Table {number}", f"average of {name}", line["Avg"], mean, abs(line["Avg"] - mean) <= tolerance))
+            rows.append(
+                (
+                    "average",
+                    f"Table {number}",
+                    f"average of {name}",
+                    line["Avg"],
+                    mean,
+                    abs(line["Avg"] - mean) <= tolerance,
+                )
+            )
     for number, prefixes in ((1, ("NExT-QA ", "STAR ")), (2, ("",)), (6, ("",)), (8, ("",)), (9, ("",))):
         for prefix in prefixes:
             columns = [column for column in table(number) if column.startswith(prefix)]
             for name, line in table(number)[columns].dropna().iterrows():
                 total, parts = line[f"{prefix}Tot"], line.drop(f"{prefix}Tot")
                 nearest = min(max(total, parts.min()), parts.max())
-                rows.append(("total between its parts", f"Table {number}", f"{prefix}{name}", total, nearest, abs(total - nearest) <= tolerance))
+                rows.append(
+                    (
+                        "total between its parts",
+                        f"Table {number}",
+                        f"{prefix}{name}",
+                        total,
+                        nearest,
+                        abs(total - nearest) <= tolerance,
+                    )
+                )
     star = table(1).filter(like="STAR ").dropna()
     for i, first in enumerate(star.index):
         for second in star.index[i + 1 :]:
             equal = int((star.loc[first] == star.loc[second]).sum())
             if equal >= 3:
-                rows.append(("row repeats another", "Table 1", f"STAR: {second} has {equal} of {star.shape[1]} values of {first}", float("nan"), equal, False))
+                rows.append(
+                    (
+                        "row repeats another",
+                        "Table 1",
+                        f"STAR: {second} has {equal} of {star.shape[1]} values of {first}",
+                        float("nan"),
+                        equal,
+                        False,
+                    )
+                )
     for line in pd.read_csv(NUMBERS / "stated.csv").itertuples():
         value = 0.0
         for term in line.terms.split(";"):

@@ -20,7 +20,14 @@ from reasvqa.learning import Run
 
 FIGURES = DATA.parent / "figures"
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.
-COLOURS = {"Blind": "#999999", "STL_QA": "#0072B2", "STL_CR": "#56B4E9", "STL_All": "#CC79A7", "MTL_CR": "#E69F00", "MTL_All": "#D55E00"}
+COLOURS = {
+    "Blind": "#999999",
+    "STL_QA": "#0072B2",
+    "STL_CR": "#56B4E9",
+    "STL_All": "#CC79A7",
+    "MTL_CR": "#E69F00",
+    "MTL_All": "#D55E00",
+}
 COLOURS["MTL"] = COLOURS["MTL_All"]
 PAPER_COLOUR = "#222222"
 
@@ -28,10 +35,20 @@ PAPER_COLOUR = "#222222"
 def style() -> None:
     """The look of all figures; called once per notebook."""
     sns.set_theme(context="paper", style="ticks", font_scale=1.15)
-    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 200, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42})
+    plt.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "savefig.dpi": 200,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "pdf.fonttype": 42,
+        }
+    )
 
 
-def save(figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
+def save(
+    figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
+) -> Path:
     """Writes figures/<name>.{pdf,png,csv,json}: picture, numbers, and the settings, seeds, run keys, versions and date behind them.
 
     Figures of the mini scale lie in figures/, those of other scales in a folder of their own, so that they never mix; those
@@ -56,7 +73,9 @@ def describe(caption: str, runs: Sequence[Run] = ()) -> str:
     if not runs:
         return caption
     configs = [run.config for run in runs]
-    several = lambda values: " or ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(set(values)))  # noqa: E731
+    several = lambda values: " or ".join(
+        f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(set(values))
+    )  # noqa: E731
     recipe = f"{several(c.epochs for c in configs)} epochs, learning rate {several(c.learning_rate for c in configs)}, batch {several(c.batch_size for c in configs)}"
     n = f"n = {several(run.metrics['questions'] for run in runs)} questions, seeds {min(c.seed for c in configs)} to {max(c.seed for c in configs)}"
     return f"{caption} ({several(Path(c.student).name for c in configs)}; {recipe}; {n})"
@@ -65,12 +84,20 @@ def describe(caption: str, runs: Sequence[Run] = ()) -> str:
 def provenance(caption: str, scale: str, runs: Sequence[Run] = ()) -> str:
     """Where numbers came from, as JSON: caption, scale, date, the runs with their settings, versions."""
     record = {
-        "caption": describe(caption, runs), "scale": scale, "date": time.strftime("%Y-%m-%d"), "reasvqa": reasvqa.__version__,
+        "caption": describe(caption, runs),
+        "scale": scale,
+        "date": time.strftime("%Y-%m-%d"),
+        "reasvqa": reasvqa.__version__,
         "runs": sorted({run.path.name for run in runs}),
         "seeds": sorted({run.config.seed for run in runs}),
-        "settings": {name: sorted({getattr(run.config, name) for run in runs}) for name in ("student", "epochs", "learning_rate", "batch_size", "lora_rank")} if runs else {},
+        "settings": {
+            name: sorted({getattr(run.config, name) for run in runs})
+            for name in ("student", "epochs", "learning_rate", "batch_size", "lora_rank")
+        }
+        if runs
+        else {},
         "versions": json.loads((runs[0].path / "meta.json").read_text())["versions"] if runs else {},
-    }  # fmt: skip
+    }
     return json.dumps(record, indent=1) + "\n"
 
 
@@ -100,7 +127,14 @@ def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
             for axis, column in zip(axes, ("answer_loss", "reasoning_loss"), strict=True):
                 if column in run.history:
                     label = name if k == 0 else None
-                    axis.plot(run.history["epoch"], run.history[column], color=COLOURS.get(name), lw=1.4, alpha=0.9, label=label)
+                    axis.plot(
+                        run.history["epoch"],
+                        run.history[column],
+                        color=COLOURS.get(name),
+                        lw=1.4,
+                        alpha=0.9,
+                        label=label,
+                    )
     for axis, title in zip(axes, ("answer", "reasoning"), strict=True):
         axis.set(xlabel="epoch", ylabel="cross-entropy per token (nats)", title=f"Loss of the {title}", ylim=(0, None))
         if axis.has_data():
@@ -110,7 +144,9 @@ def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
     return _done(figure)
 
 
-def accuracy_bars(table: pd.DataFrame, title: str, chance: float | None = None, paper: pd.Series | None = None) -> plt.Figure:
+def accuracy_bars(
+    table: pd.DataFrame, title: str, chance: float | None = None, paper: pd.Series | None = None
+) -> plt.Figure:
     """Accuracy with 95 % intervals, a bar a setting; the paper's values, where it has them, as black diamonds.
 
     Args:
@@ -121,13 +157,30 @@ def accuracy_bars(table: pd.DataFrame, title: str, chance: float | None = None, 
     figure, axis = plt.subplots(figsize=(1.0 + 1.15 * len(table), 3.4))
     x = np.arange(len(table))
     error = np.stack([table["accuracy"] - table["low"], table["high"] - table["accuracy"]]).clip(0)
-    axis.bar(x, table["accuracy"], 0.62, color=[COLOURS.get(name, "#56B4E9") for name in table.index], yerr=error, capsize=3, error_kw={"lw": 1.2}, zorder=2)
+    axis.bar(
+        x,
+        table["accuracy"],
+        0.62,
+        color=[COLOURS.get(name, "#56B4E9") for name in table.index],
+        yerr=error,
+        capsize=3,
+        error_kw={"lw": 1.2},
+        zorder=2,
+    )
     for i, row in enumerate(table.itertuples()):
         axis.text(i, row.high + 1.2, f"{row.accuracy:.1f}", ha="center", va="bottom", fontsize=9)
     if paper is not None:
         known = [(i, paper[name]) for i, name in enumerate(table.index) if name in paper.index]
         if known:
-            axis.scatter(*zip(*known, strict=True), marker="D", s=34, facecolor="white", edgecolor=PAPER_COLOUR, zorder=4, label="paper (full scale)")
+            axis.scatter(
+                *zip(*known, strict=True),
+                marker="D",
+                s=34,
+                facecolor="white",
+                edgecolor=PAPER_COLOUR,
+                zorder=4,
+                label="paper (full scale)",
+            )
     if chance is not None:
         axis.axhline(chance, color="#555555", ls=":", lw=1.2, zorder=3, label=f"chance ({chance:.0f} %)")
     if paper is not None or chance is not None:
@@ -144,7 +197,15 @@ def group_bars(table: pd.DataFrame, title: str) -> plt.Figure:
     """Accuracy by question group, settings side by side. table: of `experiments.by_group`."""
     figure, axis = plt.subplots(figsize=(1.6 + 1.25 * table.shape[1], 3.2))
     long = table.rename_axis("setting").reset_index().melt("setting", var_name="group", value_name="accuracy")
-    sns.barplot(long, x="group", y="accuracy", hue="setting", palette={n: COLOURS.get(n, "#56B4E9") for n in table.index}, ax=axis, width=0.75)
+    sns.barplot(
+        long,
+        x="group",
+        y="accuracy",
+        hue="setting",
+        palette={n: COLOURS.get(n, "#56B4E9") for n in table.index},
+        ax=axis,
+        width=0.75,
+    )
     axis.set(xlabel="question group", ylabel="accuracy (%)", ylim=(0, 100), title=title)
     axis.legend(frameon=False, fontsize=8, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return _done(figure)
@@ -173,12 +234,16 @@ def pipeline(pictures: np.ndarray, question: str, response: str, refined: str, a
     axis.set_axis_off()
 
     def box(x, y, w, h, title, text, colour, size=7.6, wrap=38):
-        axis.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0.4,rounding_size=1", fc=colour, ec="#444444", lw=1))
+        axis.add_patch(
+            FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0.4,rounding_size=1", fc=colour, ec="#444444", lw=1)
+        )
         axis.text(x + w / 2, y + h - 0.6, title, ha="center", va="top", fontsize=9, weight="bold")
         axis.text(x + 0.6, y + h - 4.2, _wrapped(text, wrap, int((h - 4) / 1.75)), ha="left", va="top", fontsize=size)
 
     def arrow(a, b):
-        axis.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=13, color="#444444", lw=1.3, connectionstyle="arc3"))
+        axis.add_patch(
+            FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=13, color="#444444", lw=1.3, connectionstyle="arc3")
+        )
 
     side = 7.6
     for t, picture in enumerate(pictures):
@@ -189,9 +254,27 @@ def pipeline(pictures: np.ndarray, question: str, response: str, refined: str, a
     box(0.6, 17, 30, 16.5, "Question", question, "#F2F2F2", wrap=40)
     box(38, 19, 30, 26, "1. Generation (RG)", response, "#DCEBF7", wrap=38)
     box(76, 19, 32, 26, "2. Refinement (RR)", refined, "#E4F1DE", wrap=40)
-    box(38, 1, 70, 12.5, "3. Learning (LR): Eq. 2 on one reading of video and question",
-        f"answer:  alpha x CE( \"{answer}\" )\nreasoning:  beta x CE( \"{refined[:62]} ...\" )", "#FBE9D7", size=8.4, wrap=82)  # fmt: skip
-    box(0.6, 1, 30, 12.5, "Student", "frozen ViT + Q-Former, projection and LoRA trained; at test time it only answers", "#FBE9D7", wrap=38)
+    box(
+        38,
+        1,
+        70,
+        12.5,
+        "3. Learning (LR): Eq. 2 on one reading of video and question",
+        f'answer:  alpha x CE( "{answer}" )\nreasoning:  beta x CE( "{refined[:62]} ..." )',
+        "#FBE9D7",
+        size=8.4,
+        wrap=82,
+    )
+    box(
+        0.6,
+        1,
+        30,
+        12.5,
+        "Student",
+        "frozen ViT + Q-Former, projection and LoRA trained; at test time it only answers",
+        "#FBE9D7",
+        wrap=38,
+    )
     arrow((32.2, 38), (37.2, 38))
     arrow((31.4, 26), (37.2, 26))
     arrow((68.8, 32), (75.2, 32))
@@ -228,14 +311,19 @@ def trial_differences(trials: pd.DataFrame) -> plt.Figure:
     """
     shown = trials[trials["against"].fillna("Blind") != "Blind"].iloc[::-1]
     figure, axis = plt.subplots(figsize=(7.6, 0.42 * len(shown) + 1.2))
-    colours = np.where(shown["difference_low"] > 0, "#009E73", np.where(shown["difference_high"] < 0, "#D55E00", "#777777"))
+    colours = np.where(
+        shown["difference_low"] > 0, "#009E73", np.where(shown["difference_high"] < 0, "#D55E00", "#777777")
+    )
     for y, (row, colour) in enumerate(zip(shown.itertuples(), colours, strict=True)):
         axis.plot([row.difference_low, row.difference_high], [y, y], color=colour, lw=2)
         axis.plot(row.difference, y, "o", color=colour, ms=6)
     axis.axvline(0, color="#333333", lw=1)
     axis.set_yticks(range(len(shown)), [f"{row.trial}  vs  {row.against}" for row in shown.itertuples()])
     seeds, questions = int(trials["seeds"].iloc[0]), int(trials["questions"].iloc[0])
-    axis.set(xlabel=f"difference in accuracy (points), 95 % interval; {questions} validation questions, {seeds} seeds", ylim=(-0.7, len(shown) - 0.3))
+    axis.set(
+        xlabel=f"difference in accuracy (points), 95 % interval; {questions} validation questions, {seeds} seeds",
+        ylim=(-0.7, len(shown) - 0.3),
+    )
     return _done(figure)
 
 
@@ -247,18 +335,35 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str) -> plt.F
         printed: the paper's table; rows named alike, columns by `paper.PRINTED`.
     """
     datasets, rows = list(ours["dataset"].unique()), list(ours["row"].unique())
-    figure, axes = plt.subplots(1, len(datasets), figsize=(2.2 + 2.9 * len(datasets), 0.42 * len(rows) + 1.7), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(datasets), figsize=(2.2 + 2.9 * len(datasets), 0.42 * len(rows) + 1.7), sharey=True, squeeze=False
+    )
     for axis, dataset in zip(axes[0], datasets, strict=True):
         part = ours[ours["dataset"] == dataset].set_index("row").reindex(rows)
         y = np.arange(len(rows))[::-1]
         axis.hlines(y, part["low"], part["high"], color="#0072B2", lw=2.2, zorder=2)
         axis.plot(part["accuracy"], y, "o", color="#0072B2", ms=6, zorder=3, label="ours, 95 % interval")
         column = paper.PRINTED[dataset] if paper.PRINTED[dataset] in printed else "Tot"
-        known = [(printed[column][row], y[i]) for i, row in enumerate(rows) if column in printed and row in printed.index]
+        known = [
+            (printed[column][row], y[i]) for i, row in enumerate(rows) if column in printed and row in printed.index
+        ]
         if known:
-            axis.scatter(*zip(*known, strict=True), marker="D", s=36, facecolor="white", edgecolor=PAPER_COLOUR, lw=1.3, zorder=4, label="paper (full scale)")
+            axis.scatter(
+                *zip(*known, strict=True),
+                marker="D",
+                s=36,
+                facecolor="white",
+                edgecolor=PAPER_COLOUR,
+                lw=1.3,
+                zorder=4,
+                label="paper (full scale)",
+            )
         axis.grid(axis="y", color="#dddddd", lw=0.8)
-        axis.set(title=paper.PRINTED[dataset], xlabel=f"accuracy (%)\nn = {int(part['questions'].max())}, {_span(part['seeds'])}", ylim=(-0.6, len(rows) - 0.4))
+        axis.set(
+            title=paper.PRINTED[dataset],
+            xlabel=f"accuracy (%)\nn = {int(part['questions'].max())}, {_span(part['seeds'])}",
+            ylim=(-0.6, len(rows) - 0.4),
+        )
     axes[0, 0].set_yticks(np.arange(len(rows))[::-1], rows)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="upper center", ncol=2, fontsize=9, bbox_to_anchor=(0.5, 1.0))
@@ -271,7 +376,14 @@ def _span(counts: pd.Series) -> str:
     return f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
 
 
-def curves(ours: pd.DataFrame, x: Sequence[str], lines: dict[str, Sequence[str]], stated: dict[str, list[tuple[float, float]]], title: str, xlabel: str) -> plt.Figure:
+def curves(
+    ours: pd.DataFrame,
+    x: Sequence[str],
+    lines: dict[str, Sequence[str]],
+    stated: dict[str, list[tuple[float, float]]],
+    title: str,
+    xlabel: str,
+) -> plt.Figure:
     """Figures 3 and 4: a panel with what the paper's text states, and a panel per data set of ours.
 
     Args:
@@ -284,16 +396,39 @@ def curves(ours: pd.DataFrame, x: Sequence[str], lines: dict[str, Sequence[str]]
     figure, axes = plt.subplots(1, 1 + len(datasets), figsize=(3.6 * (1 + len(datasets)), 3.3))
     styles = dict(zip(lines, (("#D55E00", "o"), ("#0072B2", "s")), strict=False))
     for name, points in stated.items():
-        axes[0].plot(*zip(*points, strict=True), ls=":", marker="D", mfc="white", mew=1.5, ms=7, color=styles[name][0], label=f"{name}, paper")
-    axes[0].set(title="Paper, NExT-QA: values stated in the text\n(the rest of its figure is a picture)", ylabel="accuracy (%)")
+        axes[0].plot(
+            *zip(*points, strict=True),
+            ls=":",
+            marker="D",
+            mfc="white",
+            mew=1.5,
+            ms=7,
+            color=styles[name][0],
+            label=f"{name}, paper",
+        )
+    axes[0].set(
+        title="Paper, NExT-QA: values stated in the text\n(the rest of its figure is a picture)", ylabel="accuracy (%)"
+    )
     for axis, dataset in zip(axes[1:], datasets, strict=True):
         part = ours[ours["dataset"] == dataset].set_index("row")
         for k, (name, rows) in enumerate(lines.items()):
             line = part.loc[list(rows)]
             error = np.stack([line["accuracy"] - line["low"], line["high"] - line["accuracy"]]).clip(0)
             colour, marker = styles[name]
-            axis.errorbar(np.arange(len(x)) + 0.08 * k, line["accuracy"], yerr=error, color=colour, marker=marker, ms=5, lw=1.5, capsize=2.5, label=name)
-        axis.set(title=f"Ours, {paper.PRINTED[dataset]}-like\nn = {int(part['questions'].max())}, {_span(part['seeds'])}, 95 % intervals")
+            axis.errorbar(
+                np.arange(len(x)) + 0.08 * k,
+                line["accuracy"],
+                yerr=error,
+                color=colour,
+                marker=marker,
+                ms=5,
+                lw=1.5,
+                capsize=2.5,
+                label=name,
+            )
+        axis.set(
+            title=f"Ours, {paper.PRINTED[dataset]}-like\nn = {int(part['questions'].max())}, {_span(part['seeds'])}, 95 % intervals"
+        )
     axes[1].set_ylabel("accuracy (%)")
     low, high = min(a.get_ylim()[0] for a in axes[1:]), max(a.get_ylim()[1] for a in axes[1:])
     for axis in axes:
@@ -318,22 +453,40 @@ def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
     shown = table.iloc[::-1].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(9.6, 0.27 * len(shown) + 1.4))
     for y, row in shown.iterrows():
-        axis.plot([row["low"], row["high"]], [y, y], color=VERDICT_COLOURS[row["verdict"]], lw=2.2, solid_capstyle="butt")
+        axis.plot(
+            [row["low"], row["high"]], [y, y], color=VERDICT_COLOURS[row["verdict"]], lw=2.2, solid_capstyle="butt"
+        )
         axis.plot(row["effect"], y, "o", color=VERDICT_COLOURS[row["verdict"]], ms=5)
     known = shown[shown["paper"].notna()]
-    axis.scatter(known["paper"].astype(float), known.index, marker="D", s=26, facecolor="white", edgecolor=PAPER_COLOUR, zorder=4)
+    axis.scatter(
+        known["paper"].astype(float), known.index, marker="D", s=26, facecolor="white", edgecolor=PAPER_COLOUR, zorder=4
+    )
     axis.axvline(0, color="#333333", lw=1)
-    axis.axhline(shown["beyond"].sum() - 0.5, color="#333333", lw=0.8, ls=":")  # the paper's claims above, our controls below
+    axis.axhline(
+        shown["beyond"].sum() - 0.5, color="#333333", lw=0.8, ls=":"
+    )  # the paper's claims above, our controls below
     axis.set_yticks(range(len(shown)), [f"{row['text']}  ({row['where']})" for _, row in shown.iterrows()], fontsize=8)
-    axis.set(xlabel="effect in the claimed direction (points of accuracy;\nlogarithmic beyond 5), 95 % interval", ylim=(-0.7, len(shown) - 0.3))
+    axis.set(
+        xlabel="effect in the claimed direction (points of accuracy;\nlogarithmic beyond 5), 95 % interval",
+        ylim=(-0.7, len(shown) - 0.3),
+    )
     axis.set_xscale("symlog", linthresh=5)  # a few effects are ten times the others
     ticks = [-50, -10, -5, -2, 0, 2, 5, 10, 50]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=8)
     axis.set_title(title, fontsize=11, loc="right")
     axis.grid(axis="y", color="#eeeeee", lw=0.8)
     marks = [plt.Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in VERDICT_COLOURS.items()]
-    marks.append(plt.Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)"))
-    axis.legend(handles=marks, frameon=False, fontsize=8, loc="upper center", ncol=4, bbox_to_anchor=(0.1, -0.06 - 0.6 / len(shown)))
+    marks.append(
+        plt.Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)")
+    )
+    axis.legend(
+        handles=marks,
+        frameon=False,
+        fontsize=8,
+        loc="upper center",
+        ncol=4,
+        bbox_to_anchor=(0.1, -0.06 - 0.6 / len(shown)),
+    )
     return _done(figure)
 
 
@@ -350,8 +503,20 @@ def strength(ours: pd.DataFrame, baseline: pd.Series, title: str) -> plt.Figure:
     for k, (kind, colour, marker) in enumerate((("refined", "#0072B2", "s"), ("original", "#D55E00", "o"))):
         line = ours[ours["kind"] == kind].sort_values("generator_accuracy")
         error = np.stack([line["accuracy"] - line["low"], line["high"] - line["accuracy"]]).clip(0)
-        axis.errorbar(line["generator_accuracy"] + 0.6 * k, line["accuracy"], yerr=error, color=colour, marker=marker, ms=5, lw=1.5, capsize=2.5, label=f"{kind} reasoning")
-    axis.set(xlabel="the generator's accuracy on the training questions (%)", ylabel="student's accuracy (%)", title=title)
+        axis.errorbar(
+            line["generator_accuracy"] + 0.6 * k,
+            line["accuracy"],
+            yerr=error,
+            color=colour,
+            marker=marker,
+            ms=5,
+            lw=1.5,
+            capsize=2.5,
+            label=f"{kind} reasoning",
+        )
+    axis.set(
+        xlabel="the generator's accuracy on the training questions (%)", ylabel="student's accuracy (%)", title=title
+    )
     axis.legend(frameon=False, fontsize=8)
     return _done(figure)
 
@@ -361,7 +526,13 @@ def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure
     figure, axis = plt.subplots(figsize=(6.5, 0.35 * len(values) + 1.2))
     floor = min([value for value in values if value > 0], default=limit) / 3
     for row, value in enumerate(values):
-        axis.plot(max(value, floor), row, "o", color=COLOURS["STL_QA"], markerfacecolor="none" if value == 0 else COLOURS["STL_QA"])
+        axis.plot(
+            max(value, floor),
+            row,
+            "o",
+            color=COLOURS["STL_QA"],
+            markerfacecolor="none" if value == 0 else COLOURS["STL_QA"],
+        )
     if (values == 0).any():
         axis.plot([], [], "o", color=COLOURS["STL_QA"], markerfacecolor="none", label="exactly zero")
     axis.axvline(limit, color=PAPER_COLOUR, linestyle="--", linewidth=1, label=f"limit: {limit:g}")
@@ -380,7 +551,12 @@ def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
         axis.plot([r["smallest"], r["largest"]], [row, row], color=PAPER_COLOUR, linewidth=1.5)
         label = f"{r['times_reference']:.1f}x, {r['samples_per_s']:.3g} samples/s"
         axis.text(r["largest"] + 0.02 * table["largest"].max(), row, label, va="center", fontsize="small")
-    axis.set(yticks=range(len(table)), yticklabels=table.index, xlabel="training samples per second, as multiples of the reference recipe", title=title)
+    axis.set(
+        yticks=range(len(table)),
+        yticklabels=table.index,
+        xlabel="training samples per second, as multiples of the reference recipe",
+        title=title,
+    )
     axis.set_xlim(0, 1.3 * table["largest"].max())
     axis.invert_yaxis()
     return _done(figure)
@@ -392,14 +568,27 @@ def growth(table: pd.DataFrame, title: str) -> plt.Figure:
     for axis, (what, part) in zip(axes, table.groupby("what", sort=False), strict=True):
         axis.plot(part["value"], part["features_s"], "o-", color=COLOURS["STL_QA"], label="features (once)")
         axis.plot(part["value"], part["training_s"], "s--", color=COLOURS["MTL_All"], label="training")
-        axis.set(xlabel={"questions": "training questions", "frames": "frames N"}.get(what, what), xlim=(0, None), xticks=part["value"])
-    axes[0].set(ylabel="seconds", ylim=(0, 1.08 * table[["features_s", "training_s"]].max().max()))  # of all panels: they share it
+        axis.set(
+            xlabel={"questions": "training questions", "frames": "frames N"}.get(what, what),
+            xlim=(0, None),
+            xticks=part["value"],
+        )
+    axes[0].set(
+        ylabel="seconds", ylim=(0, 1.08 * table[["features_s", "training_s"]].max().max())
+    )  # of all panels: they share it
     axes[0].legend(frameon=False, loc="upper left")
     figure.suptitle(title, y=1.0)
     return _done(figure)
 
 
-def example(pictures: np.ndarray, question: str, options: Sequence[str], truth: int, parts: Sequence[tuple[str, bool]], title: str) -> plt.Figure:
+def example(
+    pictures: np.ndarray,
+    question: str,
+    options: Sequence[str],
+    truth: int,
+    parts: Sequence[tuple[str, bool]],
+    title: str,
+) -> plt.Figure:
     """Figure 2 of the paper from a real sample: frames, question, and the response with what refinement keeps and removes.
 
     Args:
@@ -419,7 +608,14 @@ def example(pictures: np.ndarray, question: str, options: Sequence[str], truth: 
     left.text(0, 1, textwrap.fill(question, 52), va="top", fontsize=10, weight="bold")
     for i, option in enumerate(options):
         mark = "  (the true answer)" if i == truth else ""
-        left.text(0, 0.78 - 0.12 * i, f"{'ABCDEFGHIJ'[i]}. {option}{mark}", va="top", fontsize=9.5, color="#009E73" if i == truth else "#222222")
+        left.text(
+            0,
+            0.78 - 0.12 * i,
+            f"{'ABCDEFGHIJ'[i]}. {option}{mark}",
+            va="top",
+            fontsize=9.5,
+            color="#009E73" if i == truth else "#222222",
+        )
     right = figure.add_axes((0.45, 0.02, 0.54, 0.82))
     right.set(xlim=(0, 74), ylim=(0, 24))  # columns and lines of letters that are all equally wide
     right.set_axis_off()
@@ -433,7 +629,16 @@ def example(pictures: np.ndarray, question: str, options: Sequence[str], truth: 
                 last = k == len(words) - 1 or column + len(word) + 1 + len(words[k + 1]) > 72
                 shown = word if last else word + " "
                 style = {"fc": "#E4F1DE" if kept else "#FBE3DA", "ec": "none", "pad": 0.6}
-                right.text(column, line, shown, va="baseline", fontsize=8.6, family="monospace", color="#222222" if kept else "#C04000", bbox=style)
+                right.text(
+                    column,
+                    line,
+                    shown,
+                    va="baseline",
+                    fontsize=8.6,
+                    family="monospace",
+                    color="#222222" if kept else "#C04000",
+                    bbox=style,
+                )
                 column += len(word) + 1
             if piece is not text and column and words:
                 column, line = 0, line - 1.25

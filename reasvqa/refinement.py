@@ -114,7 +114,11 @@ def _concluding(text: str) -> Iterator[Removal]:
             if rule is None:
                 continue
             yield Removal(start + match.start(), start + match.start() + len(sentence), rule)
-            alone = not line[match.end() :].strip() and not re.search(r"\w", sentence[RULES[rule].match(sentence).end() :]) if rule in RULES else False
+            alone = (
+                not line[match.end() :].strip() and not re.search(r"\w", sentence[RULES[rule].match(sentence).end() :])
+                if rule in RULES
+                else False
+            )
             if alone and rule in ("answer heading", "conclusion heading"):
                 announced = rule
 

@@ -63,7 +63,9 @@ class Plan:
     def __str__(self) -> str:
         lines = [f"{name:10s} {count:4d} runs" for name, count in self.uses.items() if count]
         total = sum(self.uses.values())
-        lines.append(f"{'together':10s} {total:4d} runs, of which {self.distinct} are distinct; {self.distinct - len(self.missing)} are kept, {len(self.missing)} to train")
+        lines.append(
+            f"{'together':10s} {total:4d} runs, of which {self.distinct} are distinct; {self.distinct - len(self.missing)} are kept, {len(self.missing)} to train"
+        )
         return "\n".join(lines)
 
 
@@ -73,7 +75,9 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
     missing = [config for config in settings if not _kept(config)]
     uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
     costs = _measured_costs(scale)
-    guess = lambda c: costs.get((c.student, c.objective, c.reasoning == "none"), FIRST_GUESS["stl" if c.reasoning == "none" else "mtl"])  # noqa: E731
+    guess = lambda c: costs.get(
+        (c.student, c.objective, c.reasoning == "none"), FIRST_GUESS["stl" if c.reasoning == "none" else "mtl"]
+    )  # noqa: E731
     seconds = sum(c.epochs * guess(c) for c in missing)
     names = list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
     return Plan(missing, len(settings), [name for name in names if not _fresh(name, scale, seeds)], seconds, uses)
@@ -98,7 +102,14 @@ def _measured_costs(scale: str) -> dict[tuple, float]:
         run = Run(path.parent)
         if run.config.scale == scale:
             spent = run.metrics["seconds"]
-            rows.append((run.config.student, run.config.objective, run.config.reasoning == "none", (spent["training"] + spent["answering"] + 1) / run.config.epochs))
+            rows.append(
+                (
+                    run.config.student,
+                    run.config.objective,
+                    run.config.reasoning == "none",
+                    (spent["training"] + spent["answering"] + 1) / run.config.epochs,
+                )
+            )
     table = pd.DataFrame(rows, columns=["student", "objective", "bare", "seconds"])
     return table.groupby(["student", "objective", "bare"])["seconds"].mean().to_dict()
 
@@ -127,11 +138,21 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
     folder = DATA / "reproduced" / scale
     folder.mkdir(parents=True, exist_ok=True)
     out, partial = folder / f"{notebook}.ipynb", folder / f"{notebook}.partial.ipynb"
-    parameters = {"scale": scale, **({"seeds": list(seeds)} if "seeds" in papermill.inspect_notebook(NOTEBOOKS / f"{notebook}.ipynb") else {})}
+    parameters = {
+        "scale": scale,
+        **({"seeds": list(seeds)} if "seeds" in papermill.inspect_notebook(NOTEBOOKS / f"{notebook}.ipynb") else {}),
+    }
     try:
-        papermill.execute_notebook(NOTEBOOKS / f"{notebook}.ipynb", partial, parameters=parameters, progress_bar=False, cwd=DATA.parent)
+        papermill.execute_notebook(
+            NOTEBOOKS / f"{notebook}.ipynb", partial, parameters=parameters, progress_bar=False, cwd=DATA.parent
+        )
     except Exception as error:
-        return Outcome(notebook, time.time() - began, 0.0, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]} (see {partial})")
+        return Outcome(
+            notebook,
+            time.time() - began,
+            0.0,
+            f"{type(error).__name__}: {str(error).strip().splitlines()[-1]} (see {partial})",
+        )
     os.replace(partial, out)
     out.with_suffix(".stamp").write_text(stamp)
     return Outcome(notebook, time.time() - began)
@@ -139,13 +160,21 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
 
 def label(config: TrainConfig) -> str:
     """A run in words, for a line of the display."""
-    how = "QA" if config.reasoning == "none" else f"{config.objective.upper()} {config.reasoning} {config.subset} {config.fraction:g} beta {config.beta:g} {config.generator}"
+    how = (
+        "QA"
+        if config.reasoning == "none"
+        else f"{config.objective.upper()} {config.reasoning} {config.subset} {config.fraction:g} beta {config.beta:g} {config.generator}"
+    )
     return f"{config.dataset} {Path(config.student).name} {how}{'' if config.lora else ' without LoRA'} {config.epochs} epochs seed {config.seed}"
 
 
 def _memory() -> float:
     """This process's peak resident memory so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024) / (1024 if sys.platform == "darwin" else 1)
+    return (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (1 if sys.platform == "darwin" else 1024)
+        / (1024 if sys.platform == "darwin" else 1)
+    )
 
 
 def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
@@ -154,7 +183,9 @@ def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
     for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted((DATA / "paper").glob("*.csv")):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
-    keys = [run_key(config, DATA / config.dataset) for config in all_settings(scale, seeds, names) if _made(config.dataset)]
+    keys = [
+        run_key(config, DATA / config.dataset) for config in all_settings(scale, seeds, names) if _made(config.dataset)
+    ]
     return hashlib.sha256(json.dumps([digest.hexdigest(), scale, list(seeds), keys]).encode()).hexdigest()
 
 
@@ -240,7 +271,11 @@ def _take_gpu(turns) -> None:
 
 
 def reproduce(
-    scale: str = "mini", only: Sequence[str] = tuple(EXPERIMENTS), seeds: Sequence[int] = SEEDS, jobs: int | None = None, dask: str | None = None
+    scale: str = "mini",
+    only: Sequence[str] = tuple(EXPERIMENTS),
+    seeds: Sequence[int] = SEEDS,
+    jobs: int | None = None,
+    dask: str | None = None,
 ) -> list[Outcome]:
     """Trains the missing runs of these tables and figures and executes their notebooks. Returns all outcomes; errors stand in them.
 
@@ -290,22 +325,43 @@ def reproduce(
 def _report(outcomes: list[Outcome], plan: Plan, scale: str, seeds: Sequence[int], seconds: float, jobs: int) -> None:
     failed = [o for o in outcomes if o.error]
     memory = max(o.memory for o in outcomes)
-    print(f"{len(outcomes) - len(failed)} done, {len(failed)} failed, in {seconds / 60:.1f} min; a worker's peak memory: {memory:.0f} MB, {jobs} at a time")
+    print(
+        f"{len(outcomes) - len(failed)} done, {len(failed)} failed, in {seconds / 60:.1f} min; a worker's peak memory: {memory:.0f} MB, {jobs} at a time"
+    )
     for outcome in failed:
         print(f"  failed: {outcome.name}: {outcome.error}")
     folder = DATA / "reproduced" / scale
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"scale": scale, "seeds": list(seeds), "distinct_runs": plan.distinct, "trained": len(plan.missing), "minutes": round(seconds / 60, 1),
-              "jobs": jobs, "worker_peak_mb": round(memory), "outcomes": [asdict(o) for o in outcomes]}  # fmt: skip
+    record = {
+        "scale": scale,
+        "seeds": list(seeds),
+        "distinct_runs": plan.distinct,
+        "trained": len(plan.missing),
+        "minutes": round(seconds / 60, 1),
+        "jobs": jobs,
+        "worker_peak_mb": round(memory),
+        "outcomes": [asdict(o) for o in outcomes],
+    }
     (folder / "summary.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m reasvqa.reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m reasvqa.reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", choices=SCALES, default="mini")
-    parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS), metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=list(EXPERIMENTS),
+        default=list(EXPERIMENTS),
+        metavar="NAME",
+        help=f"of {', '.join(EXPERIMENTS)}",
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
-    parser.add_argument("--jobs", type=int, default=None, help="processes at a time (default: one per GPU, or per core without)")
+    parser.add_argument(
+        "--jobs", type=int, default=None, help="processes at a time (default: one per GPU, or per core without)"
+    )
     parser.add_argument("--dask", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
     given = parser.parse_args()
@@ -315,7 +371,11 @@ def main() -> int:
         parser.error(str(error))
     if given.plan:
         plan = make_plan(given.scale, seeds, given.only)
-        minutes = f"about {plan.seconds / 60:.0f} min of one core" if given.scale != "paper" else "hours and GPUs: notebooks/40_benchmark.ipynb"
+        minutes = (
+            f"about {plan.seconds / 60:.0f} min of one core"
+            if given.scale != "paper"
+            else "hours and GPUs: notebooks/40_benchmark.ipynb"
+        )
         print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0
     try:

@@ -9,11 +9,19 @@ LETTERS = "ABCDEFGHIJ"
 # Official question types -> columns of the paper's Table 1. IntentQA groups the same codes otherwise (Table 2), so its
 # loader passes the group along.
 GROUPS = {
-    "CW": "Cau", "CH": "Cau",
-    "TN": "Tem", "TP": "Tem", "TC": "Tem",
-    "DC": "Des", "DL": "Des", "DO": "Des",
-    "Interaction": "Int", "Sequence": "Seq", "Prediction": "Pre", "Feasibility": "Fea",
-}  # fmt: skip
+    "CW": "Cau",
+    "CH": "Cau",
+    "TN": "Tem",
+    "TP": "Tem",
+    "TC": "Tem",
+    "DC": "Des",
+    "DL": "Des",
+    "DO": "Des",
+    "Interaction": "Int",
+    "Sequence": "Seq",
+    "Prediction": "Pre",
+    "Feasibility": "Fea",
+}
 INTENT_GROUPS = {"CW": "Why", "CH": "How", "TN": "Tem", "TP": "Tem", "TC": "Tem"}
 
 
@@ -48,7 +56,9 @@ class Sample:
         if not 2 <= len(self.options) <= len(LETTERS):
             raise ValueError(f"sample {self.id!r}: {len(self.options)} options, expected 2 to {len(LETTERS)}")
         if self.answer is not None and not 0 <= self.answer < len(self.options):
-            raise ValueError(f"sample {self.id!r}: answer {self.answer} is not the index of one of its {len(self.options)} options")
+            raise ValueError(
+                f"sample {self.id!r}: answer {self.answer} is not the index of one of its {len(self.options)} options"
+            )
 
     @property
     def answer_text(self) -> str | None:

@@ -22,7 +22,12 @@ Runs = dict[tuple[str, str], list[Run]]
 def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
     """Mean accuracy in percent: rows as in `runs`, a column per data set (by its printed name), and their average."""
     table = pd.DataFrame(
-        {paper.PRINTED[d]: {row: 100 * correct_of(seeds).mean() for (other, row), seeds in runs.items() if other == d} for d in dict.fromkeys(d for d, _ in runs)}
+        {
+            paper.PRINTED[d]: {
+                row: 100 * correct_of(seeds).mean() for (other, row), seeds in runs.items() if other == d
+            }
+            for d in dict.fromkeys(d for d, _ in runs)
+        }
     )
     return table.assign(Avg=table.mean(axis=1)) if average else table
 
@@ -31,14 +36,18 @@ def with_intervals(runs: Runs) -> pd.DataFrame:
     """The same accuracies as text with their 95 % intervals over questions and seeds, "72.8 [69.1, 76.3]", and n."""
     table: dict[str, dict[str, str]] = {}
     for (dataset, row), seeds in runs.items():
-        table.setdefault(row, {})[paper.PRINTED[dataset]] = f"{bootstrap(correct_of(seeds))} n={len(seeds[0].predictions)} x {len(seeds)} seeds"
+        table.setdefault(row, {})[paper.PRINTED[dataset]] = (
+            f"{bootstrap(correct_of(seeds))} n={len(seeds[0].predictions)} x {len(seeds)} seeds"
+        )
     return pd.DataFrame.from_dict(table, orient="index")
 
 
 def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFrame:
     """The paper's rows above ours, each block under a heading that says what it is, on the columns that either has."""
     columns = list(dict.fromkeys([*printed.columns, *ours.columns]))
-    return pd.concat({PAPER: printed.reindex(columns=columns), OURS[scale]: ours.reindex(columns=columns)}, names=["source", "row"])
+    return pd.concat(
+        {PAPER: printed.reindex(columns=columns), OURS[scale]: ours.reindex(columns=columns)}, names=["source", "row"]
+    )
 
 
 def save(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
@@ -54,7 +63,11 @@ def save(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), c
         shown[column] = shown[column].map(lambda value: _escaped(value) if isinstance(value, str) else value)
     style = shown.style.format(precision=1, na_rep="--")
     lines = "skip-last;data" if table.index.nlevels > 1 else None
-    (folder / f"{name}.tex").write_text(style.to_latex(hrules=True, caption=_escaped(describe(caption, runs)) or None, label=f"tab:{name}", clines=lines))
+    (folder / f"{name}.tex").write_text(
+        style.to_latex(
+            hrules=True, caption=_escaped(describe(caption, runs)) or None, label=f"tab:{name}", clines=lines
+        )
+    )
     (folder / f"{name}.json").write_text(provenance(caption, scale, runs))
     return folder / f"{name}.tex"
 
@@ -65,11 +78,27 @@ def show(table: pd.DataFrame, caption: str = "") -> HTML:
     for axis in (0, 1):
         style = style.format_index(escape="html", axis=axis)
     if table.index.nlevels > 1:
-        style = style.apply(lambda row: ["background-color: #f2f2f2" if row.name[0] == PAPER else "background-color: #fdf0e3"] * len(row), axis=1)
+        style = style.apply(
+            lambda row: (
+                ["background-color: #f2f2f2" if row.name[0] == PAPER else "background-color: #fdf0e3"] * len(row)
+            ),
+            axis=1,
+        )
     return HTML(style.to_html())
 
 
 def _escaped(text: object) -> str:
     """LaTeX's special characters, as text."""
-    special = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    special = {
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+    }
     return "".join(special.get(letter, letter) for letter in str(text))

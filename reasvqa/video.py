@@ -174,7 +174,9 @@ def _decode_av(path: str, num_frames: int, clip: tuple[float, float] | None) -> 
         stream = container.streams.best("video")
         if stream is None:
             raise ValueError("the file has no video stream")
-        pts = np.array(sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard))
+        pts = np.array(
+            sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard)
+        )
         wanted = pts[pick_frames(pts * float(stream.time_base), num_frames, clip)] if len(pts) else pts
         frames = []
         for time in wanted:

@@ -48,7 +48,10 @@ def assert_same_loss_and_gradients():
         for loss in losses:
             student.zero_grad()
             loss.backward()
-            found.append({"loss": loss.detach()} | {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None})
+            found.append(
+                {"loss": loss.detach()}
+                | {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
+            )
         for other in found[1:]:
             assert other.keys() == found[0].keys() and len(other) > 40
             for name, value in other.items():

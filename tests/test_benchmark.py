@@ -30,7 +30,11 @@ def test_recipes_side_by_side():
     work = benchmark.mini_workload("mini-blip2", "smoke-star", 4, questions=8)
     table = benchmark.compare_recipes(work, 1, 2, benchmark.FULL_SIZE_RECIPES)
     assert list(table.index) == list(benchmark.FULL_SIZE_RECIPES) and (table["loss_gap"] < 1e-5).all()
-    assert table.loc["reference", "times_reference"] == 1 and (table["smallest"] <= table["largest"]).all() and (table["samples_per_s"] > 0).all()
+    assert (
+        table.loc["reference", "times_reference"] == 1
+        and (table["smallest"] <= table["largest"]).all()
+        and (table["samples_per_s"] > 0).all()
+    )
     assert not any(getattr(module, "gradient_checkpointing", False) for module in work.student.modules())
     work.student.without_eyes(torch.device("cpu"))
     alone = benchmark.compare_recipes(work, 1, 1, {"ours": benchmark.RECIPES["ours"]})
@@ -46,9 +50,16 @@ def test_every_question_is_in_one_batch():
 def test_sizes_are_those_of_the_published_models():
     """BLIP-2 FlanT5-XL: ViT-g 0.99 and Q-Former 0.1 billion, T5 2.8 (embeddings and output counted once); SigLIP so400m 0.4; Qwen2 0.5 and 7.6."""
     sizes = {name: benchmark.sizes(name) for name in benchmark.FULL_SIZE}
-    assert sizes["blip2-flan-t5-xl"]["language_b"] == pytest.approx(2.8, abs=0.05) and sizes["blip2-flan-t5-xl"]["eyes_b"] == pytest.approx(1.09, abs=0.02)
-    assert sizes["llava-ov-7b"]["language_b"] == pytest.approx(7.6, abs=0.05) and sizes["llava-ov-0.5b"]["eyes_b"] == pytest.approx(0.4, abs=0.02)
-    assert sizes["blip2-flan-t5-xl"]["tokens_read"] == 4 * (32 + 2) + 80 and sizes["llava-ov-7b"]["tokens_read"] == 4 * 196 + 1 + 80
+    assert sizes["blip2-flan-t5-xl"]["language_b"] == pytest.approx(2.8, abs=0.05) and sizes["blip2-flan-t5-xl"][
+        "eyes_b"
+    ] == pytest.approx(1.09, abs=0.02)
+    assert sizes["llava-ov-7b"]["language_b"] == pytest.approx(7.6, abs=0.05) and sizes["llava-ov-0.5b"][
+        "eyes_b"
+    ] == pytest.approx(0.4, abs=0.02)
+    assert (
+        sizes["blip2-flan-t5-xl"]["tokens_read"] == 4 * (32 + 2) + 80
+        and sizes["llava-ov-7b"]["tokens_read"] == 4 * 196 + 1 + 80
+    )
     assert sizes["blip2-flan-t5-xl"]["cache_mb_per_clip"] == pytest.approx(4 * 32 * 768 * 2 / 1e6)
 
 
@@ -61,7 +72,10 @@ def test_the_rule_for_flop_agrees_with_a_count():
     batch = work.collator(rows)
     tokens_read = (batch["input_ids"].shape[1] + 16) * len(rows)
     tokens_written = batch["labels"].numel() + batch["reasoning_labels"].numel()
-    own = {name: sum(p.numel() for n, p in part.named_parameters() if "lora" not in n) for name, part in (("encoder", model.encoder), ("decoder", model.decoder))}
+    own = {
+        name: sum(p.numel() for n, p in part.named_parameters() if "lora" not in n)
+        for name, part in (("encoder", model.encoder), ("decoder", model.decoder))
+    }
     words = model.shared.weight.numel()
     rule = 4 * ((own["encoder"] - words) * tokens_read + own["decoder"] * tokens_written) / len(rows) / 1e9
     assert rule == pytest.approx(counted, rel=0.25)

@@ -9,7 +9,21 @@ from reasvqa.datasets import DataError, load
 from reasvqa.samples import Sample
 
 NEXT_HEADER = "video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"
-NEXT_ROW = ["4010069381", "369", "640", "480", "how do the two man play", "0", "6", "CH", "roll", "tap", "None", "hit", "pat"]
+NEXT_ROW = [
+    "4010069381",
+    "369",
+    "640",
+    "480",
+    "how do the two man play",
+    "0",
+    "6",
+    "CH",
+    "roll",
+    "tap",
+    "None",
+    "hit",
+    "pat",
+]
 
 
 def nextqa(tmp_path, rows, header=NEXT_HEADER):
@@ -22,8 +36,18 @@ def nextqa(tmp_path, rows, header=NEXT_HEADER):
 
 
 def star_item(**changes):
-    choices = [{"choice_id": i, "choice": f"The {name}."} for i, name in enumerate(("food", "laptop", "book", "pillow"))]
-    item = {"question_id": "Interaction_T1_13", "question": "Which?", "video_id": "YSKX3", "start": 12.1, "end": 18.0, "choices": choices, "answer": "The book."}
+    choices = [
+        {"choice_id": i, "choice": f"The {name}."} for i, name in enumerate(("food", "laptop", "book", "pillow"))
+    ]
+    item = {
+        "question_id": "Interaction_T1_13",
+        "question": "Which?",
+        "video_id": "YSKX3",
+        "start": 12.1,
+        "end": 18.0,
+        "choices": choices,
+        "answer": "The book.",
+    }
     return {name: value for name, value in (item | changes).items() if value is not None}
 
 
@@ -35,7 +59,11 @@ def star(tmp_path, items):
 def test_real_nextqa(shared):
     samples = load("nextqa", "val", shared / "nextqa")
     assert len(samples) == 4996 and len({s.video for s in samples}) == 570
-    assert samples[0].id == "4010069381_6" and samples[0].video == "1106/4010069381.mp4" and samples[0].answer_text == "roll the handle"
+    assert (
+        samples[0].id == "4010069381_6"
+        and samples[0].video == "1106/4010069381.mp4"
+        and samples[0].answer_text == "roll the handle"
+    )
     assert samples.to_pandas()["group"].value_counts().to_dict() == {"Cau": 2607, "Tem": 1612, "Des": 777}
 
 
@@ -53,7 +81,16 @@ def test_real_star_without_labels(shared):
 
 def test_nextqa_reads_options_literally(tmp_path):
     sample = load("nextqa", "val", nextqa(tmp_path, [NEXT_ROW]))[0]
-    assert sample == Sample("4010069381_6", "1106/4010069381.mp4", None, "how do the two man play", ("roll", "tap", "None", "hit", "pat"), 0, "CH", "Cau")
+    assert sample == Sample(
+        "4010069381_6",
+        "1106/4010069381.mp4",
+        None,
+        "how do the two man play",
+        ("roll", "tap", "None", "hit", "pat"),
+        0,
+        "CH",
+        "Cau",
+    )
 
 
 def test_atp_hard_takes_rows_by_number(tmp_path):
@@ -108,7 +145,13 @@ def test_paths_cannot_leave_the_video_folder(tmp_path):
 
 def test_star_answers_by_text(tmp_path):
     sample = load("star", "val", star(tmp_path, [star_item()]))[0]
-    assert (sample.answer, sample.type, sample.group, sample.clip, sample.video) == (2, "Interaction", "Int", (12.1, 18.0), "YSKX3.mp4")
+    assert (sample.answer, sample.type, sample.group, sample.clip, sample.video) == (
+        2,
+        "Interaction",
+        "Int",
+        (12.1, 18.0),
+        "YSKX3.mp4",
+    )
 
 
 @pytest.mark.parametrize(

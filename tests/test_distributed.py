@@ -31,8 +31,26 @@ def test_two_processes_are_one(tmp_path, student):
     """16 questions in batches of 8: reasoning on some of them only, so that the processes' shares of target tokens differ."""
     settings = dict(dataset="smoke-star", student=student, subset="cr", questions=16, epochs=2, seed=7)
     one = train(TrainConfig(**settings), runs=tmp_path / "one")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29513", "--no-python", sys.executable, "-c", SCRIPT]
-    result = subprocess.run([*command, str(tmp_path / "two"), repr(settings)], capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29513",
+        "--no-python",
+        sys.executable,
+        "-c",
+        SCRIPT,
+    ]
+    result = subprocess.run(
+        [*command, str(tmp_path / "two"), repr(settings)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     (path,) = (tmp_path / "two").glob("smoke-star-*/config.json")
     assert path.parent.name == one.path.name, "the number of processes does not make another run"
@@ -45,7 +63,9 @@ def test_two_processes_are_one(tmp_path, student):
     from safetensors.torch import load_file
 
     for name, value in load_file(one.path / "weights.safetensors").items():
-        torch.testing.assert_close(load_file(two.path / "weights.safetensors")[name], value, atol=5e-4, rtol=1e-2, msg=name)
+        torch.testing.assert_close(
+            load_file(two.path / "weights.safetensors")[name], value, atol=5e-4, rtol=1e-2, msg=name
+        )
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
@@ -64,23 +84,50 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
 def test_two_killed_processes_continue_to_the_same_result(tmp_path):
     """Both are killed after the first checkpoint; the second start ends with the weights of an undisturbed run, bit for bit."""
     settings = dict(dataset="smoke-star", questions=16, epochs=10, seed=3)
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29514", "--no-python", sys.executable, "-c", SCRIPT]
+    start = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29514",
+        "--no-python",
+        sys.executable,
+        "-c",
+        SCRIPT,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def weights(folder: Path) -> bytes:
         (path,) = folder.glob("smoke-star-*/weights.safetensors")
         return path.read_bytes()
 
-    subprocess.run([*start, str(tmp_path / "a"), repr(settings)], check=True, capture_output=True, timeout=300, env=environment)
-    process = subprocess.Popen([*start, str(tmp_path / "b"), repr(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    subprocess.run(
+        [*start, str(tmp_path / "a"), repr(settings)], check=True, capture_output=True, timeout=300, env=environment
+    )
+    process = subprocess.Popen(
+        [*start, str(tmp_path / "b"), repr(settings)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
     deadline = time.time() + 200
-    while not list((tmp_path / "b").glob("*.partial/checkpoints/*/complete")) and time.time() < deadline and process.poll() is None:
+    while (
+        not list((tmp_path / "b").glob("*.partial/checkpoints/*/complete"))
+        and time.time() < deadline
+        and process.poll() is None
+    ):
         time.sleep(0.01)
     everybody = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     for one in everybody:
         one.send_signal(signal.SIGKILL)
     process.wait()
     psutil.wait_procs(everybody, timeout=30)
-    assert list((tmp_path / "b").glob("*.partial/checkpoints/*/complete")) and not list((tmp_path / "b").glob("smoke-star-*/weights.safetensors"))
-    subprocess.run([*start, str(tmp_path / "b"), repr(settings)], check=True, capture_output=True, timeout=300, env=environment)
+    assert list((tmp_path / "b").glob("*.partial/checkpoints/*/complete")) and not list(
+        (tmp_path / "b").glob("smoke-star-*/weights.safetensors")
+    )
+    subprocess.run(
+        [*start, str(tmp_path / "b"), repr(settings)], check=True, capture_output=True, timeout=300, env=environment
+    )
     assert weights(tmp_path / "a") == weights(tmp_path / "b")

@@ -34,7 +34,16 @@ def test_official_nextqa_evaluator(shared):
 def test_by_hand():
     table = accuracy(predictions(("1", 0), ("2", 0), ("3", 2), ("4", 3), ("5", 0)), SAMPLES)
     assert table["n"].to_dict() == {"CW": 1, "CH": 1, "TN": 2, "DO": 1, "Cau": 2, "Tem": 2, "Des": 1, "Total": 5}
-    assert table["accuracy"].to_dict() == {"CW": 100, "CH": 0, "TN": 100, "DO": 0, "Cau": 50, "Tem": 100, "Des": 0, "Total": 60}
+    assert table["accuracy"].to_dict() == {
+        "CW": 100,
+        "CH": 0,
+        "TN": 100,
+        "DO": 0,
+        "Cau": 50,
+        "Tem": 100,
+        "Des": 0,
+        "Total": 60,
+    }
 
 
 def test_missing_predictions_count_as_wrong_and_are_reported():

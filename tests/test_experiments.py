@@ -25,10 +25,24 @@ from reasvqa.learning import Run, TrainConfig
 def test_equal_settings_are_one_run():
     """The paper's own identities: beta = 0 is STL_QA, beta = 0.5 with all refined reasoning is MTL_All, and so on."""
     of = {name: settings_of(name, "mini", [0]) for name in EXPERIMENTS}
-    assert of["figure4"]["star", "0.0"] == of["table5"]["star", "STL_QA"] == of["table8"]["star", "w/o. Reasoning"] == of["table9"]["star", "QA only"]
-    assert of["figure4"]["star", "0.5"] == of["table5"]["star", "MTL_All"] == of["figure3"]["star", "Refined, All"] == of["table8"]["star", "ReasVQA (3B)"]
+    assert (
+        of["figure4"]["star", "0.0"]
+        == of["table5"]["star", "STL_QA"]
+        == of["table8"]["star", "w/o. Reasoning"]
+        == of["table9"]["star", "QA only"]
+    )
+    assert (
+        of["figure4"]["star", "0.5"]
+        == of["table5"]["star", "MTL_All"]
+        == of["figure3"]["star", "Refined, All"]
+        == of["table8"]["star", "ReasVQA (3B)"]
+    )
     assert of["table5"]["nextqa", "MTL_CR"] == of["figure3"]["nextqa", "Refined, CR"]
-    assert of["table1"]["nextqa", "ReasVQA"] == of["table3"]["nextqa", "BLIP-FlanT5(3B) w. ReasVQA"] == of["table6"]["nextqa", "BLIP-FlanT5 (w. ReasVQA)"]
+    assert (
+        of["table1"]["nextqa", "ReasVQA"]
+        == of["table3"]["nextqa", "BLIP-FlanT5(3B) w. ReasVQA"]
+        == of["table6"]["nextqa", "BLIP-FlanT5 (w. ReasVQA)"]
+    )
     assert of["strength"]["star", "Refined, sim-26b"] == of["table9"]["star", "w. Reasoning"]
     assert of["table10"]["nextqa", "Refined, All"] != of["table5"]["nextqa", "MTL_All"]  # another generator
     once = all_settings("mini", [0])
@@ -39,14 +53,23 @@ def test_the_papers_settings_at_paper_scale():
 
     for (_, row), (config,) in settings_of("table3", "paper", [0]).items():
         assert (config.learning_rate, config.batch_size, config.epochs, config.num_frames) == (3e-5, 8, 10, 4)
-        assert config.student == {"BLIP-FlanT5(3B)": "blip2-flan-t5-xl", "LLaVA-OV(0.5B)": "llava-ov-0.5b", "LLaVA-OV(7B)": "llava-ov-7b"}[row.split(" ")[0]]
+        assert (
+            config.student
+            == {
+                "BLIP-FlanT5(3B)": "blip2-flan-t5-xl",
+                "LLaVA-OV(0.5B)": "llava-ov-0.5b",
+                "LLaVA-OV(7B)": "llava-ov-7b",
+            }[row.split(" ")[0]]
+        )
     assert settings_of("table10", "paper", [0])["nextqa", "Refined, All"][0].generator == "internvl-4b"
     assert all("sim-" not in row for _, row in settings_of("strength", "paper", [0]))
 
 
 def test_deciding_rows_get_five_seeds():
     settings = settings_of("table5", "mini", [0, 1, 2])
-    assert [c.seed for c in settings["star", "MTL_All"]] == [0, 1, 2, 3, 4] and [c.seed for c in settings["star", "MTL_CR"]] == [0, 1, 2]
+    assert [c.seed for c in settings["star", "MTL_All"]] == [0, 1, 2, 3, 4] and [
+        c.seed for c in settings["star", "MTL_CR"]
+    ] == [0, 1, 2]
     assert len(settings_of("table5", "smoke", [7])["star", "MTL_All"]) == 1
 
 
@@ -78,7 +101,9 @@ def test_claims_name_rows_that_exist_and_numbers_that_are_printed():
     for claim in CLAIMS:
         for name in claim.weights:
             experiment, row = name.split("/", 1)
-            assert experiment == "table4" or set(claim.datasets) <= {d for d, r in settings_of(experiment, "mini", [0]) if r == row}, name
+            assert experiment == "table4" or set(claim.datasets) <= {
+                d for d, r in settings_of(experiment, "mini", [0]) if r == row
+            }, name
         for place in claim.printed or {}:
             assert np.isfinite(claims._printed(*place))
         assert abs(sum(claim.weights.values())) < 1e-9, "a contrast sums to zero, or the effect depends on the level"
@@ -91,7 +116,9 @@ def test_the_papers_effects_from_its_own_tables():
     assert effects["mtl"] == pytest.approx((76.8 + 73.2 + 77.0 - 75.4 - 71.0 - 73.3) / 3)
     assert effects["stl-all"] == pytest.approx((75.4 + 71.0 + 73.3 - 73.3 - 70.6 - 70.8) / 3)
     assert effects["lora"] == pytest.approx(74.5 - 68.3) and effects["captions"] == pytest.approx(73.2 - 71.7)
-    assert effects["refined-4b"] == pytest.approx(((75.9 + 76.2 + 76.5 + 76.3 + 76.3 + 76.4) - (75.0 + 75.9 + 75.5 + 75.0 + 75.7 + 75.7)) / 6)
+    assert effects["refined-4b"] == pytest.approx(
+        ((75.9 + 76.2 + 76.5 + 76.3 + 76.3 + 76.4) - (75.0 + 75.9 + 75.5 + 75.0 + 75.7 + 75.7)) / 6
+    )
 
 
 def fake_outcomes(monkeypatch, right: dict[str, float], seeds=3, questions=2000):
@@ -120,7 +147,16 @@ def test_verdicts_are_corrected_for_many_claims(monkeypatch):
     made = [Claim(name, "", "", {}, beyond=name == "d") for name in "abcd"]
     values = {"a": (2.0, 0.01), "b": (-2.0, 0.02), "c": (1.0, 0.04), "d": (1.0, 0.04)}
     monkeypatch.setattr(claims, "CLAIMS", made)
-    monkeypatch.setattr(claims, "test", lambda claim, *_: {"claim": claim.id, "effect": values[claim.id][0], "p": values[claim.id][1], "beyond": claim.beyond})
+    monkeypatch.setattr(
+        claims,
+        "test",
+        lambda claim, *_: {
+            "claim": claim.id,
+            "effect": values[claim.id][0],
+            "p": values[claim.id][1],
+            "beyond": claim.beyond,
+        },
+    )
     table = claims.ledger("mini", [0]).set_index("claim")
     assert table["p_corrected"].tolist() == pytest.approx([0.03, 0.04, 0.04, 0.04])
     assert table["verdict"].tolist() == ["reproduced", "not reproduced", "reproduced", "reproduced"]
@@ -136,9 +172,15 @@ def test_what_the_paper_prints_and_what_follows():
     odd = checks[~checks["agrees"]]
     found = " | ".join(odd["where"] + ": " + odd["what"])
     for known in (
-        "Tables 3 and 5: BLIP-FlanT5, answers only, NExT-QA", "Tables 3 and 5: BLIP-FlanT5, answers only, IntentQA", "Tables 4 and 9: InternVL(26B) on STAR",
-        "STAR: gain over the best other FlanT5-3B model", "Table 6: Temporal[ATP]", "STAR: ViLA has 3 of 5 values of SeViLA", "more substantial impact", "3.2% improvement",
-    ):  # fmt: skip
+        "Tables 3 and 5: BLIP-FlanT5, answers only, NExT-QA",
+        "Tables 3 and 5: BLIP-FlanT5, answers only, IntentQA",
+        "Tables 4 and 9: InternVL(26B) on STAR",
+        "STAR: gain over the best other FlanT5-3B model",
+        "Table 6: Temporal[ATP]",
+        "STAR: ViLA has 3 of 5 values of SeViLA",
+        "more substantial impact",
+        "3.2% improvement",
+    ):
         assert known in found, known
     assert len(odd) == 14 and checks[checks["kind"] == "average"]["agrees"].all()
     assert not set(odd["kind"]) & {"average"}
@@ -153,8 +195,16 @@ def test_tables_are_exported_for_a_report(tmp_path, monkeypatch):
     whole = tables.beside(paper.table(5), ours, "mini")
     tables.save(whole, "t", "mini", caption="100 % of it")
     text = (tmp_path / "t.tex").read_text()
-    assert r"\toprule" in text and r"MTL\_All & 76.8 & 73.2 & 77.0 & 75.7" in text and r"MTL\_All & 50.1 & -- & -- & 50.0" in text and r"100 \% of it" in text
-    assert pd.read_csv(tmp_path / "t.csv").shape == (6, 6) and json.loads((tmp_path / "t.json").read_text())["scale"] == "mini"
+    assert (
+        r"\toprule" in text
+        and r"MTL\_All & 76.8 & 73.2 & 77.0 & 75.7" in text
+        and r"MTL\_All & 50.1 & -- & -- & 50.0" in text
+        and r"100 \% of it" in text
+    )
+    assert (
+        pd.read_csv(tmp_path / "t.csv").shape == (6, 6)
+        and json.loads((tmp_path / "t.json").read_text())["scale"] == "mini"
+    )
     assert whole.index.get_level_values("source").unique().tolist() == ["paper, as printed", "ours, miniature"]
     assert "<script" not in tables.show(whole.rename(index={"MTL_All": "<script>"})).data
 
@@ -249,11 +299,16 @@ def test_runs_on_a_dask_cluster(tmp_path):
     for config in configs:  # as if never trained
         path = DATA / "runs" / reproduce.run_key(config, DATA / config.dataset)
         subprocess.run(["rm", "-rf", path, f"{path}.partial"], check=True)
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, Client(cluster) as client:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
         pids = client.run(os.getpid)
         assert len(set(pids.values())) == 2 and os.getpid() not in pids.values()
         tasks = {reproduce.label(c): (reproduce.train_one, c, 1) for c in configs}
-        killer = subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep(9); os.kill({next(iter(pids.values()))}, 9)"])
+        killer = subprocess.Popen(
+            [sys.executable, "-c", f"import time, os; time.sleep(9); os.kill({next(iter(pids.values()))}, 9)"]
+        )
         with tqdm(total=3, disable=True) as bar:
             outcomes = reproduce.run_all(tasks, lambda: client.get_executor(pure=False), bar)
         killer.wait()
@@ -264,9 +319,15 @@ def test_runs_on_a_dask_cluster(tmp_path):
 
 
 def test_a_wrong_command_line_says_what_is_possible():
-    cases = {"--scale huge": "invalid choice: 'huge'", "--only table11": "invalid choice: 'table11'", "--seeds 1 1": "different whole numbers"}
+    cases = {
+        "--scale huge": "invalid choice: 'huge'",
+        "--only table11": "invalid choice: 'table11'",
+        "--seeds 1 1": "different whole numbers",
+    }
     for arguments, message in cases.items():
-        wrong = subprocess.run([sys.executable, "-m", "reasvqa.reproduce", *arguments.split()], capture_output=True, text=True)
+        wrong = subprocess.run(
+            [sys.executable, "-m", "reasvqa.reproduce", *arguments.split()], capture_output=True, text=True
+        )
         assert wrong.returncode == 2 and message in wrong.stderr
 
 
@@ -275,7 +336,9 @@ def test_other_splits_are_answered_once_and_kept(monkeypatch):
 
     run = train(tiny(0))
     first = run.predictions_on("val")
-    assert set(first["id"]) == {s.id for s in experiments_samples("val")} and (run.path / "predictions-val.csv").exists()
+    assert (
+        set(first["id"]) == {s.id for s in experiments_samples("val")} and (run.path / "predictions-val.csv").exists()
+    )
     monkeypatch.setattr(Run, "load_student", lambda self: pytest.fail("answered a second time"))
     pd.testing.assert_frame_equal(first, run.predictions_on("val"))
     pd.testing.assert_frame_equal(run.predictions, run.predictions_on("test"))
@@ -309,4 +372,6 @@ def test_without_official_data_paper_scale_is_planned_and_says_what_is_missing()
     planned = subprocess.run([*command, "--plan"], capture_output=True, text=True)
     assert planned.returncode == 0 and "4 to train" in planned.stdout and "10_table1_nextqa_star" in planned.stdout
     tried = subprocess.run(command, capture_output=True, text=True)
-    assert tried.returncode == 1 and "nextqa/train.csv: no such file" in tried.stderr and "Traceback" not in tried.stderr
+    assert (
+        tried.returncode == 1 and "nextqa/train.csv: no such file" in tried.stderr and "Traceback" not in tried.stderr
+    )

@@ -18,11 +18,19 @@ STUDENTS = ("mini-blip2", "mini-llava-ov-small")
 @pytest.mark.parametrize("name", STUDENTS)
 def test_bfloat16_features_are_the_float32_ones_rounded(name, smoke_star, tmp_path):
     samples = smoke_star[0][:9]
-    exact, half = (build_features(samples, load_student(name, dtype), name, 4, tmp_path) for dtype in (torch.float32, torch.bfloat16))
-    assert (exact.array.dtype, half.array.dtype) == (np.float32, np.uint16) and half.array.nbytes * 2 == exact.array.nbytes
+    exact, half = (
+        build_features(samples, load_student(name, dtype), name, 4, tmp_path)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert (exact.array.dtype, half.array.dtype) == (
+        np.float32,
+        np.uint16,
+    ) and half.array.nbytes * 2 == exact.array.nbytes
     a, b = exact.tensor(list(samples)), half.tensor(list(samples))
     assert b.dtype == torch.bfloat16 and a.shape == b.shape
-    assert torch.nn.functional.cosine_similarity(a.flatten(1), b.float().flatten(1)).min() > 0.999  # computed, too, in bfloat16
+    assert (
+        torch.nn.functional.cosine_similarity(a.flatten(1), b.float().flatten(1)).min() > 0.999
+    )  # computed, too, in bfloat16
     clips = len({(s.video, s.clip) for s in samples})
     assert half.array.nbytes == feature_bytes(clips, 4, load_student(name).feature_shape, torch.bfloat16)
 
@@ -38,7 +46,9 @@ def test_training_in_bfloat16(name, tmp_path):
     assert np.allclose(half.history["answer_loss"], exact.history["answer_loss"], atol=0.1)
     student = half.load_student()
     dtypes = {(parameter.requires_grad, parameter.dtype) for parameter in student.language_model.parameters()}
-    assert (True, torch.float32) in dtypes and (False, torch.bfloat16) in dtypes and (True, torch.bfloat16) not in dtypes
+    assert (
+        (True, torch.float32) in dtypes and (False, torch.bfloat16) in dtypes and (True, torch.bfloat16) not in dtypes
+    )
 
 
 @pytest.mark.parametrize("name", STUDENTS)
@@ -50,7 +60,9 @@ def test_recomputed_activations_change_no_gradient(name, smoke_star, tmp_path):
     from reasvqa.learning.training import Collator
 
     samples = smoke_star[0][:4]
-    examples = build_examples(samples, read_reasoning(DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl"), objective="mtl", kind="refined")
+    examples = build_examples(
+        samples, read_reasoning(DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl"), objective="mtl", kind="refined"
+    )
     gradients = []
     for recompute in (False, True):
         torch.manual_seed(0)
@@ -100,5 +112,7 @@ def test_a_full_disk_is_told_before_anything_is_computed(smoke_star, tmp_path, m
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 1000))
     monkeypatch.setattr(Student, "see", lambda *_: pytest.fail("nothing may be computed"))
-    with pytest.raises(NoRoom, match=r"clips x 4 frames x 4 x 96 in float32\) need .* GB, but only .* are free .*Make room there"):
+    with pytest.raises(
+        NoRoom, match=r"clips x 4 frames x 4 x 96 in float32\) need .* GB, but only .* are free .*Make room there"
+    ):
         build_features(smoke_star[0], load_student("mini-blip2"), "mini-blip2", 4, tmp_path)

@@ -11,7 +11,9 @@ from reasvqa.generation import ReasoningError, build_prompt, generate, parse_ans
 from reasvqa.samples import Sample
 
 OPTIONS = ("The blanket.", "The shoe.", "The closet/cabinet.", "The dish.")
-SAMPLE = Sample("Interaction_T1_0", "YSKX3.mp4", (0, 5), "Which object was tidied up by the person?", OPTIONS, 0, "Interaction")
+SAMPLE = Sample(
+    "Interaction_T1_0", "YSKX3.mp4", (0, 5), "Which object was tidied up by the person?", OPTIONS, 0, "Interaction"
+)
 
 
 def test_prompt_is_the_papers(shared):
@@ -19,7 +21,9 @@ def test_prompt_is_the_papers(shared):
     paper = " ".join((shared.parent / "paper.txt").read_text().split())
     begin = paper.index("These frames are uniformly sampled")
     template = paper[begin : paper.index('""', begin)].rstrip(".")
-    expected = template.replace("###Question: question", f"###Question: {SAMPLE.question}").replace("options", SAMPLE.lettered.rstrip("."))
+    expected = template.replace("###Question: question", f"###Question: {SAMPLE.question}").replace(
+        "options", SAMPLE.lettered.rstrip(".")
+    )
     assert build_prompt(SAMPLE).rstrip(".") == expected
 
 
@@ -44,7 +48,10 @@ def test_caption_prompts_do_not_know_the_question():
         ("The correct answer is a) The blanket.", 0),
         ("###Answer: A: The blanket", 0),
         ("The answer is (a) because it is held.", 0),
-        ("###Answer: C\n\n###Detailed Explanation:\n1. **Frames**: The person opens it.\n\n**Conclusion**: It is the closet.", 2),
+        (
+            "###Answer: C\n\n###Detailed Explanation:\n1. **Frames**: The person opens it.\n\n**Conclusion**: It is the closet.",
+            2,
+        ),
         ("B", 1),
         ("(C)", 2),
         ("C. The closet/cabinet.", 2),
@@ -109,7 +116,12 @@ def test_the_file_is_the_contracts(tmp_path):
     generate(samples(2), Counting(), tmp_path / "r.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert [set(row) for row in rows] == [{"id", "generator", "prompt", "response", "prediction", "correct"}] * 2
-    assert (rows[0]["prediction"], rows[0]["correct"], rows[1]["prediction"], rows[1]["correct"]) == (1, False, 0, False)
+    assert (rows[0]["prediction"], rows[0]["correct"], rows[1]["prediction"], rows[1]["correct"]) == (
+        1,
+        False,
+        0,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,15 +154,27 @@ def test_swapped_reasoning_is_about_other_videos(smoke_star, tmp_path):
     samples = smoke_star[0]
     own = DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl"
     shutil.copy(own, tmp_path / "x.jsonl")
-    before, after = (read_reasoning(path).set_index("id") for path in (own, swap_reasoning(samples, tmp_path / "x.jsonl")))
+    before, after = (
+        read_reasoning(path).set_index("id") for path in (own, swap_reasoning(samples, tmp_path / "x.jsonl"))
+    )
     assert set(after["generator"]) == {"x-swapped"} and sorted(before["response"]) == sorted(after["response"])
     types = {sample.id: sample.type for sample in samples}
     writer = {row.response: id for id, row in before.iterrows()}
     for id, row in after.iterrows():
         other = writer[row["response"]]
-        assert types[other] == types[id] and before.loc[other, "correct"] == row["correct"] == before.loc[id, "correct"] and row["prompt"] == before.loc[id, "prompt"]
-    alone = {key for key, count in Counter((types[id], bool(row["correct"])) for id, row in before.iterrows()).items() if count == 1}
-    moved = [writer[row["response"]] != id for id, row in after.iterrows() if (types[id], bool(row["correct"])) not in alone]
+        assert (
+            types[other] == types[id]
+            and before.loc[other, "correct"] == row["correct"] == before.loc[id, "correct"]
+            and row["prompt"] == before.loc[id, "prompt"]
+        )
+    alone = {
+        key
+        for key, count in Counter((types[id], bool(row["correct"])) for id, row in before.iterrows()).items()
+        if count == 1
+    }
+    moved = [
+        writer[row["response"]] != id for id, row in after.iterrows() if (types[id], bool(row["correct"])) not in alone
+    ]
     assert all(moved) and len(moved) > 5
     shipped = (own.parent / "sim-26b-swapped.jsonl").read_text().replace("sim-26b-swapped", "x-swapped")
     assert (tmp_path / "x-swapped.jsonl").read_text() == shipped
@@ -166,7 +190,9 @@ def test_a_run_on_swapped_reasoning_makes_its_file(smoke_star, tmp_path):
     assert run_key(config, tmp_path / "s") == run_key(config, DATA / "smoke-star")
     lines = (tmp_path / "s" / "reasoning" / "sim-26b.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "s" / "reasoning" / "sim-26b.jsonl").write_text("".join(lines[:-1]))
-    with pytest.raises(ReasoningError, match=r"sim-26b.jsonl: 1 of \d+ questions have no line.*Let the generation run to its end"):
+    with pytest.raises(
+        ReasoningError, match=r"sim-26b.jsonl: 1 of \d+ questions have no line.*Let the generation run to its end"
+    ):
         swap_reasoning(smoke_star[0], tmp_path / "s" / "reasoning" / "sim-26b.jsonl")
     (tmp_path / "s" / "reasoning" / "sim-26b-swapped.jsonl").unlink()
     assert run_key(config, tmp_path / "s") != run_key(config, DATA / "smoke-star")  # planned without the file

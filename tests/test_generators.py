@@ -31,22 +31,64 @@ TEMPLATE = (
 def checkpoint(tmp_path_factory) -> Path:
     """A LLaVA of a few thousand random parameters, with its processor, as `from_pretrained` expects it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
+    from transformers import (
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+        PreTrainedTokenizerFast,
+    )
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    words = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", "<image>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    words = {
+        token: i
+        for i, token in enumerate(["<pad>", "<s>", "</s>", "<image>", *sorted(pre_tokenizers.ByteLevel.alphabet())])
+    }
     tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", additional_special_tokens=["<image>"])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=["<image>"],
+    )
     pictures = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
-    processor = LlavaProcessor(pictures, fast, patch_size=14, vision_feature_select_strategy="default", chat_template=TEMPLATE, num_additional_image_tokens=1)
+    processor = LlavaProcessor(
+        pictures,
+        fast,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        chat_template=TEMPLATE,
+        num_additional_image_tokens=1,
+    )
     torch.manual_seed(0)
-    vision = CLIPVisionConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14, initializer_range=0.5)
+    vision = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+        initializer_range=0.5,
+    )
     text = LlamaConfig(
-        vocab_size=len(fast), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2, max_position_embeddings=8192, initializer_range=0.5,
-    )  # fmt: skip
-    config = LlavaConfig(vision_config=vision.to_dict(), text_config=text.to_dict(), image_token_index=3, vision_feature_layer=-2)
+        vocab_size=len(fast),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        max_position_embeddings=8192,
+        initializer_range=0.5,
+    )
+    config = LlavaConfig(
+        vision_config=vision.to_dict(), text_config=text.to_dict(), image_token_index=3, vision_feature_layer=-2
+    )
     path = tmp_path_factory.mktemp("tiny-vlm")
     model = LlavaForConditionalGeneration(config)
     with torch.no_grad():  # so that what it writes depends on what it sees
@@ -63,8 +105,19 @@ def server(checkpoint):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("transformers"), "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    process = subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        Path(sys.executable).with_name("transformers"),
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(
+        command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     for _ in range(120):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
@@ -81,7 +134,11 @@ def test_a_local_model_looks_and_is_deterministic(checkpoint, smoke_star):
     generator = TransformersGenerator(checkpoint, samples.videos, max_new_tokens=12, name="tiny")
     prompts = ["why?", "and this one, which is longer?", "x", "why?"]
     together = generator(list(samples), prompts)
-    assert together == generator(list(samples), prompts) == [generator([s], [p])[0] for s, p in zip(samples, prompts, strict=True)]
+    assert (
+        together
+        == generator(list(samples), prompts)
+        == [generator([s], [p])[0] for s, p in zip(samples, prompts, strict=True)]
+    )
     others = generator(list(smoke_star[0][::6]), ["why?"] * 6)
     assert len(set(others)) > 1, "the same words about other videos should not all get the same response"
 
@@ -93,7 +150,12 @@ def test_a_real_server_answers(checkpoint, server, smoke_star, tmp_path):
     remote = OpenAIGenerator(str(checkpoint), samples.videos, server, concurrency=2, max_new_tokens=8, name="tiny")
     table = generate(samples, remote, tmp_path / "a.jsonl", batch_size=3)
     assert table["id"].tolist() == [s.id for s in samples] and table["response"].str.len().gt(0).all()
-    assert remote.requests == 5 and remote.tokens[0] > 500 and 0 < remote.tokens[1] <= 40 and "5 requests" in remote.report()
+    assert (
+        remote.requests == 5
+        and remote.tokens[0] > 500
+        and 0 < remote.tokens[1] <= 40
+        and "5 requests" in remote.report()
+    )
     caption = generate(samples, remote, tmp_path / "a-brief.jsonl", "brief_caption", batch_size=5)
     assert caption["prediction"].isna().all() and (caption["prompt"] != table["prompt"]).all()
 
@@ -135,8 +197,16 @@ class Moody(BaseHTTPRequestHandler):
         Moody.arrived.append(time.monotonic())
         Moody.headers_seen.append(self.headers.get("Authorization", ""))
         status, extra = Moody.plan.pop(0) if Moody.plan else (200, {})
-        body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
-                "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "###Answer: B"}}]}  # fmt: skip
+        body = {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "m",
+            "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
+            "choices": [
+                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "###Answer: B"}}
+            ],
+        }
         data = json.dumps(body if status == 200 else {"error": {"message": "not now"}}).encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **extra}.items():

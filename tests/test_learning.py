@@ -44,7 +44,10 @@ def student():
 
 @pytest.fixture(scope="module")
 def features(smoke_star):
-    return [build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, DATA / "features") for samples in smoke_star]
+    return [
+        build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, DATA / "features")
+        for samples in smoke_star
+    ]
 
 
 @pytest.fixture
@@ -61,12 +64,17 @@ def batch(student, smoke_star, reasoning, features):
 def two_passes(student, batch, beta):
     """Eq. 2 as it is written: the whole model runs once per task, T5 itself shifts the labels and computes the loss."""
     losses = []
-    tasks = ((batch["labels"], student.answer_start, slice(None)), (batch["reasoning_labels"], student.reasoning_start, batch["reasoning_rows"]))
+    tasks = (
+        (batch["labels"], student.answer_start, slice(None)),
+        (batch["reasoning_labels"], student.reasoning_start, batch["reasoning_rows"]),
+    )
     for labels, start, rows in tasks:
         language_model = student.model.language_model
         language_model.config.decoder_start_token_id = start
         frames = student.model.language_projection(batch["features"][rows])
-        numbers = language_model.get_input_embeddings()(student.tokenizer("1234", add_special_tokens=False, return_tensors="pt").input_ids)
+        numbers = language_model.get_input_embeddings()(
+            student.tokenizer("1234", add_special_tokens=False, return_tensors="pt").input_ids
+        )
         frames = (frames + numbers.view(1, 4, 1, -1)).flatten(1, 2)
         embeds = torch.cat([frames, language_model.get_input_embeddings()(batch["input_ids"][rows])], dim=1)
         mask = torch.cat([torch.ones(len(labels), frames.shape[1]), batch["attention_mask"][rows]], dim=1)
@@ -77,15 +85,23 @@ def two_passes(student, batch, beta):
 
 @pytest.mark.parametrize("beta", [0.1, 0.5, 0.9])
 def test_one_pass_equals_two(student, batch, beta, assert_same_loss_and_gradients):
-    assert_same_loss_and_gradients(student, [Objective(student, beta)(**batch)["loss"], two_passes(student, batch, beta)])
+    assert_same_loss_and_gradients(
+        student, [Objective(student, beta)(**batch)["loss"], two_passes(student, batch, beta)]
+    )
 
 
 def test_each_loss_is_a_mean_over_its_own_tokens(student, batch):
     """Repeating a sample, or padding more, must not change what beta means."""
     objective = Objective(student, 0.3)
     once = objective(**batch)
-    padded = dict(batch, labels=F.pad(batch["labels"], (0, 9), value=-100), reasoning_labels=F.pad(batch["reasoning_labels"], (0, 5), value=-100))
-    twice = {name: torch.cat([value, value + 6 if name == "reasoning_rows" else value]) for name, value in batch.items()}
+    padded = dict(
+        batch,
+        labels=F.pad(batch["labels"], (0, 9), value=-100),
+        reasoning_labels=F.pad(batch["reasoning_labels"], (0, 5), value=-100),
+    )
+    twice = {
+        name: torch.cat([value, value + 6 if name == "reasoning_rows" else value]) for name, value in batch.items()
+    }
     for other in (padded, twice):
         torch.testing.assert_close(objective(**other)["loss"], once["loss"], atol=1e-5, rtol=1e-5)
 
@@ -98,7 +114,9 @@ def test_beta_zero_is_the_answer_alone(student, batch):
 def test_only_projection_and_lora_are_trained(student):
     names = {name.split("lora_")[0].split(".")[1] for name, p in student.named_parameters() if p.requires_grad}
     assert names == {"language_projection", "language_model"}
-    assert all("lora_" in name or "language_projection" in name for name, p in student.named_parameters() if p.requires_grad)
+    assert all(
+        "lora_" in name or "language_projection" in name for name, p in student.named_parameters() if p.requires_grad
+    )
 
 
 # --- targets ----------------------------------------------------------------------------------------------------------
@@ -110,7 +128,9 @@ def test_targets(smoke_star, reasoning):
     stl = build_examples(train_samples, reasoning, objective="stl", kind="refined", subset="cr")
     assert [e.sample.id for e in stl] == [s.id for s in train_samples if right[s.id]]
     row = reasoning.set_index("id").loc[stl[0].sample.id]
-    assert stl[0].target == f"{refine(row['response'])}\nAnswer: {stl[0].sample.answer_text}" and stl[0].reasoning is None
+    assert (
+        stl[0].target == f"{refine(row['response'])}\nAnswer: {stl[0].sample.answer_text}" and stl[0].reasoning is None
+    )
     mtl = build_examples(train_samples, reasoning, objective="mtl", kind="refined", subset="cr")
     assert len(mtl) == len(train_samples) and all((e.reasoning is not None) == right[e.sample.id] for e in mtl)
     half = build_examples(train_samples, reasoning, objective="mtl", kind="refined", fraction=0.5, seed=3)
@@ -161,7 +181,9 @@ def test_options_are_ranked_after_the_reasoning_that_was_written(student, smoke_
         reasoned = text.rsplit("Answer:", 1)[0].rstrip()
         scores = []
         for option in sample.options:
-            single = Collator(student, [Example(sample, source_text(sample, "text"), f"{reasoned}\nAnswer: {option}")], features[1])([0])
+            single = Collator(
+                student, [Example(sample, source_text(sample, "text"), f"{reasoned}\nAnswer: {option}")], features[1]
+            )([0])
             labels = single["labels"].clone()
             labels[:, : labels.shape[1] - len(student.target_ids([f" {option}"], 99)[0])] = -100
             states, mask = student.encode(single["features"], single["input_ids"], single["attention_mask"])
@@ -196,7 +218,9 @@ def test_cached_features_are_the_models_own(smoke_star, features):
     pixels = student.preprocess(read_frames(smoke_star[1].videos / sample.video, 4, sample.clip))
     with torch.no_grad():
         vision = student.model.vision_model(pixels).last_hidden_state
-        own = student.model.qformer(query_embeds=student.model.query_tokens.expand(4, -1, -1), encoder_hidden_states=vision).last_hidden_state
+        own = student.model.qformer(
+            query_embeds=student.model.query_tokens.expand(4, -1, -1), encoder_hidden_states=vision
+        ).last_hidden_state
     np.testing.assert_allclose(features[1][sample], own.numpy(), atol=1e-5)
 
 
@@ -214,7 +238,9 @@ def test_missing_videos_are_reported_and_can_be_skipped(smoke_star, tmp_path, ca
         readable(moved, features, skip_missing=False)
     assert [s.id for s in readable(moved, features, skip_missing=True)] == [s.id for s in samples[3:]]
     assert "Skipped: 1 clips" in capsys.readouterr().out
-    shutil.copy(samples.videos / samples[0].video, tmp_path / samples[0].video)  # the file turns up: it is read, the others are not read again
+    shutil.copy(
+        samples.videos / samples[0].video, tmp_path / samples[0].video
+    )  # the file turns up: it is read, the others are not read again
     again = build_features(moved, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "features")
     assert not again.missing and len(readable(moved, again, False)) == 9
 
@@ -245,7 +271,13 @@ def test_equal_settings_are_one_run():
 
 def test_paper_settings_are_the_papers():
     config = TrainConfig(dataset="nextqa", student="blip2-flan-t5-xl").resolve()
-    assert (config.learning_rate, config.batch_size, config.epochs, config.num_frames, config.lora) == (3e-5, 8, 10, 4, True)
+    assert (config.learning_rate, config.batch_size, config.epochs, config.num_frames, config.lora) == (
+        3e-5,
+        8,
+        10,
+        4,
+        True,
+    )
 
 
 def test_same_seed_same_predictions(tmp_path):
@@ -306,7 +338,9 @@ def test_a_killed_run_continues_to_the_same_result(tmp_path):
     assert not (tmp_path / "b" / undisturbed.path.name).exists()  # it was killed before it ended
     assert list(checkpoints.glob("checkpoint-*/complete"))
     resumed = train(TrainConfig(**settings), runs=tmp_path / "b")
-    assert (resumed.path / "weights.safetensors").read_bytes() == (undisturbed.path / "weights.safetensors").read_bytes()
+    assert (resumed.path / "weights.safetensors").read_bytes() == (
+        undisturbed.path / "weights.safetensors"
+    ).read_bytes()
     pd.testing.assert_frame_equal(resumed.predictions, undisturbed.predictions)
     assert resumed.history["step"].tolist() == undisturbed.history["step"].tolist()
 
@@ -319,7 +353,9 @@ def test_saving_and_loading_keeps_the_student(tmp_path, smoke_star, features):
     save_student(first, tmp_path / "copy")
     second = load_student(str(tmp_path / "copy"))
     samples = list(smoke_star[1][:4])
-    for one, other in zip(*(score_options(s, samples, features[1], "text") for s in (first.eval(), second.eval())), strict=True):
+    for one, other in zip(
+        *(score_options(s, samples, features[1], "text") for s in (first.eval(), second.eval())), strict=True
+    ):
         torch.testing.assert_close(one, other)
     config = json.loads((tmp_path / "copy" / "config.json").read_text())
     assert config["architectures"] == ["Blip2ForConditionalGeneration"]
@@ -343,5 +379,7 @@ def test_frames_are_numbered_as_their_checkpoint_was_pretrained(student):
         first, second = student.visual_tokens(features), student.visual_tokens(swapped)
         assert first.shape == (2, tokens, 128)
         unequal = {tuple(row.tolist()) for row in first[0]} - {tuple(row.tolist()) for row in second[0]}
-        assert len(unequal) == (8 if added else 0)  # added: the vectors of two swapped frames change; as text: only their order
+        assert len(unequal) == (
+            8 if added else 0
+        )  # added: the vectors of two swapped frames change; as text: only their order
         assert student.visual_tokens(features[:, :0]).shape == (2, 0, 128)

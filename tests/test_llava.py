@@ -55,7 +55,12 @@ def two_passes(student, batch, beta):
             place = int((source == student.video_token).nonzero()[0])
             embed = student.model.get_input_embeddings()
             start = torch.tensor([starts[task]])
-            sequence = [embed(source[:place]), student.visual_tokens(batch["features"][row : row + 1])[0], embed(source[place + 1 :]), embed(torch.cat([start, target[:-1]]))]
+            sequence = [
+                embed(source[:place]),
+                student.visual_tokens(batch["features"][row : row + 1])[0],
+                embed(source[place + 1 :]),
+                embed(torch.cat([start, target[:-1]])),
+            ]
             logits = student.model(inputs_embeds=torch.cat(sequence)[None]).logits[0, -len(target) :]
             total[task].append(torch.nn.functional.cross_entropy(logits, target, reduction="none"))
     answer, reasoning = (torch.cat(losses).mean() for losses in total.values())
@@ -68,14 +73,21 @@ def test_packed_equals_two_passes(student, batch, beta, checkpointing, assert_sa
     if checkpointing:
         student.model.gradient_checkpointing_enable({"use_reentrant": False})
     student.train()
-    assert_same_loss_and_gradients(student, [Objective(student, beta)(**batch)["loss"], two_passes(student, batch, beta)])
+    assert_same_loss_and_gradients(
+        student, [Objective(student, beta)(**batch)["loss"], two_passes(student, batch, beta)]
+    )
 
 
 def test_more_padding_changes_nothing(student, batch):
     once = Objective(student, 0.3)(**batch)
     wide = torch.nn.functional.pad
-    padded = dict(batch, input_ids=wide(batch["input_ids"], (0, 7)), attention_mask=wide(batch["attention_mask"], (0, 7)),
-                  labels=wide(batch["labels"], (0, 9), value=IGNORE), reasoning_labels=wide(batch["reasoning_labels"], (0, 5), value=IGNORE))  # fmt: skip
+    padded = dict(
+        batch,
+        input_ids=wide(batch["input_ids"], (0, 7)),
+        attention_mask=wide(batch["attention_mask"], (0, 7)),
+        labels=wide(batch["labels"], (0, 9), value=IGNORE),
+        reasoning_labels=wide(batch["reasoning_labels"], (0, 5), value=IGNORE),
+    )
     torch.testing.assert_close(Objective(student, 0.3)(**padded)["loss"], once["loss"], atol=1e-5, rtol=1e-5)
 
 
@@ -99,7 +111,9 @@ def test_text_scores_are_mean_log_likelihoods(student, smoke_star, features):
     student.eval()
     for sample, row in zip(samples, score_options(student, samples, features[1], "text"), strict=True):
         for i in range(len(sample.options)):
-            single = Collator(student, [Example(sample, source_text(sample, "text"), answer_text(sample, "text", i))], features[1])([0])
+            single = Collator(
+                student, [Example(sample, source_text(sample, "text"), answer_text(sample, "text", i))], features[1]
+            )([0])
             assert float(row[i]) == pytest.approx(-float(Objective(student, 0.0)(**single)["loss"]), abs=1e-4)
 
 
@@ -119,7 +133,9 @@ def test_blind_students_do_not_look(student, smoke_star, features):
 
 def test_only_projector_and_lora_are_trained(student):
     trained = [name for name, p in student.named_parameters() if p.requires_grad]
-    assert all("lora_" in name or "multi_modal_projector" in name for name in trained) and not any("vision_tower" in name for name in trained)
+    assert all("lora_" in name or "multi_modal_projector" in name for name in trained) and not any(
+        "vision_tower" in name for name in trained
+    )
 
 
 def test_a_chat_template_keeps_the_video_in_one_place(student):

@@ -98,7 +98,9 @@ def test_everything_follows_from_the_seed(tmp_path):
 
     def digest(root):
         build("smoke-intentqa", root)
-        files = [p for p in sorted(root.rglob("*")) if p.is_file() and not p.name.startswith(".") and p.suffix != ".lock"]
+        files = [
+            p for p in sorted(root.rglob("*")) if p.is_file() and not p.name.startswith(".") and p.suffix != ".lock"
+        ]
         return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
     one, two = digest(tmp_path / "a" / "smoke-intentqa"), digest(tmp_path / "b" / "smoke-intentqa")
@@ -138,7 +140,10 @@ def simulated(tmp_path, kind, strength):
     root = tmp_path / f"mini-{kind}"
     root.mkdir()
     (root / "stories.json").write_text(json.dumps({a.story.id: asdict(a.story) for a in asked}))
-    samples = [Sample(f"{a.story.id}_{i}", f"{a.story.id}.mp4", None, a.query.text, a.options, a.answer, a.query.form.type) for i, a in enumerate(asked)]
+    samples = [
+        Sample(f"{a.story.id}_{i}", f"{a.story.id}.mp4", None, a.query.text, a.options, a.answer, a.query.form.type)
+        for i, a in enumerate(asked)
+    ]
     return SimulatedGenerator(root, STRENGTHS[strength]), samples
 
 
@@ -150,8 +155,14 @@ def test_a_perfect_generator_is_always_right(tmp_path):
 def test_the_shipped_responses_are_the_generators(tmp_path):
     samples = load("smoke-star", "train")
     table = read_reasoning(DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl")
-    assert table["response"].tolist() == SimulatedGenerator(DATA / "smoke-star", STRENGTHS["sim-26b"])(samples, [""] * len(samples))
-    assert table["response"].str.contains("towel|laptop|box|cup|book|pillow|blanket|phone|broom|shoe|bag|plate|lamp|chair|sandwich|mirror").all()
+    assert table["response"].tolist() == SimulatedGenerator(DATA / "smoke-star", STRENGTHS["sim-26b"])(
+        samples, [""] * len(samples)
+    )
+    assert (
+        table["response"]
+        .str.contains("towel|laptop|box|cup|book|pillow|blanket|phone|broom|shoe|bag|plate|lamp|chair|sandwich|mirror")
+        .all()
+    )
 
 
 def test_reasoning_depends_on_the_video(tmp_path):
@@ -170,7 +181,9 @@ def test_pretraining_never_names_what_it_shows():
     colours = {thing.colour for thing in OBJECTS.values()}
     for i in range(50):
         story = in_colours(make_story(rng, str(i)))
-        assert {event.object for event in story.seen} <= colours and {n for e in story.seen for _, n in e.idle} <= colours
+        assert {event.object for event in story.seen} <= colours and {
+            n for e in story.seen for _, n in e.idle
+        } <= colours
     assert any(name in read_text(rng) for name, _ in itertools.product(OBJECTS, range(3)))
     assert not colours & set(OBJECTS)
 
@@ -191,14 +204,21 @@ def test_the_students_that_ship_pass_their_gates(name):
 def test_the_students_ship_small_and_safe(name):
     files = list(STUDENTS[name].iterdir())
     assert {f.name for f in files} >= {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"}
-    assert not [f for f in files if f.suffix in (".bin", ".pt", ".pkl", ".py")] and sum(f.stat().st_size for f in files) < 10e6
+    assert (
+        not [f for f in files if f.suffix in (".bin", ".pt", ".pkl", ".py")]
+        and sum(f.stat().st_size for f in files) < 10e6
+    )
 
 
 def test_the_tokenizer_writes_any_text():
     from reasvqa.learning import load_student
 
     tokenizer = load_student("mini-blip2").tokenizer
-    for text in ("The man opened the lamp, washes it.", "Ein Übungssatz: 42 % – 日本語 🙂", "###Answer: (B)\n\n1. next"):
+    for text in (
+        "The man opened the lamp, washes it.",
+        "Ein Übungssatz: 42 % – 日本語 🙂",
+        "###Answer: (B)\n\n1. next",
+    ):
         assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
     stems = [tokenizer.tokenize(f" {form}")[0] for form in ("open", "opens", "opened", "opening")]
     assert len(set(stems)) == 1

@@ -14,12 +14,16 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
 
 
-PAPER = [name for name in NAMES if 10 <= int(name[:2]) < 40]  # the tables and figures: `reasvqa.reproduce` executes them
+PAPER = [
+    name for name in NAMES if 10 <= int(name[:2]) < 40
+]  # the tables and figures: `reasvqa.reproduce` executes them
 REPRODUCE = [sys.executable, "-m", "reasvqa.reproduce", "--scale", "smoke", "--seeds", "0"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in PAPER], ids=[name for name in NAMES if name not in PAPER])
+@pytest.mark.parametrize(
+    "path", [path for path in NOTEBOOKS if path.stem not in PAPER], ids=[name for name in NAMES if name not in PAPER]
+)
 def test_runs_headless(path, tmp_path):
     papermill.execute_notebook(path, tmp_path / path.name, parameters={"scale": "smoke"}, progress_bar=False)
     check(tmp_path / path.name)
@@ -55,7 +59,14 @@ def check(path: Path) -> None:
 
 @pytest.mark.slow
 def test_other_data_sets_and_parameters_run(tmp_path):
-    parameters = {"scale": "smoke", "dataset": "nextqa", "beta": 0.2, "reasoning": "original", "subset": "cr", "seeds": [0, 1]}
+    parameters = {
+        "scale": "smoke",
+        "dataset": "nextqa",
+        "beta": 0.2,
+        "reasoning": "original",
+        "subset": "cr",
+        "seeds": [0, 1],
+    }
     path = next(p for p in NOTEBOOKS if p.stem == "04_train_mtl")
     papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False)
 
@@ -84,7 +95,9 @@ def test_the_student_can_be_pretrained_again(tmp_path):
 def test_a_wrong_parameter_fails_at_once_and_says_why(name, parameters, message, tmp_path):
     path = next(p for p in NOTEBOOKS if p.stem == name)
     with pytest.raises(papermill.PapermillExecutionError, match=message) as error:
-        papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters={"scale": "smoke"} | parameters, progress_bar=False)
+        papermill.execute_notebook(
+            path, tmp_path / "out.ipynb", parameters={"scale": "smoke"} | parameters, progress_bar=False
+        )
     assert error.value.exec_count <= 3
 
 
@@ -100,4 +113,6 @@ def test_is_committed_clean(path):
         assert "=" in line and "#" in line, f"{line!r} has no comment"
     known = papermill.inspect_notebook(path)  # what papermill understands: an equals sign in a comment confuses it
     assert list(known) == [line.split("=")[0].strip() for line in code[0].source.splitlines()]
-    assert not any("\\\\" in cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "a doubled backslash breaks a formula"
+    assert not any("\\\\" in cell.source for cell in notebook.cells if cell.cell_type == "markdown"), (
+        "a doubled backslash breaks a formula"
+    )

@@ -19,8 +19,12 @@ def write(folder, *rows, header=HEADER):
 
 def test_a_row_becomes_a_sample(tmp_path):
     write(tmp_path, GOOD, "sub/w.mkv,1.5,4,Where?,here,there,nowhere,,test,", ",,,,,,,,,")
-    assert list(load("own", "train", tmp_path)) == [Sample("row1", "v.mp4", None, "Who?", ("the cat", "the dog"), 1, "All", "All")]
-    assert list(load("own", "test", tmp_path)) == [Sample("row2", "sub/w.mkv", (1.5, 4.0), "Where?", ("here", "there", "nowhere"), None, "All", "All")]
+    assert list(load("own", "train", tmp_path)) == [
+        Sample("row1", "v.mp4", None, "Who?", ("the cat", "the dog"), 1, "All", "All")
+    ]
+    assert list(load("own", "test", tmp_path)) == [
+        Sample("row2", "sub/w.mkv", (1.5, 4.0), "Where?", ("here", "there", "nowhere"), None, "All", "All")
+    ]
     assert written_reasoning(tmp_path) == {"row1": "The dog barks. The answer is B."}
 
 
@@ -60,7 +64,9 @@ def test_a_wrong_file_is_named(tmp_path):
     write(tmp_path, GOOD)
     with pytest.raises(DataError, match="no row says 'val'"):
         load("own", "val", tmp_path)
-    write(tmp_path, "a,v.mp4,Who?,x,y,A,train", "a,v.mp4,Who?,x,y,A,train", header="id,video,question,a0,a1,answer,split")
+    write(
+        tmp_path, "a,v.mp4,Who?,x,y,A,train", "a,v.mp4,Who?,x,y,A,train", header="id,video,question,a0,a1,answer,split"
+    )
     with pytest.raises(DataError, match=r"id 'a' occurs already in row 1"):
         load("own", "train", tmp_path)
 
@@ -76,7 +82,10 @@ def test_all_phases_with_2_to_10_options(tmp_path, answer_format):
     assert table["correct"].tolist() == [True, True, True, False, True, True, True, False, True]
     recipe = RECIPES["smoke"] | {"answer_format": answer_format, "generator": "written", "split": "test"}
     run = train(TrainConfig(dataset="own", student="mini-blip2", **recipe), root=root, runs=tmp_path / "runs")
-    assert run.predictions["prediction"].notna().all() and (run.predictions["prediction"] < [len(s.options) for s in test]).all()
+    assert (
+        run.predictions["prediction"].notna().all()
+        and (run.predictions["prediction"] < [len(s.options) for s in test]).all()
+    )
     assert len(run.predictions) == len(test) == 3 and run.metrics["with_reasoning"] == 9
 
 

@@ -27,8 +27,14 @@ def test_conda_and_pip_lead_to_the_same_place():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     floor = project["requires-python"].removeprefix(">=")
     assert f"python={floor}" in environment
-    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
-    extras = [name for group in ("notebooks", "cluster", "served", "test") for name in project["optional-dependencies"][group]]
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    extras = [
+        name for group in ("notebooks", "cluster", "served", "test") for name in project["optional-dependencies"][group]
+    ]
     asked = {re.split(r"[>=<\[]", name)[0].lower() for name in [*project["dependencies"], *extras]}
     assert asked <= pinned
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
@@ -36,8 +42,15 @@ def test_conda_and_pip_lead_to_the_same_place():
 
 def test_paper_tables_as_printed():
     table = paper.table(5)
-    assert table.loc["MTL_All"].tolist() == [76.8, 73.2, 77.0, 75.7] and list(table.columns) == ["NExT-QA", "STAR", "IntentQA", "Avg"]
-    assert paper.table(4).loc["InternVL(26B)", "STAR"] == 69.8 and paper.table(9).loc["InternVL (26B)", "Tot"] == 67.0  # the paper contradicts itself
+    assert table.loc["MTL_All"].tolist() == [76.8, 73.2, 77.0, 75.7] and list(table.columns) == [
+        "NExT-QA",
+        "STAR",
+        "IntentQA",
+        "Avg",
+    ]
+    assert (
+        paper.table(4).loc["InternVL(26B)", "STAR"] == 69.8 and paper.table(9).loc["InternVL (26B)", "Tot"] == 67.0
+    )  # the paper contradicts itself
 
 
 @pytest.mark.parametrize("number", range(1, 11))
@@ -49,7 +62,10 @@ def test_paper_numbers_stand_in_the_paper(number, shared):
         assert printed in text, printed
 
 
-@pytest.mark.parametrize(("table", "columns"), [(3, ["NExT-QA", "STAR", "IntentQA"]), (4, ["NExT-QA", "STAR", "IntentQA"]), (5, ["NExT-QA", "STAR", "IntentQA"])])
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [(3, ["NExT-QA", "STAR", "IntentQA"]), (4, ["NExT-QA", "STAR", "IntentQA"]), (5, ["NExT-QA", "STAR", "IntentQA"])],
+)
 def test_printed_averages_add_up(table, columns):
     values = paper.table(table)
     assert ((values[columns].mean(axis=1) - values["Avg"]).abs() <= 0.051).all()
@@ -57,14 +73,20 @@ def test_printed_averages_add_up(table, columns):
 
 def test_text_of_data_sets_is_escaped():
     sample = Sample("<i>", "v.mp4", None, "<script>alert(1)</script>", ("<b>x</b>", "y"), 0, "CW")
-    for page in (display.question(sample), display.refinement("<img src=x> ###Answer: A"), display.texts(a="<svg onload=1>")):
+    for page in (
+        display.question(sample),
+        display.refinement("<img src=x> ###Answer: A"),
+        display.texts(a="<svg onload=1>"),
+    ):
         assert not re.search(r"<(script|img|svg|i>)", page.data)
 
 
 def test_a_response_that_names_no_option_can_be_shown():
     sample = Sample("q", "v.mp4", None, "Which?", ("x", "y"), 0, "CW")
     assert "&#10007;" in display.question(sample, 1).data
-    assert "&#10007;" not in display.question(sample, pd.NA).data and "&#10007;" not in display.question(sample, None).data
+    assert (
+        "&#10007;" not in display.question(sample, pd.NA).data and "&#10007;" not in display.question(sample, None).data
+    )
 
 
 def test_settings_are_checked():

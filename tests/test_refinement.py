@@ -72,13 +72,19 @@ def test_headings_that_stand_alone_take_along_what_they_announce():
 
 def test_numbered_steps_and_paragraphs_survive():
     text = "Let us look at the frames.\n\n1. The man opens the box.\n2. The man lifts the cup.\n\n- The cup is white.\n\n###Answer: A"
-    assert refine(text) == "Let us look at the frames.\n\n1. The man opens the box.\n2. The man lifts the cup.\n\n- The cup is white."
+    assert (
+        refine(text)
+        == "Let us look at the frames.\n\n1. The man opens the box.\n2. The man lifts the cup.\n\n- The cup is white."
+    )
 
 
 def test_ground_truth_words_go_only_where_the_generator_was_wrong():
     text = "The person holds the blanket. Blankets lie around. The dish is not used."
     assert refine(text, "The blanket.", correct=True) == text
-    assert refine(text, "The blanket.", correct=False) == "The person holds the. Blankets lie around. The dish is not used."
+    assert (
+        refine(text, "The blanket.", correct=False)
+        == "The person holds the. Blankets lie around. The dish is not used."
+    )
 
 
 def test_words_not_substrings_and_stop_words_stay():
@@ -94,7 +100,11 @@ def test_figure_2(shared):
         "Based on these observations, the closet/cabinet is tidied up."
     )
     refined = refine(response, "The blanket.", correct=False)
-    for quote in re.findall(r"We take a refined example in Figure 2, \"(.*?)\".*?while \"(.*?)\"", (shared.parent / "paper.txt").read_text(), re.S)[0]:
+    for quote in re.findall(
+        r"We take a refined example in Figure 2, \"(.*?)\".*?while \"(.*?)\"",
+        (shared.parent / "paper.txt").read_text(),
+        re.S,
+    )[0]:
         assert quote.rstrip(".") in refined
     assert "blanket" not in refined and "Based on" not in refined and "C" not in refined
 
@@ -114,8 +124,14 @@ words = st.sampled_from(
     "the person opens box blanket. Blanket's answer Answer: ###Answer: **Answer** C (B) is correct option Therefore, conclusion ### Conclusion: 1. 2) - A. \n \n\n"
     " Based on these observations frames show that and ! ? , because B D. it".split(" ")
 )
-texts = st.one_of(st.text(max_size=300), st.lists(words, max_size=60).map(" ".join), st.lists(st.sampled_from([*CONCLUDING, STEP, "1. ", "\n"]), max_size=12).map("\n".join))
-answers = st.one_of(st.none(), st.text(max_size=20), st.sampled_from(["The blanket.", "open the box", "the", "C", "(a+b"]))
+texts = st.one_of(
+    st.text(max_size=300),
+    st.lists(words, max_size=60).map(" ".join),
+    st.lists(st.sampled_from([*CONCLUDING, STEP, "1. ", "\n"]), max_size=12).map("\n".join),
+)
+answers = st.one_of(
+    st.none(), st.text(max_size=20), st.sampled_from(["The blanket.", "open the box", "the", "C", "(a+b"])
+)
 
 
 @given(texts, answers, st.booleans())
@@ -140,4 +156,3 @@ def test_never_leaves_a_letter_as_the_answer(text):
 def test_no_word_of_the_ground_truth_stays(text, answer):
     refined = refine(text, answer, correct=False)
     assert not set(re.findall(r"(?<![\w\-])\w+(?![\w\-])", refined.casefold())) & (set(answer.split()) - {"the"})
-

@@ -68,7 +68,10 @@ def test_av1_goes_to_the_second_reader(tmp_path):
     assert np.abs(read_frames(tmp_path / "av1.mp4").mean(axis=(1, 2, 3)) - [20, 90, 160, 230]).max() < 4
 
 
-@pytest.mark.parametrize(("name", "cause"), [("empty.mp4", "empty"), ("text.mp4", "Invalid data"), ("torn.mp4", "PyAV"), ("absent.mp4", "no such file")])
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [("empty.mp4", "empty"), ("text.mp4", "Invalid data"), ("torn.mp4", "PyAV"), ("absent.mp4", "no such file")],
+)
 def test_unreadable_files_are_named(videos, name, cause):
     with pytest.raises(VideoError, match=cause) as error:
         read_frames(videos / name)

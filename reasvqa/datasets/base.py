@@ -67,7 +67,9 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}). Save the file as UTF-8, or download it again.") from error
+        raise DataError(
+            f"{path}: not UTF-8 text (byte {error.start}). Save the file as UTF-8, or download it again."
+        ) from error
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -78,17 +80,23 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     header = rows[0]
     missing = [column for column in columns if column not in header]
     if missing:
-        raise DataError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(header)}. Is this the official file?")
+        raise DataError(
+            f"{path}: column {', '.join(missing)} is missing; found {', '.join(header)}. Is this the official file?"
+        )
     result = []
     for number, row in enumerate(rows[1:], 1):
         if not row:
             raise DataError(f"{path}, row {number}: the row is empty. Remove it, or download the file again.")
         if len(row) != len(header):
-            raise DataError(f"{path}, row {number}: {len(row)} values for {len(header)} columns. Quote values that contain commas.")
+            raise DataError(
+                f"{path}, row {number}: {len(row)} values for {len(header)} columns. Quote values that contain commas."
+            )
         values = dict(zip(header, row, strict=True))
         for column in columns:
             if not values[column].strip():
-                raise DataError(f"{path}, row {number}, column {column}: empty. Fill it in, or download the file again.")
+                raise DataError(
+                    f"{path}, row {number}, column {column}: empty. Fill it in, or download the file again."
+                )
         result.append(values)
     return result
 
@@ -100,7 +108,9 @@ def whole_number(text: object, below: int, path: Path, place: str) -> int:
     except ValueError:
         number = -1
     if not 0 <= number < below:
-        raise DataError(f"{path}, {place}: {text!r} is not a whole number from 0 to {below - 1}. Correct it, or download the file again.")
+        raise DataError(
+            f"{path}, {place}: {text!r} is not a whole number from 0 to {below - 1}. Correct it, or download the file again."
+        )
     return number
 
 
@@ -108,7 +118,9 @@ def safe_path(text: str, path: Path, place: str) -> str:
     """`text` as a relative path that stays inside the video folder."""
     parts = PurePosixPath(text.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0] or "\0" in text:
-        raise DataError(f"{path}, {place}: video {text!r} would lie outside the video folder. Use a name relative to it.")
+        raise DataError(
+            f"{path}, {place}: video {text!r} would lie outside the video folder. Use a name relative to it."
+        )
     return str(parts)
 
 
@@ -117,5 +129,7 @@ def check_unique(samples: Sequence[Sample], path: Path, row: str = "row") -> Non
     seen: dict[str, int] = {}
     for number, sample in enumerate(samples, 1):
         if sample.id in seen:
-            raise DataError(f"{path}, {row} {number}: id {sample.id!r} occurs already in {row} {seen[sample.id]}. Ids must be unique: remove one.")
+            raise DataError(
+                f"{path}, {row} {number}: id {sample.id!r} occurs already in {row} {seen[sample.id]}. Ids must be unique: remove one."
+            )
         seen[sample.id] = number

@@ -26,7 +26,9 @@ def load(root: Path, split: str) -> Samples:
         try:
             folders = json.loads(read_text(map_path))
         except json.JSONDecodeError as error:
-            raise DataError(f"{map_path}, line {error.lineno}: not valid JSON ({error.msg}). Download it again.") from error
+            raise DataError(
+                f"{map_path}, line {error.lineno}: not valid JSON ({error.msg}). Download it again."
+            ) from error
 
     def video(name: str, place: str) -> str:
         return safe_path(f"{folders.get(name, name)}.mp4", path, f"{place}, column video_id")

@@ -9,7 +9,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from reasvqa.datasets.base import DataError, Samples, annotation_file, check_unique, read_rows, read_text, safe_path, split_name, whole_number
+from reasvqa.datasets.base import (
+    DataError,
+    Samples,
+    annotation_file,
+    check_unique,
+    read_rows,
+    read_text,
+    safe_path,
+    split_name,
+    whole_number,
+)
 from reasvqa.samples import GROUPS, Sample
 
 SPLITS = ("train", "val", "test", "atp-hard")
@@ -20,7 +30,9 @@ OPTIONS = tuple(f"a{i}" for i in range(5))
 def load(root: Path, split: str) -> Samples:
     """See `reasvqa.datasets.load`. The split "atp-hard" is made of the rows of val.csv that atp-hard-ct4.txt lists, 0-based."""
     split_name(split, SPLITS, "NExT-QA")
-    path = annotation_file(root, f"{'val' if split == 'atp-hard' else split}.csv", "NExT-QA's annotations belong into this folder.")
+    path = annotation_file(
+        root, f"{'val' if split == 'atp-hard' else split}.csv", "NExT-QA's annotations belong into this folder."
+    )
     map_path = annotation_file(root, "map_vid_vidorID.json", "It maps NExT-QA's video ids to VidOR's folders.")
     try:
         folders = json.loads(read_text(map_path))
@@ -31,7 +43,9 @@ def load(root: Path, split: str) -> Samples:
 
     def video(name: str, place: str) -> str:
         if name not in folders:
-            raise DataError(f"{path}, {place}, column video: {name!r} is not in {map_path.name}. Use the map of the same release.")
+            raise DataError(
+                f"{path}, {place}, column video: {name!r} is not in {map_path.name}. Use the map of the same release."
+            )
         return safe_path(f"{folders[name]}.mp4", map_path, f"entry {name!r}")
 
     samples = samples_of_csv(path, "video", TYPES, GROUPS, video)
@@ -56,7 +70,16 @@ def samples_of_csv(path: Path, id_column: str, types, groups, video) -> list[Sam
         options = tuple(row[option] for option in OPTIONS)
         name = row[id_column]
         samples.append(
-            Sample(f"{name}_{row['qid']}", video(name, place), None, row["question"], options, answer, row["type"], groups[row["type"]])
+            Sample(
+                f"{name}_{row['qid']}",
+                video(name, place),
+                None,
+                row["question"],
+                options,
+                answer,
+                row["type"],
+                groups[row["type"]],
+            )
         )
     check_unique(samples, path)
     return samples

@@ -42,25 +42,35 @@ def _sample(item: dict, labelled: bool, path: Path, place: str) -> Sample:
             raise DataError(f"{path}, {place}: field {field} is missing. Download the file again.")
     type_ = str(item["question_id"]).split("_")[0]
     if type_ not in TYPES:
-        raise DataError(f"{path}, {place}, field question_id: {item['question_id']!r} does not begin with {', '.join(TYPES)}.")
+        raise DataError(
+            f"{path}, {place}, field question_id: {item['question_id']!r} does not begin with {', '.join(TYPES)}."
+        )
     try:
         start, end = float(item["start"]), float(item["end"])
     except (TypeError, ValueError):
         start = end = math.nan
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
-        raise DataError(f"{path}, {place}: start {item['start']!r}, end {item['end']!r} are not seconds with 0 <= start < end.")
+        raise DataError(
+            f"{path}, {place}: start {item['start']!r}, end {item['end']!r} are not seconds with 0 <= start < end."
+        )
     try:
         choices = sorted(item["choices"], key=lambda choice: choice["choice_id"])
         numbers = [choice["choice_id"] for choice in choices]
         options = tuple(str(choice["choice"]) for choice in choices)
     except (TypeError, KeyError) as error:
-        raise DataError(f"{path}, {place}, field choices: every choice needs choice_id and choice. Download the file again.") from error
+        raise DataError(
+            f"{path}, {place}, field choices: every choice needs choice_id and choice. Download the file again."
+        ) from error
     if numbers != list(range(len(numbers))) or len(numbers) != 4:
-        raise DataError(f"{path}, {place}, field choices: choice_id {numbers}, expected 0 to 3. Download the file again.")
+        raise DataError(
+            f"{path}, {place}, field choices: choice_id {numbers}, expected 0 to 3. Download the file again."
+        )
     answer = None
     if labelled:
         if options.count(item["answer"]) != 1:
-            raise DataError(f"{path}, {place}, field answer: {item['answer']!r} is not exactly one of the choices {list(options)}.")
+            raise DataError(
+                f"{path}, {place}, field answer: {item['answer']!r} is not exactly one of the choices {list(options)}."
+            )
         answer = options.index(item["answer"])
     video = safe_path(f"{item['video_id']}.mp4", path, f"{place}, field video_id")
     return Sample(str(item["question_id"]), video, (start, end), str(item["question"]), options, answer, type_)

@@ -50,7 +50,9 @@ class TransformersGenerator:
     checkpoint is run.
     """
 
-    def __init__(self, model: str | Path, videos: Path, num_frames: int = 4, max_new_tokens: int = 512, name: str | None = None):
+    def __init__(
+        self, model: str | Path, videos: Path, num_frames: int = 4, max_new_tokens: int = 512, name: str | None = None
+    ):
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         self.name = name or Path(model).name
@@ -59,7 +61,9 @@ class TransformersGenerator:
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
         self.processor = AutoProcessor.from_pretrained(model)
         self.processor.tokenizer.padding_side = "left"  # what is generated has to follow the prompt, not its padding
-        self.model = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype, use_safetensors=True).to(device).eval()
+        self.model = (
+            AutoModelForImageTextToText.from_pretrained(model, dtype=dtype, use_safetensors=True).to(device).eval()
+        )
 
     @torch.inference_mode()
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str]:
@@ -69,7 +73,12 @@ class TransformersGenerator:
             content = [*({"type": "image", "image": picture} for picture in pictures), {"type": "text", "text": prompt}]
             chats.append([{"role": "user", "content": content}])
         inputs = self.processor.apply_chat_template(
-            chats, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt", processor_kwargs={"padding": True}
+            chats,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
         ).to(self.model.device, self.model.dtype)
         tokens = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)
         written = self.processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -89,9 +98,18 @@ class OpenAIGenerator:
     """
 
     def __init__(
-        self, model: str, videos: Path, base_url: str | None = None, num_frames: int = 4, max_new_tokens: int = 512,
-        concurrency: int = 16, timeout: float = 300, retries: int = 8, price: tuple[float, float] | None = None, name: str | None = None,
-    ):  # fmt: skip
+        self,
+        model: str,
+        videos: Path,
+        base_url: str | None = None,
+        num_frames: int = 4,
+        max_new_tokens: int = 512,
+        concurrency: int = 16,
+        timeout: float = 300,
+        retries: int = 8,
+        price: tuple[float, float] | None = None,
+        name: str | None = None,
+    ):
         """
         Args:
             model: as the server calls it.
@@ -120,29 +138,42 @@ class OpenAIGenerator:
             answers = list(pool.map(self._ask, pictures, prompts))
         self.seconds += time.monotonic() - began
         self.requests += len(answers)
-        self.tokens = tuple(int(sum(column)) for column in zip(self.tokens, *(used for _, used in answers), strict=True))
+        self.tokens = tuple(
+            int(sum(column)) for column in zip(self.tokens, *(used for _, used in answers), strict=True)
+        )
         return [text for text, _ in answers]
 
     def _ask(self, pictures: Sequence[Image.Image], prompt: str) -> tuple[str, tuple[int, int]]:
         import openai
 
-        content = [*({"type": "image_url", "image_url": {"url": _as_url(picture)}} for picture in pictures), {"type": "text", "text": prompt}]
+        content = [
+            *({"type": "image_url", "image_url": {"url": _as_url(picture)}} for picture in pictures),
+            {"type": "text", "text": prompt},
+        ]
         try:
             answer = self.client.chat.completions.create(
-                model=self.model, messages=[{"role": "user", "content": content}], max_tokens=self.max_new_tokens, temperature=0.0
+                model=self.model,
+                messages=[{"role": "user", "content": content}],
+                max_tokens=self.max_new_tokens,
+                temperature=0.0,
             )
         except openai.OpenAIError as error:
             problem = f"{self.client.base_url}: no answer from {self.model!r} ({type(error).__name__}: {error})"
             raise GenerationError(f"{problem}. What came before is kept; call again to go on.") from error
         used = answer.usage
-        return (answer.choices[0].message.content or "").strip(), (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
+        return (answer.choices[0].message.content or "").strip(), (
+            used.prompt_tokens,
+            used.completion_tokens,
+        ) if used else (0, 0)
 
     def report(self) -> str:
         """Requests, rate, tokens and, with a price, cost so far."""
         rate = self.requests / self.seconds if self.seconds else 0.0
         text = f"{self.requests} requests, {rate:.2f} a second, {self.tokens[0]} + {self.tokens[1]} tokens"
         if self.price:
-            text += f", cost {sum(count * price for count, price in zip(self.tokens, self.price, strict=True)) / 1e6:.2f}"
+            text += (
+                f", cost {sum(count * price for count, price in zip(self.tokens, self.price, strict=True)) / 1e6:.2f}"
+            )
         return text
 
 

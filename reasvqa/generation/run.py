@@ -56,11 +56,15 @@ class Written:
         """
         absent = [sample.id for sample in samples if sample.id not in self.texts]
         if absent:
-            raise ReasoningError(f"{len(absent)} of {len(samples)} questions have no reasoning, e.g. {absent[0]!r}. Write one, or let a model do it.")
+            raise ReasoningError(
+                f"{len(absent)} of {len(samples)} questions have no reasoning, e.g. {absent[0]!r}. Write one, or let a model do it."
+            )
         return [self.texts[sample.id] for sample in samples]
 
 
-def generate(samples: Iterable[Sample], generator: Generator, path: str | Path, kind: str = "reasoning", batch_size: int = 16) -> pd.DataFrame:
+def generate(
+    samples: Iterable[Sample], generator: Generator, path: str | Path, kind: str = "reasoning", batch_size: int = 16
+) -> pd.DataFrame:
     """Lets `generator` explain every sample that `path` does not hold yet, and returns all of them.
 
     Args:
@@ -84,11 +88,15 @@ def generate(samples: Iterable[Sample], generator: Generator, path: str | Path, 
         done = read_reasoning(path) if path.exists() else pd.DataFrame(columns=list(FIELDS))
         others = set(done["generator"]) - {generator.name}
         if others:
-            raise ReasoningError(f"{path}: written by {', '.join(sorted(others))}, not {generator.name}. Give each generator a file of its own.")
+            raise ReasoningError(
+                f"{path}: written by {', '.join(sorted(others))}, not {generator.name}. Give each generator a file of its own."
+            )
         have = set(done["id"])
         todo = [sample for sample in samples if sample.id not in have]
         with path.open("a", encoding="utf-8") as file:
-            for at in tqdm(range(0, len(todo), batch_size), desc=generator.name, unit="batch", disable=len(todo) <= batch_size):
+            for at in tqdm(
+                range(0, len(todo), batch_size), desc=generator.name, unit="batch", disable=len(todo) <= batch_size
+            ):
                 batch = todo[at : at + batch_size]
                 prompts = [build_prompt(sample, kind) for sample in batch]
                 for sample, prompt, response in zip(batch, prompts, generator(batch, prompts), strict=True):
@@ -114,11 +122,16 @@ def swap_reasoning(samples: Iterable[Sample], path: str | Path) -> Path:
     """
     path = Path(path)
     out = path.with_name(f"{path.stem}-swapped.jsonl")
-    rows = {row["id"]: row for row in read_reasoning(path).astype(object).where(lambda t: t.notna(), None).to_dict("records")}
+    rows = {
+        row["id"]: row
+        for row in read_reasoning(path).astype(object).where(lambda t: t.notna(), None).to_dict("records")
+    }
     samples = list(samples)
     absent = [sample.id for sample in samples if sample.id not in rows]
     if absent:
-        raise ReasoningError(f"{path}: {len(absent)} of {len(samples)} questions have no line, e.g. {absent[0]!r}. Let the generation run to its end.")
+        raise ReasoningError(
+            f"{path}: {len(absent)} of {len(samples)} questions have no line, e.g. {absent[0]!r}. Let the generation run to its end."
+        )
     rng = np.random.default_rng(0)
     groups: dict[tuple, list[Sample]] = {}
     for sample in samples:
@@ -128,7 +141,10 @@ def swap_reasoning(samples: Iterable[Sample], path: str | Path) -> Path:
         order = rng.permutation(len(group))
         # Turning a random order by half its length gives everybody somebody else, three questions a video notwithstanding.
         other = {group[i].id: group[j].id for i, j in zip(order, np.roll(order, max(1, len(group) // 2)), strict=True)}
-        lines += [json.dumps(rows[sample.id] | {"generator": out.stem, "response": rows[other[sample.id]]["response"]}) for sample in group]
+        lines += [
+            json.dumps(rows[sample.id] | {"generator": out.stem, "response": rows[other[sample.id]]["response"]})
+            for sample in group
+        ]
     partial = out.with_suffix(f".{os.getpid()}.partial")
     partial.write_text("\n".join(lines) + "\n")
     os.replace(partial, out)
@@ -145,7 +161,9 @@ def read_reasoning(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     if not path.is_file():
-        raise ReasoningError(f"{path}: no such file. Generate the reasoning first: notebooks/01_generate_reasoning.ipynb")
+        raise ReasoningError(
+            f"{path}: no such file. Generate the reasoning first: notebooks/01_generate_reasoning.ipynb"
+        )
     rows, seen = [], {}
     text = path.read_bytes()
     for number, line in enumerate(text[: text.rfind(b"\n") + 1].split(b"\n"), 1):
@@ -154,12 +172,16 @@ def read_reasoning(path: str | Path) -> pd.DataFrame:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise ReasoningError(f"{path}, line {number}: not valid JSON ({error}). Remove the line; a new run writes it again.") from error
+            raise ReasoningError(
+                f"{path}, line {number}: not valid JSON ({error}). Remove the line; a new run writes it again."
+            ) from error
         problem = _problem_of(row)
         if problem:
             raise ReasoningError(f"{path}, line {number}: {problem}. Remove the line; a new run writes it again.")
         if row["id"] in seen:
-            raise ReasoningError(f"{path}, line {number}: id {row['id']!r} occurs already in line {seen[row['id']]}. Remove one of them.")
+            raise ReasoningError(
+                f"{path}, line {number}: id {row['id']!r} occurs already in line {seen[row['id']]}. Remove one of them."
+            )
         seen[row["id"]] = number
         rows.append({field: row.get(field) for field in FIELDS})
     return pd.DataFrame(rows, columns=list(FIELDS)).astype({"prediction": "Int64", "correct": "boolean"})
@@ -171,7 +193,9 @@ def _problem_of(row: object) -> str | None:
     for field in ("id", "response"):
         if not isinstance(row.get(field), str):
             return f"field {field!r} is missing or not text"
-    if row.get("prediction") is not None and (isinstance(row["prediction"], bool) or not isinstance(row["prediction"], int) or row["prediction"] < 0):
+    if row.get("prediction") is not None and (
+        isinstance(row["prediction"], bool) or not isinstance(row["prediction"], int) or row["prediction"] < 0
+    ):
         return "field 'prediction' must be a 0-based index or null"
     if row.get("correct") is not None and not isinstance(row["correct"], bool):
         return "field 'correct' must be true, false or null"

@@ -26,16 +26,23 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
     return ids, (torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]).long()
 
 
-def read(student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str) -> tuple[Tensor, Tensor]:
+def read(
+    student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str
+) -> tuple[Tensor, Tensor]:
     """What `Student.encode` makes of questions and their clips, (B, S, D) and (B, S); without `features` the student is blind."""
-    ids, mask = pad(student.source_ids([source_text(sample, answer_format) for sample in samples], MAX_LENGTH), student.tokenizer.pad_token_id)
+    ids, mask = pad(
+        student.source_ids([source_text(sample, answer_format) for sample in samples], MAX_LENGTH),
+        student.tokenizer.pad_token_id,
+    )
     device = student.device
     visual = torch.zeros(len(samples), 0, *student.feature_shape) if features is None else features.tensor(samples)
     return student.encode(visual.to(device), ids.to(device), mask.to(device))
 
 
 @torch.no_grad()
-def score_options(student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str) -> list[Tensor]:
+def score_options(
+    student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str
+) -> list[Tensor]:
     """A score for each option of each sample; the largest is the student's answer.
 
     "text": mean log-likelihood of the option's tokens, all options of the batch decoded at once.
@@ -51,18 +58,35 @@ def score_options(student: Student, samples: Sequence[Sample], features: Feature
     return _rank(student, states, mask, samples, [[]] * len(samples), answer_format)
 
 
-def _rank(student: Student, states: Tensor, mask: Tensor, samples: Sequence[Sample], before: Sequence[list[int]], answer_format: str) -> list[Tensor]:
+def _rank(
+    student: Student,
+    states: Tensor,
+    mask: Tensor,
+    samples: Sequence[Sample],
+    before: Sequence[list[int]],
+    answer_format: str,
+) -> list[Tensor]:
     """Mean log-likelihood of each option's tokens, all options of the batch decoded at once, each after the tokens `before` that
     the sample's student has written already (none: the answer comes first)."""
     counts = [len(sample.options) for sample in samples]
     space = [" " if tokens else "" for tokens in before]
-    texts = [space[k] + answer_text(sample, answer_format, i) for k, sample in enumerate(samples) for i in range(len(sample.options))]
+    texts = [
+        space[k] + answer_text(sample, answer_format, i)
+        for k, sample in enumerate(samples)
+        for i in range(len(sample.options))
+    ]
     prefixes = [tokens for tokens, count in zip(before, counts, strict=True) for _ in range(count)]
     options = student.target_ids(texts, MAX_LENGTH)
-    whole = pad([prefix + option for prefix, option in zip(prefixes, options, strict=True)], IGNORE)[0].to(states.device)
+    whole = pad([prefix + option for prefix, option in zip(prefixes, options, strict=True)], IGNORE)[0].to(
+        states.device
+    )
     inputs = shift_right(whole, student.answer_start, student.tokenizer.pad_token_id)
-    labels = pad([[IGNORE] * len(prefix) + option for prefix, option in zip(prefixes, options, strict=True)], IGNORE)[0].to(states.device)
-    rows = torch.arange(len(samples), device=states.device).repeat_interleave(torch.tensor(counts, device=states.device))
+    labels = pad([[IGNORE] * len(prefix) + option for prefix, option in zip(prefixes, options, strict=True)], IGNORE)[
+        0
+    ].to(states.device)
+    rows = torch.arange(len(samples), device=states.device).repeat_interleave(
+        torch.tensor(counts, device=states.device)
+    )
     (logits,) = student.decode(states, mask, [(inputs, rows)])
     loss = F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
     scores = -loss.sum(1) / (labels != IGNORE).sum(1)
@@ -70,7 +94,12 @@ def _rank(student: Student, states: Tensor, mask: Tensor, samples: Sequence[Samp
 
 
 def predict(
-    student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str, written: bool = False, batch_size: int = 64
+    student: Student,
+    samples: Sequence[Sample],
+    features: Features | None,
+    answer_format: str,
+    written: bool = False,
+    batch_size: int = 64,
 ) -> tuple[list[int | None], list[str | None]]:
     """The student's answers, as option indices, and what it wrote, if it wrote.
 
@@ -96,7 +125,9 @@ def predict(
                 reasoned = [f"{text.rsplit(ANSWER, 1)[0].rstrip()}\n{ANSWER}" for text in wrote]
                 before = [ids[:-1] for ids in student.target_ids(reasoned, MAX_LENGTH)]  # without the end of text
                 with torch.no_grad():
-                    predictions += [int(scores.argmax()) for scores in _rank(student, states, mask, batch, before, answer_format)]
+                    predictions += [
+                        int(scores.argmax()) for scores in _rank(student, states, mask, batch, before, answer_format)
+                    ]
         else:
             predictions += [int(scores.argmax()) for scores in score_options(student, batch, features, answer_format)]
             texts += [None] * len(batch)
@@ -104,7 +135,9 @@ def predict(
 
 
 @torch.no_grad()
-def write_reasoning(student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str) -> list[str]:
+def write_reasoning(
+    student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str
+) -> list[str]:
     """The reasoning an MTL student writes for each sample, greedily."""
     student.eval()
     states, mask = read(student, samples, features, answer_format)

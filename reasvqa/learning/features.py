@@ -83,16 +83,24 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
     """
     clips = sorted({_clip(sample) for sample in samples}, key=str)
     dtype = student.dtype
-    described = [clips, str(samples.videos.resolve()), fingerprint(name), num_frames] + ([str(dtype)] if dtype != torch.float32 else [])
+    described = [clips, str(samples.videos.resolve()), fingerprint(name), num_frames] + (
+        [str(dtype)] if dtype != torch.float32 else []
+    )
     place = folder / hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
     place.mkdir(parents=True, exist_ok=True)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     with FileLock(place / ".lock"):
         if not (place / "valid.npy").exists():
             size = feature_bytes(len(clips), num_frames, student.feature_shape, dtype)
-            _check_room(size, place, f"{len(clips)} clips x {num_frames} frames x {student.feature_shape[0]} x {student.feature_shape[1]} in {str(dtype)[6:]}")
+            _check_room(
+                size,
+                place,
+                f"{len(clips)} clips x {num_frames} frames x {student.feature_shape[0]} x {student.feature_shape[1]} in {str(dtype)[6:]}",
+            )
             shape = (len(clips), num_frames, *student.feature_shape)
-            open_memmap(place / "features.npy", "w+", np.float32 if dtype == torch.float32 else np.uint16, shape).flush()
+            open_memmap(
+                place / "features.npy", "w+", np.float32 if dtype == torch.float32 else np.uint16, shape
+            ).flush()
             open_memmap(place / "valid.npy", "w+", np.int64, (len(clips),)).flush()
     missing: dict[tuple, str] = {}
     with FileLock(place / f".lock-{rank}-of-{world}"):
@@ -105,10 +113,14 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
         frames = read_many([(samples.videos / clips[i][0], clips[i][1]) for block in blocks for i in block], num_frames)
         for block in tqdm(blocks, desc="features", unit=f"{BLOCK} clips", disable=not blocks):
             pictures = [next(frames) for _ in block]
-            failed = {i: str(picture) for i, picture in zip(block, pictures, strict=True) if isinstance(picture, VideoError)}
+            failed = {
+                i: str(picture) for i, picture in zip(block, pictures, strict=True) if isinstance(picture, VideoError)
+            }
             missing |= {clips[i]: cause for i, cause in failed.items()}
             blank = np.zeros((num_frames, 8, 8, 3), np.uint8)  # in the place of what cannot be read
-            array[block.start : block.stop] = _to_disk(student.see([blank if i in failed else picture for i, picture in zip(block, pictures, strict=True)]))
+            array[block.start : block.stop] = _to_disk(
+                student.see([blank if i in failed else picture for i, picture in zip(block, pictures, strict=True)])
+            )
             array.flush()
             valid[block.start : block.stop] = [0 if i in failed else stamps[i] for i in block]
         student.move_eyes(torch.device("cpu"))
@@ -153,7 +165,9 @@ def readable(samples: Samples, features: Features, skip_missing: bool) -> Sample
         report = f"{len(features.missing)} clips of {len(features.rows)} cannot be read, {len(samples) - len(kept)} of {len(samples)} questions depend on them"
         first = "; ".join(list(features.missing.values())[:3])
         if not skip_missing:
-            raise MissingVideos(f"{report}: {first}. Put the files in place, or set skip_missing=True to go on without these questions.")
+            raise MissingVideos(
+                f"{report}: {first}. Put the files in place, or set skip_missing=True to go on without these questions."
+            )
         print(f"Skipped: {report}: {first}")
     if not kept:
         raise MissingVideos("no question is left to work on")
@@ -192,4 +206,3 @@ def _clip(sample: Sample) -> tuple:
 def _stamp(path: Path) -> int:
     """The file's size plus one; 0 when there is none."""
     return path.stat().st_size + 1 if path.is_file() else 0
-

@@ -71,7 +71,12 @@ def _shared(losses: list[Tensor], targets: Sequence[tuple[Tensor, int, Tensor]])
 
     Processes average their gradients; one with more target tokens, or the only one with a reasoning, must count for more.
     """
-    own = torch.stack([(targets[task][0] != IGNORE).sum() if task < len(targets) else targets[0][0].new_zeros(()) for task in range(2)]).float()
+    own = torch.stack(
+        [
+            (targets[task][0] != IGNORE).sum() if task < len(targets) else targets[0][0].new_zeros(())
+            for task in range(2)
+        ]
+    ).float()
     counts = own.clone()
     torch.distributed.all_reduce(counts)
     weights = own * torch.distributed.get_world_size() / counts.clamp(min=1)
@@ -87,7 +92,9 @@ def shift_right(labels: Tensor, start: int, pad: int) -> Tensor:
     return shifted.masked_fill(shifted == IGNORE, pad)
 
 
-def target_losses(student: Student, states: Tensor, mask: Tensor, targets: Sequence[tuple[Tensor, int, Tensor]]) -> list[Tensor]:
+def target_losses(
+    student: Student, states: Tensor, mask: Tensor, targets: Sequence[tuple[Tensor, int, Tensor]]
+) -> list[Tensor]:
     """Mean cross-entropy over each target's tokens, all decoded after one reading.
 
     Args:
@@ -99,4 +106,7 @@ def target_losses(student: Student, states: Tensor, mask: Tensor, targets: Seque
     """
     inputs = [(shift_right(labels, start, student.tokenizer.pad_token_id), rows) for labels, start, rows in targets]
     logits = student.decode(states, mask, inputs)
-    return [F.cross_entropy(z.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE) for z, (labels, _, _) in zip(logits, targets, strict=True)]
+    return [
+        F.cross_entropy(z.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
+        for z, (labels, _, _) in zip(logits, targets, strict=True)
+    ]

@@ -21,7 +21,13 @@ import torch
 import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoTokenizer, Blip2ForConditionalGeneration, LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    Blip2ForConditionalGeneration,
+    LlavaOnevisionForConditionalGeneration,
+    PreTrainedTokenizerBase,
+)
 from transformers.modeling_outputs import BaseModelOutput
 
 from reasvqa.preprocess import Preprocess
@@ -149,7 +155,9 @@ class Blip2Student(Student):
     linears = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
     eyes = ("vision_model", "qformer")
 
-    def __init__(self, model: Blip2ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess):
+    def __init__(
+        self, model: Blip2ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess
+    ):
         super().__init__(model, tokenizer, preprocess)
         self.numbers_added = getattr(model.config, "frame_numbers", "before") == "added"
         self.feature_shape = model.config.num_query_tokens, model.config.qformer_config.hidden_size
@@ -168,7 +176,9 @@ class Blip2Student(Student):
         """The Q-Former's outputs, see `Student.vision`. The library keeps the Q-Former in float32."""
         queries = self.model.query_tokens.to(pixels.device).expand(len(pixels), -1, -1)
         patches = self.model.vision_model(pixels).last_hidden_state
-        return self.model.qformer(query_embeds=queries, encoder_hidden_states=patches.to(queries.dtype)).last_hidden_state
+        return self.model.qformer(
+            query_embeds=queries, encoder_hidden_states=patches.to(queries.dtype)
+        ).last_hidden_state
 
     @_in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,16 +193,24 @@ class Blip2Student(Student):
         visual = self.projection(features.to(self.dtype))
         parts = [visual.flatten(1, 2)[:, :0]]  # without frames: no tokens
         for t in range(features.shape[1]):
-            ids = self.tokenizer(f"{t + 1}" if self.numbers_added else f"{t + 1}:", add_special_tokens=False, return_tensors="pt").input_ids
+            ids = self.tokenizer(
+                f"{t + 1}" if self.numbers_added else f"{t + 1}:", add_special_tokens=False, return_tensors="pt"
+            ).input_ids
             number = self.language_model.get_input_embeddings()(ids.to(features.device)).to(visual.dtype)
-            parts += [visual[:, t] + number.mean(1)] if self.numbers_added else [number.expand(len(visual), -1, -1), visual[:, t]]
+            parts += (
+                [visual[:, t] + number.mean(1)]
+                if self.numbers_added
+                else [number.expand(len(visual), -1, -1), visual[:, t]]
+            )
         return torch.cat(parts, dim=1)
 
     @_in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
         """One pass of T5's decoder for each group, see `Student.decode`."""
         return [
-            self.language_model(encoder_outputs=(states[rows],), attention_mask=mask[rows], decoder_input_ids=ids, use_cache=False).logits
+            self.language_model(
+                encoder_outputs=(states[rows],), attention_mask=mask[rows], decoder_input_ids=ids, use_cache=False
+            ).logits
             for ids, rows in targets
         ]
 
@@ -201,9 +219,13 @@ class Blip2Student(Student):
     def write(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
         """See `Student.write`."""
         tokens = self.language_model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states), attention_mask=mask, decoder_start_token_id=start,
-            max_new_tokens=max_new_tokens, do_sample=False, num_beams=1,
-        )  # fmt: skip
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=mask,
+            decoder_start_token_id=start,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+        )
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
 
@@ -217,14 +239,18 @@ class LlavaStudent(Student):
     linears = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     eyes = ("model.vision_tower",)
 
-    def __init__(self, model: LlavaOnevisionForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess):
+    def __init__(
+        self, model: LlavaOnevisionForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess
+    ):
         super().__init__(model, tokenizer, preprocess)
         vision = model.config.vision_config
         layers = model.config.vision_feature_layer
         self.layers = [layers] if isinstance(layers, int) else list(layers)
         self.feature_shape = (vision.image_size // vision.patch_size) ** 2, vision.hidden_size * len(self.layers)
         self.video_token: int = model.config.video_token_index
-        self.answer_start, self.reasoning_start = (_token(tokenizer, *words) for words in (("<answer>", "Answer"), ("<reasoning>", "Reason")))
+        self.answer_start, self.reasoning_start = (
+            _token(tokenizer, *words) for words in (("<answer>", "Answer"), ("<reasoning>", "Reason"))
+        )
 
     @property
     def language_model(self) -> nn.Module:
@@ -242,18 +268,28 @@ class LlavaStudent(Student):
 
     def source_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """The chat template's ids with one video token; a text that is too long is cut before it goes into the template."""
-        cut = [self.tokenizer.decode(ids[:max_length]) if len(ids) > max_length else text
-               for text, ids in zip(texts, self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else [], strict=True)]  # fmt: skip
+        cut = [
+            self.tokenizer.decode(ids[:max_length]) if len(ids) > max_length else text
+            for text, ids in zip(
+                texts, self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else [], strict=True
+            )
+        ]
         video = self.tokenizer.convert_ids_to_tokens(self.video_token)
         if self.tokenizer.chat_template is None:
             return [self.tokenizer(f"{video}{text}").input_ids for text in cut]
         chats = [[{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}] for text in cut]
-        rendered = [self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+        rendered = [
+            self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats
+        ]
         return self.tokenizer(rendered, add_special_tokens=False).input_ids if rendered else []
 
     def target_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """See `Student.target_ids`."""
-        ids = self.tokenizer(list(texts), truncation=True, max_length=max_length - 1, add_special_tokens=False).input_ids if texts else []
+        ids = (
+            self.tokenizer(list(texts), truncation=True, max_length=max_length - 1, add_special_tokens=False).input_ids
+            if texts
+            else []
+        )
         return [row + [self.tokenizer.eos_token_id] for row in ids]
 
     @_in_own_precision
@@ -296,33 +332,48 @@ class LlavaStudent(Student):
             block = ids.new_zeros(len(states), count, width)
             block[rows, slots] = ids
             blocks.append(self.model.get_input_embeddings()(block.flatten(1)).to(states.dtype))
-            positions.append((lengths[:, None] + torch.arange(width, device=ids.device)).expand(-1, count, -1).flatten(1))
+            positions.append(
+                (lengths[:, None] + torch.arange(width, device=ids.device)).expand(-1, count, -1).flatten(1)
+            )
             number = len(segments) * 1000 + torch.arange(count, device=ids.device).repeat_interleave(width)
             segments.append(number.expand(len(states), -1))
             places.append((rows, at + slots * width, width))
             at += count * width
         segment = torch.cat(segments, dim=1)
         sees = torch.tril((segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None]))
-        bias = torch.zeros(sees.shape, dtype=states.dtype, device=states.device).masked_fill(~sees, torch.finfo(states.dtype).min)
+        bias = torch.zeros(sees.shape, dtype=states.dtype, device=states.device).masked_fill(
+            ~sees, torch.finfo(states.dtype).min
+        )
         hidden = self.language_model(
-            inputs_embeds=torch.cat(blocks, dim=1), attention_mask=bias[:, None], position_ids=torch.cat(positions, dim=1), use_cache=False
+            inputs_embeds=torch.cat(blocks, dim=1),
+            attention_mask=bias[:, None],
+            position_ids=torch.cat(positions, dim=1),
+            use_cache=False,
         ).last_hidden_state
         return [
-            self.model.lm_head(hidden[rows[:, None], start[:, None] + torch.arange(width, device=rows.device)]) for rows, start, width in places
+            self.model.lm_head(hidden[rows[:, None], start[:, None] + torch.arange(width, device=rows.device)])
+            for rows, start, width in places
         ]
 
     @torch.no_grad()
     @_in_own_precision
     def write(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
         """See `Student.write`. Padding moves to the left, as generation wants it."""
-        first = self.model.get_input_embeddings()(torch.full((len(states), 1), start, device=states.device)).to(states.dtype)
+        first = self.model.get_input_embeddings()(torch.full((len(states), 1), start, device=states.device)).to(
+            states.dtype
+        )
         order = mask.argsort(dim=1, stable=True)  # zeros, the padding, first
         states = torch.cat([states.gather(1, order[..., None].expand_as(states)), first], dim=1)
         mask = F.pad(mask.gather(1, order), (0, 1), value=1)
         tokens = self.model.generate(
-            inputs_embeds=states, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1,
-            pad_token_id=self.tokenizer.pad_token_id, eos_token_id=self.tokenizer.eos_token_id,
-        )  # fmt: skip
+            inputs_embeds=states,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=self.tokenizer.eos_token_id,
+        )
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
 
@@ -340,7 +391,9 @@ FAMILIES = {
 
 def own_device() -> torch.device:
     """The GPU of this process (of several started by torchrun each has its own), or the CPU where there is none."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    )
 
 
 def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
@@ -360,9 +413,13 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
     try:
         config = AutoConfig.from_pretrained(source)
         if config.model_type not in FAMILIES:
-            raise ValueError(f"student {name!r}: a {config.model_type} checkpoint; students are {' or '.join(FAMILIES)}")
+            raise ValueError(
+                f"student {name!r}: a {config.model_type} checkpoint; students are {' or '.join(FAMILIES)}"
+            )
         if config.model_type == "blip-2" and not config.text_config.is_encoder_decoder:
-            raise ValueError(f"student {name!r}: its language model is {config.text_config.model_type}, but this student needs T5")
+            raise ValueError(
+                f"student {name!r}: its language model is {config.text_config.model_type}, but this student needs T5"
+            )
         model_class, student_class = FAMILIES[config.model_type]
         model = model_class.from_pretrained(source, dtype=dtype, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(source)

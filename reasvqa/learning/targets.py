@@ -74,11 +74,17 @@ def build_examples(
     """
     unlabelled = [sample.id for sample in samples if sample.answer is None]
     if unlabelled:
-        raise ValueError(f"{len(unlabelled)} training questions have no answer, e.g. {unlabelled[0]!r}: this split is unlabelled")
+        raise ValueError(
+            f"{len(unlabelled)} training questions have no answer, e.g. {unlabelled[0]!r}: this split is unlabelled"
+        )
     texts = _usable(samples, reasoning, kind, subset, fraction, seed) if kind != "none" else {}
     examples = []
     for sample in samples:
-        source, answer, text = source_text(sample, answer_format), answer_text(sample, answer_format), texts.get(sample.id)
+        source, answer, text = (
+            source_text(sample, answer_format),
+            answer_text(sample, answer_format),
+            texts.get(sample.id),
+        )
         if objective == "mtl":
             examples.append(Example(sample, source, answer, text))
         elif kind == "none":
@@ -88,14 +94,18 @@ def build_examples(
     return examples
 
 
-def _usable(samples: Samples, reasoning: pd.DataFrame | None, kind: str, subset: str, fraction: float, seed: int) -> dict[str, str]:
+def _usable(
+    samples: Samples, reasoning: pd.DataFrame | None, kind: str, subset: str, fraction: float, seed: int
+) -> dict[str, str]:
     """Reasoning texts by sample id: refined if wanted, of the subset, a fraction of it, never empty."""
     if reasoning is None:
         raise ValueError(f"{kind} reasoning needs a reasoning table")
     table = reasoning.set_index("id")
     absent = [sample.id for sample in samples if sample.id not in table.index]
     if absent:
-        raise ValueError(f"{len(absent)} of {len(samples)} training questions have no line in the reasoning file, e.g. {absent[0]!r}. Let the generation run to its end.")
+        raise ValueError(
+            f"{len(absent)} of {len(samples)} training questions have no line in the reasoning file, e.g. {absent[0]!r}. Let the generation run to its end."
+        )
     texts = {}
     for sample in samples:
         row = table.loc[sample.id]

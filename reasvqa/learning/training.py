@@ -45,10 +45,37 @@ from reasvqa.learning.targets import ANSWER_FORMATS, OBJECTIVES, REASONINGS, SUB
 # questions, as in the paper, because many epochs over few made students learn the reasoning by heart; and the paper's batch of 8,
 # because with 16 there are too few steps for two tasks. `None` in a TrainConfig means: as the scale has it.
 RECIPES: dict[str, dict] = {
-    "paper": dict(learning_rate=3e-5, batch_size=8, epochs=10, answer_format="letter", split="val", generator="internvl-26b", lora_rank=8, precision="bf16"),
-    "mini": dict(learning_rate=2e-3, batch_size=8, epochs=4, answer_format="text", split="test", generator="sim-26b", lora_rank=16, precision="fp32"),
-    "smoke": dict(learning_rate=2e-3, batch_size=8, epochs=1, answer_format="text", split="test", generator="sim-26b", lora_rank=4, precision="fp32"),
-}  # fmt: skip
+    "paper": dict(
+        learning_rate=3e-5,
+        batch_size=8,
+        epochs=10,
+        answer_format="letter",
+        split="val",
+        generator="internvl-26b",
+        lora_rank=8,
+        precision="bf16",
+    ),
+    "mini": dict(
+        learning_rate=2e-3,
+        batch_size=8,
+        epochs=4,
+        answer_format="text",
+        split="test",
+        generator="sim-26b",
+        lora_rank=16,
+        precision="fp32",
+    ),
+    "smoke": dict(
+        learning_rate=2e-3,
+        batch_size=8,
+        epochs=1,
+        answer_format="text",
+        split="test",
+        generator="sim-26b",
+        lora_rank=4,
+        precision="fp32",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -101,7 +128,7 @@ class TrainConfig:
 
     @property
     def scale(self) -> str:
-        """"mini", "smoke" or "paper", by the data set."""
+        """ "mini", "smoke" or "paper", by the data set."""
         prefix = self.dataset.split("-")[0]
         return prefix if prefix in MINIATURES else "paper"
 
@@ -119,10 +146,14 @@ class TrainConfig:
             if getattr(config, name) not in allowed:
                 raise ValueError(f"{name}={getattr(config, name)!r}: choose one of {', '.join(allowed)}")
         if not 0 <= config.beta < 1:
-            raise ValueError(f"beta={config.beta}: the weight of the reasoning must be at least 0 and below 1 (alpha = 1 - beta)")
+            raise ValueError(
+                f"beta={config.beta}: the weight of the reasoning must be at least 0 and below 1 (alpha = 1 - beta)"
+            )
         if not 0 < config.fraction <= 1:
             raise ValueError(f"fraction={config.fraction}: a share above 0 and at most 1")
-        for name in ("epochs", "batch_size", "num_frames", "lora_rank", "learning_rate") + (("questions",) if config.questions is not None else ()):
+        for name in ("epochs", "batch_size", "num_frames", "lora_rank", "learning_rate") + (
+            ("questions",) if config.questions is not None else ()
+        ):
             if getattr(config, name) <= 0:
                 raise ValueError(f"{name}={getattr(config, name)}: must be positive")
         if config.objective == "mtl" and (config.beta == 0 or config.reasoning == "none"):
@@ -189,7 +220,9 @@ class Run:
         config = self.config
         if config.reasoning == "none":
             return "Blind" if config.blind else "STL_QA"
-        return f"{config.objective.upper()}_{'CR' if config.subset == 'cr' else 'All'}" + ("" if config.reasoning == "refined" else f" ({config.reasoning})")
+        return f"{config.objective.upper()}_{'CR' if config.subset == 'cr' else 'All'}" + (
+            "" if config.reasoning == "refined" else f" ({config.reasoning})"
+        )
 
     def load_student(self) -> Student:
         """The trained student, on the CPU, ready to answer and write."""
@@ -242,12 +275,22 @@ def run_key(config: TrainConfig, root: Path) -> str:
     """A name for the run's folder that says what it is, and a hash of everything that determines its result."""
     if root == DATA / config.dataset:
         _make(config.dataset)
-    inputs = [_sha(file) for file in sorted([*root.glob("*.csv"), *root.glob("*.json")]) if file.suffix == ".csv" or file.name.startswith(("STAR", "map", "complete"))]
+    inputs = [
+        _sha(file)
+        for file in sorted([*root.glob("*.csv"), *root.glob("*.json")])
+        if file.suffix == ".csv" or file.name.startswith(("STAR", "map", "complete"))
+    ]
     if config.generator:
         path = reasoning_path(config, root)
-        if not path.exists() and path.stem.endswith("-swapped") and (own := path.with_name(path.name.replace("-swapped", ""))).exists():
+        if (
+            not path.exists()
+            and path.stem.endswith("-swapped")
+            and (own := path.with_name(path.name.replace("-swapped", ""))).exists()
+        ):
             with suppress(ReasoningError):  # of a generation that has not ended: a run says so, a plan need not
-                swap_reasoning(load(config.dataset, "train", root), own)  # a control of any generator, made on first use
+                swap_reasoning(
+                    load(config.dataset, "train", root), own
+                )  # a control of any generator, made on first use
         inputs.append(_sha(path) if path.exists() else "")
     versions = [reasvqa.__version__, torch.__version__.split("+")[0], transformers.__version__, peft.__version__]
     everything = json.dumps([asdict(config), inputs, fingerprint(config.student), versions], sort_keys=True)
@@ -289,7 +332,9 @@ def prepare(student: Student, config: TrainConfig) -> None:
     """
     student.requires_grad_(False)
     if config.lora:
-        lora = peft.LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, lora_dropout=0.0, target_modules=list(student.linears))
+        lora = peft.LoraConfig(
+            r=config.lora_rank, lora_alpha=2 * config.lora_rank, lora_dropout=0.0, target_modules=list(student.linears)
+        )
         peft.inject_adapter_in_model(lora, student.language_model)
     student.projection.requires_grad_(True)
     for module in student.modules():
@@ -306,7 +351,11 @@ def _dtype(config: TrainConfig) -> torch.dtype:
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
     """The parameters that are trained, by name, on the CPU."""
-    return {name: parameter.detach().cpu().contiguous() for name, parameter in module.named_parameters() if parameter.requires_grad}
+    return {
+        name: parameter.detach().cpu().contiguous()
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def load_trained(module: nn.Module, path: Path) -> None:
@@ -318,7 +367,9 @@ def load_trained(module: nn.Module, path: Path) -> None:
     state = safetensors.torch.load_file(path)
     own = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     if own.keys() != state.keys():
-        raise ValueError(f"{path}: not the weights of this student; they differ in {sorted(own.keys() ^ state.keys())[:5]}")
+        raise ValueError(
+            f"{path}: not the weights of this student; they differ in {sorted(own.keys() ^ state.keys())[:5]}"
+        )
     with torch.no_grad():
         for name, value in state.items():
             own[name].copy_(value)
@@ -351,7 +402,10 @@ class _Trainer(Trainer):
 
     def _get_train_sampler(self, *_):
         collator = self.data_collator
-        lengths = [len(s) + len(t) + len(r or ()) for s, t, r in zip(collator.sources, collator.targets, collator.reasonings, strict=True)]
+        lengths = [
+            len(s) + len(t) + len(r or ())
+            for s, t, r in zip(collator.sources, collator.targets, collator.reasonings, strict=True)
+        ]
         return _ByLength(lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
 
     def compute_loss(self, model, inputs, return_outputs=False, **_):
@@ -363,7 +417,10 @@ class _Trainer(Trainer):
 
     def log(self, logs, *args, **kwargs):
         if "loss" in logs:
-            means = {name: self.accelerator.reduce(torch.stack(values).mean(), "mean").item() for name, values in self._sums.items()}
+            means = {
+                name: self.accelerator.reduce(torch.stack(values).mean(), "mean").item()
+                for name, values in self._sums.items()
+            }
             logs = {**logs, **{name: round(mean, 4) for name, mean in means.items()}}
             self._sums = {}
         super().log(logs, *args, **kwargs)
@@ -433,7 +490,10 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
         raise ValueError(f"batch_size={config.batch_size}: {world} processes cannot share it evenly")
     folder.mkdir(parents=True, exist_ok=True)
     place = None if root == DATA / config.dataset else root
-    train_samples, test_samples = load(config.dataset, "train", place)[: config.questions], load(config.dataset, config.split, place)
+    train_samples, test_samples = (
+        load(config.dataset, "train", place)[: config.questions],
+        load(config.dataset, config.split, place),
+    )
     reasoning = read_reasoning(reasoning_path(config, root)) if config.generator else None
     # All chance of a run: LoRA's initial weights, the order of samples, dropout.
     transformers.set_seed(config.seed)
@@ -448,9 +508,15 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     seconds = {"features": time.time() - began}
 
     examples = build_examples(
-        train_samples, reasoning, objective=config.objective, kind=config.reasoning, subset=config.subset,
-        fraction=config.fraction, answer_format=config.answer_format, seed=config.seed,
-    )  # fmt: skip
+        train_samples,
+        reasoning,
+        objective=config.objective,
+        kind=config.reasoning,
+        subset=config.subset,
+        fraction=config.fraction,
+        answer_format=config.answer_format,
+        seed=config.seed,
+    )
     prepare(student.without_eyes(own_device()), config)
     if config.gradient_checkpointing:
         student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -479,11 +545,16 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
         ddp_find_unused_parameters=False,
     )
     arguments._n_gpu = 1  # several GPUs are for several processes, never for threads of one
-    bar = _Progress(f"{config.dataset} {config.objective} {config.reasoning}{' blind' if config.blind else ''} seed {config.seed}")
+    bar = _Progress(
+        f"{config.dataset} {config.objective} {config.reasoning}{' blind' if config.blind else ''} seed {config.seed}"
+    )
     trainer = _Trainer(
-        model=objective, args=arguments, data_collator=Collator(student, examples, features),
-        train_dataset=range(len(examples)), callbacks=[_Complete(), bar],
-    )  # fmt: skip
+        model=objective,
+        args=arguments,
+        data_collator=Collator(student, examples, features),
+        train_dataset=range(len(examples)),
+        callbacks=[_Complete(), bar],
+    )
     trainer.remove_callback(transformers.PrinterCallback)
     began = time.time()
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints", state))
@@ -503,7 +574,9 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
         "accuracy": 100 * float(right_or_wrong([table])[0].mean()) if labelled else None,
         "questions": len(table),
         "train_examples": len(examples),
-        "with_reasoning": sum(example.reasoning is not None for example in examples) if config.objective == "mtl" else len(examples) * (config.reasoning != "none"),
+        "with_reasoning": sum(example.reasoning is not None for example in examples)
+        if config.objective == "mtl"
+        else len(examples) * (config.reasoning != "none"),
         "trained_parameters": sum(p.numel() for p in objective.parameters() if p.requires_grad),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "steps": trainer.state.global_step,
@@ -511,10 +584,15 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     }
     meta = {
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "versions": {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)} | {"python": platform.python_version()},
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "versions": {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)}
+        | {"python": platform.python_version()},
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "processes": world,
-        "generator_accuracy": float(100 * reasoning["correct"].mean()) if reasoning is not None and reasoning["correct"].notna().any() else None,
+        "generator_accuracy": float(100 * reasoning["correct"].mean())
+        if reasoning is not None and reasoning["correct"].notna().any()
+        else None,
     }
     columns = [c for c in ("step", "epoch", "loss", "answer_loss", "reasoning_loss", "learning_rate") if c in history]
     history[columns].to_csv(folder / "history.csv", index=False)
@@ -549,13 +627,21 @@ class _Progress(TrainerCallback):
     def on_train_begin(self, args, state, control, **_):
         from tqdm.auto import tqdm
 
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.description, unit="step", mininterval=1)
+        self.bar = tqdm(
+            total=state.max_steps, initial=state.global_step, desc=self.description, unit="step", mininterval=1
+        )
 
     def on_step_end(self, args, state, control, **_):
         self.bar.update(state.global_step - self.bar.n)
 
     def on_log(self, args, state, control, logs=None, **_):
-        self.bar.set_postfix({k.removesuffix("_loss"): f"{v:.3f}" for k, v in (logs or {}).items() if k.endswith("_loss") and not k.startswith("train")})
+        self.bar.set_postfix(
+            {
+                k.removesuffix("_loss"): f"{v:.3f}"
+                for k, v in (logs or {}).items()
+                if k.endswith("_loss") and not k.startswith("train")
+            }
+        )
 
     def on_train_end(self, args, state, control, **_):
         self.bar.close()

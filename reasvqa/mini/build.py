@@ -79,7 +79,13 @@ def build(name: str, root: Path, seed: int = 2025) -> None:
         train = load(name, "train", root)
         for strength in STRENGTHS.values():
             for what in ("reasoning", *CAPTION_PROMPTS):
-                generate(train, SimulatedGenerator(root, strength, what), reasoning_file(root, strength.name, what), what, batch_size=len(train))
+                generate(
+                    train,
+                    SimulatedGenerator(root, strength, what),
+                    reasoning_file(root, strength.name, what),
+                    what,
+                    batch_size=len(train),
+                )
         swap_reasoning(train, reasoning_file(root, "sim-26b"))
         marker.write_text(json.dumps(wanted))
 
@@ -128,14 +134,18 @@ def compose(dataset: str, split: str, videos: int, seed: int) -> list[Asked]:
     return made
 
 
-def _choose(waiting: Sequence[Form], story: Story, rng: np.random.Generator, numbers: dict[str, int]) -> list[tuple[Form, Query]] | None:
+def _choose(
+    waiting: Sequence[Form], story: Story, rng: np.random.Generator, numbers: dict[str, int]
+) -> list[tuple[Form, Query]] | None:
     """The first few waiting forms that this story can serve, with different questions; None when there are too few."""
     chosen: list[tuple[Form, Query]] = []
     for form in waiting:
         query = ask(form, story, rng)
         if query is None or query.text in {other.text for _, other in chosen}:
             continue
-        if form.report == "number" and numbers.get(solve(query, story.seen), 0) > min([numbers.get(n, 0) for n in ("two", "three", "four")]):
+        if form.report == "number" and numbers.get(solve(query, story.seen), 0) > min(
+            [numbers.get(n, 0) for n in ("two", "three", "four")]
+        ):
             continue
         chosen.append((form, query))
         if len(chosen) == QUESTIONS_PER_VIDEO:
@@ -165,11 +175,15 @@ def _write_star(root: Path, splits: dict[str, list[Asked]]) -> None:
             start, end = asked.story.clip
             items.append(
                 {
-                    "question_id": f"{key}_{count.get(key, 0)}", "question": asked.query.text, "video_id": asked.story.id,
-                    "start": start, "end": end, "answer": asked.options[asked.answer],
+                    "question_id": f"{key}_{count.get(key, 0)}",
+                    "question": asked.query.text,
+                    "video_id": asked.story.id,
+                    "start": start,
+                    "end": end,
+                    "answer": asked.options[asked.answer],
                     "choices": [{"choice_id": i, "choice": option} for i, option in enumerate(asked.options)],
                 }
-            )  # fmt: skip
+            )
             count[key] = count.get(key, 0) + 1
         (root / f"STAR_{split}.json").write_text(json.dumps(items, indent=1))
 
@@ -178,12 +192,36 @@ def _write_csv(root: Path, splits: dict[str, list[Asked]], id_column: str, extra
     for split, questions in splits.items():
         with (root / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            columns = [id_column, "frame_count", "width", "height", "question", "answer", "qid", "type", "a0", "a1", "a2", "a3", "a4"]
+            columns = [
+                id_column,
+                "frame_count",
+                "width",
+                "height",
+                "question",
+                "answer",
+                "qid",
+                "type",
+                "a0",
+                "a1",
+                "a2",
+                "a3",
+                "a4",
+            ]
             writer.writerow([*columns, *extra])
             for asked in questions:
                 form, story = asked.query.form, asked.story
                 frames = int(len(story.events) * SECONDS_PER_EVENT * FPS)
-                row = [story.id, frames, SIZE, SIZE, asked.query.text, asked.answer, asked.number, form.type, *asked.options]
+                row = [
+                    story.id,
+                    frames,
+                    SIZE,
+                    SIZE,
+                    asked.query.text,
+                    asked.answer,
+                    asked.number,
+                    form.type,
+                    *asked.options,
+                ]
                 action = asked.query.anchor.verb if asked.query.anchor else ""
                 writer.writerow(row + [action, action, 0][: len(extra)])
 
@@ -192,7 +230,11 @@ def _write_nextqa(root: Path, splits: dict[str, list[Asked]]) -> None:
     _write_csv(root, splits, "video")
     names = {asked.story.id for questions in splits.values() for asked in questions}
     (root / "map_vid_vidorID.json").write_text(json.dumps({name: _vidor(name) for name in sorted(names)}, indent=1))
-    hard = [i for i, a in enumerate(splits["val"]) if a.query.form.type[0] in "CT" and needs_several_frames(a.query, a.story)]
+    hard = [
+        i
+        for i, a in enumerate(splits["val"])
+        if a.query.form.type[0] in "CT" and needs_several_frames(a.query, a.story)
+    ]
     (root / "atp-hard-ct4.txt").write_text("\n".join(map(str, hard)) + "\n")
 
 
@@ -262,7 +304,9 @@ class SimulatedGenerator:
         story = self.stories[Path(sample.video).stem]
         if self.kind != "reasoning":
             # A caption belongs to the video: all its questions get the same one.
-            return caption(story, self.strength, self.kind == "detailed_caption", rng_for(self.name, self.kind, story.id))
+            return caption(
+                story, self.strength, self.kind == "detailed_caption", rng_for(self.name, self.kind, story.id)
+            )
         query = understand(sample, story, self.forms)
         return respond(query, sample.options, story, self.strength, rng_for(self.name, sample.id))
 
@@ -276,7 +320,9 @@ class SimulatedGenerator:
         for sample in samples:
             story = self.stories[Path(sample.video).stem]
             query = understand(sample, story, self.forms)
-            believed = perceive(story, self.strength, rng_for(self.name, sample.id))  # the same draws as in its response
+            believed = perceive(
+                story, self.strength, rng_for(self.name, sample.id)
+            )  # the same draws as in its response
             wrong = sum((a.verb, a.object) != (b.verb, b.object) for a, b in zip(believed, story.seen, strict=True))
             choice = parse_answer(self._respond(sample), sample.options)
             if choice is None:
@@ -298,4 +344,3 @@ def understand(sample: Sample, story: Story, forms: Sequence[Form]) -> Query:
                 if query.text == sample.question:
                     return query
     raise ValueError(f"sample {sample.id!r}: {sample.question!r} is not a question about story {story.id!r}")
-

@@ -20,7 +20,11 @@ def grounding(run: Run, questions: int | None = None) -> float:
     right = total = 0
     for sample, text in zip(samples, run.explain(samples), strict=True):
         events = stories[Path(sample.video).stem].seen
-        sentences = [re.sub(r"[^a-z ]", " ", sentence).split() for sentence in text.lower().split(".") if re.search("[a-z]", sentence)]
+        sentences = [
+            re.sub(r"[^a-z ]", " ", sentence).split()
+            for sentence in text.lower().split(".")
+            if re.search("[a-z]", sentence)
+        ]
         for event, words in zip_longest(events, sentences[: len(events)], fillvalue=[]):
             right += event.object in words and bool({present(event.verb), gerund(event.verb)} & set(words))
         total += len(events)

@@ -21,27 +21,110 @@ _REAL = {
     "keyboard": "video_0.mov",
 }
 _QUESTIONS = [
-    ("pancake", None, "What", "What is the woman holding?", ("A pan.", "A guitar."), "A", "train",
-     "The woman stands in a kitchen. She holds a black pan with a pancake in it. Therefore, the answer is A."),
-    ("pancake", None, "What", "What does the woman do with the pancake?", ("She eats it.", "She flips it.", "She sells it."), "B", "train",
-     "The woman moves the pan up. The pancake leaves the pan for a moment. It turns over and lands. The correct answer is B."),
-    ("pancake", None, "Where", "Where does this happen?", ("In a garden.", "In a kitchen.", "On a street.", "On a beach."), "B", "train",
-     "Behind the woman there are wooden cupboards and a coffee machine. Somebody sits at a table. So the answer is B."),
-    ("pancake", None, "What", "What is the pattern of her sweater?", ("Stripes.", "Dots.", "Flowers.", "Squares.", "None."), "A", "test", ""),
-    ("telescope", None, "What", "What colour is the lift?", ("Red.", "Green.", "Blue."), "A", "train",
-     "A person stands in a red lift in front of a large mirror. The room is dark. ###Answer: A"),
-    ("telescope", None, "What", "What shape do the parts of the mirror have?", ("Hexagons.", "Circles.", "Triangles.", "Stars."), "A", "train",
-     "The mirror is made of many parts. Their edges meet in threes. They look round from afar. Therefore, the answer is B."),
-    ("telescope", None, "What", "What does the person wear?", ("A white suit.", "A red dress.", "A black hat.", "A blue coat.", "A green shirt.",
-      "Shorts.", "A swimsuit.", "A tie.", "A scarf.", "A towel."), "A", "train",
-     "Close to the mirror a person is seen from the side. A white suit with a hood covers head and body. The answer is A."),
+    (
+        "pancake",
+        None,
+        "What",
+        "What is the woman holding?",
+        ("A pan.", "A guitar."),
+        "A",
+        "train",
+        "The woman stands in a kitchen. She holds a black pan with a pancake in it. Therefore, the answer is A.",
+    ),
+    (
+        "pancake",
+        None,
+        "What",
+        "What does the woman do with the pancake?",
+        ("She eats it.", "She flips it.", "She sells it."),
+        "B",
+        "train",
+        "The woman moves the pan up. The pancake leaves the pan for a moment. It turns over and lands. The correct answer is B.",
+    ),
+    (
+        "pancake",
+        None,
+        "Where",
+        "Where does this happen?",
+        ("In a garden.", "In a kitchen.", "On a street.", "On a beach."),
+        "B",
+        "train",
+        "Behind the woman there are wooden cupboards and a coffee machine. Somebody sits at a table. So the answer is B.",
+    ),
+    (
+        "pancake",
+        None,
+        "What",
+        "What is the pattern of her sweater?",
+        ("Stripes.", "Dots.", "Flowers.", "Squares.", "None."),
+        "A",
+        "test",
+        "",
+    ),
+    (
+        "telescope",
+        None,
+        "What",
+        "What colour is the lift?",
+        ("Red.", "Green.", "Blue."),
+        "A",
+        "train",
+        "A person stands in a red lift in front of a large mirror. The room is dark. ###Answer: A",
+    ),
+    (
+        "telescope",
+        None,
+        "What",
+        "What shape do the parts of the mirror have?",
+        ("Hexagons.", "Circles.", "Triangles.", "Stars."),
+        "A",
+        "train",
+        "The mirror is made of many parts. Their edges meet in threes. They look round from afar. Therefore, the answer is B.",
+    ),
+    (
+        "telescope",
+        None,
+        "What",
+        "What does the person wear?",
+        (
+            "A white suit.",
+            "A red dress.",
+            "A black hat.",
+            "A blue coat.",
+            "A green shirt.",
+            "Shorts.",
+            "A swimsuit.",
+            "A tie.",
+            "A scarf.",
+            "A towel.",
+        ),
+        "A",
+        "train",
+        "Close to the mirror a person is seen from the side. A white suit with a hood covers head and body. The answer is A.",
+    ),
     ("telescope", None, "Where", "Where is the person?", ("In a boat.", "On a lift.", "On a horse."), "B", "test", ""),
-    ("keyboard", None, "What", "What colour is the dot between the keys?", ("Red.", "White.", "Yellow."), "A", "train",
-     "The picture shows a black keyboard. There is a red dot between G, H and B. Therefore, the answer is A."),
-    ("keyboard", (0.0, 1.0), "What", "What is shown?", ("A keyboard.", "A piano."), "A", "train",
-     "There are many black keys with letters on them. A piano has no letters. The correct answer is A."),
+    (
+        "keyboard",
+        None,
+        "What",
+        "What colour is the dot between the keys?",
+        ("Red.", "White.", "Yellow."),
+        "A",
+        "train",
+        "The picture shows a black keyboard. There is a red dot between G, H and B. Therefore, the answer is A.",
+    ),
+    (
+        "keyboard",
+        (0.0, 1.0),
+        "What",
+        "What is shown?",
+        ("A keyboard.", "A piano."),
+        "A",
+        "train",
+        "There are many black keys with letters on them. A piano has no letters. The correct answer is A.",
+    ),
     ("keyboard", None, "Does", "Does anything move?", ("Yes.", "No."), "B", "test", ""),
-]  # fmt: skip
+]
 
 
 def make_example(folder: Path, clips: Path | None) -> Path:
@@ -61,7 +144,19 @@ def make_example(folder: Path, clips: Path | None) -> Path:
         writer = csv.writer(file)
         writer.writerow(["video", "start", "end", "type", "question", *OPTIONS, "answer", "split", "reasoning"])
         for video, clip, kind, question, options, letter, split, reasoning in rows:
-            writer.writerow([video, *(clip or ("", "")), kind, question, *options, *[""] * (len(OPTIONS) - len(options)), letter, split, reasoning])
+            writer.writerow(
+                [
+                    video,
+                    *(clip or ("", "")),
+                    kind,
+                    question,
+                    *options,
+                    *[""] * (len(OPTIONS) - len(options)),
+                    letter,
+                    split,
+                    reasoning,
+                ]
+            )
     return folder
 
 
@@ -72,7 +167,11 @@ def _drawn(videos: Path) -> list[tuple]:
         story = make_story(rng, f"OWN{i:02d}", seen=4)
         write_video(story, videos / f"{story.id}.mp4")
         event = story.seen[int(rng.integers(4))]
-        others = [name for name in rng.permutation(list(OBJECTS)) if name not in {e.object for e in story.seen if e.verb == event.verb}]
+        others = [
+            name
+            for name in rng.permutation(list(OBJECTS))
+            if name not in {e.object for e in story.seen if e.verb == event.verb}
+        ]
         options = [event.object, *others[: 1 + i % 9]]
         rng.shuffle(options)
         right = options.index(event.object)
@@ -80,5 +179,16 @@ def _drawn(videos: Path) -> list[tuple]:
         seen = [f"The {story.person} {present(e.verb)} the {e.object}." for e in story.seen]
         reasoning = " ".join([*seen, f"Therefore, the answer is {LETTERS[told]}."]) if i < 9 else ""
         question = f"Which object was {past(event.verb)} by the {story.person}?"
-        rows.append((f"{story.id}.mp4", None, "Which", question, tuple(f"The {name}." for name in options), LETTERS[right], "train" if i < 9 else "test", reasoning))
+        rows.append(
+            (
+                f"{story.id}.mp4",
+                None,
+                "Which",
+                question,
+                tuple(f"The {name}." for name in options),
+                LETTERS[right],
+                "train" if i < 9 else "test",
+                reasoning,
+            )
+        )
     return rows

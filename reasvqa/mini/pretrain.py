@@ -49,7 +49,12 @@ INIT = 0.08  # about 1/sqrt(width); with the library's 0.02 captions took ten ti
 MEAN, STD = (0.84, 0.84, 0.82), (0.2, 0.2, 0.2)  # measured on the miniature's frames: rooms are pale
 
 # The question forms pretraining knows. The wording is the benchmarks', the objects go by their colours.
-_NAMES = {form.question for forms in FORMS.values() for form in forms if form.select in ("verb", "after", "before") and form.type[0] in "ISTD"}
+_NAMES = {
+    form.question
+    for forms in FORMS.values()
+    for form in forms
+    if form.select in ("verb", "after", "before") and form.type[0] in "ISTD"
+}
 PRETRAIN_FORMS = tuple(
     form for forms in FORMS.values() for form in forms if form.question in _NAMES or form.report == "room"
 ) + (
@@ -66,7 +71,9 @@ class PretrainConfig:
     student: str = "mini-blip2"
     seed: int = 7
     stories: int = 6000
-    caption_steps: int = 700  # first, only captions of single frames: what is seen has to be there before it can be talked about
+    caption_steps: int = (
+        700  # first, only captions of single frames: what is seen has to be there before it can be talked about
+    )
     captions_per_step: int = 64
     steps: int = 3800  # then everything
     stories_per_step: int = 24
@@ -80,7 +87,9 @@ class PretrainConfig:
 
 # How the students that ship were made.
 _LLAVA = PretrainConfig(caption_steps=300, captions_per_step=48, steps=3700, stories_per_step=16, texts_per_step=6)
-PRETRAINED = {"mini-blip2": PretrainConfig()} | {name: replace(_LLAVA, student=name) for name in ("mini-llava-ov-small", "mini-llava-ov")}
+PRETRAINED = {"mini-blip2": PretrainConfig()} | {
+    name: replace(_LLAVA, student=name) for name in ("mini-llava-ov-small", "mini-llava-ov")
+}
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -91,7 +100,9 @@ def in_colours(story: Story) -> Story:
 
     def recolour(event: Event) -> Event:
         return replace(
-            event, object=OBJECTS[event.object].colour, idle=tuple((cell, OBJECTS[name].colour) for cell, name in event.idle)
+            event,
+            object=OBJECTS[event.object].colour,
+            idle=tuple((cell, OBJECTS[name].colour) for cell, name in event.idle),
         )
 
     return replace(story, events=tuple(map(recolour, story.events)), spare=OBJECTS[story.spare].colour)
@@ -106,7 +117,8 @@ def describe_frame(event: Event, person: str) -> str:
 def narrate(story: Story) -> str:
     """What a narration says of four frames: actions only, in order."""
     return " ".join(
-        f"In the {ORDINALS[i]} frame, the {story.person} {present(event.verb)} the {event.object}." for i, event in enumerate(story.seen)
+        f"In the {ORDINALS[i]} frame, the {story.person} {present(event.verb)} the {event.object}."
+        for i, event in enumerate(story.seen)
     )
 
 
@@ -144,7 +156,11 @@ def make_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
         story = in_colours(make_story(rng, "text"))
         texts += [describe_frame(story.seen[0], story.person), narrate(story)]
     # Each name and colour is one token, so that learning a name is learning one word.
-    special = ["<pad>", "</s>", "<extra_id_0>", "<extra_id_1>"] if config.student == "mini-blip2" else ["<pad>", "</s>", "<answer>", "<reasoning>", "<video>"]
+    special = (
+        ["<pad>", "</s>", "<extra_id_0>", "<extra_id_1>"]
+        if config.student == "mini-blip2"
+        else ["<pad>", "</s>", "<answer>", "<reasoning>", "<video>"]
+    )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -164,7 +180,11 @@ def make_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", additional_special_tokens=special[2:], model_max_length=512
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        additional_special_tokens=special[2:],
+        model_max_length=512,
     )
 
 
@@ -184,19 +204,44 @@ def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
     the vision initialiser's range and query tokens of zeros."""
     config = Blip2Config(
         vision_config=Blip2VisionConfig(
-            hidden_size=96, intermediate_size=192, num_hidden_layers=3, num_attention_heads=4,
-            image_size=IMAGE_SIZE, patch_size=16, initializer_range=INIT,
+            hidden_size=96,
+            intermediate_size=192,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=IMAGE_SIZE,
+            patch_size=16,
+            initializer_range=INIT,
         ).to_dict(),
         qformer_config=Blip2QFormerConfig(
-            vocab_size=8, hidden_size=96, intermediate_size=192, num_hidden_layers=2, num_attention_heads=4,
-            encoder_hidden_size=96, initializer_range=INIT, cross_attention_frequency=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            vocab_size=8,
+            hidden_size=96,
+            intermediate_size=192,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            encoder_hidden_size=96,
+            initializer_range=INIT,
+            cross_attention_frequency=1,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
         ).to_dict(),
         text_config=T5Config(
-            vocab_size=vocabulary, d_model=128, d_kv=32, d_ff=256, num_layers=3, num_decoder_layers=2, num_heads=4,
-            feed_forward_proj="gated-gelu", dropout_rate=0.0, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+            vocab_size=vocabulary,
+            d_model=128,
+            d_kv=32,
+            d_ff=256,
+            num_layers=3,
+            num_decoder_layers=2,
+            num_heads=4,
+            feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=0,
         ).to_dict(),
-        num_query_tokens=4, initializer_range=INIT, frame_numbers="added",
-    )  # fmt: skip
+        num_query_tokens=4,
+        initializer_range=INIT,
+        frame_numbers="added",
+    )
     model = Blip2ForConditionalGeneration(config)
     torch.nn.init.normal_(model.query_tokens, std=0.5)
     return model
@@ -209,17 +254,34 @@ def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> LlavaOnevisionForCo
     text = tokenizer.get_vocab()
     config = LlavaOnevisionConfig(
         vision_config=SiglipVisionConfig(
-            hidden_size=96, intermediate_size=192, num_hidden_layers=3, num_attention_heads=4, image_size=IMAGE_SIZE, patch_size=16,
-            hidden_act="gelu", vision_use_head=False,
+            hidden_size=96,
+            intermediate_size=192,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=IMAGE_SIZE,
+            patch_size=16,
+            hidden_act="gelu",
+            vision_use_head=False,
         ).to_dict(),
         text_config=Qwen2Config(
-            vocab_size=len(tokenizer), hidden_size=wide, intermediate_size=2 * wide, num_hidden_layers=layers, num_attention_heads=heads,
-            num_key_value_heads=heads // 2, initializer_range=INIT, max_position_embeddings=1024, tie_word_embeddings=False,
-            bos_token_id=None, pad_token_id=text["<pad>"], eos_token_id=text["</s>"],
+            vocab_size=len(tokenizer),
+            hidden_size=wide,
+            intermediate_size=2 * wide,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads // 2,
+            initializer_range=INIT,
+            max_position_embeddings=1024,
+            tie_word_embeddings=False,
+            bos_token_id=None,
+            pad_token_id=text["<pad>"],
+            eos_token_id=text["</s>"],
         ).to_dict(),
-        video_token_index=text["<video>"], image_token_index=len(tokenizer) - 1, image_grid_pinpoints=[[IMAGE_SIZE, IMAGE_SIZE]],
+        video_token_index=text["<video>"],
+        image_token_index=len(tokenizer) - 1,
+        image_grid_pinpoints=[[IMAGE_SIZE, IMAGE_SIZE]],
         tie_word_embeddings=False,
-    )  # fmt: skip
+    )
     model = LlavaOnevisionForConditionalGeneration(config)
     state = load_student("mini-blip2").model.vision_model.state_dict()
     renamed = {}
@@ -228,8 +290,14 @@ def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> LlavaOnevisionForCo
             for part, piece in zip("qkv", value.chunk(3), strict=True):
                 renamed[key.replace("qkv", f"{part}_proj")] = piece
         else:
-            renamed[key.replace(".projection.", ".out_proj.").replace("embeddings.patch_embedding", "embeddings.patch_embedding")] = value
-    renamed["embeddings.position_embedding.weight"] = renamed.pop("embeddings.position_embedding")[0, 1:]  # without the class token
+            renamed[
+                key.replace(".projection.", ".out_proj.").replace(
+                    "embeddings.patch_embedding", "embeddings.patch_embedding"
+                )
+            ] = value
+    renamed["embeddings.position_embedding.weight"] = renamed.pop("embeddings.position_embedding")[
+        0, 1:
+    ]  # without the class token
     renamed.pop("embeddings.class_embedding")
     model.model.vision_tower.load_state_dict(renamed)
     return model
@@ -242,7 +310,13 @@ def save_student(student: Student, path: Path) -> None:
     size, mean, std = student.preprocess.size, student.preprocess.mean, student.preprocess.std
     kind = "BlipImageProcessor" if isinstance(student, Blip2Student) else "LlavaOnevisionImageProcessor"
     preprocess = {"image_processor_type": kind, "size": {"height": size, "width": size}, "resample": 3}
-    preprocess |= {"do_resize": True, "do_rescale": True, "do_normalize": True, "do_convert_rgb": True, "rescale_factor": 1 / 255}
+    preprocess |= {
+        "do_resize": True,
+        "do_rescale": True,
+        "do_normalize": True,
+        "do_convert_rgb": True,
+        "rescale_factor": 1 / 255,
+    }
     preprocess |= {"image_mean": list(mean), "image_std": list(std)}
     (path / "preprocessor_config.json").write_text(json.dumps(preprocess, indent=2) + "\n")
 
@@ -297,12 +371,20 @@ def batches(examples: list[Example]) -> Iterator[list[Example]]:
 
 def loss_of(student: Student, group: list[Example], features: Tensor | None) -> Tensor:
     """Mean cross-entropy per target token of a group of examples."""
-    inputs, inputs_mask = pad(student.source_ids([example.prompt for example in group], 160), student.tokenizer.pad_token_id)
+    inputs, inputs_mask = pad(
+        student.source_ids([example.prompt for example in group], 160), student.tokenizer.pad_token_id
+    )
     labels, _ = pad(student.target_ids([example.target for example in group], 160), IGNORE)
-    visual = features[torch.tensor([example.frames for example in group])] if group[0].frames else torch.zeros(len(group), 0, *student.feature_shape)
+    visual = (
+        features[torch.tensor([example.frames for example in group])]
+        if group[0].frames
+        else torch.zeros(len(group), 0, *student.feature_shape)
+    )
     states, mask = student.encode(visual, inputs, inputs_mask)
     start = student.reasoning_start if group[0].reasoning else student.answer_start
-    (logits,) = student.decode(states, mask, [(shift_right(labels, start, student.tokenizer.pad_token_id), torch.arange(len(group)))])
+    (logits,) = student.decode(
+        states, mask, [(shift_right(labels, start, student.tokenizer.pad_token_id), torch.arange(len(group)))]
+    )
     return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
 
 
@@ -311,10 +393,16 @@ def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
     torch.manual_seed(config.seed)
     rng = np.random.default_rng([config.seed, 2])
     student = make_student(config.student, make_tokenizer(config))
-    student.model.set_attn_implementation("eager")  # at these sizes, in bf16, a third faster than fused attention on a CPU
+    student.model.set_attn_implementation(
+        "eager"
+    )  # at these sizes, in bf16, a third faster than fused attention on a CPU
     stories = [make_story(rng, f"pretrain-{i}") for i in range(config.stories)]
-    pixels = torch.cat([student.preprocess(np.stack([draw_frame(event, s.person) for event in s.seen])).half() for s in stories])
-    log(f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, vocabulary {len(student.tokenizer)}, {len(pixels)} frames")
+    pixels = torch.cat(
+        [student.preprocess(np.stack([draw_frame(event, s.person) for event in s.seen])).half() for s in stories]
+    )
+    log(
+        f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, vocabulary {len(student.tokenizer)}, {len(pixels)} frames"
+    )
     optimizer = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     total = config.caption_steps + config.steps
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -328,10 +416,15 @@ def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
         else:
             chosen = rng.integers(config.stories, size=config.stories_per_step)
             rows = torch.from_numpy((chosen[:, None] * 4 + np.arange(4)).ravel())
-            examples = [e for row, k in enumerate(chosen) for e in examples_of(stories[k], row, rng, config.questions_per_story)]
+            examples = [
+                e for row, k in enumerate(chosen) for e in examples_of(stories[k], row, rng, config.questions_per_story)
+            ]
             # An encoder-decoder restores blanked words; a decoder just writes.
             restore = isinstance(student, Blip2Student)
-            examples += [blank_out(read_text(rng), rng) if restore else Example([], "", read_text(rng), True) for _ in range(config.texts_per_step)]
+            examples += [
+                blank_out(read_text(rng), rng) if restore else Example([], "", read_text(rng), True)
+                for _ in range(config.texts_per_step)
+            ]
         with torch.autocast("cpu", torch.bfloat16):
             view = pixels[rows].float()
             view = view + config.noise * torch.randn_like(view)
@@ -368,22 +461,35 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
     student.eval()
     rng = np.random.default_rng([seed, 3])
     stories = [make_story(rng, f"gate-{i}") for i in range(count)]
-    features = torch.cat([student.see([np.stack([draw_frame(e, s.person) for e in s.seen])])[0] for s in stories]).float()
+    features = torch.cat(
+        [student.see([np.stack([draw_frame(e, s.person) for e in s.seen])])[0] for s in stories]
+    ).float()
 
     def answers(examples: list[Example]) -> list[str]:
         inputs, inputs_mask = pad(student.source_ids([e.prompt for e in examples], 160), student.tokenizer.pad_token_id)
         visual = features[torch.tensor([e.frames for e in examples])]
         states, mask = student.encode(visual, inputs, inputs_mask)
-        return student.write(states, mask, student.reasoning_start if examples[0].reasoning else student.answer_start, 96)
+        return student.write(
+            states, mask, student.reasoning_start if examples[0].reasoning else student.answer_start, 96
+        )
 
     coloured = [in_colours(story) for story in stories]
-    captions = [Example([4 * i], "Describe the frame.", describe_frame(s.seen[0], s.person), True) for i, s in enumerate(coloured)]
-    narrations = [Example([4 * i + k for k in range(4)], "Describe the video.", narrate(s), True) for i, s in enumerate(coloured)]
+    captions = [
+        Example([4 * i], "Describe the frame.", describe_frame(s.seen[0], s.person), True)
+        for i, s in enumerate(coloured)
+    ]
+    narrations = [
+        Example([4 * i + k for k in range(4)], "Describe the video.", narrate(s), True) for i, s in enumerate(coloured)
+    ]
 
     def facts(text: str) -> list[str]:  # in which order the two idle things are named does not matter
         return [*text.split(" while ")[:1], *sorted(text.split(" while ")[-1].replace(".", "").split(" "))]
 
-    shares = {"caption": np.mean([facts(text) == facts(e.target) for text, e in zip(answers(captions), captions, strict=True)])}
+    shares = {
+        "caption": np.mean(
+            [facts(text) == facts(e.target) for text, e in zip(answers(captions), captions, strict=True)]
+        )
+    }
     clauses = [
         (said.strip(), true.strip())
         for text, e in zip(answers(narrations), narrations, strict=True)

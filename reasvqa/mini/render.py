@@ -21,8 +21,13 @@ CELL = SIZE // BOARD
 FPS = 6
 _SCALE = 4  # sprites are drawn this much larger and shrunk
 
-_ROOM_RGB = {"kitchen": (205, 220, 236), "garden": (196, 226, 180), "bedroom": (240, 214, 222), "hall": (238, 226, 190),
-             "garage": (204, 204, 208)}
+_ROOM_RGB = {
+    "kitchen": (205, 220, 236),
+    "garden": (196, 226, 180),
+    "bedroom": (240, 214, 222),
+    "hall": (238, 226, 190),
+    "garage": (204, 204, 208),
+}
 _SKIN = (240, 200, 165)
 _HAIR = {"man": (70, 45, 25), "woman": (190, 60, 30), "boy": (235, 190, 70), "girl": (40, 30, 60)}
 _SHIRT = {"man": (70, 90, 130), "woman": (150, 80, 120), "boy": (180, 90, 60), "girl": (110, 130, 70)}
@@ -190,10 +195,14 @@ def _event_sprite(person: str, verb: str, name: str) -> np.ndarray:
     (px, py, size), (ox, oy, r) = _POSE[verb]
     if verb == "open":  # light comes out of what is opened
         for dx in (-0.16, 0.0, 0.16):
-            pen.polygon([(ox + dx * 0.4, oy - 0.2), (ox + dx * 1.5 - 0.05, 0.12), (ox + dx * 1.5 + 0.05, 0.12)], (255, 235, 60))
+            pen.polygon(
+                [(ox + dx * 0.4, oy - 0.2), (ox + dx * 1.5 - 0.05, 0.12), (ox + dx * 1.5 + 0.05, 0.12)], (255, 235, 60)
+            )
     if verb == "wash":  # drops fall on what is washed
         for dx, dy in ((-0.16, 0.16), (0.02, 0.1), (0.18, 0.18), (-0.07, 0.33), (0.11, 0.34)):
-            pen.polygon([(ox + dx, dy - 0.08), (ox + dx + 0.055, dy + 0.05), (ox + dx - 0.055, dy + 0.05)], (30, 90, 235))
+            pen.polygon(
+                [(ox + dx, dy - 0.08), (ox + dx + 0.055, dy + 0.05), (ox + dx - 0.055, dy + 0.05)], (30, 90, 235)
+            )
             pen.ellipse(ox + dx, dy + 0.05, 0.055, 0.045, (30, 90, 235))
     if verb == "push":
         for dy in (0.74, 0.84):

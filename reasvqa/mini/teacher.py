@@ -108,7 +108,9 @@ def describe(query: Query, events: Sequence[Event], person: str, style: int, rng
         else:
             sentences.append(act[0].upper() + act[1:] + ".")
         if query.form.select == "never" or query.form.report == "bystander":
-            sentences[-1] = sentences[-1][:-1] + " while the " + " and the ".join(name for _, name in event.idle) + " stand by."
+            sentences[-1] = (
+                sentences[-1][:-1] + " while the " + " and the ".join(name for _, name in event.idle) + " stand by."
+            )
     return sentences
 
 
@@ -118,7 +120,9 @@ def explain(
     """How the generator gets from what it saw to its choice; when it slips, this is where the slip shows."""
     form, person = query.form, query.person
     option = options[choice].rstrip(".")
-    content = option.removeprefix("The ").removeprefix("They ").removeprefix("to ").removeprefix("the ").removeprefix("in ")
+    content = (
+        option.removeprefix("The ").removeprefix("They ").removeprefix("to ").removeprefix("the ").removeprefix("in ")
+    )
     steps = []
     if form.select in ("after", "before"):
         anchor = fill("{past} the {object}", query.anchor)

@@ -57,17 +57,17 @@ PEOPLE = ("man", "woman", "boy", "girl")
 
 
 def past(verb: str) -> str:
-    """"open" -> "opened"."""
+    """ "open" -> "opened"."""
     return verb + "ed"
 
 
 def gerund(verb: str) -> str:
-    """"open" -> "opening"."""
+    """ "open" -> "opening"."""
     return verb + "ing"
 
 
 def present(verb: str) -> str:
-    """"open" -> "opens", "push" -> "pushes"."""
+    """ "open" -> "opens", "push" -> "pushes"."""
     return verb + ("es" if verb.endswith("sh") else "s")
 
 
