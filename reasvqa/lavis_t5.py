@@ -57,7 +57,7 @@ class ReasVQAT5(Blip2Base):
     PRETRAINED_MODEL_CONFIG_DICT = {
         "flant5xl": str(CONFIGS / "reasvqa_t5_flant5xl.yaml"),
         "tiny": str(CONFIGS / "reasvqa_t5_tiny.yaml"),
-    }  # noqa: RUF012
+    }
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ def describe(caption: str, runs: Sequence[Run] = ()) -> str:
     configs = [run.config for run in runs]
     several = lambda values: " or ".join(
         f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(set(values))
-    )  # noqa: E731
+    )
     recipe = f"{several(c.epochs for c in configs)} epochs, learning rate {several(c.learning_rate for c in configs)}, batch {several(c.batch_size for c in configs)}"
     n = f"n = {several(run.metrics['questions'] for run in runs)} questions, seeds {min(c.seed for c in configs)} to {max(c.seed for c in configs)}"
     return f"{caption} ({several(Path(c.student).name for c in configs)}; {recipe}; {n})"

@@ -77,7 +77,7 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
     costs = _measured_costs(scale)
     guess = lambda c: costs.get(
         (c.student, c.objective, c.reasoning == "none"), FIRST_GUESS["stl" if c.reasoning == "none" else "mtl"]
-    )  # noqa: E731
+    )
     seconds = sum(c.epochs * guess(c) for c in missing)
     names = list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
     return Plan(missing, len(settings), [name for name in names if not _fresh(name, scale, seeds)], seconds, uses)
