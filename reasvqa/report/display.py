@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from IPython.display import display as _display
 
+from reasvqa.config import TrainConfig
+from reasvqa.datasets import Samples
 from reasvqa.refinement import WORD_RULE, removals
 from reasvqa.samples import LETTERS, Sample
+from reasvqa.video import read_frames
 
 _RULE_COLOURS = ("#fde0c5", "#d4e6f7", "#e3daf1", "#d8ecd4", "#f7d9e3", "#ececec", "#fff3b0")
 
@@ -27,6 +31,11 @@ def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> plt.Fig
     figure.tight_layout()
     plt.close(figure)  # the notebook shows what the cell returns; without this it would be shown twice
     return figure
+
+
+def clip(samples: Samples, sample: Sample, num_frames: int = 4) -> plt.Figure:
+    """The frames of a question's clip that generator and student see."""
+    return frames(read_frames(samples.videos / sample.video, num_frames, sample.clip))
 
 
 def question(sample: Sample, prediction: int | None = None, note: str = "") -> HTML:
@@ -93,3 +102,22 @@ def show(*things) -> None:
     """Shows several things from one cell, one below the other."""
     for thing in things:
         _display(thing)
+
+
+def unusual(config: TrainConfig) -> str:
+    """Which settings of a run differ from its scale's preset, as a sentence; there are thirty, and most never change."""
+    config = config.resolve()
+    preset = asdict(TrainConfig(dataset=config.dataset, student=config.student, seed=config.seed).resolve())
+    different = [f"`{name}` = {value!r}" for name, value in asdict(config).items() if value != preset[name]]
+    settings = f"`{config.student}` on `{config.dataset}`, {config.epochs} epochs"
+    return f"{settings}; all settings are the preset's" + (f" but {', '.join(different)}." if different else ".")
+
+
+def say(*sentences: str) -> None:
+    """Prose that a cell computes: Markdown, a paragraph for each argument."""
+    _display(Markdown("\n\n".join(sentences)))
+
+
+def p_value(p: float) -> str:
+    """ "p = 0.034", or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
