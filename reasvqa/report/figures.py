@@ -244,6 +244,36 @@ def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
     return figure
 
 
+def world_key() -> plt.Figure:
+    """What is what in the miniature's drawings: poses and the verbs they stand for, things, rooms and people by their names."""
+    from reasvqa.mini.render import CELL, draw_frame
+    from reasvqa.mini.world import BOARD, OBJECTS, PEOPLE, ROOMS, VERBS, Event, gerund
+
+    def cell(number: int, event: Event, person: str = "man") -> np.ndarray:
+        row, column = divmod(number, BOARD)
+        frame = draw_frame(event, person, phase=0)
+        return frame[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
+
+    rows = [
+        [(gerund(verb), cell(5, Event(verb, "box", "hall", 5, ()))) for verb in VERBS],
+        [(person, cell(5, Event("push", "box", "hall", 5, ()), person)) for person in PEOPLE],
+        [(room, cell(0, Event("open", "box", room, 5, ()))) for room in ROOMS],
+    ]
+    things = [(name, cell(0, Event("open", "box", "hall", 5, ((0, name),)))) for name in OBJECTS]
+    rows += [things[:8], things[8:]]
+    names = ["verbs", "people", "rooms", "things", ""]
+    figure, axes = plt.subplots(len(rows), 8, figsize=(7.6, 1.08 * len(rows) + 0.4))
+    for name, line, pictures in zip(names, axes, rows, strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", weight="bold", fontsize=9)
+        for axis, (word, picture) in zip(line, pictures, strict=False):
+            axis.imshow(picture)
+            axis.set_title(word, fontsize=9, pad=3)
+    figure.suptitle("Key to the miniature's drawings", fontsize=10)
+    return _done(figure)
+
+
 def trial_differences(trials: pd.DataFrame) -> plt.Figure:
     """Each trial's difference to its reference in points, with its 95 % interval. trials: of data/mini/trials_25_epochs.csv.
 
