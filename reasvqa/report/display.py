@@ -48,8 +48,8 @@ VIDEO_LIMIT = 4 << 20  # bytes of a file that is put into a notebook; NExT-QA's 
 def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | None = None) -> HTML:
     """A video to play, with the frames that a student sees marked on its timeline.
 
-    The file is put into the page as it is, where it is H.264 in an MP4 (or MOV) of at most `VIDEO_LIMIT` bytes: nothing is fetched
-    and nothing encoded anew. Of any other file its frames are shown as stills, with the reason.
+    The file is put into the page as it is, if it is H.264 in an MP4 or MOV of at most `VIDEO_LIMIT` bytes: nothing is
+    fetched and nothing encoded anew. Of any other file its frames are shown as stills, with the reason.
 
     Args:
         path, num_frames, clip: as in `reasvqa.video.read_frames`; the clip is shaded, and playing starts there.
@@ -79,7 +79,8 @@ def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | Non
             f"style='width:100%;display:block' src='{source}'></video>"
         )
     marks = "".join(
-        f"<div style='position:absolute;left:{100 * time / length:.2f}%;top:0;height:14px;border-left:2px solid #D55E00'></div>"
+        f"<div style='position:absolute;left:{100 * time / length:.2f}%;top:0;height:14px;"
+        f"border-left:2px solid #D55E00'></div>"
         f"<div style='position:absolute;left:{100 * time / length:.2f}%;top:14px;transform:translateX(-50%);"
         f"white-space:nowrap'>{t + 1}</div>"
         for t, time in enumerate(times)
@@ -130,8 +131,10 @@ def clip(samples: Samples, sample: Sample, num_frames: int = 4) -> plt.Figure:
 
 
 def question(sample: Sample, prediction: int | None = None, note: str = "") -> HTML:
-    """A question with its lettered options; the right one is ticked, a wrong prediction is crossed. A prediction may be None or
-    pandas' NA: a response that names no option."""
+    """A question with its lettered options; the right one is ticked, a wrong prediction is crossed.
+
+    A prediction may be None or pandas' NA: a response that names no option.
+    """
     prediction = None if pd.isna(prediction) else prediction
     rows = []
     for i, option in enumerate(sample.options):
@@ -143,6 +146,13 @@ def question(sample: Sample, prediction: int | None = None, note: str = "") -> H
     )
     tail = f"<div style='color:#444;margin-top:.3em'>{note}</div>" if note else ""
     return HTML(f"<div style='margin:.5em 0'>{head}{''.join(rows)}{tail}</div>")
+
+
+def ranking(sample: Sample, scores: Sequence[float]) -> pd.DataFrame:
+    """The options by their scores, mean log-likelihoods of their tokens (nats), best first."""
+    column = "mean log-likelihood (nats a token)"
+    table = pd.DataFrame({"option": sample.options, column: scores}, list(LETTERS[: len(scores)]))
+    return table.sort_values(column, ascending=False).round(2)
 
 
 def refinement(text: str, answer: str | None = None, correct: bool = True) -> HTML:
@@ -177,7 +187,8 @@ def refinement(text: str, answer: str | None = None, correct: bool = True) -> HT
 def texts(**pieces: str | None) -> HTML:
     """Named texts, one below the other."""
     rows = "".join(
-        f"<tr><td style='vertical-align:top;color:#666;text-align:left;white-space:nowrap'>{escape(name.replace('_', ' '))}</td>"
+        "<tr><td style='vertical-align:top;opacity:.7;text-align:left;white-space:nowrap'>"
+        f"{escape(name.replace('_', ' '))}</td>"
         f"<td style='text-align:left;white-space:pre-wrap'>{escape(str(text)) if text else '<i>none</i>'}</td></tr>"
         for name, text in pieces.items()
     )
@@ -196,7 +207,7 @@ def show(*things) -> None:
 
 
 def unusual(config: TrainConfig) -> str:
-    """Which settings of a run differ from its scale's preset, as a sentence; there are thirty, and most never change."""
+    """Which settings of a run differ from its scale's preset, as a sentence. There are thirty; most never change."""
     config = config.resolve()
     preset = asdict(TrainConfig(dataset=config.dataset, student=config.student, seed=config.seed).resolve())
     different = [f"`{name}` = {value!r}" for name, value in asdict(config).items() if value != preset[name]]
@@ -215,7 +226,7 @@ def p_value(p: float) -> str:
 
 
 def oddities(response: str, refined: str, events: Sequence[Event] = ()) -> list[str]:
-    """What is odd about a refined reasoning, a sentence each: sentences that lost words, and sentences that stay although false.
+    """What is odd about a refined reasoning: sentences that lost words, and sentences that stay although false.
 
     events: what happens in the clip, which only a miniature knows; without them nothing is said about truth.
     """
@@ -230,14 +241,14 @@ def oddities(response: str, refined: str, events: Sequence[Event] = ()) -> list[
     false = [sentence for sentence in sentences if events and not _may_be_true(sentence, events)]
     if false:
         found.append(
-            f"{len(false)} of its {len(sentences)} sentences say what the video does not show, and stay, because no rule "
-            f"knows the video: “{escape(false[0])}”"
+            f"{len(false)} of its {len(sentences)} sentences say what the video does not show, and stay, because no "
+            f"rule knows the video: “{escape(false[0])}”"
         )
     return found
 
 
 def _may_be_true(sentence: str, events: Sequence[Event]) -> bool:
-    """False when the sentence has somebody do to a thing what nobody does in these events, or never use what is used."""
+    """False where somebody does to a thing what nobody does in these events, or where a used thing is "never used"."""
     from reasvqa.mini.world import OBJECTS, VERBS
 
     verbs, things = "|".join(VERBS), "|".join(OBJECTS)

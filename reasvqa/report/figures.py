@@ -245,7 +245,7 @@ def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
 
 
 def world_key() -> plt.Figure:
-    """What is what in the miniature's drawings: poses and the verbs they stand for, things, rooms and people by their names."""
+    """What is what in the miniature's drawings: the poses of its verbs, and people, rooms and things by their names."""
     from reasvqa.mini.render import CELL, draw_frame
     from reasvqa.mini.world import BOARD, OBJECTS, PEOPLE, ROOMS, VERBS, Event, gerund
 
@@ -275,9 +275,10 @@ def world_key() -> plt.Figure:
 
 
 def trial_differences(trials: pd.DataFrame) -> plt.Figure:
-    """Each trial's difference to its reference in points, with its 95 % interval. trials: of data/mini/trials_25_epochs.csv.
+    """Each trial's difference to its reference in points, with its 95 % interval.
 
-    Seeing against blind is left out: it is so large that nothing else could be read.
+    trials: of data/mini/trials_25_epochs.csv. Seeing against blind is left
+    out: it is so large that nothing else could be read.
     """
     shown = trials[trials["against"].fillna("Blind") != "Blind"].iloc[::-1]
     figure, axis = plt.subplots(figsize=(7.6, 0.42 * len(shown) + 1.2))
@@ -397,9 +398,8 @@ def curves(
                 capsize=2.5,
                 label=name,
             )
-        axis.set(
-            title=f"{titled(f'Ours, {paper.PRINTED[dataset]}', scale)}\nn = {int(part['questions'].max())}, {_span(part['seeds'])}, 95 % intervals"
-        )
+        support = f"n = {int(part['questions'].max())}, {_span(part['seeds'])}, 95 % intervals"
+        axis.set(title=f"{titled(f'Ours, {paper.PRINTED[dataset]}', scale)}\n{support}")
     axes[1].set_ylabel("accuracy (%)")
     low, high = min(a.get_ylim()[0] for a in axes[1:]), max(a.get_ylim()[1] for a in axes[1:])
     for axis in axes:
@@ -417,7 +417,7 @@ VERDICT_COLOURS = {"reproduced": "#009E73", "not reproduced": "#D55E00", "inconc
 
 
 def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
-    """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's effect as an open diamond.
+    """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's as an open diamond.
 
     table: of `results.ledger`.
     """
@@ -495,7 +495,7 @@ def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) ->
 
 
 def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure:
-    """Values from zero up on a logarithmic axis, first on top, and the limit they should stay under; hollow: exactly zero."""
+    """Values from zero up on a logarithmic axis, first on top, and the limit to stay under; hollow: exactly zero."""
     figure, axis = plt.subplots(figsize=(6.5, 0.35 * len(values) + 1.2))
     floor = min([value for value in values if value > 0], default=limit) / 3
     for row, value in enumerate(values):
@@ -516,7 +516,7 @@ def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure
 
 
 def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
-    """Training throughput by recipe as multiples of the reference recipe, with the range over rounds; the rates as text."""
+    """Training throughput by recipe as multiples of the reference recipe, with the range over rounds; rates as text."""
     figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(table) + 1.2))
     for row, (name, r) in enumerate(table.iterrows()):
         colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(name, COLOURS["STL_CR"])
@@ -562,7 +562,7 @@ def example(
     title: str,
     scale: str,
 ) -> plt.Figure:
-    """Figure 2 of the paper from a real sample: frames, question, and the response with what refinement keeps and removes.
+    """Figure 2 of the paper from a real sample: frames, question, and what refinement keeps of the response.
 
     Args:
         pictures: uint8 (T, H, W, 3) frames.

@@ -1,7 +1,7 @@
 """The notebooks' parameters, checked in their first cell: what is wrong fails at once and says what is possible.
 
-A parameter of one name means the same in every notebook. papermill hands over text where it knows no better: "[0, 1]", "star",
-"false". A list as text, and one thing where a list is wanted, are understood; "false" is not, because text is not False.
+A parameter of one name means the same in every notebook. papermill hands over text where it knows no better: "[0, 1]",
+"star", "false". A list as text, and one thing where a list is wanted, are understood; "false" is not: it is text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def checked(**parameters: Any) -> tuple:
 
 
 def ready(*configs: TrainConfig) -> None:
-    """Makes a miniature that is not there, and reads all that these runs would read, so that nothing is wrong after an hour.
+    """Makes a miniature that is not there, and reads all that these runs read, so that nothing is wrong after an hour.
 
     Raises:
         ValueError, DataError, ReasoningError: settings, annotations or responses are wrong or missing.
@@ -146,6 +146,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "model": _or_none(_text),
     "base_url": _or_none(_text),
     "folder": _or_none(_text),
+    "path": _text,
     "first": _setting,
     "second": _setting,
     "question": _whole(0),

@@ -1,4 +1,4 @@
-"""Tables as the paper has them, its rows beside ours, and differences with their intervals. `reasvqa.report.saving` writes them."""
+"""Tables as the paper has them, its rows beside ours, and differences with their intervals."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -
 def changes(
     settings: dict[str, list[Run]], parts: dict[str, Collection[str]] | None = None, split: str | None = None
 ) -> pd.DataFrame:
-    """Two settings on parts of the questions, seed by seed on the same ones: a row per part, their accuracies, second - first.
+    """Two settings on parts of the questions, seed by seed on the same ones: their accuracies and second - first.
 
     Args:
         settings: the two, by their names.
