@@ -20,14 +20,15 @@ import os
 import resource
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import mean
 
-import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
@@ -118,7 +119,7 @@ def _made(dataset: str) -> bool:
 
 def _measured_costs(scale: str) -> dict[tuple, float]:
     """Mean seconds an epoch of the kept runs of a scale, by student, objective and whether there is reasoning."""
-    rows = []
+    seconds = defaultdict(list)
     for path in paths.runs().glob("*/meta.json"):
         run = Run(path.parent)
         try:
@@ -126,16 +127,9 @@ def _measured_costs(scale: str) -> dict[tuple, float]:
         except (DamagedRun, TypeError, ValueError):
             continue  # damaged, or of another version of the library
         if wanted:
-            rows.append(
-                (
-                    run.config.student,
-                    run.config.objective,
-                    run.config.reasoning == "none",
-                    (spent["training"] + spent["answering"] + 1) / run.config.epochs,
-                )
-            )
-    table = pd.DataFrame(rows, columns=["student", "objective", "bare", "seconds"])
-    return table.groupby(["student", "objective", "bare"])["seconds"].mean().to_dict()
+            kind = run.config.student, run.config.objective, run.config.reasoning == "none"
+            seconds[kind].append((spent["training"] + spent["answering"] + 1) / run.config.epochs)
+    return {kind: mean(each) for kind, each in seconds.items()}
 
 
 # --- work, in whatever process or machine -----------------------------------------------------------------------------
@@ -162,29 +156,15 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
     folder = paths.reproduced(scale)
     folder.mkdir(parents=True, exist_ok=True)
     out, partial = folder / f"{notebook}.ipynb", folder / f"{notebook}.partial.ipynb"
-    parameters = {
-        "scale": scale,
-        **(
-            {"seeds": list(seeds)}
-            if "seeds" in papermill.inspect_notebook(paths.notebooks() / f"{notebook}.ipynb")
-            else {}
-        ),
-    }
+    source = paths.notebooks() / f"{notebook}.ipynb"
+    parameters: dict[str, object] = {"scale": scale}
+    if "seeds" in papermill.inspect_notebook(source):
+        parameters["seeds"] = list(seeds)
     try:
-        papermill.execute_notebook(
-            paths.notebooks() / f"{notebook}.ipynb",
-            partial,
-            parameters=parameters,
-            progress_bar=False,
-            cwd=paths.CHECKOUT,
-        )
+        papermill.execute_notebook(source, partial, parameters, progress_bar=False, cwd=paths.CHECKOUT)
     except Exception as error:
-        return Outcome(
-            notebook,
-            time.time() - began,
-            0.0,
-            f"{type(error).__name__}: {str(error).strip().splitlines()[-1]} (see {partial})",
-        )
+        what = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]} (see {partial})"
+        return Outcome(notebook, time.time() - began, error=what)
     os.replace(partial, out)
     out.with_suffix(".stamp").write_text(stamp)
     return Outcome(notebook, time.time() - began)
@@ -192,17 +172,14 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
 
 def _memory() -> float:
     """This process's peak resident memory so far, MB."""
-    return (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (1 if sys.platform == "darwin" else 1024)
-        / (1024 if sys.platform == "darwin" else 1)
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024  # bytes there, KB elsewhere
 
 
 def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
     """Changes when the notebook, its parameters, its runs or the code that draws from them change."""
     digest = hashlib.sha256((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
-    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted((paths.PAPER_NUMBERS).glob("*.csv")):
+    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted(paths.PAPER_NUMBERS.glob("*.csv")):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
     keys = [_key(config) for config in all_settings(scale, seeds, names)]
@@ -310,7 +287,7 @@ def reproduce(
         dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder; the
             notebooks are executed here.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = jobs or torch.cuda.device_count() or cores
     began = time.time()
     for dataset in dict.fromkeys(d for name in only for d in EXPERIMENTS[name].datasets):
@@ -322,7 +299,8 @@ def reproduce(
         from distributed import Client
 
         client = Client(dask)
-        workers = max(1, sum(client.nthreads().values()))
+        threads = client.nthreads()
+        workers = max(1, sum(threads.values()))  # pyright: ignore[reportAttributeAccessIssue]  # not an asynchronous client
     if plan.missing:
         print(f"training: about {plan.seconds / workers / 60:.0f} min on {workers} worker{'s' if workers > 1 else ''}")
     prepare_features(plan.missing)
@@ -395,11 +373,9 @@ def main() -> int:
         parser.error(str(error))
     if given.plan:
         plan = make_plan(given.scale, seeds, given.only)
-        minutes = (
-            f"about {plan.seconds / 60:.0f} min of one core"
-            if given.scale != "paper"
-            else "hours and GPUs: notebooks/40_benchmark.ipynb"
-        )
+        minutes = f"about {plan.seconds / 60:.0f} min of one core"
+        if given.scale == "paper":
+            minutes = "hours and GPUs: notebooks/40_benchmark.ipynb"
         print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0
     try:

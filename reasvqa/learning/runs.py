@@ -182,13 +182,8 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
     root = root or paths.dataset(config.dataset)
     learned = build_digest(config, root)
     asked = _asked(config.dataset, config.split, root, _state(root))
-    versions = [
-        PROCEDURE,
-        FEATURES_PROCEDURE,
-        torch.__version__.split("+")[0],
-        transformers.__version__,
-        peft.__version__,
-    ]
+    torch_version = torch.__version__.split("+")[0]
+    versions = [PROCEDURE, FEATURES_PROCEDURE, torch_version, transformers.__version__, peft.__version__]
     everything = [asdict(config), learned, asked, fingerprint(config.student), versions]
     if not config.blind:
         everything += [_videos(config.dataset, split, root) for split in ("train", config.split)]
@@ -286,7 +281,7 @@ def features_of(samples: Samples, student: Student, config: TrainConfig) -> Feat
 def answers(student: Student, samples: Samples, features: Features | None, config: TrainConfig) -> pd.DataFrame:
     """The student's predictions as a table, see `Run.predictions`."""
     predictions, texts = predict(student, samples, features, config)
-    table = samples.to_pandas()[["id", "answer", "type", "group"]]
+    table = pd.DataFrame(samples.to_pandas(), columns=["id", "answer", "type", "group"])
     table.insert(1, "prediction", pd.array(predictions, dtype="Int64"))
     table["text"] = texts
     return table
@@ -312,10 +307,9 @@ def write_json(path: Path, content: dict) -> None:
 def seal(folder: Path, meta: dict) -> None:
     """Writes meta.json with versions and the checksums of the result's files: the last step of a run."""
     versions = {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)}
+    versions["python"] = platform.python_version()
     files = {name: _sha(folder / name) for name in RESULT}
-    write_json(
-        folder / "meta.json", meta | {"versions": versions | {"python": platform.python_version()}, "files": files}
-    )
+    write_json(folder / "meta.json", meta | {"versions": versions, "files": files})
 
 
 def _sha(path: Path) -> str:
