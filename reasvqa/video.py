@@ -142,11 +142,13 @@ class _Lane:
         """A clip's frames. A file on which the decoder dies or hangs is tried once more, by PyAV alone."""
         cause = "reading was stopped"
         for decord in (True, False):
+            if self.stopped:
+                break
             decoder = _take()
             self.busy.add(decoder)
             try:
-                if self.stopped:
-                    break
+                if self.stopped:  # since
+                    decoder.process.kill()
                 result = decoder.ask(os.fspath(path), num_frames, clip, decord)
             except _Dead as error:
                 cause = str(error)
@@ -356,7 +358,7 @@ def _check(path: str) -> bool:
         container = _open(path)
     except av.error.ArgumentError as error:
         raise _Refused(
-            "not of a kind that is read (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif), but a picture or a playlist"
+            "a picture, a playlist, or of no kind that is read (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif)"
         ) from error
     with container:
         stream = _video(container)
