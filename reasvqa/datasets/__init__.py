@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reasvqa.datasets import intentqa, nextqa, own, star
-from reasvqa.datasets.base import DataError, Samples
+from reasvqa.datasets.base import DataError, Samples, check_links
 
 _OFFICIAL = {"nextqa": nextqa.load, "star": star.load, "intentqa": intentqa.load}
 _LOADERS = _OFFICIAL | {"own": own.load}
@@ -25,7 +25,8 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
         root: folder of the annotation files; videos lie in its `videos` folder. Default: data/<name> beside the library.
 
     Raises:
-        DataError: a file is missing, or a row is wrong; the message names the file, the row, the column and the remedy.
+        DataError: a file is missing, or a row is wrong; the message names the file, the row, the column and the remedy. Or
+            a symbolic link leads a video out of the video folder.
         ValueError: no such data set or split.
     """
     if name not in DATASETS:
@@ -35,7 +36,9 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
         from reasvqa.mini.build import build
 
         build(name, DATA / name)
-    return _LOADERS[kind](Path(root) if root is not None else DATA / name, split)
+    samples = _LOADERS[kind](Path(root) if root is not None else DATA / name, split)
+    check_links(samples)
+    return samples
 
 
 __all__ = ["DATA", "DATASETS", "MINIATURES", "DataError", "Samples", "load"]
