@@ -1,7 +1,6 @@
 """Phase 1, RG: a generator explains its answer to every training question (paper, section 3.1)."""
 
 from reasvqa.answers import parse_answer
-from reasvqa.generation.controls import key_words, rng_of, shuffled_words, swap_reasoning, swapped
 from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
 from reasvqa.generation.reasoning import ReasoningError, read_reasoning
 from reasvqa.generation.run import GenerationError, Generator, UnansweredError, Written, generate
@@ -15,11 +14,6 @@ __all__ = [
     "Written",
     "build_prompt",
     "generate",
-    "key_words",
     "parse_answer",
     "read_reasoning",
-    "rng_of",
-    "shuffled_words",
-    "swap_reasoning",
-    "swapped",
 ]

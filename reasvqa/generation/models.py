@@ -1,7 +1,7 @@
 """Real generators for phase 1: a model of transformers on this machine, or any OpenAI-compatible server.
 
-Both take what `generate` hands them, samples and prompts, look at N frames of each clip and return a response each, or in its place what
-went wrong.
+Both take what `generate` hands them, samples and prompts, look at N frames of each clip and return a response each, or
+in its place what went wrong.
 
     generate(samples, TransformersGenerator("OpenGVLab/InternVL3-8B-hf", samples.videos), path)
     generate(samples, OpenAIGenerator("internvl-26b", samples.videos, "http://localhost:8000/v1"), path)
@@ -47,8 +47,8 @@ def frames_of(samples: Sequence[Sample], videos: Path, num_frames: int) -> list[
 class TransformersGenerator:
     """Any image-text-to-text model of transformers: InternVL, LLaVA-OneVision, Qwen-VL, ...
 
-    Deterministic (greedy), batched, in bf16 on a GPU and float32 elsewhere. Weights come from safetensors and no code of the
-    checkpoint is run.
+    Deterministic (greedy), batched, in bf16 on a GPU and float32 elsewhere. Weights come from safetensors and no code
+    of the checkpoint is run.
 
     Attributes:
         cut: responses so far that `max_new_tokens` ended.
@@ -79,7 +79,7 @@ class TransformersGenerator:
         except OSError as error:  # transformers' own sentence; without a network it speaks of something else
             why = f"no such folder, not among the downloaded models, and {offline}" if offline else str(error)
             raise GenerationError(
-                f"{model}: cannot be loaded: {shortened(why)}. Give a local folder, or a hub id where there is a network."
+                f"{model}: cannot be loaded: {shortened(why)}. Give a local folder, or a hub id and a network."
             ) from None
         self.processor.tokenizer.padding_side = "left"  # what is generated has to follow the prompt, not its padding
 
@@ -116,7 +116,8 @@ class TransformersGenerator:
 
 
 def _unreachable_hub() -> str:
-    """Why the hub cannot be asked, or "". Loading would find out as well, after two minutes of trying for every file."""
+    """Why the hub cannot be asked, or "". Loading would find out as well, after two minutes of trying for every
+    file."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -131,7 +132,7 @@ def _warn_of(cut: int, name: str, max_new_tokens: int) -> None:
     """One warning however often it happens: Python shows equal ones once."""
     if cut:
         warnings.warn(
-            f"{name}: some responses are cut after {max_new_tokens} tokens and may not come to their answer; raise max_new_tokens",
+            f"{name}: responses are cut after {max_new_tokens} tokens and may miss their answer; raise max_new_tokens",
             stacklevel=4,
         )
 
@@ -142,9 +143,9 @@ def _warn_of(cut: int, name: str, max_new_tokens: int) -> None:
 class OpenAIGenerator:
     """A model behind any OpenAI-compatible server: vLLM, LMDeploy, `transformers serve`, a hosted one.
 
-    Frames travel as base64 JPEG. At most `concurrency` requests are in flight. The client of the `openai` package repeats what fails by
-    429 or 5xx, with growing pauses or as the server's Retry-After says. The key is read from the environment (OPENAI_API_KEY) and
-    nowhere kept or shown; local servers need none. Interrupting ends the requests.
+    Frames travel as base64 JPEG. At most `concurrency` requests are in flight. The client of the `openai` package
+    repeats what fails by 429 or 5xx, with growing pauses or as the server's Retry-After says. The key is read from the
+    environment (OPENAI_API_KEY) and nowhere kept or shown; local servers need none. Interrupting ends the requests.
 
     Attributes:
         tokens: (prompt, completion) tokens so far, as the server counts them.

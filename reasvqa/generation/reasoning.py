@@ -1,9 +1,11 @@
 """The reasoning file: what a generator wrote about each question, a JSON object a line.
 
-    {"id": ..., "generator": ..., "prompt": ..., "response": ..., "prediction": 0-based or null, "correct": true/false/null}
+    {"id": "...", "generator": "...", "prompt": "...", "response": "...", "prediction": 2, "correct": true}
 
-Any file in this form works, whoever made it; `id` and `response` are enough. A line belongs to the question that its prompt asks: when
-the question has changed since, the line no longer answers it. `correct` is a note; with the questions at hand it is computed anew.
+Any file in this form works, whoever made it; `id` and `response` are enough. `prediction` is 0-based, null where the
+response names no option. A line belongs to the question that its prompt asks: when the question has changed since, the
+line no longer answers it. `correct` is a note, null where the answer is not known; with the questions at hand it is
+computed anew.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
 from reasvqa.samples import LETTERS, Sample
 
 FIELDS = ("id", "generator", "prompt", "response", "prediction", "correct")
-_SAME_BEGINNING = 40  # characters; a prompt that begins like ours is ours, another template does not
 
 
 class ReasoningError(ValueError):
@@ -38,13 +39,14 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
         kind: what was asked for, see `build_prompt`; captions name no answer.
 
     Returns:
-        Columns id, generator (a category), response, prediction (Int64 or NA) and correct (boolean or NA). With samples a row for each,
-        in their order: a prediction that the file does not have is read off the response, and `correct` compares it with the sample's
-        answer. A question that the generator could not answer has an empty response and NA; a warning tells how many.
+        Columns id, generator (a category), response, prediction (Int64 or NA) and correct (boolean or NA). With
+        samples a row for each, in their order: a prediction that the file does not have is read off the response, and
+        `correct` compares it with the sample's answer. A question that the generator could not answer has an empty
+        response and NA; a warning tells how many.
 
     Raises:
-        ReasoningError: no such file; a line is no JSON object, lacks a field or has one of a wrong type; an id occurs twice; a line
-            was written for another question than the sample of its id; a sample has no line.
+        ReasoningError: no such file; a line is no JSON object, lacks a field or has one of a wrong type; an id occurs
+            twice; a line was written for another question than the sample of its id; a sample has no line.
     """
     path = Path(path)
     questions = None if samples is None else {sample.id: sample for sample in samples}
@@ -81,18 +83,20 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
 
 def _judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None]:
     """(prediction, correct) of a line that is to answer the sample."""
+    check_kind(path, number, row.get("prompt"), kind)
     if not asks(row.get("prompt"), sample, kind):
         raise ReasoningError(
-            f"{path}, line {number}: its prompt does not ask what {sample.id!r} asks now; the question or its options have changed. "
-            "Generate again (only what has changed is asked anew), or remove the line's prompt if its response does answer the question."
+            f"{path}, line {number}: its prompt does not ask what {sample.id!r} asks now; question or options have "
+            "changed. Generate again (only what has changed is asked anew), or remove the line's prompt if its "
+            "response does answer the question."
         )
     if kind != "reasoning":
         return None, None
     prediction = row["prediction"] if "prediction" in row else parse_answer(row["response"], sample.options)
     if prediction is not None and prediction >= len(sample.options):
         raise ReasoningError(
-            f"{path}, line {number}: prediction {prediction}, but {sample.id!r} has {len(sample.options)} options, counted from 0. "
-            "Remove the field; the prediction is then read off the response."
+            f"{path}, line {number}: prediction {prediction}, but {sample.id!r} has {len(sample.options)} options, "
+            "counted from 0. Remove the field; the prediction is then read off the response."
         )
     return prediction, None if sample.answer is None else prediction == sample.answer
 
@@ -106,10 +110,12 @@ def _a_row_each(table: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame
         unexplained = [id for id in absent if id not in failures]
         if unexplained:
             raise ReasoningError(
-                f"{path}: {len(unexplained)} of {len(ids)} questions have no line, e.g. {unexplained[0]!r}. Let the generation run to its end."
+                f"{path}: {len(unexplained)} of {len(ids)} questions have no line, e.g. {unexplained[0]!r}. "
+                "Let the generation run to its end."
             )
         warnings.warn(
-            f"{path}: {len(absent)} of {len(ids)} questions got no answer and have no reasoning; {failures_path(path).name} says why.",
+            f"{path}: {len(absent)} of {len(ids)} questions got no answer and have no reasoning; "
+            f"{failures_path(path).name} says why.",
             stacklevel=3,
         )
     if table["id"].tolist() == ids:
@@ -118,25 +124,37 @@ def _a_row_each(table: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame
 
 
 def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
-    """Whether a response to this prompt can be one to the sample: whoever worded it, it holds the question and all lettered options.
+    """Whether a response to this prompt can be one to the sample.
 
-    A prompt that is absent, or too short to ask anything, says nothing of the question; the line's id has to do.
+    However the prompt is worded, it has to hold the question and its lettered options. One that is absent, or too
+    short to ask anything, says nothing of the question; the line's id has to do.
     """
-    expected = build_prompt(sample, kind)
-    if not prompt or prompt == expected:
+    if not prompt or kind != "reasoning" or prompt == build_prompt(sample):
         return True
-    if prompt[:_SAME_BEGINNING] == expected[:_SAME_BEGINNING]:
-        return _words(prompt) == _words(expected)
-    if kind != "reasoning" or len(prompt) < len(sample.question):
+    if ours := _OURS.search(prompt):
+        return [_plain(text) for text in ours.groups()] == [_plain(sample.question), _plain(sample.lettered)]
+    if len(prompt) < len(sample.question):
         return True
     before, options, after = f" {_words(prompt)} ".partition(f" {_words(sample.lettered)} ")
-    more = after.startswith(f"{LETTERS[len(sample.options)].lower()} ") if len(sample.options) < len(LETTERS) else False
-    return bool(options) and not more and f" {_words(sample.question)} " in f"{before} {after}"
+    one_more = after.startswith(f"{(LETTERS + '-')[len(sample.options)].lower()} ")
+    return bool(options) and not one_more and f" {_words(sample.question)} " in f"{before} {after}"
 
 
-def is_caption(prompt: str | None) -> bool:
-    """Whether a line answers one of the prompts for captions."""
-    return prompt in CAPTION_PROMPTS.values()
+_OURS = re.compile(r"###Question:(.*)###Hints:(.*)", re.DOTALL)
+
+
+def check_kind(path: Path, number: int, prompt: str | None, kind: str) -> None:
+    """A ReasoningError if the line was written for another kind, as far as its prompt tells."""
+    kinds = {text: name for name, text in CAPTION_PROMPTS.items()}
+    found = "reasoning" if prompt and _OURS.search(prompt) else kinds.get(prompt or "", kind)
+    if found != kind:
+        raise ReasoningError(
+            f"{path}, line {number}: its prompt asks for {found}, not {kind}. Give each kind a file of its own."
+        )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(" ,.")
 
 
 def _words(text: str) -> str:
@@ -157,7 +175,8 @@ def _twice(path: Path, id: str, number: int) -> ReasoningError:
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
-    """(line number, object), checked, of each line that is not empty; None for a last line that was not written to its end.
+    """(line number, object), checked, of each line that is not empty; None for a last line that was not written to its
+    end.
 
     Lines end in LF, CR LF or CR; the last one need not.
 
@@ -183,8 +202,8 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
                     yield number, None
                     continue
                 raise ReasoningError(
-                    f"{path}, line {number}: not valid JSON in UTF-8 ({_short(error)}). Write one JSON object a line, or "
-                    "remove the line; a new run writes it again."
+                    f"{path}, line {number}: not valid JSON ({_short(error)}). Write one JSON object a line in UTF-8, "
+                    "or remove the line; a new run writes it again."
                 ) from None
             problem = _problem_of(row)
             if problem:
@@ -196,7 +215,8 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
 
 def open_lines(path: Path, mode: str = "r"):
     """The file's lines as they are: their ends stay, and bytes that are no UTF-8 survive reading and writing."""
-    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
+    encoding = "utf-8-sig" if mode == "r" else "utf-8"  # some editors put a mark in front
+    return path.open(mode, encoding=encoding, errors="surrogateescape", newline="")
 
 
 def _short(error: Exception) -> str:
@@ -208,7 +228,7 @@ def _short(error: Exception) -> str:
 def _problem_of(row: object) -> str | None:
     """What is wrong with a line's value, and the remedy."""
     if isinstance(row, list):
-        return f"a list of {len(row)} values, expected a JSON object. Write one object a line, without brackets around them"
+        return f"a list of {len(row)} values, expected a JSON object. Write one object a line, without brackets around"
     if not isinstance(row, dict):
         return "expected a JSON object. Remove the line; a new run writes it again"
     for field in ("id", "response"):
@@ -219,7 +239,8 @@ def _problem_of(row: object) -> str | None:
             return f"field {field!r} is not text. Correct or remove the field"
     prediction = row.get("prediction")
     if prediction is not None and (type(prediction) is not int or not 0 <= prediction < len(LETTERS)):
-        return f"field 'prediction' must be null or an option's index from 0 to {len(LETTERS) - 1}. Correct or remove the field"
+        last = len(LETTERS) - 1
+        return f"field 'prediction' must be null or an option's index from 0 to {last}. Correct or remove the field"
     if not isinstance(row.get("correct"), bool | None):
         return "field 'correct' must be true, false or null. Correct or remove the field"
     return None
@@ -229,7 +250,8 @@ def _problem_of(row: object) -> str | None:
 
 
 def failures_path(path: Path) -> Path:
-    """Where the questions lie that a generator could not answer: <name>.failed.jsonl beside <name>.jsonl, lines {"id", "error"}."""
+    """Where the questions lie that a generator could not answer: <name>.failed.jsonl beside <name>.jsonl, lines {"id",
+    "error"}."""
     return path.with_name(f"{path.name.removesuffix('.jsonl')}.failed.jsonl")
 
 

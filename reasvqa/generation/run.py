@@ -1,7 +1,7 @@
 """Runs a generator over samples.
 
-A line for each response is appended and flushed to disk batch by batch, so that a killed run loses at most the batch in flight and a
-second call goes on where the first stopped. A question that gets no answer costs that question only.
+A line for each response is appended and flushed to disk batch by batch, so that a killed run loses at most the batch
+in flight and a second call goes on where the first stopped. A question that gets no answer costs that question only.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from reasvqa.generation.reasoning import (
     FIELDS,
     ReasoningError,
     asks,
+    check_kind,
     failures_path,
-    is_caption,
     open_lines,
     read_failures,
     read_reasoning,
@@ -40,7 +40,8 @@ HOPELESS = 16  # so many questions in a row without an answer, and it is the gen
 
 
 class GenerationError(RuntimeError):
-    """A model or server cannot answer. The message says which, why and what to do; keys and passwords are cut out of it."""
+    """A model or server cannot answer. The message says which, why and what to do; keys and passwords are cut out of
+    it."""
 
     def __init__(self, message: str):
         super().__init__(without_secrets(message))
@@ -91,7 +92,8 @@ class Written:
         absent = [sample.id for sample in samples if sample.id not in self.texts]
         if absent:
             raise ReasoningError(
-                f"{len(absent)} of {len(samples)} questions have no reasoning, e.g. {absent[0]!r}. Write one, or let a model do it."
+                f"{len(absent)} of {len(samples)} questions have no reasoning, e.g. {absent[0]!r}. "
+                "Write one, or let a model do it."
             )
         return [self.texts[sample.id] for sample in samples]
 
@@ -101,9 +103,10 @@ def generate(
 ) -> pd.DataFrame:
     """Lets `generator` explain every sample that `path` does not hold yet, and returns all of them.
 
-    A line whose question or options have changed since is asked anew, with a warning; it moves to <name>.removed, as does a last
-    line that a kill left unfinished. A question that gets no answer (an unreadable video, a refusal, an empty response) is tried once
-    more after all others and is then listed in <name>.failed.jsonl; the next call tries it again, last.
+    A line whose question or options have changed since is asked anew, with a warning; it moves to <name>.removed, as
+    does a last line that a kill left unfinished. A question that gets no answer (an unreadable video, a refusal, an
+    empty response) is tried once more after all others and is then listed in <name>.failed.jsonl; the next call tries
+    it again, last.
 
     Args:
         samples: questions, labelled or not.
@@ -116,14 +119,15 @@ def generate(
         A row per sample, in the order of `samples`, see `read_reasoning`.
 
     Raises:
-        UnansweredError: some questions got no answer, or `HOPELESS` of them in a row, which ends the run. What was answered is kept.
+        UnansweredError: some questions got no answer, or `HOPELESS` of them in a row, which ends the run. What was
+            answered is kept.
         GenerationError: the generator cannot work at all, such as with a wrong key.
-        ReasoningError: the file is damaged other than by an interrupted last line, was written by another generator or for another
-            kind or other questions, or cannot be written. Nothing in it has been changed.
+        ReasoningError: the file is damaged other than by an interrupted last line, was written by another generator or
+            for another kind or other questions, or cannot be written. Nothing in it has been changed.
     """
     path, samples = Path(path), list(samples)
     todo, outdated = _survey(path, samples, generator.name, kind)
-    if todo or outdated:  # else nothing is written, and the file may lie where nothing can be
+    if todo or outdated or not path.exists():  # else nothing is written: the file may lie where nothing can be
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(f"{path}.lock")
@@ -138,11 +142,14 @@ def generate(
 
 
 def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tuple[list[Sample], dict[int, str | None]]:
-    """(samples without a usable line, {line number: id} of lines that have to go; None for an unfinished one). All checks are here."""
+    """(samples without a usable line, {line number: id} of lines that have to go; id None for an unfinished one). All
+    checks are here."""
     questions = {sample.id: sample for sample in samples}
     if len(questions) < len(samples):
         ids = [sample.id for sample in samples]
-        raise ReasoningError(f"two samples have the id {next(id for id in ids if ids.count(id) > 1)!r}. Make ids unique.")
+        raise ReasoningError(
+            f"two samples have the id {next(id for id in ids if ids.count(id) > 1)!r}. Make ids unique."
+        )
     seen: dict[str, int] = {}
     outdated: dict[int, str | None] = {}
     for number, row in rows_of(path) if path.exists() else ():
@@ -156,20 +163,18 @@ def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tupl
             )
         if writer != name:
             raise ReasoningError(
-                f"{path}, line {number}: written by {writer or 'nobody named'}, not {name}. Give each generator a file of its own."
+                f"{path}, line {number}: written by {writer or 'nobody named'}, not {name}. "
+                "Give each generator a file of its own."
             )
-        if is_caption(prompt) != (kind != "reasoning") and prompt:
-            raise ReasoningError(
-                f"{path}, line {number}: its prompt does not ask for {kind}. Give reasoning and captions files of their own."
-            )
+        check_kind(path, number, prompt, kind)
         seen[id] = number
         if id in questions and not asks(prompt, questions[id], kind):
             outdated[number] = id
     gone = {id for id in outdated.values() if id is not None}
-    if gone and len(gone) == len(questions.keys() & seen.keys()):
+    if len(gone) == len(questions.keys() & seen.keys()) > 1:
         raise ReasoningError(
-            f"{path}: none of its lines asks what the question of its id asks now, e.g. {min(gone)!r}. It was made for other questions: "
-            "give these a file of their own, or move it away."
+            f"{path}: none of its lines asks what the question of its id asks now, e.g. {min(gone)!r}. "
+            "It was made for other questions: give these a file of their own, or move it away."
         )
     return [sample for sample in samples if sample.id not in seen or sample.id in gone], outdated
 
@@ -181,7 +186,8 @@ def _take_out(path: Path, numbers: dict[int, str | None]) -> None:
     changed = sum(id is not None for id in numbers.values())
     if changed:
         warnings.warn(
-            f"{path}: {changed} questions or their options have changed and are asked anew; the old lines move to {_removed(path).name}.",
+            f"{path}: {changed} questions or their options have changed and are asked anew; "
+            f"the old lines move to {_removed(path).name}.",
             stacklevel=3,
         )
     partial = path.with_name(f"{path.name}.partial")
@@ -200,7 +206,8 @@ def _removed(path: Path) -> Path:
 
 
 def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, batch_size: int) -> None:
-    """Appends a line for each sample that gets an answer. Those that get none are asked once more in the end, and listed."""
+    """Appends a line for each sample that gets an answer. Those that get none are asked once more in the end, and
+    listed."""
     listed = read_failures(path)
     failed: dict[str, str] = {}
     _append(path, [])  # a disk that cannot be written is better found out now than after the first answer
@@ -302,7 +309,8 @@ def _unanswered(path: Path, failed: dict[str, str], left: int = 0) -> Unanswered
     if left:
         text += f" The last {HOPELESS} in a row failed, so {left} were not asked any more."
     return UnansweredError(
-        f"{text} All other responses are kept; {failures_path(path).name} lists these. Generate again to try them again.", failed
+        f"{text} All other responses are kept; {failures_path(path).name} lists these. Generate again to retry.",
+        failed,
     )
 
 
@@ -342,6 +350,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ReasoningError(
-            f"{path}: cannot be written ({error.strerror or error}). Make room or choose another place, and generate again; "
-            "responses kept before are still there."
+            f"{path}: cannot be written ({error.strerror or error}). Make room or choose another place, and generate "
+            "again; what was kept before is still there."
         ) from error
