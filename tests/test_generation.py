@@ -13,7 +13,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +23,6 @@ from reasvqa.generation import (
     GenerationError,
     ReasoningError,
     UnansweredError,
-    Written,
     build_prompt,
     generate,
     parse_answer,
@@ -105,7 +103,8 @@ def test_articles_are_not_letters():
 
 
 class Counting:
-    """A generator that notes what it was asked and can break off; `bad` is what it gives, or raises, instead of responses."""
+    """A generator that notes what it was asked and can break off; `bad` is what it gives, or raises, in the place of
+    responses."""
 
     name = "counting"
 
@@ -169,7 +168,9 @@ def killed_again_and_again(folder: Path, kills: int, seed: int) -> tuple[bytes, 
     """The files of a run that is killed at random sizes of its file until it ends, and of one that nobody disturbs."""
     rng, path, whole = random.Random(seed), folder / "killed.jsonl", folder / "whole.jsonl"
     command = [sys.executable, "-c", KILLED]
-    run = partial(subprocess.Popen, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.DEVNULL)
+    run = partial(
+        subprocess.Popen, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.DEVNULL
+    )
     assert run([*command, whole]).wait() == 0
     for size in sorted(rng.randrange(whole.stat().st_size) for _ in range(kills)):
         process = run([*command, path])
@@ -250,7 +251,13 @@ def test_no_whole_response_is_ever_lost(tmp_path, data):
     at = data.draw(st.integers(0, len(content)))
     damaged = data.draw(
         st.sampled_from(
-            [content[:at], content[:at] + b"\0" * 9, content[:at] + b"\xff" + content[at:], content[at:], content + content[:at]]
+            [
+                content[:at],
+                content[:at] + b"\0" * 9,
+                content[:at] + b"\xff" + content[at:],
+                content[at:],
+                content + content[:at],
+            ]
         )
     )
     path.write_bytes(damaged)
@@ -280,7 +287,9 @@ BAD = [
 @pytest.mark.parametrize("bad", BAD, ids=repr)
 def test_one_bad_question_costs_that_question_only(tmp_path, bad):
     path, generator = tmp_path / "r.jsonl", Counting(bad={"s2": bad})
-    with pytest.raises(UnansweredError, match=r"1 questions got no answer, e.g. 's2' .*Generate again to retry") as caught:
+    with pytest.raises(
+        UnansweredError, match=r"1 questions got no answer, e.g. 's2' .*Generate again to retry"
+    ) as caught:
         generate(samples(7), generator, path, batch_size=4)
     assert set(caught.value.failures) == {"s2"} and generator.asked[-1] == "s2"  # tried again, last
     assert [row["id"] for row in lines_of(path)] == ["s0", "s1", "s3", "s4", "s5", "s6"]
@@ -405,7 +414,9 @@ def test_changed_questions_are_asked_anew(tmp_path):
     now[3] = replace(now[3], options=OPTIONS[:3], answer=0)
     now[4] = replace(now[4], options=(*OPTIONS, "The bag."))
     for number, sample in enumerate(now[1:5], 2):
-        with pytest.raises(ReasoningError, match=rf"line {number}: its prompt does not ask what '{sample.id}' asks now"):
+        with pytest.raises(
+            ReasoningError, match=rf"line {number}: its prompt does not ask what '{sample.id}' asks now"
+        ):
             read_reasoning(path, [sample])
     second = Counting()
     with pytest.warns(UserWarning, match=r"4 questions or their options have changed.*the old lines move to r.removed"):
@@ -452,15 +463,27 @@ def test_a_file_with_ids_and_responses_is_enough(tmp_path):
         ("", True),
         ("p", True),  # says nothing
         (None, True),
-        ("Q: Which object was tidied up by the person? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish", True),
-        ("Q: Which object was tidied up by the person? (A) The shoe (B) The blanket (C) The closet/cabinet (D) The dish", False),
-        ("Q: Which object was put down by the person? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish", False),
+        (
+            "Q: Which object was tidied up by the person? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish",
+            True,
+        ),
+        (
+            "Q: Which object was tidied up by the person? (A) The shoe (B) The blanket (C) The closet/cabinet (D) The dish",
+            False,
+        ),
+        (
+            "Q: Which object was put down by the person? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish",
+            False,
+        ),
         (
             "Q: Which object was tidied up by the person? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish (E) The bag",
             False,
         ),
         ("Q: Which object was tidied up by the person? (A) The blanket (B) The shoe (C) The closet/cabinet", False),
-        ("Watch.\n" + build_prompt(SAMPLE).partition("reliable. ")[2].replace("\n", " "), True),  # another version of ours
+        (
+            "Watch.\n" + build_prompt(SAMPLE).partition("reliable. ")[2].replace("\n", " "),
+            True,
+        ),  # another version of ours
         (build_prompt(replace(SAMPLE, question=SAMPLE.question + " Why?")), False),
         (build_prompt(replace(SAMPLE, options=OPTIONS[:3])), False),
     ],
@@ -481,7 +504,10 @@ def test_captions_and_reasoning_do_not_mix(tmp_path):
     assert captions["prediction"].isna().all() and captions["correct"].isna().all()
     assert read_reasoning(path, samples(2), "brief_caption").equals(captions)
     for kind in ("reasoning", "detailed_caption"):
-        for attempt in (lambda k=kind: generate(samples(3), Counting(0), path, k), lambda k=kind: read_reasoning(path, samples(2), k)):
+        for attempt in (
+            lambda k=kind: generate(samples(3), Counting(0), path, k),
+            lambda k=kind: read_reasoning(path, samples(2), k),
+        ):
             with pytest.raises(ReasoningError, match=f"line 1: its prompt asks for brief_caption, not {kind}"):
                 attempt()
 
@@ -535,7 +561,13 @@ def test_reading_keeps_little_more_than_the_responses(tmp_path):
     path, count = tmp_path / "r.jsonl", 20_000
     with path.open("w") as file:
         for i in range(count):
-            row = {"id": f"s{i}", "generator": "g", "prompt": "p" * 1000, "response": f"{i}" + "r" * 500, "prediction": 1}
+            row = {
+                "id": f"s{i}",
+                "generator": "g",
+                "prompt": "p" * 1000,
+                "response": f"{i}" + "r" * 500,
+                "prediction": 1,
+            }
             file.write(json.dumps(row) + "\n")
     tracemalloc.start()
     table = read_reasoning(path)

@@ -200,7 +200,7 @@ class OpenAIGenerator:
         """A response for each sample, in order, or what went wrong with it.
 
         Raises:
-            GenerationError: the server does not know the key or the model.
+            GenerationError: the server does not know the key or the model, whatever it is asked.
         """
         from anyio.from_thread import start_blocking_portal  # openai stands on anyio
 
@@ -209,9 +209,8 @@ class OpenAIGenerator:
         with start_blocking_portal() as portal:  # a loop in a thread of its own: a notebook's thread has one already
             answers = portal.call(self._ask_all, pictures, prompts)
         self.seconds += time.monotonic() - began
-        refusal = next((answer for answer in answers if isinstance(answer, _Refusal)), None)
-        if refusal:
-            raise refusal
+        if answers and all(isinstance(answer, _Refusal) for answer in answers):
+            raise answers[0]
         _warn_of(self.cut, self.name, self.max_new_tokens)
         return answers
 
@@ -276,7 +275,7 @@ class OpenAIGenerator:
 
 
 class _Refusal(GenerationError):
-    """The server will say no to every question."""
+    """The server does not know the key or the model."""
 
 
 class _Unusable(ValueError):
