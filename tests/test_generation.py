@@ -72,7 +72,8 @@ def test_caption_prompts_do_not_know_the_question():
         ("###Answer: A: The blanket", 0),
         ("The answer is (a) because it is held.", 0),
         (
-            "###Answer: C\n\n###Detailed Explanation:\n1. **Frames**: The person opens it.\n\n**Conclusion**: It is the closet.",
+            "###Answer: C\n\n###Detailed Explanation:\n1. **Frames**: The person opens it.\n\n"
+            "**Conclusion**: It is the closet.",
             2,
         ),
         ("B", 1),
@@ -242,7 +243,7 @@ def test_a_file_of_another_kind_is_refused_untouched(tmp_path, content, message)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_whole_response_is_ever_lost(tmp_path, data):
-    """The file is damaged anyhow: whatever response it still holds as a whole line is there after a new run, or on the side."""
+    """The file is damaged anyhow: whatever whole line it still holds is there after a new run, or on the side."""
     path = tmp_path / "r.jsonl"
     for old in tmp_path.glob("r.*"):
         old.unlink()
@@ -463,23 +464,11 @@ def test_a_file_with_ids_and_responses_is_enough(tmp_path):
         ("", True),
         ("p", True),  # says nothing
         (None, True),
-        (
-            "Q: Which object was tidied up by the person? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish",
-            True,
-        ),
-        (
-            "Q: Which object was tidied up by the person? (A) The shoe (B) The blanket (C) The closet/cabinet (D) The dish",
-            False,
-        ),
-        (
-            "Q: Which object was put down by the person? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish",
-            False,
-        ),
-        (
-            "Q: Which object was tidied up by the person? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish (E) The bag",
-            False,
-        ),
-        ("Q: Which object was tidied up by the person? (A) The blanket (B) The shoe (C) The closet/cabinet", False),
+        (f"Q: {SAMPLE.question} (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish", True),
+        (f"Q: {SAMPLE.question} (A) The shoe (B) The blanket (C) The closet/cabinet (D) The dish", False),
+        (f"Q: {SAMPLE.question[:-9]} dog? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish", False),
+        (f"Q: {SAMPLE.question} (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish (E) The bag", False),
+        (f"Q: {SAMPLE.question} (A) The blanket (B) The shoe (C) The closet/cabinet", False),
         (
             "Watch.\n" + build_prompt(SAMPLE).partition("reliable. ")[2].replace("\n", " "),
             True,
@@ -557,7 +546,7 @@ def test_a_damaged_list_of_failures_is_named(tmp_path):
 
 
 def test_reading_keeps_little_more_than_the_responses(tmp_path):
-    """Prompts are twice as long as the responses here; memory stays below the size of ids and responses and 200 bytes a line."""
+    """Prompts are twice as long as the responses here; memory stays below that of the texts and 200 bytes a line."""
     path, count = tmp_path / "r.jsonl", 20_000
     with path.open("w") as file:
         for i in range(count):

@@ -25,7 +25,8 @@ from reasvqa.generation.models import OpenAIGenerator, TransformersGenerator, fr
 from reasvqa.video import VideoError
 
 TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% elif c['type'] == 'text' %}{{ c['text'] }}{% endif %}"
+    "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image>{% elif c['type'] == 'text' %}{{ c['text'] }}{% endif %}"
     "{% endfor %}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
 )
 
@@ -184,8 +185,10 @@ def test_a_kill_loses_nothing_and_doubles_nothing(checkpoint, server, smoke_star
     """Killed while it generates; a second call goes on, and the end is that of an undisturbed run."""
     path = tmp_path / "killed.jsonl"
     script = (
-        "import sys; from reasvqa.datasets import load; from reasvqa.generation import generate; from reasvqa.generation.models import OpenAIGenerator\n"
-        "s = load('smoke-star', 'train'); g = OpenAIGenerator(sys.argv[1], s.videos, sys.argv[2], concurrency=2, max_new_tokens=8, name='tiny')\n"
+        "import sys\nfrom reasvqa.datasets import load\nfrom reasvqa.generation import generate\n"
+        "from reasvqa.generation.models import OpenAIGenerator\n"
+        "s = load('smoke-star', 'train')\n"
+        "g = OpenAIGenerator(sys.argv[1], s.videos, sys.argv[2], concurrency=2, max_new_tokens=8, name='tiny')\n"
         "generate(s, g, sys.argv[3], batch_size=2)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, checkpoint, server, path], stderr=subprocess.DEVNULL)
@@ -205,7 +208,7 @@ def test_a_kill_loses_nothing_and_doubles_nothing(checkpoint, server, smoke_star
 
 
 class Moody(BaseHTTPRequestHandler):
-    """A server with moods: each request takes the next of `plan`: a status, or 200 with an answer. Notes when each arrived."""
+    """A server with moods: each request takes the next of `plan`, a status, with an answer if it is 200."""
 
     plan: ClassVar[list[tuple[int, dict]]] = []
     arrived: ClassVar[list[float]] = []
