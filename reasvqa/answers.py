@@ -16,6 +16,7 @@ TAGS = (
     "think|thinking|thought|reasoning|rationale|explanation|analysis|summary|caption|observation|conclusion|answer|final_answer|solution|response"
 )
 _TAG = re.compile(rf"[<◁]\s?(/?)\s?({TAGS})\s?[>▷]|<\|(begin|end)_of_(box)\|>", re.IGNORECASE)
+ANSWER_TAGS = ("answer", "final_answer", "conclusion")
 _CLOSERS = r"[\"'”’)\]}*_`$]{0,6}"
 # A sentence ends at . ! ? before white space; at a line's end; behind a boxed or bold letter that a capital follows.
 _END = re.compile(
@@ -141,12 +142,12 @@ _ADVERB = (
     r"|still|simply|directly|fully|well|just|all) )"
 )
 _MOST = (
-    r"(?:most (?:\w+ly )?\w+|best|closest|nearest|correct|right(?! (?:of|next|behind|side|hand|beside|under|above|in front))|accurate|answer|true|valid|winner"
+    r"(?:most (?:\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= (?:answer|option|choice|one|match|pick|description)\b|[.,;:)]|$)|accurate|answer|true|valid|winner"
     r"|only (?:\w+ )?(?:option|choice|one|answer|possibility|candidate|match|description|explanation|alternative)|(?:more|better) (?:likely|plausible|consistent|suitable|accurate|fitting"
     r"|appropriate|supported|aligned|suited|reasonable|probable|logical|option|choice|match|fit)|consistent with|(?:\w+ly )?supported(?: by)?|confirmed|chosen|selected|favou?red|aligned with|in line with"
-    r"|what (?:happens|happened|we|the|is|I)|(?:perfect|good|strong|clear|direct|exact|great) (?:match|fit|option|choice|candidate|answer)|backed (?:up )?by|justified|left|better)"
+    r"|what (?:happens|happened|we|the|is|I)|(?:perfect|good|strong|clear|direct|exact|great|accurate|suitable|close|plausible|likely|reasonable) (?:match|fit|option|choice|candidate|answer)|backed (?:up )?by|justified|better)"
 )
-_IS = r"(?:is|was|are|seems?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be|to be|being|emerges|turns out)(?: to be| as)?"
+_IS = r"(?:is|was|are|seem(?:s|ed)?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be|to be|being|emerges|turns out)(?: to be| as)?"
 _BEST = r"(?:best|better|most \w+ly|most|closely|more closely|perfectly|correctly|accurately|directly|clearly|exactly|precisely|nicely|well)"
 _FITS = (
     r"(?:fits|matches|aligns|describes|represents|explains|captures|corresponds|reflects|answers|summari[sz]es|agrees|resembles|suits|characteri[sz]es|depicts|accounts for|makes (?:the )?most sense"
@@ -159,9 +160,13 @@ _FREE = frozenset(
 )
 _APPOSITION = r"(?:[).:,;–—-]{0,2}(?: (?!(?:not|is|was|are|does|do|did|can|could|would|might|may|cannot|seems|appears|has|had|will|if|[A-J])\b)[^\s.;]+){0,10}?,? )"
 _SUBJECT = rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}(?:[).:]{_APPOSITION}|,? ))"
-_SAYS = rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b|(?:the|as the) (?:\w+ )?{_MOST}\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b))"
+_SAYS = rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b))"
 _PRAISED = re.compile(rf"{_SUBJECT}(?:{_SAYS})")
-_HELD = re.compile(rf"(?i:{_NOUN}):? [A-J]\b{_APPOSITION}(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))")
+_MADE = re.compile(
+    rf"(?:(?i:{_NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only) ){_X}\)?,?"
+    rf" (?i:(?:as )?(?:the|our|my) (?:\w+ )?{_MOST}\b)"
+)
+_HELD = re.compile(rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))")
 _CHOSEN = re.compile(
     rf"(?i:\b(?:choose|choosing|chose|select|selecting|selected|pick|picked|picking|go with|going with|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with"
     rf"|vote for|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|my answer is|answer is) (?:the )?(?:\w+ )?(?:{_NOUN}:? )?){_X}"
@@ -172,20 +177,37 @@ _LEADS = re.compile(
     rf"|reflected|shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found|listed) (?:by|in|as|with)|clos(?:est|e|er) to|agree(?:s|ing)? with|in favou?r of|makes?|making|fits?(?: with)?|fitting|yields?"
     rf"|which is|that is|namely|it is|it's|that's|must be|has to be|would be|should be|is|are|be|hence|therefore|thus|so|equals?)"
     rf"[,:]?(?: (?:us|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus|indeed|probably|definitely|exactly|well|given|choice|to)){{0,3}} {_NOUN}(?: choice| option)?:? ){_X}"
+    rf"|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under|by)) {_NOUN}:? ){_X}"
+    rf"|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible|in line) with|(?:most closely |best |closely |also )?(?:matches|corresponds to|resembles|aligns with|fits)) (?:\w+ )?){_X}(?=[).:])"
 )
 _CLOSEST = re.compile(
-    rf"(?i:\b(?:best|closest|nearest|correct|right|proper|accurate|most \w+|only)(?: {_WORD}){{0,16}}?(?: ?[:=]| {_COPULA}\b| are\b| to\b| matches| by)(?:[: ]{{1,2}}(?:therefore|likely|clearly|given by|represented by|indeed|in|thus"
+    rf"(?i:\b(?:best|closest|nearest|correct|right|proper|accurate|most \w+|only)(?: {_WORD}){{0,16}}?(?: ?[:=]| {_COPULA}\b| are\b)(?:[: ]{{1,2}}(?:therefore|likely|clearly|given by|represented by|indeed|in|thus"
     rf"|for|from|with|found in|that of|shown in|as|as in|to|to be|the)){{0,3}}[: ]{{1,2}}(?:{_NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)"
 )
 _SHORT = re.compile(
-    r"(?i:(?:so|thus|hence|therefore|then|ok|okay|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving|which leaves|only|must be|[,.] )"
+    r"(?i:(?:so|thus|hence|therefore|then|ok|okay|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving|which leaves|only|must be)"
     rf"[,:]? ?(?:i think |i believe |i'd say |it is |it's |it must be |it has to be |it should be |that is |this is |that's |is |must be |the )?(?:{_NOUN}:? )?){_X}(?:\)|\.|,|:)?(?: it is| then| remains| is left)?[.! ]*$"
 )
-_ASIDE = re.compile(rf"\((?i:{_NOUN}):?\s([A-J])\)\W{{0,6}}$")
+# "Based on the analysis, the machine accepts option A."
+_CONCLUDED = re.compile(
+    rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|in conclusion|based on|given|considering|from|among|of)\b.{{0,80}}?\b{_NOUN}:? ){_X}"
+    r"(?! (?:can|cannot|could|does|is|was|has|would|seems|appears)\b)"
+)
+_IS_LETTER = re.compile(
+    rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering|the {_NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ )?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$|$)"
+)
+_ITEM = re.compile(
+    rf"^(?i:(?:{_NOUN}:? )?){_X}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly |directly |closely |accurately |correctly |which |is |the ){{0,3}}"
+    r"(?:match(?:es)?|fits?|aligns?|aligning|aligned|fitting|matching|correct|correctly|accurately|consistent with|corresponds to|right answer|best (?:match|option|choice|fit|answer))\b)"
+)
+_ASIDE = re.compile(
+    rf"\((?i:{_NOUN}):?\s([A-J])\)[.!*_\s]{{0,6}}$"
+    r"|(?i:\b(?:therefore|thus|hence|most|best|closest|consistent with|match(?:es)?|corresponds to|indicates|suggests)\b).{0,120}\(([A-J])\)[.!*_\s]{0,6}$"
+)
 _TICKED = re.compile(
     rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)"
 )
-_AFFIRMING = (_PRAISED, _HELD, _CHOSEN, _LEADS, _CLOSEST, _SHORT, _TICKED)
+_AFFIRMING = (_PRAISED, _MADE, _HELD, _CHOSEN, _LEADS, _CLOSEST, _SHORT, _TICKED, _CONCLUDED, _IS_LETTER, _ITEM)
 _DENIED = re.compile(
     r"(?i:\b(?:not|never|neither|nor|least|incorrect|wrong|unlikely|cannot|if|whether|unless|rather than|instead of|than|why|suppose|supposing|assume|assuming|before|doubt|hardly|no|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$"
 )
@@ -199,13 +221,16 @@ _FIRST = re.compile(rf"(?i:(?:{_NOUN}:? )?){_X}[).:]")
 
 
 class Naming(NamedTuple):
-    """The letters a sentence names as the answer, in order ("" if none); `explicit`: it does nothing else ("Answer: B", "\\boxed{B}")."""
+    """The letters a sentence names as the answer, in order ("" if none). explicit: it does nothing else ("Answer: B",
+    "\\boxed{B}"); bare: it is nothing else ("**B**", "Option B."); announces: it ends where its answer should stand."""
 
     letters: str
-    explicit: bool
+    explicit: bool = False
+    bare: bool = False
+    announces: bool = False
 
 
-_NOTHING = Naming("", False)
+_NOTHING = Naming("")
 
 
 def named(sentence: str) -> Naming:
@@ -218,7 +243,7 @@ def named(sentence: str) -> Naming:
 def _named(text: str, raw: str) -> Naming:
     bare = _BARE.match(text)
     if bare:
-        return Naming(bare.group(1), True)
+        return Naming(bare.group(1), explicit=True, bare=True)
     if "boxed" in raw:
         boxed = re.search(r"\\boxed\s?\{\s?(?:\\\w+\{)?\s?(?:(?:[Tt]he )?(?:[Oo]ption|[Aa]nswer|[Cc]hoice):?\s)?(?:\\\w+\{)?\s?\(?([A-J])\)?(?![\w^=+])", raw)
         if boxed:
@@ -252,7 +277,7 @@ def _named(text: str, raw: str) -> Naming:
                 break
         aside = _ASIDE.search(raw)
         if not letters and aside and not _CONTRAST.search(text):
-            letters.append(aside.group(1))
+            letters.append(aside.group(1) or aside.group(2))
     return Naming("".join(dict.fromkeys(letters)), explicit and bool(letters))
 
 
@@ -284,23 +309,23 @@ def _is_letter(text: str, end: int) -> bool:
 
 def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list[str]:
     """The letters of an affirming match, unless it is denied, supposed, an article, or a name."""
-    found = _LETTER.search(match.group())
-    if not found:
+    if match.lastindex:
+        at = match.start(match.lastindex)
+    else:  # a subject: the letter is the first one
+        at = match.start() + _LETTER.search(match.group()).start()
+    before = text[max(0, match.start() - 60) : match.start()]
+    if _DENIED.search(before) or _DENIED.search(text[match.start() : at]) or _hypothetical(before, match.group()):
         return []
-    at = match.start() + found.start()
-    before = text[max(0, match.start() - 50) : match.start()]
-    if _DENIED.search(before) or _DENIED.search(match.group()[: found.start()]):
-        return []
-    if pattern is _HELD and _CONTRAST.search(text, match.end()) or pattern is _LEADS and re.search(r"(?i:\bleast|incorrect|wrong|distractor|elimin|exclu|rul)", before):
+    if pattern in (_HELD, _ITEM, _CONCLUDED, _IS_LETTER) and _CONTRAST.search(text, at if pattern is not _HELD else match.end()) or pattern is _LEADS and re.search(r"(?i:\bleast|incorrect|wrong|distractor|elimin|exclu|rul)", before):
         return []
     named_option = re.search(rf"(?i:{_NOUN}):? $", text[max(0, at - 12) : at])
     if not named_option:
         word = re.search(r"([\w'’]+)[ ]?$", text[max(0, at - 24) : at])
-        if word and pattern is _PRAISED and word.group(1).casefold() not in _FREE:
+        if word and pattern is _PRAISED and text[at + 1 : at + 2] != ")" and word.group(1).casefold() not in _FREE:
             return []
         if not _is_letter(text, at + 1) and pattern is not _PRAISED:
             return []
-    return [found.group(1), *_alternatives(text, at + 1)]
+    return [text[at], *_alternatives(text, at + 1)]
 
 
 # --- announcements ---------------------------------------------------------------------------------------------------
@@ -366,39 +391,51 @@ def check_text(value: object, what: str) -> None:
         raise TypeError(f"{what} must be text, not {type(value).__name__}: {value!r:.80}")
 
 
-def _stated(text: str) -> str | None:
-    """The letter that a text settles on; several letters where the deciding sentence names several; None where no sentence names one."""
-    explicit, passing = [], []
-    announced, line = False, -1
-    for i, sentence in enumerate(sentences(text)):
-        if sentence.tag:
-            announced = announced or sentence.tag in ("answer", "conclusion")
+def namings(text: str) -> list[tuple[Sentence, str, Naming]]:
+    """Every sentence of a text with its words as they stand and what it names, its neighbours considered: a letter that stands
+    alone answers what has been announced; behind a named letter on the same line, or as one of several, it is no answer."""
+    found: list[tuple[Sentence, str, Naming]] = []
+    announced, answered, bare = False, -1, []
+    for piece in sentences(text):
+        raw = text[piece.start : piece.end]
+        if piece.tag:
+            announced = piece.tag in ANSWER_TAGS
+            found.append((piece, raw, _NOTHING))
             continue
-        raw = text[sentence.start : sentence.end]
         naming = named(raw)
-        if announced and not naming.letters:
-            first = _FIRST.match(plain(raw)) or _BARE.match(plain(raw))
-            naming = Naming(first.group(1), True) if first else naming
-        announced = not naming.letters and announces(raw)
-        if naming.letters:
-            alone = naming.explicit and not (sentence.line == line and _BARE.match(plain(raw)))  # "Answer: A. (D)"
-            (explicit if alone else passing).append((i, naming.letters, raw))
-        line = sentence.line
-    for namings in (explicit, passing):
-        if namings:
-            i, letters, raw = namings[-1]
-            if len(namings) > 1 and _is_twin(namings[-2], namings[-1]):
-                letters += namings[-2][1]
-            return letters
-    return None
+        if naming.bare and piece.line == answered:
+            naming = _NOTHING
+        elif naming.bare and not announced:
+            bare.append((len(found), naming.letters))
+        elif announced and not naming.letters and (first := _FIRST.match(plain(raw))):
+            naming = Naming(first.group(1), explicit=True)
+        if not naming.letters and announces(raw):
+            naming = Naming("", announces=True)
+        announced = naming.announces
+        answered = piece.line if naming.letters else -1
+        found.append((piece, raw, naming))
+    if len({letter for _, letter in bare}) > 1:
+        for i, _ in bare:
+            if 0 < i < len(found) - 1:
+                found[i] = (*found[i][:2], _NOTHING)
+    return found
+
+
+def _stated(text: str) -> str | None:
+    """The letter that a text settles on; several letters where the deciding sentence names several; None where none does."""
+    said = [(i, naming, raw) for i, (_, raw, naming) in enumerate(namings(text)) if naming.letters]
+    decisive = [item for item in said if item[1].explicit] or said
+    if not decisive:
+        return None
+    i, naming, raw = decisive[-1]
+    if len(decisive) > 1:
+        j, other, heading = decisive[-2]
+        if i == j + 1 and _HEADING.match(raw) and _HEADING.match(heading):  # "Answer: A", "Answer: B"
+            return "".join(dict.fromkeys(other.letters + naming.letters))
+    return naming.letters
 
 
 _HEADING = re.compile(r"[\s#*_>-]{0,8}(?:final )?answer\W{0,6}:", re.IGNORECASE)
-
-
-def _is_twin(one: tuple[int, str, str], other: tuple[int, str, str]) -> bool:
-    """Two headings next to each other that name different letters: "Answer: A", "Answer: B"."""
-    return one[0] + 1 == other[0] and one[1] != other[1] and all(map(_HEADING.match, (one[2], other[2])))
 
 
 # --- options' texts --------------------------------------------------------------------------------------------------

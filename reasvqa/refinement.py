@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from reasvqa.answers import (
+    ANSWER_TAGS,
     QUALIFIER,
+    Naming,
     Sentence,
-    announces,
     check_text,
     lists_option,
     named,
+    namings,
     normalised,
     plain,
     sentences,
@@ -110,7 +112,7 @@ _SENTENCE_RULES = tuple(
         (
             OBSERVATIONS_RULE,
             rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:these|those|the above|the|this|my|our) (?:\w+ ){{0,2}}?{_OBSERVED}\b"
-            r"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){0,2}?(?:details|facts|findings|points|hints|indications)\b)",
+            r"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){0,2}?(?:details|facts|findings|points|hints|indications|considerations|analyses)\b)",
         ),
         (
             OBSERVATIONS_RULE,
@@ -120,7 +122,7 @@ _SENTENCE_RULES = tuple(
     )
 )
 _TRIGGER = re.compile(
-    r"(?i:answer|option|choice|conclu|observ|eviden|clues|cues|details|facts|findings|points|hints|indications)|[A-J](?!\w)|[(\s][a-j][).]"
+    r"(?i:answer|option|choice|conclu|observ|eviden|clues|cues|details|facts|findings|points|hints|indications|considerations|analyses)|[A-J](?!\w)|[(\s][a-j][).]"
 )
 
 # Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
@@ -140,7 +142,7 @@ _SEEN = re.compile(
 )
 _CONCLUDES = re.compile(
     r"\b(?:therefore|thus|hence|so|suggest\w*|indicat\w*|support\w*|confirm\w*|align\w*|match\w*|consistent|conclu\w*|clear(?:ly)?|likely|answer"
-    r"|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible|infer\w*|this (?:is|makes)|makes sense|most)\b",
+    r"|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible|infer\w*|this (?:is|makes)|makes sense)\b",
     re.IGNORECASE,
 )
 
@@ -207,23 +209,22 @@ def _merged(found: list[Removal], words: Iterator[re.Match[str]]) -> list[Remova
 
 def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]:
     """The sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
-    pieces = list(sentences(text))
-    listed = _listed(text, pieces)
+    pieces = namings(text)
+    listed = _listed(pieces)
     restates = _restatement(chosen) if chosen else None
     announced = ""  # the rule of a heading or sentence that ends where its answer should stand
     section = ""  # "conclusion": in the paragraph of a conclusion; "element": between <answer> and </answer>
     begun = False  # has the section's first sentence passed?
     letter_line = -1  # the line on which a letter has just been named: its option's text may follow
-    for i, piece in enumerate(pieces):
+    for i, (piece, raw, naming) in enumerate(pieces):
         start, end = piece.start, piece.end
         if piece.tag:
             yield Removal(start, end, TAG_RULE)
-            if piece.tag.lstrip("/") in ("answer", "final_answer", "conclusion"):
+            if piece.tag.lstrip("/") in ANSWER_TAGS:
                 section = "" if piece.tag[0] == "/" else "element"
                 announced, begun = section and ANSWER_RULE, False
             letter_line = -1
             continue
-        raw = text[start:end]
         if section == "conclusion" and begun and (piece.after_blank or raw[0] == "#"):
             section = ""
         heading = _HEADING.match(raw)
@@ -232,11 +233,10 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             if rule == CONCLUSION_RULE and not section:
                 section, begun = "conclusion", False
             body = raw[heading.end() :]
-            kept = _description_behind(body, option)
-            yield Removal(start, end - len(kept), rule)
+            yield Removal(start, end - len(_description_behind(body, option)), rule)
             announced = "" if any(map(str.isalnum, body)) else rule
             begun = begun or not announced
-            letter_line = piece.line if named(raw).letters else -1
+            letter_line = piece.line if naming.letters else -1
             continue
         if not heading or not (heading.group("colon") or raw[0] in "#*" or heading.end() == len(raw)):
             heading = _DETAILED.match(raw)
@@ -246,8 +246,8 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             start, raw, announced = start + cut, raw[cut:], ""
             if not raw:
                 continue
-        rule = _rule_of(raw)
-        leads = announces(raw) and (rule is not None or _answers(text, pieces, i + 1))
+        rule = _rule_of(raw, naming)
+        leads = naming.announces and (rule is not None or _answers(pieces, i + 1))
         if leads:
             rule = rule or CORRECT_RULE
         elif rule is None:
@@ -261,21 +261,19 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
                 rule = RESTATED_RULE
         announced = rule if leads and rule else ""
         begun = True
-        letter_line = -1
+        letter_line = piece.line if rule and naming.letters else -1
         if rule is not None:
             yield Removal(start, end, rule)
-            letter_line = piece.line if named(raw).letters else -1
 
 
-def _rule_of(raw: str) -> str | None:
+def _rule_of(raw: str, naming: Naming) -> str | None:
     """The rule by which a sentence goes wherever it stands, or None."""
-    if not _TRIGGER.search(raw):
-        return None
-    text = plain(raw)
-    for name, pattern in _SENTENCE_RULES:
-        if pattern.search(text):
-            return name
-    return LETTER_RULE if named(raw).letters else None
+    if _TRIGGER.search(raw):
+        text = plain(raw)
+        for name, pattern in _SENTENCE_RULES:
+            if pattern.search(text):
+                return name
+    return LETTER_RULE if naming.letters else None
 
 
 def _description_behind(body: str, option: str) -> str:
@@ -306,28 +304,22 @@ def _is_answer(raw: str, option: str, heading: bool) -> bool:
     return heading or len(raw.split()) <= 8
 
 
-def _answers(text: str, pieces: Sequence[Sentence], i: int) -> bool:
-    """Does piece i begin with a letter, or is it a heading that answers?"""
-    if i >= len(pieces):
-        return False
-    if pieces[i].tag:
-        return pieces[i].tag in ("answer", "final_answer", "conclusion")
-    raw = text[pieces[i].start : pieces[i].end]
-    return lists_option(raw) or bool(named(raw).letters)
+def _answers(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
+    """Does piece i name a letter, or open the answer's element?"""
+    return i < len(pieces) and (bool(pieces[i][2].letters) or pieces[i][0].tag in ANSWER_TAGS)
 
 
-def _listed(text: str, pieces: Sequence[Sentence]) -> set[int]:
+def _listed(pieces: Sequence[tuple[Sentence, str, Naming]]) -> set[int]:
     """Where the first or the last line is an option ("B. The cup"), alone and not one of a list."""
     found = set()
-    for at, neighbour in ((0, 1), (-1, -2)):
-        lines = pieces[:4] if at == 0 else pieces[-4:]
-        lines = [p for p in lines if not p.tag and (p.line == lines[at].line or p is not lines[at])]
-        if len(lines) < 2:
+    for few in (pieces[:6], pieces[:-7:-1]):
+        few = [(piece, raw) for piece, raw, _ in few if not piece.tag]
+        if len(few) < 2:
             continue
-        raw = text[lines[at].start : lines[at].end]
-        other = text[lines[neighbour].start : lines[neighbour].end]
-        if lines[at].line != lines[neighbour].line and len(raw) < 200 and lists_option(raw) and not lists_option(other):
-            found.add(lines[at].start)
+        line = few[0][0].line
+        (first, raw), other = min((p for p in few if p[0].line == line)), [r for p, r in few if p.line != line][:1]
+        if len(raw) < 200 and lists_option(raw) and other and not lists_option(other[0]):
+            found.add(first.start)
     return found
 
 
@@ -450,14 +442,14 @@ def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None
         answer: the right option's index.
         prediction: the index of the option that the response chose, or None.
     """
-    said = [text[piece.start : piece.end] for piece in sentences(text) if not piece.tag]
+    said = [(raw, naming) for piece, raw, naming in namings(text) if not piece.tag]
     true, wrong = _words_of(options[answer]), None
     if prediction is not None and prediction != answer:
         shared = " ".join(re.findall(r"\w+", options[answer])).casefold().split()
         wrong = _words_of(" ".join(w for w in re.findall(r"\w+(?:[-'’]\w+)*", options[prediction]) if w.casefold() not in shared))
     return {
-        "letter": any(named(sentence).letters for sentence in said),
-        "option text": None if prediction is None else any(_is_restated(sentence, options[prediction]) for sentence in said),
+        "letter": any(naming.letters for _, naming in said),
+        "option text": None if prediction is None else any(_is_restated(raw, options[prediction]) for raw, _ in said),
         "true option's words": None if true is None else bool(true.search(text)),
         "wrongly chosen option's words": None if wrong is None else bool(wrong.search(text)),
     }
