@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from reasvqa.samples import LETTERS
@@ -233,11 +234,19 @@ class Naming(NamedTuple):
 _NOTHING = Naming("")
 
 
+@lru_cache(maxsize=512)  # reading an answer, refining and making sure that nothing is left look at the same sentences
 def named(sentence: str) -> Naming:
-    """Which letters a sentence (as the text has it) names as the answer."""
-    if not _LETTER.search(sentence) and not re.search(r"[^\w]\(?[a-j][).\s]|[A-J]{2,5}\b|[A-J]_", sentence):
-        return _NOTHING
-    return _named(plain(sentence), sentence)
+    """What a sentence, as the text has it, names as the answer."""
+    if _LETTER.search(sentence) or _HIDDEN.search(sentence):
+        naming = _named(plain(sentence), sentence)
+        if naming.letters:
+            return naming
+    if _ENDS_OPEN.search(sentence[-30:]) and _ANNOUNCES.search(plain(sentence)[-400:]):
+        return Naming("", announces=True)
+    return _NOTHING
+
+
+_HIDDEN = re.compile(r"[^\w]\(?[a-j][).\s]|[A-J]{2,5}\b|[A-J]_")  # letters that plain text shows
 
 
 def _named(text: str, raw: str) -> Naming:
@@ -252,7 +261,7 @@ def _named(text: str, raw: str) -> Naming:
         return _NOTHING
     explicit, letters = False, []
     for match in _MARKED.finditer(text):
-        before = text[: match.start()]
+        before = text[max(0, match.start() - 120) : match.start()]
         if text.endswith("?") or _hypothetical(before[-60:], match.group()):
             continue
         if match.group("many"):
@@ -264,7 +273,7 @@ def _named(text: str, raw: str) -> Naming:
             letters += _alternatives(text, match.end(1))
         else:
             continue
-        explicit = explicit or bool(_OPENS.match(before))
+        explicit = explicit or (match.start() < 120 and bool(_OPENS.match(before)))
     if not letters:
         label = _LABELLED.match(text)
         if label and _is_letter(text, label.end(1)):
@@ -316,7 +325,7 @@ def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list
     before = text[max(0, match.start() - 60) : match.start()]
     if _DENIED.search(before) or _DENIED.search(text[match.start() : at]) or _hypothetical(before, match.group()):
         return []
-    if pattern in (_HELD, _ITEM, _CONCLUDED, _IS_LETTER) and _CONTRAST.search(text, at if pattern is not _HELD else match.end()) or pattern is _LEADS and re.search(r"(?i:\bleast|incorrect|wrong|distractor|elimin|exclu|rul)", before):
+    if pattern in (_HELD, _ITEM, _CONCLUDED, _IS_LETTER) and _CONTRAST.search(text, at if pattern is not _HELD else match.end(), match.end() + 200) or pattern is _LEADS and re.search(r"(?i:\bleast|incorrect|wrong|distractor|elimin|exclu|rul)", before):
         return []
     named_option = re.search(rf"(?i:{_NOUN}):? $", text[max(0, at - 12) : at])
     if not named_option:
@@ -336,13 +345,6 @@ _ANNOUNCES = re.compile(
     rf"(?: {_WORD}){{0,12}}?(?: ?:| {_COPULA}\b| are\b)(?: (?:therefore|likely|clearly|thus|for|in|the|to|as)){{0,3}}(?: {_NOUN})?[ :–—-]{{0,6}}"
     rf"|^(?:(?:the|my|final|correct|so|thus|therefore|step \d+|\d+)[.,:]? ){{0,4}}(?:answer|verdict)[ :.–—-]*))$"
 )
-
-
-def announces(sentence: str) -> bool:
-    """True for a sentence that ends where its answer should stand: "Answer:", "Therefore, the best description is:"."""
-    if not _ENDS_OPEN.search(sentence):
-        return False
-    return bool(_ANNOUNCES.search(plain(sentence)))
 
 
 def lists_option(sentence: str) -> bool:
@@ -409,8 +411,6 @@ def namings(text: str) -> list[tuple[Sentence, str, Naming]]:
             bare.append((len(found), naming.letters))
         elif announced and not naming.letters and (first := _FIRST.match(plain(raw))):
             naming = Naming(first.group(1), explicit=True)
-        if not naming.letters and announces(raw):
-            naming = Naming("", announces=True)
         announced = naming.announces
         answered = piece.line if naming.letters else -1
         found.append((piece, raw, naming))

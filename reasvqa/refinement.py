@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from reasvqa.answers import (
@@ -122,7 +123,7 @@ _SENTENCE_RULES = tuple(
     )
 )
 _TRIGGER = re.compile(
-    r"(?i:answer|option|choice|conclu|observ|eviden|clues|cues|details|facts|findings|points|hints|indications|considerations|analyses)|[A-J](?!\w)|[(\s][a-j][).]"
+    r"(?i:answer|option|choice|conclu|observ|eviden|clues|cues|details|facts|findings|points|hints|indications|considerations|analyses)"
 )
 
 # Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
@@ -246,7 +247,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             start, raw, announced = start + cut, raw[cut:], ""
             if not raw:
                 continue
-        rule = _rule_of(raw, naming)
+        rule = _pattern_of(raw) or (LETTER_RULE if naming.letters else None)
         leads = naming.announces and (rule is not None or _answers(pieces, i + 1))
         if leads:
             rule = rule or CORRECT_RULE
@@ -266,14 +267,13 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             yield Removal(start, end, rule)
 
 
-def _rule_of(raw: str, naming: Naming) -> str | None:
-    """The rule by which a sentence goes wherever it stands, or None."""
-    if _TRIGGER.search(raw):
-        text = plain(raw)
-        for name, pattern in _SENTENCE_RULES:
-            if pattern.search(text):
-                return name
-    return LETTER_RULE if naming.letters else None
+@lru_cache(maxsize=512)
+def _pattern_of(raw: str) -> str | None:
+    """The rule whose pattern a sentence has, or None."""
+    if not _TRIGGER.search(raw):
+        return None
+    text = plain(raw)
+    return next((name for name, pattern in _SENTENCE_RULES if pattern.search(text)), None)
 
 
 def _description_behind(body: str, option: str) -> str:
