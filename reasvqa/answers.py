@@ -71,6 +71,8 @@ def _split(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
                 continue
             if _ABBREVIATION.search(text, max(begin, mark - 8), mark):
                 continue
+        elif text[mark] in "?!" and text[end.end() : end.end() + 2].lstrip()[:1].islower():
+            continue
         elif text[mark] in LETTERS and _ENUMERATOR.fullmatch(text, begin, mark + 1):
             continue
         yield from _stripped(text, begin, end.end())
@@ -146,7 +148,7 @@ _MOST = (
     r"(?:most (?:\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= (?:answer|option|choice|one|match|pick|description)\b|[.,;:)]|$)|accurate|answer|true|valid|winner"
     r"|only (?:\w+ )?(?:option|choice|one|answer|possibility|candidate|match|description|explanation|alternative)|(?:more|better) (?:likely|plausible|consistent|suitable|accurate|fitting"
     r"|appropriate|supported|aligned|suited|reasonable|probable|logical|option|choice|match|fit)|consistent with|(?:\w+ly )?supported(?: by)?|confirmed|chosen|selected|favou?red|aligned with|in line with"
-    r"|what (?:happens|happened|we|the|is|I)|(?:perfect|good|strong|clear|direct|exact|great|accurate|suitable|close|plausible|likely|reasonable) (?:match|fit|option|choice|candidate|answer)|backed (?:up )?by|justified|better)"
+    r"|what (?:happens|happened|we|the|is|I)|(?:perfect|good|strong|clear|direct|exact|great|accurate|suitable|close|plausible|likely|reasonable) (?:match|fit|option|choice|candidate|answer)|backed (?:up )?by|justified|better|one (?:that|which)|\w+est (?:option|choice|answer|candidate|match|fit|description|explanation))"
 )
 _IS = r"(?:is|was|are|seem(?:s|ed)?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be|to be|being|emerges|turns out)(?: to be| as)?"
 _BEST = r"(?:best|better|most \w+ly|most|closely|more closely|perfectly|correctly|accurately|directly|clearly|exactly|precisely|nicely|well)"
@@ -161,7 +163,7 @@ _FREE = frozenset(
 )
 _APPOSITION = r"(?:[).:,;–—-]{0,2}(?: (?!(?:not|is|was|are|does|do|did|can|could|would|might|may|cannot|seems|appears|has|had|will|if|[A-J])\b)[^\s.;]+){0,10}?,? )"
 _SUBJECT = rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}(?:[).:]{_APPOSITION}|,? ))"
-_SAYS = rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b))"
+_SAYS = rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b|(?:provides|offers|gives|has|contains|presents|is) (?:the|an?) (?:best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b))"
 _PRAISED = re.compile(rf"{_SUBJECT}(?:{_SAYS})")
 _MADE = re.compile(
     rf"(?:(?i:{_NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only) ){_X}\)?,?"
@@ -170,7 +172,7 @@ _MADE = re.compile(
 _HELD = re.compile(rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))")
 _CHOSEN = re.compile(
     rf"(?i:\b(?:choose|choosing|chose|select|selecting|selected|pick|picked|picking|go with|going with|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with"
-    rf"|vote for|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|my answer is|answer is) (?:the )?(?:\w+ )?(?:{_NOUN}:? )?){_X}"
+    rf"|vote for|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd|i'll|i would|i will|let's|let us) say|my answer is|answer is):? (?:the )?(?:\w+ )?(?:{_NOUN}:? )?){_X}"
 )
 _LEADS = re.compile(
     rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ )?(?:to|with)|align(?:s|ed|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed|ing)? (?:\w+ )?(?:to|towards?|at)"
@@ -179,6 +181,7 @@ _LEADS = re.compile(
     rf"|which is|that is|namely|it is|it's|that's|must be|has to be|would be|should be|is|are|be|hence|therefore|thus|so|equals?)"
     rf"[,:]?(?: (?:us|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus|indeed|probably|definitely|exactly|well|given|choice|to)){{0,3}} {_NOUN}(?: choice| option)?:? ){_X}"
     rf"|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under|by)) {_NOUN}:? ){_X}"
+    rf"|(?i:\b(?:points? (?:clearly )?(?:to|towards?)|identif(?:y|ies)|leav(?:es?|ing)|suggests?|favou?rs?) ){_X}(?=\)? as (?:the|our|my) )"
     rf"|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible|in line) with|(?:most closely |best |closely |also )?(?:matches|corresponds to|resembles|aligns with|fits)) (?:\w+ )?){_X}(?=[).:])"
 )
 _CLOSEST = re.compile(
@@ -186,7 +189,7 @@ _CLOSEST = re.compile(
     rf"|for|from|with|found in|that of|shown in|as|as in|to|to be|the)){{0,3}}[: ]{{1,2}}(?:{_NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)"
 )
 _SHORT = re.compile(
-    r"(?i:(?:so|thus|hence|therefore|then|ok|okay|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving|which leaves|only|must be)"
+    r"(?i:(?:so|thus|hence|therefore|then|that's|that is|ok|okay|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving|which leaves|only|must be)"
     rf"[,:]? ?(?:i think |i believe |i'd say |it is |it's |it must be |it has to be |it should be |that is |this is |that's |is |must be |the )?(?:{_NOUN}:? )?){_X}(?:\)|\.|,|:)?(?: it is| then| remains| is left)?[.! ]*$"
 )
 # "Based on the analysis, the machine accepts option A."
@@ -215,7 +218,7 @@ _DENIED = re.compile(
 _CONTRAST = re.compile(r"(?i:\b(?:but|however|although|though|while|whereas|yet|not|neither|no|only|less|could|might|may|if|lacks?|without)\b|n['’]t)")
 _KEYWORD = re.compile(
     r"(?i:answer|option|choice|choos|chose|select|pick|conclu|correct|best|better|closest|nearest|most |match|fit|align|consist|correspond|final|only|so\b|thus|hence|therefore|remain|✓|✔|✅|☑|right|verdict"
-    r"|ans\b|is the|lead|leav|decision|predict|solution|result|response|going with|go with|i think|i believe|must be|i'd say)"
+    r"|ans\b|is the|lead|leav|decision|predict|solution|result|response|going with|go with|i think|i believe|must be|i'd say|i'll say|that's|it's)"
 )
 _BARE = re.compile(rf"(?i:(?:the )?(?:{_NOUN}:? ?)?){_X}[).: ]*$")
 _FIRST = re.compile(rf"(?i:(?:{_NOUN}:? )?){_X}[).:]")
@@ -246,7 +249,7 @@ def named(sentence: str) -> Naming:
     return _NOTHING
 
 
-_HIDDEN = re.compile(r"[^\w]\(?[a-j][).\s]|[A-J]{2,5}\b|[A-J]_")  # letters that plain text shows
+_HIDDEN = re.compile(r"[^\w]\(?[a-j](?:[).\s]|$)|[A-J]{2,5}\b|[A-J]_")  # letters that plain text shows
 
 
 def _named(text: str, raw: str) -> Naming:
@@ -325,7 +328,7 @@ def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list
     before = text[max(0, match.start() - 60) : match.start()]
     if _DENIED.search(before) or _DENIED.search(text[match.start() : at]) or _hypothetical(before, match.group()):
         return []
-    if pattern in (_HELD, _ITEM, _CONCLUDED, _IS_LETTER) and _CONTRAST.search(text, at if pattern is not _HELD else match.end(), match.end() + 200) or pattern is _LEADS and re.search(r"(?i:\bleast|incorrect|wrong|distractor|elimin|exclu|rul)", before):
+    if pattern in (_HELD, _ITEM, _CONCLUDED, _IS_LETTER) and _CONTRAST.search(text, at if pattern is not _HELD else match.end(), match.end() + 200) or pattern is _LEADS and re.search(r"(?i:\bleast|incorrect|wrong|distractor|eliminat(?:e|ing)|exclud|rul(?:e|ed|es|ing)\b)", before):
         return []
     named_option = re.search(rf"(?i:{_NOUN}):? $", text[max(0, at - 12) : at])
     if not named_option:

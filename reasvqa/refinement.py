@@ -84,7 +84,9 @@ _BASED = (
     r"(?:based (?:up)?on|given|considering|judging (?:from|by)|in (?:light|view) of|according to|from|with|by|after)"
     r"(?: (?:analyzing|examining|reviewing|considering))?"
 )
-_OBSERVED = r"(?:observations?|evidence|clues|cues)"
+_OBSERVED = (
+    r"(?:observations?|evidence|clues|cues)(?=[,.;:]|$| (?:in|from|of|provided|presented|shown|above|available|gathered|that|and|we|i|it|the)\b)"
+)
 _BEST_NAMED = (
     rf"(?:the (?:\w+ )?(?:answer|option|choice)|(?:{QUALIFIER}|most \w+)"
     r" (?:answer|option|choice|conclusion|explanation|interpretation)|conclude)"
@@ -94,7 +96,7 @@ _SENTENCE_RULES = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
     for name, pattern in (
         (CONCLUSION_RULE, r"^(?:\d+\. )?(?:in conclusion|to conclude)[,:]"),
-        (CORRECT_RULE, rf"^{_SO}(?:the|our|my) (?:\w+ ){{0,3}}?{QUALIFIER} (?:answer|option|choice)\b"),
+        (CORRECT_RULE, rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{QUALIFIER} (?:answer|option|choice)\b"),
         (
             CORRECT_RULE,
             r"\b(?:is|as|be|seems|appears|remains)(?: (?:therefore|thus|clearly|likely|hence))?"
@@ -112,7 +114,7 @@ _SENTENCE_RULES = tuple(
         ),
         (
             OBSERVATIONS_RULE,
-            rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:these|those|the above|the|this|my|our) (?:\w+ ){{0,2}}?{_OBSERVED}\b"
+            rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:these|those|the above|the|this|my|our) (?:\w+ ){{0,2}}?{_OBSERVED}"
             r"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){0,2}?(?:details|facts|findings|points|hints|indications|considerations|analyses)\b)",
         ),
         (
