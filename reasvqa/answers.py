@@ -71,6 +71,8 @@ def _split(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
                 continue
             if _ABBREVIATION.search(text, max(begin, mark - 8), mark):
                 continue
+            if end.end() - mark > 1 and text[end.end() : end.end() + 2].lstrip()[:1].islower():
+                continue
         elif text[mark] in "?!" and text[end.end() : end.end() + 2].lstrip()[:1].islower():
             continue
         elif text[mark] in LETTERS and _ENUMERATOR.fullmatch(text, begin, mark + 1):
@@ -337,7 +339,8 @@ def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list
             return []
         if not _is_letter(text, at + 1) and pattern is not _PRAISED:
             return []
-    return [text[at], *_alternatives(text, at + 1)]
+    first = re.search(rf"(?<!\w)([A-J])\)?(?:,| and| or| &)+ (?i:{_NOUN} )?$", text[max(0, at - 20) : at])
+    return [*(first.groups() if first else ()), text[at], *_alternatives(text, at + 1)]
 
 
 # --- announcements ---------------------------------------------------------------------------------------------------
@@ -405,6 +408,7 @@ def namings(text: str) -> list[tuple[Sentence, str, Naming]]:
         raw = text[piece.start : piece.end]
         if piece.tag:
             announced = piece.tag in ANSWER_TAGS
+            answered = -1
             found.append((piece, raw, _NOTHING))
             continue
         naming = named(raw)

@@ -130,7 +130,7 @@ _TRIGGER = re.compile(
 
 # Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
 _CLAUSE = re.compile(
-    r"(?:(?:he|she|they|it|we|i|you|there|in|at|as|when|while|looking|throughout|during|first|next|then|after|before|here|both"
+    r"(?:(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|he|she|they|it|we|i|you|there|in|at|as|when|while|looking|throughout|during|first|next|then|after|before|here|both"
     r"|its|his|her|their|nobody|frame)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?"
     r"\s(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
     r"|(?:the|a|an|this|his|her|one|another)\s(?:[\w-]+\s){1,3}?\w{2,20}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their|up|down|at|in|on|to"
@@ -294,7 +294,8 @@ def _is_option(raw: str, option: str) -> bool:
     words = normalised(raw)
     if option and (words == option or words.endswith(f" {option}") or option.endswith(f" {words}")):
         return True
-    return len(raw.split()) <= 12 and not _CLAUSE.match(raw.lstrip(" *_\"'“(-–:"))
+    bare = raw.lstrip(" *_\"'“(-–:$")
+    return len(raw.split()) <= (12 if bare[:1].islower() else 5) and not _CLAUSE.match(bare)
 
 
 def _is_answer(raw: str, option: str, heading: bool) -> bool:
