@@ -26,7 +26,7 @@ _END = re.compile(
 )
 # ... but not behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
 _ENUMERATOR = re.compile(r"[\s#*_>\-•(\[]{0,12}(?:(?:option|choice|step|frame)\s)?(?:\d{1,3}|[A-Za-z])[)\]]?", re.IGNORECASE)
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|vs|etc|fig|dr|mr|mrs|ms|approx|cf|eq|st|no))$", re.IGNORECASE)
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|vs|etc|fig|dr|mr|mrs|ms|approx|cf|eq|st|no)|\b[A-Z]\.[A-Z])$", re.IGNORECASE)
 
 
 class Sentence(NamedTuple):
@@ -70,6 +70,8 @@ def _split(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
             if mark - begin < 30 and _ENUMERATOR.fullmatch(text, begin, mark):
                 continue
             if _ABBREVIATION.search(text, max(begin, mark - 8), mark):
+                continue
+            if end.end() == mark + 1 and text[mark - 1] in LETTERS and text[mark - 2] in "\"“*_":  # "B. The cup" is best
                 continue
             if end.end() - mark > 1 and text[end.end() : end.end() + 2].lstrip()[:1].islower():
                 continue
@@ -171,7 +173,7 @@ _MADE = re.compile(
     rf"(?:(?i:{_NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only) ){_X}\)?,?"
     rf" (?i:(?:as )?(?:the|our|my) (?:\w+ )?{_MOST}\b)"
 )
-_HELD = re.compile(rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))")
+_HELD = re.compile(rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}(?:\) |\.{_APPOSITION}))(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))")
 _CHOSEN = re.compile(
     rf"(?i:\b(?:choose|choosing|chose|select|selecting|selected|pick|picked|picking|go with|going with|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with"
     rf"|vote for|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd|i'll|i would|i will|let's|let us) say|my answer is|answer is):? (?:the )?(?:\w+ )?(?:{_NOUN}:? )?){_X}"
@@ -200,7 +202,7 @@ _CONCLUDED = re.compile(
     r"(?! (?:can|cannot|could|does|is|was|has|would|seems|appears)\b)"
 )
 _IS_LETTER = re.compile(
-    rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering|the {_NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ )?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$|$)"
+    rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering|the {_NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ ){{0,2}}?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$|$)"
 )
 _ITEM = re.compile(
     rf"^(?i:(?:{_NOUN}:? )?){_X}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly |directly |closely |accurately |correctly |which |is |the ){{0,3}}"

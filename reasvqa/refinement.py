@@ -137,6 +137,10 @@ _CLAUSE = re.compile(
     r"|into|over|around|towards?|away|out|off|while|and|with|from)\s)",
     re.IGNORECASE,
 )
+_LEADS_IN = re.compile(
+    r"[\s*_]{0,4}(?:so|thus|therefore|hence|consequently|given|based on|considering|this|these|the above)\b[^\n]{0,200}:[\s*_]{0,4}$",
+    re.IGNORECASE,
+)
 # What speaks of the pictures describes, even in a conclusion.
 _SEEN = re.compile(
     r"[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all|both)\s(?:\w+\s){0,2}?"
@@ -250,7 +254,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             if not raw:
                 continue
         rule = _pattern_of(raw) or (LETTER_RULE if naming.letters else None)
-        leads = naming.announces and (rule is not None or _answers(pieces, i + 1))
+        leads = (naming.announces or _LEADS_IN.match(raw) is not None) and (rule is not None or _answers(pieces, i + 1))
         if leads:
             rule = rule or CORRECT_RULE
         elif rule is None:
