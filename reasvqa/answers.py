@@ -137,7 +137,9 @@ _LABELLED = re.compile(
     r"(?:answer|ans|option|choice|conclusion|decision|prediction|verdict|selection|pick|solution|result|response|final|correct))"
     rf"(?: ?[:：=–—→-]{{1,3}}>? ?|(?<=[rR]) (?=[A-J][).]? ?$)){_SOFTENER}?(?i:(?:{_NOUN}:? )?){_X}(?:\)|[.:]? ?$|[.:,] )"
 )
-_ALTERNATIVE = re.compile(rf"[).:]? ?(?:,|/|&|or|and|,? or|,? and|oder)+ ?(?i:(?:or|and) )?(?i:{_NOUN} )?([A-J])(?=\W*$|[).,;:/]| ?(?:,|or|and|are|both|depending)\b)")
+_ALTERNATIVE = re.compile(
+    rf"[).:]?(?: ?(?:,|/|&|or\b|and\b)){{1,3}} ?(?i:{_NOUN} )?([A-J])(?=\W*$|[).,;:/}}]| ?(?:,|or|and|are|both|depending)\b)"
+)
 _OPENS = re.compile(
     r"(?i:(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary|short)|to conclude|wait|no|actually|hmm|but|however|and"
     r"|okay|ok|well|then|now|clearly|step \d+|\d+|for these reasons|as a result|given (?:this|that)|based on (?:this|that|the above))[,.:;]? ){0,4}"
@@ -263,7 +265,7 @@ def _named(text: str, raw: str) -> Naming:
     if "boxed" in raw:
         boxed = re.search(r"\\boxed\s?\{\s?(?:\\\w+\{)?\s?(?:(?:[Tt]he )?(?:[Oo]ption|[Aa]nswer|[Cc]hoice):?\s)?(?:\\\w+\{)?\s?\(?([A-J])\)?(?![\w^=+])", raw)
         if boxed:
-            return Naming(boxed.group(1), True)
+            return Naming("".join([boxed.group(1), *_alternatives(raw, boxed.end(1))]), explicit=True)
     if not _KEYWORD.search(text):
         return _NOTHING
     explicit, letters = False, []
@@ -341,7 +343,7 @@ def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list
             return []
         if not _is_letter(text, at + 1) and pattern is not _PRAISED:
             return []
-    first = re.search(rf"(?<!\w)([A-J])\)?(?:,| and| or| &)+ (?i:{_NOUN} )?$", text[max(0, at - 20) : at])
+    first = re.search(rf"(?<!\w)([A-J])\)?(?:,| and| or| &){{1,2}} (?i:{_NOUN} )?$", text[max(0, at - 20) : at])
     return [*(first.groups() if first else ()), text[at], *_alternatives(text, at + 1)]
 
 
