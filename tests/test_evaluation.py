@@ -336,7 +336,7 @@ def main() -> None:
             for seeds in (1, 2, 3, 5) if effects[0] == 0 == effects[2] else (2, 3, 5):
                 for videos in (100, 300, 1000):
                     scenario = dict(what=what, effects=effects, seeds=seeds, videos=videos)
-                    share = coverage(2000, **scenario)
+                    share = coverage(5000, **scenario)
                     print(f"{what:10} {name:12} {seeds} seeds {videos:5} videos: {100 * share:.1f} %", flush=True)
 
 
