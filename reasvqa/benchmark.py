@@ -18,7 +18,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +27,19 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from reasvqa.datasets import DATA, load
-from reasvqa.experiments import EXPERIMENTS, settings_of
+from reasvqa import paths
+from reasvqa.datasets import load
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import TrainConfig, build_examples, load_student, train
-from reasvqa.learning.answering import predict, write_reasoning
+from reasvqa.learning import TrainConfig, build_examples, train
+from reasvqa.learning.answering import generate_reasoning, predict
+from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import build_features, feature_bytes
-from reasvqa.learning.objective import IGNORE, Objective, target_losses
-from reasvqa.learning.students import Blip2Student, LlavaStudent, Student, own_device
+from reasvqa.learning.objective import Objective, target_losses
 from reasvqa.learning.targets import Example
-from reasvqa.learning.training import Collator, prepare, reasoning_path
+from reasvqa.losses import IGNORE, multi_task
+from reasvqa.paper.experiments import EXPERIMENTS, settings_of
+from reasvqa.students import Blip2Student, LlavaStudent, Student, load_student, own_device
+from reasvqa.students.adapters import prepare
 from reasvqa.video import decode, read_many
 
 FIXED_LENGTH = 128  # SeViLA pads its texts to fixed lengths of this order
@@ -94,15 +97,15 @@ def mini_workload(
     """Questions of a miniature, with its videos."""
     samples = load(dataset, "train")[:questions]
     model = load_student(student, dtype)
-    features = build_features(samples, model, student, 4, DATA / "features")
+    features = build_features(samples, model, student, 4, paths.features())
     pixels = torch.stack(
         [model.preprocess(frames) for frames in read_many([(samples.videos / s.video, s.clip) for s in samples], 4)]
     )
     config = TrainConfig(dataset=dataset, student=student).resolve()
-    table = read_reasoning(reasoning_path(config, DATA / dataset))
-    examples = build_examples(samples, table, objective="mtl", kind="refined", answer_format=config.answer_format)
+    table = read_reasoning(paths.reasoning(paths.dataset(dataset), config.generator, config.kind))
+    examples = build_examples(samples, table, config)
     prepare(model, config)
-    return Workload(model.to(own_device()).train(), Collator(model, examples, features), pixels, batch_size)
+    return Workload(model.to(own_device()).train(), Collator(model, examples, features, config), pixels, batch_size)
 
 
 @dataclass
@@ -134,9 +137,10 @@ def full_size_workload(
 
     examples = [Example(i, text(60, 100), text(1, 2), text(60, 200)) for i in range(questions)]
     features = RandomFeatures(torch.randn(questions, 4, *model.feature_shape, dtype=dtype))
-    prepare(model, TrainConfig(dataset="nextqa", student=student).resolve())
+    config = TrainConfig(dataset="nextqa", student=student).resolve()
+    prepare(model, config)
     pixels = torch.randn(questions, 4, 3, model.preprocess.size, model.preprocess.size)
-    return Workload(model.train(), Collator(model, examples, features), pixels, batch_size)
+    return Workload(model.train(), Collator(model, examples, features, config), pixels, batch_size)
 
 
 def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Student:
@@ -278,7 +282,7 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
         losses += target_losses(
             student, states, mask, [(labels, start, torch.arange(len(labels), device=labels.device))]
         )
-    return (1 - objective.beta) * losses[0] + (objective.beta * losses[1] if len(losses) == 2 else 0)
+    return multi_task(losses[0], losses[1] if len(losses) == 2 else None, objective.beta)
 
 
 @torch.no_grad()
@@ -321,12 +325,12 @@ def compare_recipes(
         _synchronize()
         return time.perf_counter() - began
 
-    uses_eyes = not all(recipe.cached for recipe in recipes.values())
+    uses_vision = not all(recipe.cached for recipe in recipes.values())
     times, losses, peaks = {name: [] for name in recipes}, {}, {}
     for turn in range(rounds + 1):  # the first to warm up
         for name, recipe in recipes.items():
-            if uses_eyes:
-                student.move_eyes(torch.device("cpu") if recipe.cached else student.device)
+            if uses_vision:
+                student.move_vision_encoder(torch.device("cpu") if recipe.cached else student.device)
             if recipe.recompute:
                 student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
             try:
@@ -416,15 +420,17 @@ def compare_answering(dataset: str, student: str, questions: int = 192) -> pd.Da
     (the pretrained student narrates), as answering by generation does."""
     samples = load(dataset, "test")[:questions]
     model = load_student(student).eval()
-    features = build_features(samples, model, student, 4, DATA / "features")
+    features = build_features(samples, model, student, 4, paths.features())
+    texts = TrainConfig(dataset=dataset, student=student, answer_format="text").resolve()
+    letters = replace(texts, answer_format="letter")
 
     def write() -> None:
         for at in range(0, len(samples), 64):
-            write_reasoning(model, samples[at : at + 64], features, "text")
+            generate_reasoning(model, samples[at : at + 64], features, texts)
 
     ways = {
-        "letters, one decoder step": lambda: predict(model, samples, features, "letter"),
-        "ranking the options' texts": lambda: predict(model, samples, features, "text"),
+        "letters, one decoder step": lambda: predict(model, samples, features, letters),
+        "ranking the options' texts": lambda: predict(model, samples, features, texts),
         "writing": write,
     }
     rows = {name: {"questions_per_s": len(samples) / min(_timed(way) for _ in range(3))} for name, way in ways.items()}
@@ -518,7 +524,7 @@ def sizes(student: str) -> dict:
     """
     model = random_student(student, torch.device("meta"), torch.bfloat16)
     count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
-    eyes = sum(count(model.model.get_submodule(name)) for name in model.eyes)
+    vision = sum(count(model.model.get_submodule(name)) for name in model.vision_modules)
     queries, width = model.feature_shape
     patches = 4 * (257 if isinstance(model, Blip2Student) else queries)
     if isinstance(model, Blip2Student):
@@ -533,13 +539,13 @@ def sizes(student: str) -> dict:
         head, side = count(model.model.lm_head), -(-int(queries**0.5) // 2)
         language, read = count(model.language_model) + head, 4 * side**2 + 1 + 80
         flop = 4 * ((language - 2 * head) * (read + 130) + head * 130)
-    weights = 2 * (language + eyes) / 1e9
+    weights = 2 * (language + vision) / 1e9
     return {
         "language_b": language / 1e9,
-        "eyes_b": eyes / 1e9,
+        "vision_b": vision / 1e9,
         "tokens_read": read,
         "tflop_per_sample": flop / 1e12,
-        "tflop_per_clip": 2 * eyes * patches / 1e12,
+        "tflop_per_clip": 2 * vision * patches / 1e12,
         "weights_gb": weights,
         "cache_mb_per_clip": feature_bytes(1, 4, (queries, width), torch.bfloat16) / 1e6,
     }
@@ -645,7 +651,7 @@ def main() -> None:
     else:
         work = mini_workload(given.student, given.dataset, given.batch_size)
     if all(recipe.cached for recipe in recipes.values()):
-        work.student.without_eyes(own_device())
+        work.student.without_vision_encoder(own_device())
     table = compare_recipes(work, given.steps, given.rounds, recipes)
     print(table.round(3).to_string())
     found = {"device": device_name(), "dtype": str(work.student.dtype)[6:]}

@@ -29,12 +29,13 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from reasvqa.datasets import DATA, MINIATURES, DataError, load
-from reasvqa.experiments import EXPERIMENTS, SCALES, SEEDS, all_settings, check_seeds, dataset_name, settings_of
-from reasvqa.learning import Run, TrainConfig, train
-from reasvqa.learning.training import run_key
+from reasvqa import paths
+from reasvqa.config import MINIATURES, SCALES, check_seeds
+from reasvqa.datasets import DataError, load
+from reasvqa.generation import ReasoningError
+from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key, train
+from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, settings_of
 
-NOTEBOOKS = DATA.parent / "notebooks"
 ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed
 # Seconds an epoch on one core, for a plan made before anything was measured: without and with reasoning, on a 2026 server core.
 FIRST_GUESS = {"stl": 5.0, "mtl": 9.0}
@@ -77,19 +78,26 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
     costs = _measured_costs(scale)
     guess = lambda c: costs.get(
         (c.student, c.objective, c.reasoning == "none"), FIRST_GUESS["stl" if c.reasoning == "none" else "mtl"]
-    )  # noqa: E731
+    )
     seconds = sum(c.epochs * guess(c) for c in missing)
     names = list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
     return Plan(missing, len(settings), [name for name in names if not _fresh(name, scale, seeds)], seconds, uses)
 
 
 def _kept(config: TrainConfig) -> bool:
-    return _made(config.dataset) and (DATA / "runs" / run_key(config, DATA / config.dataset)).is_dir()
+    """Is the run there, with all of its files as they were written? Nothing is made to find out."""
+    if not _made(config.dataset):
+        return False
+    try:
+        Run(paths.runs() / run_key(config)).check()
+    except (DamagedRun, DataError, ReasoningError):
+        return False  # training it says what is wrong
+    return True
 
 
 def _made(dataset: str) -> bool:
-    """Is the data set there? Asking for a run's key would otherwise make a miniature, or fail, which a plan should not do."""
-    folder = DATA / dataset
+    """Is the data set there?"""
+    folder = paths.dataset(dataset)
     if dataset.split("-")[0] in MINIATURES:
         return (folder / "complete.json").exists()
     return any(folder.glob("*.csv")) or any(folder.glob("*.json"))
@@ -98,10 +106,13 @@ def _made(dataset: str) -> bool:
 def _measured_costs(scale: str) -> dict[tuple, float]:
     """Mean seconds an epoch of the kept runs of a scale, by student, objective and whether there is reasoning."""
     rows = []
-    for path in (DATA / "runs").glob("*/metrics.json"):
+    for path in paths.runs().glob("*/meta.json"):
         run = Run(path.parent)
-        if run.config.scale == scale:
-            spent = run.metrics["seconds"]
+        try:
+            wanted, spent = run.config.scale == scale, run.metrics["seconds"]
+        except (DamagedRun, TypeError, ValueError):
+            continue  # damaged, or of another version of the library
+        if wanted:
             rows.append(
                 (
                     run.config.student,
@@ -135,16 +146,24 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
     import papermill
 
     began = time.time()
-    folder = DATA / "reproduced" / scale
+    folder = paths.reproduced(scale)
     folder.mkdir(parents=True, exist_ok=True)
     out, partial = folder / f"{notebook}.ipynb", folder / f"{notebook}.partial.ipynb"
     parameters = {
         "scale": scale,
-        **({"seeds": list(seeds)} if "seeds" in papermill.inspect_notebook(NOTEBOOKS / f"{notebook}.ipynb") else {}),
+        **(
+            {"seeds": list(seeds)}
+            if "seeds" in papermill.inspect_notebook(paths.notebooks() / f"{notebook}.ipynb")
+            else {}
+        ),
     }
     try:
         papermill.execute_notebook(
-            NOTEBOOKS / f"{notebook}.ipynb", partial, parameters=parameters, progress_bar=False, cwd=DATA.parent
+            paths.notebooks() / f"{notebook}.ipynb",
+            partial,
+            parameters=parameters,
+            progress_bar=False,
+            cwd=paths.CHECKOUT,
         )
     except Exception as error:
         return Outcome(
@@ -179,18 +198,20 @@ def _memory() -> float:
 
 def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
     """Changes when the notebook, its parameters, its runs or the code that draws from them change."""
-    digest = hashlib.sha256((NOTEBOOKS / f"{notebook}.ipynb").read_bytes())
-    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted((DATA / "paper").glob("*.csv")):
+    digest = hashlib.sha256((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
+    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted((paths.PAPER_NUMBERS).glob("*.csv")):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
     keys = [
-        run_key(config, DATA / config.dataset) for config in all_settings(scale, seeds, names) if _made(config.dataset)
+        run_key(config, paths.dataset(config.dataset))
+        for config in all_settings(scale, seeds, names)
+        if _made(config.dataset)
     ]
     return hashlib.sha256(json.dumps([digest.hexdigest(), scale, list(seeds), keys]).encode()).hexdigest()
 
 
 def _fresh(notebook: str, scale: str, seeds: Sequence[int]) -> bool:
-    stamp = DATA / "reproduced" / scale / f"{notebook}.stamp"
+    stamp = paths.reproduced(scale) / f"{notebook}.stamp"
     return stamp.exists() and stamp.read_text() == _stamp(notebook, scale, seeds)
 
 
@@ -200,14 +221,14 @@ def _fresh(notebook: str, scale: str, seeds: Sequence[int]) -> bool:
 def prepare_features(configs: Sequence[TrainConfig]) -> None:
     """The frozen half of every student on every clip, before the runs begin, so that no two of them wait for one another."""
     from reasvqa.learning.features import build_features
-    from reasvqa.learning.students import load_student
+    from reasvqa.students import load_student
 
     wanted = {(c.student, c.dataset, c.num_frames, c.precision): c.split for c in configs if not c.blind}
     for (student, dataset, num_frames, precision), split in sorted(wanted.items()):
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         model = load_student(student, dtype)
         for part in ("train", split):
-            build_features(load(dataset, part), model, student, num_frames, DATA / "features")
+            build_features(load(dataset, part), model, student, num_frames, paths.features())
 
 
 def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar: tqdm) -> list[Outcome]:
@@ -330,7 +351,7 @@ def _report(outcomes: list[Outcome], plan: Plan, scale: str, seeds: Sequence[int
     )
     for outcome in failed:
         print(f"  failed: {outcome.name}: {outcome.error}")
-    folder = DATA / "reproduced" / scale
+    folder = paths.reproduced(scale)
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "scale": scale,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reasvqa.datasets import DATA
-
-NUMBERS = DATA / "paper"
+from reasvqa import paths
 
 
 def table(number: int) -> pd.DataFrame:
@@ -20,7 +18,7 @@ def figure(number: int) -> pd.DataFrame:
 
 
 def _read(name: str) -> pd.DataFrame:
-    cells = pd.read_csv(NUMBERS / f"{name}.csv", dtype={"row": str, "column": str})
+    cells = pd.read_csv(paths.PAPER_NUMBERS / f"{name}.csv", dtype={"row": str, "column": str})
     wide = cells.pivot(index="row", columns="column", values="value")
     wide = wide.loc[cells["row"].unique(), cells["column"].unique()]
     wide.index.name = wide.columns.name = None
@@ -88,7 +86,7 @@ def checks(tolerance: float = 0.051) -> pd.DataFrame:
                         False,
                     )
                 )
-    for line in pd.read_csv(NUMBERS / "stated.csv").itertuples():
+    for line in pd.read_csv(paths.PAPER_NUMBERS / "stated.csv").itertuples():
         value = 0.0
         for term in line.terms.split(";"):
             weight, place = term.split("*", 1)

@@ -3,8 +3,8 @@
 This module is for the environment of `environment-lavis.yml`: it imports LAVIS, and of reasvqa only what needs no newer library.
 The annotations come from `reasvqa.lavis.export_annotations`, which the other environment writes.
 
-    python -m reasvqa.lavis_t5 --cfg-path reasvqa/lavis_configs/train_nextqa.yaml                        one GPU, or the CPU
-    torchrun --nproc-per-node 4 -m reasvqa.lavis_t5 --cfg-path reasvqa/lavis_configs/train_nextqa.yaml   four GPUs
+    python -m reasvqa.lavis.model --cfg-path reasvqa/lavis/configs/train_nextqa.yaml                        one GPU, or the CPU
+    torchrun --nproc-per-node 4 -m reasvqa.lavis.model --cfg-path reasvqa/lavis/configs/train_nextqa.yaml   four GPUs
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from omegaconf import OmegaConf
 from transformers import AutoTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
+from reasvqa.losses import IGNORE, cross_entropy, multi_task, shift_right
 from reasvqa.preprocess import Preprocess
 from reasvqa.video import VideoError, decode
 
-CONFIGS = Path(__file__).parent / "lavis_configs"
-IGNORE = -100
+CONFIGS = Path(__file__).parent / "configs"
 
 
 @registry.register_model("reasvqa_t5")
@@ -51,13 +51,13 @@ class ReasVQAT5(Blip2Base):
     """BLIP-2 with T5 over several frames, learning to answer and to re-create the reasoning (paper, section 3.3, Eq. 2).
 
     Made of LAVIS's parts in the places where `Blip2T5` has them, so that its checkpoints fit. The frames stand in order of time
-    before the text, each after its number ("1:"), as in `reasvqa.learning.students.Blip2Student`.
+    before the text, each after its number ("1:"), as in `reasvqa.students.Blip2Student`.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {
         "flant5xl": str(CONFIGS / "reasvqa_t5_flant5xl.yaml"),
         "tiny": str(CONFIGS / "reasvqa_t5_tiny.yaml"),
-    }  # noqa: RUF012
+    }
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class ReasVQAT5(Blip2Base):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     @torch.no_grad()
-    def see(self, frames: Tensor) -> Tensor:
+    def encode_frames(self, frames: Tensor) -> Tensor:
         """Normalised frames, float (B, N, 3, H, W) -> the Q-Former's outputs, float32 (B, N, Q, E)."""
         with self.autocast():
             patches = self.ln_vision(self.visual_encoder(frames.flatten(0, 1).to(self.dtype))).float()
@@ -203,9 +203,9 @@ class ReasVQAT5(Blip2Base):
 
     def target_loss(self, states: Tensor, mask: Tensor, labels: Tensor, start: int) -> Tensor:
         """Mean cross-entropy over the tokens of labels (M, T), padded with -100."""
-        inputs = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
-        logits = self.decode(states, mask, inputs.masked_fill(inputs == IGNORE, self.t5_tokenizer.pad_token_id))
-        return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
+        return cross_entropy(
+            self.decode(states, mask, shift_right(labels, start, self.t5_tokenizer.pad_token_id)), labels
+        )
 
     def forward(self, samples: dict) -> dict[str, Tensor]:
         """Eq. 2 on a batch: alpha * CE(answer) + beta * CE(reasoning), alpha = 1 - beta, after one reading of video and question.
@@ -219,18 +219,18 @@ class ReasVQAT5(Blip2Base):
         """
         device = samples["frames"].device
         source = self._tokens(samples["source"]).to(device)
-        states, mask = self.read(self.see(samples["frames"]), source.input_ids, source.attention_mask)
+        states, mask = self.read(self.encode_frames(samples["frames"]), source.input_ids, source.attention_mask)
         answer_loss = self.target_loss(states, mask, self._labels(samples["target"]).to(device), self.answer_start)
         rows = [row for row, text in enumerate(samples["reasoning"]) if text]
         if self.beta == 0 or not rows:
-            return {"loss": (1 - self.beta) * answer_loss, "answer_loss": answer_loss.detach()}
+            return {"loss": multi_task(answer_loss, None, self.beta), "answer_loss": answer_loss.detach()}
         reasoning_loss = self.target_loss(
             states[rows],
             mask[rows],
             self._labels([samples["reasoning"][row] for row in rows]).to(device),
             self.reasoning_start,
         )
-        loss = (1 - self.beta) * answer_loss + self.beta * reasoning_loss
+        loss = multi_task(answer_loss, reasoning_loss, self.beta)
         return {"loss": loss, "answer_loss": answer_loss.detach(), "reasoning_loss": reasoning_loss.detach()}
 
     def _tokens(self, texts: list[str]):
@@ -369,10 +369,10 @@ def train(cfg_path: str, options: list[str] | None = None) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m reasvqa.lavis_t5", description="Trains reasvqa_t5 with LAVIS's runner."
+        prog="python -m reasvqa.lavis.model", description="Trains reasvqa_t5 with LAVIS's runner."
     )
     parser.add_argument(
-        "--cfg-path", required=True, help="a project YAML, such as reasvqa/lavis_configs/train_nextqa.yaml"
+        "--cfg-path", required=True, help="a project YAML, such as reasvqa/lavis/configs/train_nextqa.yaml"
     )
     parser.add_argument("--options", nargs="+", help="values of the YAML to override, such as run.max_epoch=2")
     given = parser.parse_args()
