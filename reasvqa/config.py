@@ -1,7 +1,7 @@
 """Every setting of a run, and what the scales have in its place. There is no other knob.
 
-A setting left at None takes the value of its scale's preset. `TrainConfig.resolve` fills in, checks types, then ranges, and makes
-settings that mean the same the same, so that equal runs have equal settings.
+A setting left at None takes the value of its scale's preset. `TrainConfig.resolve` fills in, checks types, then ranges,
+and makes settings that mean the same the same, so that equal runs have equal settings.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields, replace
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-# Presets: one flat table a scale. "paper" is appendix A.2 of the paper; what it leaves open is as in SeViLA's code, on which its
-# baseline stands. The values of "mini" were looked at on validation splits (notebooks/90_pretrain_mini.ipynb keeps the record).
+# Presets: one flat table a scale. "paper" is appendix A.2 of the paper; what it leaves open is as in SeViLA's code, on
+# which its baseline stands. The values of "mini" were looked at on validation splits (notebooks/90_pretrain_mini.ipynb
+# keeps the record).
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "generator": "internvl-26b",
@@ -73,6 +74,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+_OF_REASONING = ("reasoning", "refinement", "subset", "fraction", "control", "target_order", "beta", "generator")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that determines a run. Fields left at None take the scale's value, see `PRESETS`.
@@ -81,7 +85,8 @@ class TrainConfig:
         dataset: a name for `reasvqa.datasets.load`.
         student: a name or path for `reasvqa.students.load_student`.
         objective: "stl" (Eq. 1) or "mtl" (Eq. 2).
-        reasoning: what is learned beside the answer: "refined" or "original" reasoning, "brief_caption", "detailed_caption", "none".
+        reasoning: what is learned beside the answer: "refined" or "original" reasoning, "brief_caption",
+            "detailed_caption", "none".
         refinement: "paper" (appendix A.4), or "strict": also without sentences that restate the chosen option in words.
         subset: "all" reasoning, or "cr": only that of right answers.
         fraction: share of the usable reasoning that is used, 0 < fraction <= 1.
@@ -106,8 +111,10 @@ class TrainConfig:
         max_source_tokens: of question and options, in training and in answering.
         max_target_tokens: of a target. Of a longer one the reasoning is cut, never the answer; cuts are counted.
         max_new_tokens: how much a student may write when it is asked to.
-        precision: "fp32"; or "bf16": frozen weights and features in bfloat16, autocast for the rest, trained weights in float32.
-        gradient_checkpointing: compute activations of the language model twice instead of keeping them: less memory, more time.
+        precision: "fp32"; or "bf16": frozen weights and features in bfloat16, autocast for the rest, trained weights in
+            float32.
+        gradient_checkpointing: compute activations of the language model twice instead of keeping them: less memory,
+            more time.
         skip_missing: go on without questions whose videos cannot be read?
     """
 
@@ -162,12 +169,26 @@ class TrainConfig:
         """Which of a generator's files is learned from: "reasoning", "brief_caption" or "detailed_caption"."""
         return self.reasoning if self.reasoning.endswith("caption") else "reasoning"
 
-    def resolve(self) -> TrainConfig:
-        """All values in place, checked, and settings that mean the same made the same: MTL with beta 0 or without reasoning is
-        STL_QA, and what a run does not use does not distinguish it.
+    @property
+    def label(self) -> str:
+        """The settings in a line, unlike that of any other run: data set, student, and what differs from the defaults."""
+        plain = TrainConfig(dataset=self.dataset, student=self.student).resolve()
+        values = {name: value for name, value in _values(self.resolve()).items() if value != getattr(plain, name)}
+        how = "STL_QA" if values.get("reasoning") == "none" else "MTL" if "objective" not in values else "STL"
+        if how == "STL_QA":
+            values = {name: value for name, value in values.items() if name not in _OF_REASONING}
+        values.pop("objective", None)
+        rest = [
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
+        ]
+        return " ".join([self.dataset, self.student.rpartition("/")[2], how, *shown])
 
-        Raises:
-            ValueError: a value is of the wrong type or out of range; the message says which, what came and what is possible.
+    def resolve(self) -> TrainConfig:
+        """All values in place, checked, and settings that mean the same made the same: MTL with beta 0 or without
+        reasoning is STL_QA, and what a run does not use does not distinguish it.
+
+        Raises: ValueError: a value is of the wrong type or out of range; the message says which, what came and what is
+            possible.
         """
         check_types(self)
         preset = PRESETS[self.scale]
@@ -192,7 +213,8 @@ class TrainConfig:
 
 
 def check_types(settings: Any) -> None:
-    """Every field of a dataclass against its annotation; whole numbers count as floats, true and false never as numbers.
+    """Every field of a dataclass against its annotation; whole numbers count as floats, true and false never as
+    numbers.
 
     Raises:
         ValueError: the first field that is of another type.
@@ -267,8 +289,8 @@ def one_of(parameter: str, value: Any, known: Iterable[str]) -> str:
 
 
 def check_seeds(seeds: int | str | Sequence[int]) -> list[int]:
-    """Seeds as different whole numbers of at least 0. One number, and the text that papermill makes of a list ("[0, 1]"), are
-    understood.
+    """Seeds as different whole numbers of at least 0. One number, and the text that papermill makes of a list ("[0,
+    1]"), are understood.
 
     Raises:
         ValueError: anything else.
