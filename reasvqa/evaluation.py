@@ -279,9 +279,13 @@ def margin_of(paper: float | None) -> float:
     return 1.0 if paper is None or np.isnan(paper) else max(1.0, abs(paper) / 2)
 
 
-def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Holm's corrected p-values of a family of tests, float (tests,)."""
-    return multipletests(np.asarray(p, dtype=float), method="holm")[1]
+def holm(p: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
+    """Holm's corrected p-values of a family of tests, float (tests,). What has none (NaN) is no member."""
+    corrected = np.array(p, dtype=float)
+    tested = ~np.isnan(corrected)
+    if tested.any():
+        corrected[tested] = multipletests(corrected[tested], method="holm")[1]
+    return corrected
 
 
 def seeds_needed(effect: Estimate, size: float, seed_sd: float | None = None) -> int | None:
@@ -330,7 +334,17 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def right_or_wrong(predictions: Sequence[pd.DataFrame]) -> np.ndarray:
-    """Runs' prediction tables (columns id, prediction, answer) as one bool array (runs, questions), aligned by id."""
+    """Runs' predictions (columns id, prediction, answer) as one bool array (runs, questions), in the first one's order.
+
+    Raises:
+        ValueError: runs that answered different questions.
+    """
     ids = predictions[0]["id"]
+    for table in predictions[1:]:
+        if len(table) != len(ids) or not table["id"].isin(ids).all():
+            raise ValueError(
+                f"runs on {len(ids)} and {len(table)} questions that are not the same cannot be put side by side; "
+                "make the run anew whose data set has changed"
+            )
     aligned = [table.set_index("id").loc[ids] for table in predictions]
     return np.stack([(table["prediction"] == table["answer"]).fillna(False).to_numpy(dtype=bool) for table in aligned])

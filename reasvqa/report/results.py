@@ -84,13 +84,14 @@ def contrast(weighted: Sequence[Sequence[tuple[float, pd.DataFrame]]]) -> Estima
         raise ValueError(f"no seed is common to all settings: {'; '.join(str(list(other)) for other in columns)}")
     sums = []
     for terms in weighted:
-        first = terms[0][1].index
-        if any(len(table) != len(first) or len(table.index.difference(first)) for _, table in terms):
+        total = sum(weight * table[seeds] for weight, table in terms)
+        assert isinstance(total, pd.DataFrame)
+        if total.isna().any(axis=None):  # pandas aligns by question
             raise ValueError(
-                "settings that answered different questions cannot be compared: "
-                + ", ".join(f"{len(table)} questions" for _, table in terms)
+                "settings that answered different questions cannot be compared "
+                f"({', '.join(str(len(table)) for _, table in terms)} questions); make the runs of one of them anew"
             )
-        sums.append(sum((weight * table.loc[first, seeds] for weight, table in terms), pd.DataFrame(0.0, first, seeds)))
+        sums.append(total)
     return mean_estimate([(table.to_numpy().T, table.index.get_level_values("video")) for table in sums])
 
 
@@ -220,14 +221,13 @@ def judged(experiment: str, scale: str) -> pd.DataFrame:
     one table cannot give another.
 
     Returns:
-        By claim: text, kind, paper, ours, seeds, verdict; empty before 30_claims was run at this scale.
+        By claim: text, kind, paper, ours, seeds, verdict; empty before 30_claims has saved a ledger at this scale.
     """
-    columns = ["text", "kind", "paper", "ours", "seeds", "verdict"]
     path = paths.figures(scale) / "claims.csv"
-    if not path.is_file():
-        return pd.DataFrame(columns=columns)
-    table = pd.read_csv(path)
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=LEDGER)
+    if list(table.columns) != LEDGER:  # an older project's
+        table = pd.DataFrame(columns=LEDGER)
     about = {claim.id for claim in claims() if any(term.experiment == experiment for term in claim.terms)}
     table = table[table["claim"].isin(about)].set_index("claim")
     table["ours"] = [interval(row) for _, row in table.iterrows()]
-    return table[columns]
+    return table[["text", "kind", "paper", "ours", "seeds", "verdict"]]
