@@ -58,6 +58,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha": 8}
 
+FROM_PRESET: Any = None  # a setting that is not given
+
 SCALES = ("mini", "smoke", "paper")
 MINIATURES = ("mini", "smoke")  # scales whose data sets are made, not downloaded
 BENCHMARKS = ("nextqa", "star", "intentqa")
@@ -132,24 +134,24 @@ class TrainConfig:
     blind: bool = False
     num_frames: int = 4
     questions: int | None = None
-    generator: str | None = None
-    answer_format: str | None = None
-    split: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    schedule: str | None = None
-    warmup: float | None = None
-    weight_decay: float | None = None
-    max_grad_norm: float | None = None
+    generator: str = FROM_PRESET
+    answer_format: str = FROM_PRESET
+    split: str = FROM_PRESET
+    epochs: int = FROM_PRESET
+    batch_size: int = FROM_PRESET
+    learning_rate: float = FROM_PRESET
+    schedule: str = FROM_PRESET
+    warmup: float = FROM_PRESET
+    weight_decay: float = FROM_PRESET
+    max_grad_norm: float = FROM_PRESET
     lora: bool = True
-    lora_rank: int | None = None
-    lora_alpha: float | None = None
-    lora_dropout: float | None = None
-    max_source_tokens: int | None = None
-    max_target_tokens: int | None = None
-    max_new_tokens: int | None = None
-    precision: str | None = None
+    lora_rank: int = FROM_PRESET
+    lora_alpha: float = FROM_PRESET
+    lora_dropout: float = FROM_PRESET
+    max_source_tokens: int = FROM_PRESET
+    max_target_tokens: int = FROM_PRESET
+    max_new_tokens: int = FROM_PRESET
+    precision: str = FROM_PRESET
     gradient_checkpointing: bool = False
     skip_missing: bool = False
 
@@ -171,14 +173,14 @@ class TrainConfig:
 
     @property
     def label(self) -> str:
-        """The settings in a line, unlike that of any other run: data set, student, and what differs from the defaults."""
+        """The settings in a line, no two runs' alike: data set, student, and what differs from the defaults."""
         plain = TrainConfig(dataset=self.dataset, student=self.student).resolve()
         values = {name: value for name, value in _values(self.resolve()).items() if value != getattr(plain, name)}
         how = "STL_QA" if values.get("reasoning") == "none" else "MTL" if "objective" not in values else "STL"
         if how == "STL_QA":
             values = {name: value for name, value in values.items() if name not in _OF_REASONING}
         values.pop("objective", None)
-        rest = [
+        shown = [
             f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
         ]
         return " ".join([self.dataset, self.student.rpartition("/")[2], how, *shown])
@@ -222,7 +224,7 @@ def check_types(settings: Any) -> None:
     hints = get_type_hints(type(settings))
     for name, value in _values(settings).items():
         kinds = get_args(hints[name]) if isinstance(hints[name], UnionType) else (hints[name],)
-        if value is None and type(None) in kinds:
+        if value is None and (type(None) in kinds or name in PRESETS["paper"]):
             continue
         kind = next(kind for kind in kinds if kind is not type(None))
         if not _is_a(value, kind):

@@ -282,7 +282,7 @@ class ReasVQADataset(BaseDataset):
 class ReasVQABuilder(BaseDatasetBuilder):
     """The data set of a project YAML: `annotations` (a file), `videos` (a folder), `num_frames`, `image_size`."""
 
-    DATASET_CONFIG_DICT = {"default": str(CONFIGS / "dataset.yaml")}  # noqa: RUF012
+    DATASET_CONFIG_DICT = {"default": str(CONFIGS / "dataset.yaml")}
 
     @classmethod
     def default_config_path(cls, type: str = "default") -> str:

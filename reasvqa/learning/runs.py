@@ -1,8 +1,8 @@
 """The run store: finished runs, each under a key that says what the student was really taught and asked.
 
-data/runs/<key>/
-    config.json  metrics.json  predictions.csv  history.csv  weights.safetensors     the result
-    meta.json                                                                        versions, place of the data, checksums
+runs/<key>/
+    config.json  metrics.json  predictions.csv  history.csv  weights.safetensors    the result
+    meta.json                                       versions, place of the data, checksums
 """
 
 from __future__ import annotations
