@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -107,7 +108,7 @@ def difference(
     return contrast([[(1, outcomes(second, group, split)), (-1, outcomes(first, group, split))]])
 
 
-def summary(runs: Mapping[Hashable, Sequence[Run]]) -> pd.DataFrame:
+def summary(runs: Mapping[Any, Sequence[Run]]) -> pd.DataFrame:
     """A row per setting, by its key: accuracy in percent, low, high (95 %), sd of seeds (points), seeds, questions.
 
     Keys (dataset, row), as `runs_of` has them, become two levels of the index with these names.
