@@ -246,7 +246,7 @@ SCENARIOS = [
 
 def test_coverage():
     """95 % intervals cover 93 to 97 % in every scenario, give or take three standard errors of the simulation."""
-    repetitions = 1000
+    repetitions = 600
     found = [coverage(repetitions, seed=i, **scenario) for i, scenario in enumerate(SCENARIOS)]
     for share, scenario in zip(found, SCENARIOS, strict=True):
         assert 0.93 - 3 * np.sqrt(0.93 * 0.07 / repetitions) <= share, scenario
