@@ -21,6 +21,21 @@ def figure(number: int) -> pd.DataFrame:
     return _read(f"figure{number:02d}")
 
 
+def cell(place: str) -> float:
+    """A printed number by its place, "table5|MTL_All|NExT-QA".
+
+    Raises:
+        ValueError: the paper prints none there.
+    """
+    try:
+        source, row, column = place.split("|")
+        return float(table(int(source.removeprefix("table"))).loc[row, column])
+    except (ValueError, KeyError, FileNotFoundError):
+        raise ValueError(
+            f"{place!r}: no number of the paper stands there; give table|row|column as in data/paper"
+        ) from None
+
+
 def _read(name: str) -> pd.DataFrame:
     cells = pd.read_csv(paths.PAPER_NUMBERS / f"{name}.csv", dtype={"row": str, "column": str})
     wide = cells.pivot(index="row", columns="column", values="value")
@@ -71,8 +86,7 @@ def checks(tolerance: float = 0.051) -> pd.DataFrame:
         value = 0.0
         for term in terms.split(";"):
             weight, place = term.split("*", 1)
-            source, row, column = place.split("|")
-            value += float(weight) * float(table(int(source.removeprefix("table"))).loc[row, column])
+            value += float(weight) * cell(place)
         agrees = value > 1e-9 if kind == "order" else abs(number - value) <= tolerance
         rows.append((kind, where, what, number, value, agrees))
     return pd.DataFrame(rows, columns=columns)
