@@ -114,7 +114,7 @@ def test_two_killed_processes_continue_to_the_same_result(tmp_path):
     )
     deadline = time.time() + 200
     while (
-        not list((tmp_path / "b").glob("*.partial/checkpoints/*/complete"))
+        not list((tmp_path / "b").glob("*.partial/checkpoints/*/complete.json"))
         and time.time() < deadline
         and process.poll() is None
     ):
@@ -124,7 +124,7 @@ def test_two_killed_processes_continue_to_the_same_result(tmp_path):
         one.send_signal(signal.SIGKILL)
     process.wait()
     psutil.wait_procs(everybody, timeout=30)
-    assert list((tmp_path / "b").glob("*.partial/checkpoints/*/complete")) and not list(
+    assert list((tmp_path / "b").glob("*.partial/checkpoints/*/complete.json")) and not list(
         (tmp_path / "b").glob("smoke-star-*/weights.safetensors")
     )
     subprocess.run(

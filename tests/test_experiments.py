@@ -76,11 +76,11 @@ def test_deciding_rows_get_five_seeds():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("table5", "large", [0]), "scale: 'large' is not among mini, smoke, paper"),
-        (("table55", "mini", [0]), "experiment: 'table55' is not among table1"),
+        (("table5", "large", [0]), "scale='large': choose one of mini, smoke, paper"),
+        (("table55", "mini", [0]), "experiment='table55': choose one of table1"),
         (("figure4", "mini", [0, 0]), "give a list of different whole numbers"),
-        (("figure4", "mini", [0], ["intentqa"]), "datasets: 'intentqa' is not among nextqa, star"),
-        (("figure4", "mini", [0], None, ["0.55"]), "rows: '0.55' is not among 0.0, 0.1"),
+        (("figure4", "mini", [0], ["intentqa"]), "datasets='intentqa': choose one of nextqa, star"),
+        (("figure4", "mini", [0], None, ["0.55"]), "rows='0.55': choose one of 0.0, 0.1"),
     ],
 )
 def test_wrong_names_say_what_is_possible(arguments, message):
@@ -154,7 +154,7 @@ def test_verdicts_are_corrected_for_many_claims(monkeypatch):
             "claim": claim.id,
             "effect": values[claim.id][0],
             "p": values[claim.id][1],
-            "control": claim.beyond,
+            "control": claim.control,
         },
     )
     table = results.ledger("mini", [0]).set_index("claim")
@@ -190,7 +190,7 @@ def test_what_the_paper_prints_and_what_follows():
 
 
 def test_tables_are_exported_for_a_report(tmp_path, monkeypatch):
-    monkeypatch.setattr("reasvqa.figures.FIGURES", tmp_path)
+    monkeypatch.setattr(paths, "figures", lambda scale: tmp_path)
     ours = pd.DataFrame({"NExT-QA": [50.123], "Avg": [50.0]}, index=["MTL_All"])
     whole = tables.beside(paper.table(5), ours, "mini")
     saving.save_table(whole, "t", "mini", caption="100 % of it")
