@@ -73,8 +73,8 @@ def shortened(ids: list[int], limit: int, ending: list[int]) -> list[int]:
 
 
 class ByLength(Sampler[int]):
-    """Random order in which neighbours are of similar length, so that little is padded; fixed by seed and epoch, so that a
-    resumed run goes on in the same order."""
+    """Random order in which neighbours are of similar length, so that little is padded; fixed by seed and epoch, so
+    that a resumed run goes on in the same order."""
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
         self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0

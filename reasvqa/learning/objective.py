@@ -1,8 +1,9 @@
 """The losses of a batch, on one reading of video and question.
 
-Video and question are read once; answer and reasoning are decoded from it, from two start tokens and unseen by each other. Each CE
-is a mean over its own target tokens, so beta weighs the tasks alike whatever their lengths and however many samples of a batch
-have a reasoning. Where several processes share a batch, it is the mean over all of their tokens.
+Video and question are read once; answer and reasoning are decoded from it, from two start tokens and unseen by each
+other. Each CE is a mean over its own target tokens, so beta weighs the tasks alike whatever their lengths and however
+many samples of a batch have a reasoning. Where several processes share a batch, it is the mean over all of their
+tokens.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Objective(nn.Module):
 def _shared(losses: list[Tensor], targets: Sequence[tuple[Tensor, int, Tensor]]) -> list[Tensor]:
     """This process's means over its tokens, weighted so that their mean over processes is the mean over all tokens.
 
-    Processes average their gradients; one with more target tokens, or the only one with a reasoning, must count for more.
+    Processes average their gradients; one with more target tokens, or the only one with a reasoning, must count for
+    more.
     """
     own = torch.stack(
         [
@@ -85,7 +87,8 @@ def target_losses(
 
     Args:
         states, mask: of `Student.encode`.
-        targets: for each task its labels, long (M, T) padded with -100, its start token, and the rows, long (M,), they belong to.
+        targets: for each task its labels, long (M, T) padded with -100, its start token, and the rows, long (M,), they
+            belong to.
 
     Returns:
         A scalar in float32 for each task.

@@ -1,7 +1,7 @@
 """Phase 3, LR: trains a student by Eq. 1 or Eq. 2.
 
-A run is kept under a key that says what the student was really taught (`reasvqa.learning.runs`). Asking for it again reads it from
-there; an interrupted run continues from its last checkpoint.
+A run is kept under a key that says what the student was really taught (`reasvqa.learning.runs`). Asking for it again
+reads it from there; an interrupted run continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -47,16 +47,18 @@ class Diverged(RuntimeError):
 
 
 def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None, root: Path | None = None) -> Run:
-    """Trains a student as `config` says, evaluates it, and keeps the run; a run that is kept already is returned as it is.
+    """Trains a student as `config` says, evaluates it, and keeps the run; a run that is kept already is returned as it
+    is.
 
     Started by `torchrun` or `accelerate launch`, the processes share each batch and the evaluation, one GPU each.
 
     Args:
         config: the settings.
-        force: train even if the run is kept; the kept one is replaced when the new one is finished. A damaged one is always
-            made anew.
+        force: train even if the run is kept; the kept one is replaced when the new one is finished. A damaged one is
+            always made anew.
         runs: the run store; default: the data root's.
-        root: the data set's folder; default: the one of its name under the data root, where a miniature is made on first use.
+        root: the data set's folder; default: the one of its name under the data root, where a miniature is made on
+            first use.
 
     Raises:
         ValueError: a setting is out of range. DataError, ReasoningError, MissingVideos, Diverged: see there.
@@ -223,8 +225,8 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
 
 
 class _Trainer(Trainer):
-    """`Trainer` that draws batches by length, keeps only the trained weights in its checkpoints, logs both losses and stops where
-    a loss is no number."""
+    """`Trainer` that draws batches by length, keeps only the trained weights in its checkpoints, logs both losses and
+    stops where a loss is no number."""
 
     def __init__(self, *args, **kwargs):
         self._sums: dict[str, list[Tensor]] = {}
@@ -240,8 +242,8 @@ class _Trainer(Trainer):
                 self._sums.setdefault(name, []).append(outputs[name])
         if not torch.isfinite(outputs["loss"]):
             raise Diverged(
-                f"the loss is {outputs['loss'].item()} at step {self.state.global_step + 1}: training has diverged, nothing is "
-                f"kept. Use a learning rate below {self.args.learning_rate:g}, or a longer warmup."
+                f"the loss is {outputs['loss'].item()} at step {self.state.global_step + 1}: training has diverged, "
+                f"nothing is kept. Use a learning rate below {self.args.learning_rate:g}, or a longer warmup."
             )
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
@@ -264,8 +266,8 @@ class _Trainer(Trainer):
 
 
 class _Complete(TrainerCallback):
-    """Marks a checkpoint as complete, with its files' checksums, once all of them are written: a kill in between leaves one that
-    is not used."""
+    """Marks a checkpoint as complete, with its files' checksums, once all of them are written: a kill in between leaves
+    one that is not used."""
 
     def on_save(self, args, state, control, **_):
         processes = PartialState()

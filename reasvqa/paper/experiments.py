@@ -1,8 +1,8 @@
 """The paper's tables and figures as lists of settings.
 
-An `Experiment` is one table or figure: rows, by the names the paper prints, and what differs from the default settings. Equal
-settings are one run wherever they occur (beta = 0 is STL_QA, beta = 0.5 with all refined reasoning is MTL_All, ...), because a run
-is kept by its resolved settings.
+An `Experiment` is one table or figure: rows, by the names the paper prints, and what differs from the default settings.
+Equal settings are one run wherever they occur (beta = 0 is STL_QA, beta = 0.5 with all refined reasoning is MTL_All,
+...), because a run is kept by its resolved settings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ SETTINGS: dict[str, dict] = {
     "MTL_CR": {"objective": "mtl", "reasoning": "refined", "subset": "cr"},
     "MTL_All": {"objective": "mtl", "reasoning": "refined", "subset": "all"},
 }
-# What stands, at the small scales, for the paper's models. The right side is a miniature; nothing but the role is alike.
+# What stands, at the small scales, for the paper's models. The right side is a miniature; nothing but the role is
+# alike.
 STANDS_FOR = {
     "blip2-flan-t5-xl": "mini-blip2",
     "llava-ov-0.5b": "mini-llava-ov-small",
@@ -243,7 +244,7 @@ def all_settings(scale: str, seeds: Sequence[int], only: Iterable[str] = tuple(E
     )
 
 
-# --- single settings ---------------------------------------------------------------------------------------------------
+# --- single settings --------------------------------------------------------------------------------------------------
 
 
 def dataset_name(scale: str, dataset: str) -> str:
@@ -261,7 +262,8 @@ def dataset_name(scale: str, dataset: str) -> str:
 
 
 def config_of(setting: str, scale: str, dataset: str, **values) -> TrainConfig:
-    """The settings of one of `SETTINGS` on a data set, checked; `values` override fields of `TrainConfig`, None leaves them.
+    """The settings of one of `SETTINGS` on a data set, checked; `values` override fields of `TrainConfig`, None leaves
+    them.
 
     Raises:
         ValueError: a name or a value is not possible.

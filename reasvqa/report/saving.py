@@ -1,4 +1,5 @@
-"""Writes figures and tables with the numbers behind them and where they came from. Drawing again from the same runs changes no byte."""
+"""Writes figures and tables with the numbers behind them and where they came from. Drawing again from the same runs
+changes no byte."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _SETTINGS = ("student", "epochs", "learning_rate", "batch_size", "lora_rank")
 def save_figure(
     figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
 ) -> Path:
-    """Writes <name>.{pdf,png,csv,json} to `reasvqa.paths.figures(scale)`: picture, numbers, provenance. Returns the PNG's path."""
+    """Writes <name>.{pdf,png,csv,json} to `reasvqa.paths.figures(scale)`: picture, numbers, provenance. Returns the
+    PNG's path."""
     _write(name, scale, ".pdf", lambda path: figure.savefig(path, bbox_inches="tight", metadata={"CreationDate": None}))
     _write(name, scale, ".csv", lambda path: data.to_csv(path, float_format="%.4f"))
     _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
@@ -28,7 +30,8 @@ def save_figure(
 
 
 def save_table(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
-    """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX file."""
+    """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX
+    file."""
     shown = table.copy()
     shown.index = shown.index.map(lambda key: tuple(map(_escaped, key)) if isinstance(key, tuple) else _escaped(key))
     shown.columns = [_escaped(column) for column in shown.columns]
@@ -60,7 +63,8 @@ def _write(name: str, scale: str, ending: str, writer: Callable[[Path], object])
 
 
 def describe(caption: str, runs: Sequence[Run] = ()) -> str:
-    """A caption with what its runs have in common or range over: students, epochs, learning rate, batch, questions, seeds."""
+    """A caption with what its runs have in common or range over: students, epochs, learning rate, batch, questions,
+    seeds."""
     if not runs:
         return caption
     configs = [run.config for run in runs]
@@ -94,13 +98,14 @@ def provenance(caption: str, scale: str, runs: Sequence[Run] = ()) -> str:
 
 
 def seeds_tag(seeds: Sequence[int]) -> str:
-    """For the name of a figure, so that one of a single seed does not replace one of several: [0, 1, 2] -> "seeds0-1-2"."""
+    """For the name of a figure, so that one of a single seed does not replace one of several: [0, 1, 2] ->
+    "seeds0-1-2"."""
     return "seeds" + "-".join(map(str, seeds))
 
 
 def part(*chosen: tuple[Sequence, Sequence]) -> str:
-    """For the name of a table or figure: "_part" if of any pair (what was chosen, all there is) something was left out or added,
-    so that a part never replaces the whole; else ""."""
+    """For the name of a table or figure: "_part" if of any pair (what was chosen, all there is) something was left out
+    or added, so that a part never replaces the whole; else ""."""
     return "" if all(set(some) == set(whole) for some, whole in chosen) else "_part"
 
 

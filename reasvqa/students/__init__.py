@@ -1,4 +1,5 @@
-"""The students: one family a file on the contract of `reasvqa.students.base`. A new family is a file and a row of `FAMILIES`."""
+"""The students: one family a file on the contract of `reasvqa.students.base`. A new family is a file and a row of
+`FAMILIES`."""
 
 from __future__ import annotations
 
@@ -44,10 +45,10 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
 
     Weights are read from safetensors only and no code of the checkpoint is run.
 
-    Raises:
-        FileNotFoundError: the name is neither known nor a local path, and neither the hub's local cache nor the hub has it.
-        ValueError: the checkpoint is of another family, is a BLIP-2 without an encoder-decoder language model, or lacks weights
-            or has others than the model; the message lists them.
+    Raises: FileNotFoundError: the name is neither known nor a local path, and neither the hub's local cache nor the hub
+        has it.
+        ValueError: the checkpoint is of another family, is a BLIP-2 without an encoder-decoder language model, or lacks
+            weights or has others than the model; the message lists them.
     """
     source = STUDENTS.get(name, name)
     absent = (
@@ -103,7 +104,8 @@ def fingerprint(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """The hash of `fingerprint`; of files given with their times and sizes, so that it is computed again when they change."""
+    """The hash of `fingerprint`; of files given with their times and sizes, so that it is computed again when they
+    change."""
     digest = hashlib.sha256()
     for file, _, size in files:
         digest.update(f"{file.name} {size}".encode())

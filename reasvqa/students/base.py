@@ -1,5 +1,5 @@
-"""What every student family gives: a frozen vision encoder whose output can be cached, and a trained half that reads once and decodes
-any number of targets (paper, sections 4.1 and 4.2).
+"""What every student family gives: a frozen vision encoder whose output can be cached, and a trained half that reads
+once and decodes any number of targets (paper, sections 4.1 and 4.2).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerBase
 
 from reasvqa.preprocess import Preprocess
 
-# Decoder inputs and the rows of the batch they belong to: long (M, T), start token first, padded on the right; long (M,).
+# Decoder inputs and the rows of the batch they belong to: long (M, T), start token first, padded on the right; long
+# (M,).
 Targets = tuple[Tensor, Tensor]
 
 
@@ -34,13 +35,13 @@ def in_own_precision(method: Callable) -> Callable:
 class Student(nn.Module):
     """What both families share: a model of transformers, its tokenizer and its preprocessing.
 
-    Shapes: B samples, N frames, Q features a frame, E their width, L text tokens, S what is read in all, D the language model's
-    width, M targets, T target tokens, V the vocabulary.
+    Shapes: B samples, N frames, Q features a frame, E their width, L text tokens, S what is read in all, D the language
+    model's width, M targets, T target tokens, V the vocabulary.
 
     Attributes:
         feature_shape: (Q, E).
-        answer_start, reasoning_start: ids of the tokens from which an answer and a reasoning are written. They differ, or the
-            two would compete for the first step.
+        answer_start, reasoning_start: ids of the tokens from which an answer and a reasoning are written. They differ,
+            or the two would compete for the first step.
         language_model: where LoRA goes, into the linear layers named `lora_targets`.
         projection: the module that is trained whole.
         vision_modules: names of the model's modules that make up the frozen half.
@@ -110,7 +111,8 @@ class Student(nn.Module):
         raise NotImplementedError
 
     def source_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Token ids of what is read, as the family wants its prompts; of a longer text the first `max_length` tokens."""
+        """Token ids of what is read, as the family wants its prompts; of a longer text the first `max_length`
+        tokens."""
         return self.tokenizer(list(texts), truncation=True, max_length=max_length).input_ids if texts else []
 
     def too_long(self, texts: Sequence[str], max_length: int) -> int:

@@ -17,10 +17,10 @@ from reasvqa.students.base import Student, Targets, in_own_precision
 class Blip2Student(Student):
     """A `Blip2ForConditionalGeneration` with a T5 language model.
 
-    The frames stand in order of time in front of the text. T5 has relative positions only, too coarse to count frames by, so
-    each frame is numbered. Checkpoints of full size get the number as text before the frame ("1:"), as SeViLA's code does. The
-    miniature did not learn to use that; it is pretrained with the number's embedding added to the frame's vectors
-    (`"frame_numbers": "added"` in its config.json).
+    The frames stand in order of time in front of the text. T5 has relative positions only, too coarse to count frames
+    by, so each frame is numbered. Checkpoints of full size get the number as text before the frame ("1:"), as SeViLA's
+    code does. The miniature did not learn to use that; it is pretrained with the number's embedding added to the
+    frame's vectors (`"frame_numbers": "added"` in its config.json).
     """
 
     lora_targets = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
@@ -60,7 +60,8 @@ class Blip2Student(Student):
         return self.language_model.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
 
     def visual_tokens(self, features: Tensor) -> Tensor:
-        """What T5 reads of the frames: projected queries with the frames' numbers, (B, S - L, D), from features (B, N, Q, E)."""
+        """What T5 reads of the frames: projected queries with the frames' numbers, (B, S - L, D), from features (B, N,
+        Q, E)."""
         visual = self.projection(features.to(self.dtype))
         parts = [visual.flatten(1, 2)[:, :0]]  # without frames: no tokens
         for t in range(features.shape[1]):

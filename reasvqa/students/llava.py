@@ -1,4 +1,5 @@
-"""LLaVA-OneVision: vision tower, frozen | projector | Qwen2 over [video, question | target | target ...] in one sequence."""
+"""LLaVA-OneVision: vision tower, frozen | projector | Qwen2 over [video, question | target | target ...] in one
+sequence."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from reasvqa.students.base import Student, Targets, in_own_precision
 class LlavaStudent(Student):
     """A `LlavaOnevisionForConditionalGeneration`: one decoder reads video and question and writes on.
 
-    Its prompt is the checkpoint's chat template, the video where the template puts it: projected, pooled 2 x 2, a newline vector
-    at the end. What the vision tower gives is cached; projector and pooling come after, since the projector is trained.
+    Its prompt is the checkpoint's chat template, the video where the template puts it: projected, pooled 2 x 2, a
+    newline vector at the end. What the vision tower gives is cached; projector and pooling come after, since the
+    projector is trained.
     """
 
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -51,7 +53,8 @@ class LlavaStudent(Student):
         return patches[:, 1:] if self.model.config.vision_feature_select_strategy == "default" else patches
 
     def source_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """The chat template's ids with one video token; a text that is too long is cut before it goes into the template."""
+        """The chat template's ids with one video token; a text that is too long is cut before it goes into the
+        template."""
         plain = self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
         cut = [
             self.tokenizer.decode(ids[:max_length]) if len(ids) > max_length else text
@@ -73,7 +76,8 @@ class LlavaStudent(Student):
 
     @in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The embeddings of the prompt with the video in its place; Qwen2 reads them together with the targets, in `decode`.
+        """The embeddings of the prompt with the video in its place; Qwen2 reads them together with the targets, in
+        `decode`.
 
         Raises:
             ValueError: the video token does not stand at the same place of every prompt.
@@ -88,7 +92,8 @@ class LlavaStudent(Student):
         return embeds, torch.cat([attention_mask[:, :at], ones, attention_mask[:, at + 1 :]], dim=1)
 
     def visual_tokens(self, features: Tensor) -> Tensor:
-        """What Qwen2 reads of the frames: projected and pooled patches and a newline, (B, N * Q / 4 + 1, D), from (B, N, Q, E)."""
+        """What Qwen2 reads of the frames: projected and pooled patches and a newline, (B, N * Q / 4 + 1, D), from (B,
+        N, Q, E)."""
         if features.shape[1] == 0:  # without frames: no tokens
             return features.new_zeros(len(features), 0, self.model.config.text_config.hidden_size, dtype=self.dtype)
         patches = self.projection(features.to(self.dtype).flatten(0, 1))
@@ -98,9 +103,9 @@ class LlavaStudent(Student):
 
     @in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
-        """All targets in one pass: each row of what was read is followed by its targets, one after the other; each target sees
-        the reading and itself, and its positions go on from the reading's end. So the reading is computed once, and the
-        result is the same as that of a pass per target."""
+        """All targets in one pass: each row of what was read is followed by its targets, one after the other; each
+        target sees the reading and itself, and its positions go on from the reading's end. So the reading is computed
+        once, and the result is the same as that of a pass per target."""
         blocks, places, at = [states], [], states.shape[1]
         lengths = mask.sum(1, keepdim=True)
         positions, segments = [(mask.cumsum(1) - 1).clamp(min=0)], [mask - 1]  # segment 0: the reading; -1: its padding
