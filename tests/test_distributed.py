@@ -12,8 +12,8 @@ import psutil
 import pytest
 import torch
 
+from reasvqa import paths
 from reasvqa.learning import TrainConfig, train
-from reasvqa.learning.runs import run_key
 
 SCRIPT = """
 import sys
@@ -68,7 +68,7 @@ def test_two_processes_are_one(tmp_path, student):
         )
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
+def test_a_batch_that_cannot_be_shared_is_refused(smoke_star, tmp_path, monkeypatch):
     from accelerate import PartialState
 
     from reasvqa.learning.training import _train
@@ -77,7 +77,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "num_processes", 3)
     config = TrainConfig(dataset="smoke-star").resolve()
     with pytest.raises(ValueError, match="batch_size=8: 3 processes cannot share it evenly"):
-        _train(config, tmp_path, tmp_path / run_key(config, tmp_path), state)
+        _train(config, paths.dataset("smoke-star"), tmp_path / "run", state)
 
 
 @pytest.mark.slow

@@ -221,7 +221,7 @@ def test_a_plan_says_what_is_missing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("scale", ["mini", "smoke", "paper"])
 def test_every_run_has_a_label_of_its_own(scale):
     settings = all_settings(scale, [0, 1, 2])
-    assert len({reproduce.label(config) for config in settings}) == len(settings)
+    assert len({config.label for config in settings}) == len(settings)
 
 
 def tiny(seed: int) -> TrainConfig:
@@ -234,11 +234,11 @@ def test_failures_are_reported_and_do_not_stop_the_rest(capsys):
     from tqdm import tqdm
 
     good, bad = tiny(101), replace(tiny(102), student="no-such-student")
-    tasks = {reproduce.label(c): (reproduce.train_one, c, 1) for c in (good, bad)}
+    tasks = {c.label: (reproduce.train_one, c, 1) for c in (good, bad)}
     with tqdm(total=2, disable=True) as bar:
         outcomes = reproduce.run_all(tasks, reproduce.local_executor(1), bar)
     errors = {outcome.name: outcome.error for outcome in outcomes}
-    assert errors[reproduce.label(good)] == "" and "no checkpoint at 'no-such-student'" in errors[reproduce.label(bad)]
+    assert errors[good.label] == "" and "no checkpoint at 'no-such-student'" in errors[bad.label]
     assert max(o.memory for o in outcomes) > 100
 
 
@@ -305,7 +305,7 @@ def test_runs_on_a_dask_cluster(tmp_path):
     ):
         pids = client.run(os.getpid)
         assert len(set(pids.values())) == 2 and os.getpid() not in pids.values()
-        tasks = {reproduce.label(c): (reproduce.train_one, c, 1) for c in configs}
+        tasks = {c.label: (reproduce.train_one, c, 1) for c in configs}
         killer = subprocess.Popen(
             [sys.executable, "-c", f"import time, os; time.sleep(9); os.kill({next(iter(pids.values()))}, 9)"]
         )
