@@ -1,9 +1,11 @@
-"""Where the time goes: training against the reference recipe, answering, decoding, and what the paper's tables would cost.
+"""Where the time goes: training against the reference recipe, answering, decoding, and what the paper's tables would
+cost.
 
-The *reference recipe* is what LAVIS-style training code does: the vision encoder runs for every sample in every epoch, answer and
-reasoning are two full forward passes, and every text is padded to a fixed length. Ours caches the features, reads video and question
-once for both losses, and pads batches of similar length to their longest. Model, batch size, optimizer and number format are the same
-in both, unless a recipe's name says otherwise. Recipes alternate, so that a busy machine slows all of them.
+The *reference recipe* is what LAVIS-style training code does: the vision encoder runs for every sample in every epoch,
+answer and reasoning are two full forward passes, and every text is padded to a fixed length. Ours caches the features,
+reads video and question once for both losses, and pads batches of similar length to their longest. Model, batch size,
+optimizer and number format are the same in both, unless a recipe's name says otherwise. Recipes alternate, so that a
+busy machine slows all of them.
 
     python -m reasvqa.benchmark                                    the miniature, on this machine
     python -m reasvqa.benchmark --student blip2-flan-t5-xl         real size, random weights: for a GPU
@@ -121,8 +123,9 @@ class RandomFeatures:
 def full_size_workload(
     student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32, layers: int | None = None
 ) -> Workload:
-    """A student of the paper's widths with random weights on random pixels and words, of the lengths that NExT-QA's questions with
-    options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend on what they say."""
+    """A student of the paper's widths with random weights on random pixels and words, of the lengths that NExT-QA's
+    questions with options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend
+    on what they say."""
     model = random_student(student, own_device(), dtype, layers)
     pieces = sorted(word.lstrip("\u2581\u0120") for word in model.tokenizer.get_vocab())
     words = [
@@ -144,7 +147,8 @@ def full_size_workload(
 
 
 def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Student:
-    """A student of the real architecture with random weights; its tokenizer is the miniature's (ids, not words, matter).
+    """A student of the real architecture with random weights; its tokenizer is the miniature's (ids, not words,
+    matter).
 
     Args:
         layers: so many in every stack, and 1000 words, but all widths as they are; None: the real size.
@@ -303,12 +307,13 @@ def _fixed(batch: dict[str, Tensor], padding: int) -> dict[str, Tensor]:
 def compare_recipes(
     work: Workload, steps: int = 10, rounds: int = 3, recipes: dict[str, Recipe] = RECIPES
 ) -> pd.DataFrame:
-    """Training steps (forward, backward, optimizer) by every recipe, in turns. The vision side is on the GPU only for recipes that use it.
+    """Training steps (forward, backward, optimizer) by every recipe, in turns. The vision side is on the GPU only for
+    recipes that use it.
 
-    Returns:
-        By recipe: samples_per_s (median of the rounds), times_reference with its smallest and largest, loss_gap (difference from the
-        first recipe's loss), peak_gb (of the GPU). NA: the recipe does not fit on the GPU; there is no reference among `recipes`; features are
-        random, so the losses differ; there is no GPU. A single recipe's peak is then that of this process (under Linux).
+    Returns: By recipe: samples_per_s (median of the rounds), times_reference with its smallest and largest, loss_gap
+        (difference from the first recipe's loss), peak_gb (of the GPU). NA: the recipe does not fit on the GPU; there
+        is no reference among `recipes`; features are random, so the losses differ; there is no GPU. A single recipe's
+        peak is then that of this process (under Linux).
     """
     student, objective = work.student, Objective(work.student, 0.5)
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
@@ -396,7 +401,8 @@ def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
 
 
 def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
-    """The FLOP of our training step's matrix products (counted by torch), and which share of `matrix_rate` they reach."""
+    """The FLOP of our training step's matrix products (counted by torch), and which share of `matrix_rate` they
+    reach."""
     objective = Objective(work.student, 0.5)
     rows = work.batches(True)
     rows = rows[len(rows) // 2]
@@ -416,8 +422,8 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
 
 
 def compare_answering(dataset: str, student: str, questions: int = 192) -> pd.DataFrame:
-    """Questions a second by one decoder step and letters, by ranking the options' texts, and by writing a text of reasoning's length
-    (the pretrained student narrates), as answering by generation does."""
+    """Questions a second by one decoder step and letters, by ranking the options' texts, and by writing a text of
+    reasoning's length (the pretrained student narrates), as answering by generation does."""
     samples = load(dataset, "test")[:questions]
     model = load_student(student).eval()
     features = build_features(samples, model, student, 4, paths.features())
@@ -439,7 +445,8 @@ def compare_answering(dataset: str, student: str, questions: int = 192) -> pd.Da
 
 
 def compare_decoding(lengths: Sequence[int] = (8, 120)) -> pd.DataFrame:
-    """Four frames of clips of so many seconds (256 x 256, 6 frames a second), by seeking and by decoding the whole file."""
+    """Four frames of clips of so many seconds (256 x 256, 6 frames a second), by seeking and by decoding the whole
+    file."""
     import av
 
     from reasvqa.mini.render import write_video
@@ -475,7 +482,8 @@ def compare_decoding(lengths: Sequence[int] = (8, 120)) -> pd.DataFrame:
 def growth(
     dataset: str, student: str, questions: Sequence[int], frames: Sequence[int], epochs: Sequence[int]
 ) -> pd.DataFrame:
-    """Seconds of the frozen half (all clips, from an empty cache) and of training, as questions, frames and epochs grow one at a time."""
+    """Seconds of the frozen half (all clips, from an empty cache) and of training, as questions, frames and epochs grow
+    one at a time."""
     base = {"questions": questions[-1], "frames": 4, "epochs": epochs[0]}
     rows = []
     for what, values in (("questions", questions), ("frames", frames), ("epochs", epochs)):
@@ -519,8 +527,8 @@ def _timed(function: Callable[[], object]) -> float:
 def sizes(student: str) -> dict:
     """Of a full-size student: parameters of its halves, tokens read and written for a question, and the FLOP they take.
 
-    A frozen weight takes 2 FLOP a token forward and 2 backward (no gradient of its own); attention and LoRA are left out. Tokens:
-    80 of question and options, 130 of reasoning and answer, N = 4 frames.
+    A frozen weight takes 2 FLOP a token forward and 2 backward (no gradient of its own); attention and LoRA are left
+    out. Tokens: 80 of question and options, 130 of reasoning and answer, N = 4 frames.
     """
     model = random_student(student, torch.device("meta"), torch.bfloat16)
     count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
@@ -554,10 +562,11 @@ def sizes(student: str) -> dict:
 def memory(student: str, batch_size: int = 8) -> dict:
     """GB a training step of a full-size student needs, **computed**, not measured: for a GPU that nobody has at hand.
 
-    weights: frozen ones in bfloat16 without the vision side, trained ones with gradient and two moments in float32. activations: what
-    autograd keeps for the backward pass, counted on models of two and four layers and one question as long as the longest of
-    `full_size_workload`, and extended to all layers and the batch; recomputed: with gradient checkpointing, each layer's input, and one
-    layer's insides with their gradients. logits: of the target tokens, in bfloat16, float32 and as gradient.
+    weights: frozen ones in bfloat16 without the vision side, trained ones with gradient and two moments in float32.
+    activations: what autograd keeps for the backward pass, counted on models of two and four layers and one question as
+    long as the longest of `full_size_workload`, and extended to all layers and the batch; recomputed: with gradient
+    checkpointing, each layer's input, and one layer's insides with their gradients. logits: of the target tokens, in
+    bfloat16, float32 and as gradient.
     """
     kept, trained = [], []
     for layers in (2, 4):
@@ -598,8 +607,8 @@ def memory(student: str, batch_size: int = 8) -> dict:
 def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
     """GPU-hours of the paper's tables and figures at paper scale, on a GPU that gives the training `tflops` TFLOP/s.
 
-    Runs that several tables share are counted with each, and once in the total. Features and evaluation come on top. Runs
-    on answers alone count for 0.55 of one with reasoning, which is the share of reading in BLIP-2's FLOP.
+    Runs that several tables share are counted with each, and once in the total. Features and evaluation come on top.
+    Runs on answers alone count for 0.55 of one with reasoning, which is the share of reading in BLIP-2's FLOP.
     """
     cost = {name: sizes(name)["tflop_per_sample"] for name in FULL_SIZE}
 

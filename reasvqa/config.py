@@ -1,7 +1,7 @@
 """Every setting of a run, and what the scales have in its place. There is no other knob.
 
-A setting left at None takes the value of its scale's preset. `TrainConfig.resolve` fills in, checks types, then ranges, and makes
-settings that mean the same the same, so that equal runs have equal settings.
+A setting left at None takes the value of its scale's preset. `TrainConfig.resolve` fills in, checks types, then ranges,
+and makes settings that mean the same the same, so that equal runs have equal settings.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields, replace
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-# Presets: one flat table a scale. "paper" is appendix A.2 of the paper; what it leaves open is as in SeViLA's code, on which its
-# baseline stands. The values of "mini" were looked at on validation splits (notebooks/90_pretrain_mini.ipynb keeps the record).
+# Presets: one flat table a scale. "paper" is appendix A.2 of the paper; what it leaves open is as in SeViLA's code, on
+# which its baseline stands. The values of "mini" were looked at on validation splits (notebooks/90_pretrain_mini.ipynb
+# keeps the record).
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "generator": "internvl-26b",
@@ -57,6 +58,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha": 8}
 
+FROM_PRESET: Any = None  # a setting that is not given
+
 SCALES = ("mini", "smoke", "paper")
 MINIATURES = ("mini", "smoke")  # scales whose data sets are made, not downloaded
 BENCHMARKS = ("nextqa", "star", "intentqa")
@@ -73,6 +76,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+_OF_REASONING = ("reasoning", "refinement", "subset", "fraction", "control", "target_order", "beta", "generator")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that determines a run. Fields left at None take the scale's value, see `PRESETS`.
@@ -81,7 +87,8 @@ class TrainConfig:
         dataset: a name for `reasvqa.datasets.load`.
         student: a name or path for `reasvqa.students.load_student`.
         objective: "stl" (Eq. 1) or "mtl" (Eq. 2).
-        reasoning: what is learned beside the answer: "refined" or "original" reasoning, "brief_caption", "detailed_caption", "none".
+        reasoning: what is learned beside the answer: "refined" or "original" reasoning, "brief_caption",
+            "detailed_caption", "none".
         refinement: "paper" (appendix A.4), or "strict": also without sentences that restate the chosen option in words.
         subset: "all" reasoning, or "cr": only that of right answers.
         fraction: share of the usable reasoning that is used, 0 < fraction <= 1.
@@ -106,8 +113,10 @@ class TrainConfig:
         max_source_tokens: of question and options, in training and in answering.
         max_target_tokens: of a target. Of a longer one the reasoning is cut, never the answer; cuts are counted.
         max_new_tokens: how much a student may write when it is asked to.
-        precision: "fp32"; or "bf16": frozen weights and features in bfloat16, autocast for the rest, trained weights in float32.
-        gradient_checkpointing: compute activations of the language model twice instead of keeping them: less memory, more time.
+        precision: "fp32"; or "bf16": frozen weights and features in bfloat16, autocast for the rest, trained weights in
+            float32.
+        gradient_checkpointing: compute activations of the language model twice instead of keeping them: less memory,
+            more time.
         skip_missing: go on without questions whose videos cannot be read?
     """
 
@@ -125,24 +134,24 @@ class TrainConfig:
     blind: bool = False
     num_frames: int = 4
     questions: int | None = None
-    generator: str | None = None
-    answer_format: str | None = None
-    split: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    schedule: str | None = None
-    warmup: float | None = None
-    weight_decay: float | None = None
-    max_grad_norm: float | None = None
+    generator: str = FROM_PRESET
+    answer_format: str = FROM_PRESET
+    split: str = FROM_PRESET
+    epochs: int = FROM_PRESET
+    batch_size: int = FROM_PRESET
+    learning_rate: float = FROM_PRESET
+    schedule: str = FROM_PRESET
+    warmup: float = FROM_PRESET
+    weight_decay: float = FROM_PRESET
+    max_grad_norm: float = FROM_PRESET
     lora: bool = True
-    lora_rank: int | None = None
-    lora_alpha: float | None = None
-    lora_dropout: float | None = None
-    max_source_tokens: int | None = None
-    max_target_tokens: int | None = None
-    max_new_tokens: int | None = None
-    precision: str | None = None
+    lora_rank: int = FROM_PRESET
+    lora_alpha: float = FROM_PRESET
+    lora_dropout: float = FROM_PRESET
+    max_source_tokens: int = FROM_PRESET
+    max_target_tokens: int = FROM_PRESET
+    max_new_tokens: int = FROM_PRESET
+    precision: str = FROM_PRESET
     gradient_checkpointing: bool = False
     skip_missing: bool = False
 
@@ -162,12 +171,26 @@ class TrainConfig:
         """Which of a generator's files is learned from: "reasoning", "brief_caption" or "detailed_caption"."""
         return self.reasoning if self.reasoning.endswith("caption") else "reasoning"
 
-    def resolve(self) -> TrainConfig:
-        """All values in place, checked, and settings that mean the same made the same: MTL with beta 0 or without reasoning is
-        STL_QA, and what a run does not use does not distinguish it.
+    @property
+    def label(self) -> str:
+        """The settings in a line, no two runs' alike: data set, student, and what differs from the defaults."""
+        plain = TrainConfig(dataset=self.dataset, student=self.student).resolve()
+        values = {name: value for name, value in _values(self.resolve()).items() if value != getattr(plain, name)}
+        how = "STL_QA" if values.get("reasoning") == "none" else "MTL" if "objective" not in values else "STL"
+        if how == "STL_QA":
+            values = {name: value for name, value in values.items() if name not in _OF_REASONING}
+        values.pop("objective", None)
+        shown = [
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
+        ]
+        return " ".join([self.dataset, self.student.rpartition("/")[2], how, *shown])
 
-        Raises:
-            ValueError: a value is of the wrong type or out of range; the message says which, what came and what is possible.
+    def resolve(self) -> TrainConfig:
+        """All values in place, checked, and settings that mean the same made the same: MTL with beta 0 or without
+        reasoning is STL_QA, and what a run does not use does not distinguish it.
+
+        Raises: ValueError: a value is of the wrong type or out of range; the message says which, what came and what is
+            possible.
         """
         check_types(self)
         preset = PRESETS[self.scale]
@@ -192,7 +215,8 @@ class TrainConfig:
 
 
 def check_types(settings: Any) -> None:
-    """Every field of a dataclass against its annotation; whole numbers count as floats, true and false never as numbers.
+    """Every field of a dataclass against its annotation; whole numbers count as floats, true and false never as
+    numbers.
 
     Raises:
         ValueError: the first field that is of another type.
@@ -200,7 +224,7 @@ def check_types(settings: Any) -> None:
     hints = get_type_hints(type(settings))
     for name, value in _values(settings).items():
         kinds = get_args(hints[name]) if isinstance(hints[name], UnionType) else (hints[name],)
-        if value is None and type(None) in kinds:
+        if value is None and (type(None) in kinds or name in PRESETS["paper"]):
             continue
         kind = next(kind for kind in kinds if kind is not type(None))
         if not _is_a(value, kind):
@@ -267,19 +291,18 @@ def one_of(parameter: str, value: Any, known: Iterable[str]) -> str:
 
 
 def check_seeds(seeds: int | str | Sequence[int]) -> list[int]:
-    """Seeds as different whole numbers of at least 0. One number, and the text that papermill makes of a list ("[0, 1]"), are
-    understood.
+    """Seeds as different whole numbers of at least 0. One number, and the text that papermill makes of a list ("[0,
+    1]"), are understood.
 
     Raises:
         ValueError: anything else.
     """
-    given = seeds
     if isinstance(seeds, str):
         parts = seeds.strip().removeprefix("[").removesuffix("]").split(",")
-        seeds = [int(part) if part.strip().isdecimal() else -1 for part in parts]
-    if isinstance(seeds, numbers.Integral) and not isinstance(seeds, bool):
-        seeds = [int(seeds)]
-    whole = isinstance(seeds, Iterable) and all(_is_a(seed, int) and seed >= 0 for seed in seeds)
-    if not whole or not list(seeds) or len(set(seeds)) != len(list(seeds)):
-        raise ValueError(f"seeds={given!r}: give a list of different whole numbers, for example [0, 1, 2]")
-    return [int(seed) for seed in seeds]
+        found = [int(part) if part.strip().isdecimal() else -1 for part in parts]
+    else:
+        found = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    whole = all(_is_a(seed, int) and seed >= 0 for seed in found)
+    if not whole or not found or len(set(found)) != len(found):
+        raise ValueError(f"seeds={seeds!r}: give a list of different whole numbers, for example [0, 1, 2]")
+    return [int(seed) for seed in found]

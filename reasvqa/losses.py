@@ -14,13 +14,15 @@ IGNORE = -100  # a label that is not learned: padding
 
 
 def shift_right(labels: Tensor, start: int, pad: int) -> Tensor:
-    """Decoder inputs, long (B, T), for labels, long (B, T): the start token, then all but the last label; padding for -100."""
+    """Decoder inputs, long (B, T), for labels, long (B, T): the start token, then all but the last label; padding for
+    -100."""
     shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
     return shifted.masked_fill(shifted == IGNORE, pad)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """CE of the equations: the mean over a target's tokens, float32 scalar; logits (B, T, V), labels long (B, T), -100 left out."""
+    """CE of the equations: the mean over a target's tokens, float32 scalar; logits (B, T, V), labels long (B, T), -100
+    left out."""
     return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
 
 

@@ -14,7 +14,8 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-# A checkout has the notebooks beside the package. An installed copy carries what ships (data/paper, data/mini) inside itself.
+# A checkout has the notebooks beside the package. An installed copy carries what ships (data/paper, data/mini) inside
+# itself.
 CHECKOUT: Path | None = _PACKAGE.parent if (_PACKAGE.parent / "notebooks").is_dir() else None
 SHIPPED = CHECKOUT / "data" if CHECKOUT else _PACKAGE / "shipped"
 PAPER_NUMBERS = SHIPPED / "paper"

@@ -1,10 +1,10 @@
 """Eq. 2 as a model of LAVIS, `reasvqa_t5`, trained by LAVIS's own runner.
 
-This module is for the environment of `environment-lavis.yml`: it imports LAVIS, and of reasvqa only what needs no newer library.
-The annotations come from `reasvqa.lavis.export_annotations`, which the other environment writes.
+This module is for the environment of `environment-lavis.yml`: it imports LAVIS, and of reasvqa only what needs no newer
+library. The annotations come from `reasvqa.lavis.export_annotations`, which the other environment writes.
 
-    python -m reasvqa.lavis.model --cfg-path reasvqa/lavis/configs/train_nextqa.yaml                        one GPU, or the CPU
-    torchrun --nproc-per-node 4 -m reasvqa.lavis.model --cfg-path reasvqa/lavis/configs/train_nextqa.yaml   four GPUs
+    python -m reasvqa.lavis.model --cfg-path reasvqa/lavis/configs/train_nextqa.yaml    one GPU, or the CPU
+    torchrun --nproc-per-node 4 -m reasvqa.lavis.model --cfg-path ...    four GPUs
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 if not torch.cuda.is_available() and not hasattr(torch.ops.torchvision, "nms"):
-    # torchvision has no build for a CPU-only torch here and stops at its own operators, which nobody calls: declare them.
+    # torchvision has no build for a CPU-only torch here and stops at its own operators, which nobody calls: declare
+    # them.
     _declared = torch.library.Library("torchvision", "DEF")
     _boxes = ("nms", "qnms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d", "qroi_align")
     for _name in (*_boxes, *(f"_{name}_backward" for name in _boxes[2:-1])):
@@ -48,10 +49,11 @@ CONFIGS = Path(__file__).parent / "configs"
 
 @registry.register_model("reasvqa_t5")
 class ReasVQAT5(Blip2Base):
-    """BLIP-2 with T5 over several frames, learning to answer and to re-create the reasoning (paper, section 3.3, Eq. 2).
+    """BLIP-2 with T5 over several frames, learning to answer and to re-create the reasoning (paper, section 3.3, Eq.
+    2).
 
-    Made of LAVIS's parts in the places where `Blip2T5` has them, so that its checkpoints fit. The frames stand in order of time
-    before the text, each after its number ("1:"), as in `reasvqa.students.Blip2Student`.
+    Made of LAVIS's parts in the places where `Blip2T5` has them, so that its checkpoints fit. The frames stand in order
+    of time before the text, each after its number ("1:"), as in `reasvqa.students.Blip2Student`.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {
@@ -74,7 +76,8 @@ class ReasVQAT5(Blip2Base):
         """
         Args:
             vision: "eva_clip_g", whose weights LAVIS fetches, or the arguments of its `VisionTransformer`.
-            qformer: values of `BertConfig` for a Q-Former from scratch; None: the size of bert-base, which LAVIS fetches.
+            qformer: values of `BertConfig` for a Q-Former from scratch; None: the size of bert-base, which LAVIS
+                fetches.
             t5_model: a hub id or a folder, with weights and tokenizer.
             precision: "bf16" (frozen weights and T5 in bfloat16, for GPUs) or "fp32".
             beta: weight of the reasoning, 0 <= beta < 1.
@@ -208,10 +211,11 @@ class ReasVQAT5(Blip2Base):
         )
 
     def forward(self, samples: dict) -> dict[str, Tensor]:
-        """Eq. 2 on a batch: alpha * CE(answer) + beta * CE(reasoning), alpha = 1 - beta, after one reading of video and question.
+        """Eq. 2 on a batch: alpha * CE(answer) + beta * CE(reasoning), alpha = 1 - beta, after one reading of video and
+        question.
 
-        Args:
-            samples: "frames", float (B, N, 3, H, W); "source", "target", "reasoning", lists of B texts. A sample without
+        Args: samples: "frames", float (B, N, 3, H, W); "source", "target", "reasoning", lists of B texts. A sample
+            without
                 reasoning has an empty text there.
 
         Returns:
@@ -278,7 +282,7 @@ class ReasVQADataset(BaseDataset):
 class ReasVQABuilder(BaseDatasetBuilder):
     """The data set of a project YAML: `annotations` (a file), `videos` (a folder), `num_frames`, `image_size`."""
 
-    DATASET_CONFIG_DICT = {"default": str(CONFIGS / "dataset.yaml")}  # noqa: RUF012
+    DATASET_CONFIG_DICT = {"default": str(CONFIGS / "dataset.yaml")}
 
     @classmethod
     def default_config_path(cls, type: str = "default") -> str:
@@ -293,7 +297,8 @@ class ReasVQABuilder(BaseDatasetBuilder):
 
 
 def make_tiny_t5(folder: Path, words: str, seed: int = 0) -> None:
-    """A T5 of random weights with a vocabulary of these words, saved as LAVIS's T5 reads it: for trying things without downloads."""
+    """A T5 of random weights with a vocabulary of these words, saved as LAVIS's T5 reads it: for trying things without
+    downloads."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

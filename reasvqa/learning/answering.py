@@ -28,9 +28,10 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
 def read(
     student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
 ) -> tuple[Tensor, Tensor]:
-    """What `Student.encode` makes of questions and their clips, (B, S, D) and (B, S); without `features` the student is blind."""
+    """What `Student.encode` makes of questions and their clips, (B, S, D) and (B, S); without `features` the student is
+    blind."""
     texts = [source_text(sample, config.answer_format) for sample in samples]
-    ids, mask = pad(student.source_ids(texts, config.max_source_tokens), student.tokenizer.pad_token_id)
+    ids, mask = pad(student.source_ids(texts, config.max_source_tokens), student.pad)
     device = student.device
     visual = torch.zeros(len(samples), 0, *student.feature_shape) if features is None else features.tensor(samples)
     return student.encode(visual.to(device), ids.to(device), mask.to(device))
@@ -66,8 +67,8 @@ def _rank(
     before: Sequence[list[int]],
     answer_format: str,
 ) -> list[Tensor]:
-    """Mean log-likelihood of each option's tokens, all options of the batch decoded at once, each after the tokens `before` that
-    the sample's student has written already (none: the answer comes first)."""
+    """Mean log-likelihood of each option's tokens, all options of the batch decoded at once, each after the tokens
+    `before` that the sample's student has written already (none: the answer comes first)."""
     counts = [len(sample.options) for sample in samples]
     texts = [
         (" " if before[k] else "") + answer_text(sample, answer_format, i)
@@ -78,7 +79,7 @@ def _rank(
     options = student.target_ids(texts)
     whole = [prefix + option for prefix, option in zip(prefixes, options, strict=True)]
     counted = [[IGNORE] * len(prefix) + option for prefix, option in zip(prefixes, options, strict=True)]
-    inputs = shift_right(pad(whole, IGNORE)[0], student.answer_start, student.tokenizer.pad_token_id).to(states.device)
+    inputs = shift_right(pad(whole, IGNORE)[0], student.answer_start, student.pad).to(states.device)
     labels = pad(counted, IGNORE)[0].to(states.device)
     rows = torch.arange(len(samples)).repeat_interleave(torch.tensor(counts)).to(states.device)
     (logits,) = student.decode(states, mask, [(inputs, rows)])
@@ -93,9 +94,10 @@ def predict(
 ) -> tuple[list[int | None], list[str | None]]:
     """The student's answers, as option indices, and what it wrote, if it wrote.
 
-    Students of Eq. 1 with reasoning write first, and answer after it. With letters the answer is parsed from that text, and is
-    None where it names no option. With texts, where the options stand nowhere in the input and an answer in free words need not
-    be one of them, the options are ranked after the written reasoning. All others score the options, see `score_options`.
+    Students of Eq. 1 with reasoning write first, and answer after it. With letters the answer is parsed from that text,
+    and is None where it names no option. With texts, where the options stand nowhere in the input and an answer in free
+    words need not be one of them, the options are ranked after the written reasoning. All others score the options, see
+    `score_options`.
     """
     student.eval()
     writes = config.objective == "stl" and config.reasoning != "none" and config.target_order == "reasoning_first"

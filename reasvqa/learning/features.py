@@ -1,8 +1,9 @@
 """The frozen half of the student, computed once per clip and kept on disk.
 
-The vision side (ViT and Q-Former, or vision tower) never changes, so its output for a clip is the same in every epoch, for every
-question about it and in every run. It lies in one memory-mapped array, in the student's precision; a second array says which rows
-are valid. Videos are decoded in worker processes while the student looks at those before. A kill loses the block in flight.
+The vision side (ViT and Q-Former, or vision tower) never changes, so its output for a clip is the same in every epoch,
+for every question about it and in every run. It lies in one memory-mapped array, in the student's precision; a second
+array says which rows are valid. Videos are decoded in worker processes while the student looks at those before. A kill
+loses the block in flight.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class NoRoom(OSError):
 class Features:
     """Visual features of a split's clips: (clips, N, Q, E), memory-mapped; float32, or bfloat16 as its bits in uint16.
 
-    `features[sample]` is the (N, Q, E) array of a sample's clip, `features.tensor(samples)` the (B, N, Q, E) tensor of several;
-    `missing` maps unreadable clips to what is wrong with them.
+    `features[sample]` is the (N, Q, E) array of a sample's clip, `features.tensor(samples)` the (B, N, Q, E) tensor of
+    several; `missing` maps unreadable clips to what is wrong with them.
     """
 
     def __init__(self, array: np.ndarray, rows: dict[tuple, int], missing: dict[tuple, str]):
@@ -70,8 +71,8 @@ def feature_bytes(clips: int, num_frames: int, feature_shape: tuple[int, int], d
 def build_features(samples: Samples, student: Student, name: str, num_frames: int, folder: Path) -> Features:
     """The features of all clips of `samples`; what `folder` holds already is not computed again.
 
-    Only if clips are missing does the student's frozen half go to the GPU, and comes back afterwards. Of several processes started
-    together (torchrun) each computes its share.
+    Only if clips are missing does the student's frozen half go to the GPU, and comes back afterwards. Of several
+    processes started together (torchrun) each computes its share.
 
     Args:
         samples: questions; several may share a clip.
@@ -106,8 +107,8 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
             failed = {i: str(picture) for i, picture in read.items() if isinstance(picture, VideoError)}
             missing |= {clips[i]: cause for i, cause in failed.items()}
             blank = np.zeros((num_frames, 8, 8, 3), np.uint8)  # in the place of what cannot be read
-            pictures = [blank if i in failed else picture for i, picture in read.items()]
-            array[block.start : block.stop] = _to_disk(student.encode_frames(pictures))
+            pictures = [blank if isinstance(picture, VideoError) else picture for picture in read.values()]
+            array[block.start : block.stop] = to_disk(student.encode_frames(pictures))
             array.flush()
             valid[block.start : block.stop] = [0 if i in failed else stamps[i] for i in block]
         student.move_vision_encoder(torch.device("cpu"))
@@ -120,8 +121,8 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
 
 
 def _make_arrays(place: Path, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Both arrays of a cache with their whole room on the disk, unless they are there. A file that was cut short is made anew:
-    numpy would fill it with zeros."""
+    """Both arrays of a cache with their whole room on the disk, unless they are there. A file that was cut short is
+    made anew: numpy would fill it with zeros."""
     kinds = {
         "features.npy": (np.float32 if dtype == torch.float32 else np.uint16, shape),
         "valid.npy": (np.int64, shape[:1]),
@@ -161,7 +162,7 @@ def _whole(path: Path, kind: type, shape: tuple[int, ...]) -> bool:
     return array.dtype == kind and array.shape == shape
 
 
-def _to_disk(features: Tensor) -> np.ndarray:
+def to_disk(features: Tensor) -> np.ndarray:
     """As numpy has no bfloat16, its bits are kept as uint16."""
     features = features.cpu()
     return features.view(torch.uint16).numpy() if features.dtype == torch.bfloat16 else features.numpy()
@@ -180,7 +181,10 @@ def readable(samples: Samples, features: Features, skip_missing: bool) -> Sample
     """
     kept = [sample for sample in samples if features.has(sample)]
     if len(kept) < len(samples):
-        report = f"{len(features.missing)} clips of {len(features.rows)} cannot be read, {len(samples) - len(kept)} of {len(samples)} questions depend on them"
+        report = (
+            f"{len(features.missing)} clips of {len(features.rows)} cannot be read, "
+            f"{len(samples) - len(kept)} of {len(samples)} questions depend on them"
+        )
         first = "; ".join(list(features.missing.values())[:3])
         if not skip_missing:
             raise MissingVideos(

@@ -1,8 +1,8 @@
 """The run store: finished runs, each under a key that says what the student was really taught and asked.
 
-data/runs/<key>/
-    config.json  metrics.json  predictions.csv  history.csv  weights.safetensors     the result
-    meta.json                                                                        versions, place of the data, checksums
+runs/<key>/
+    config.json  metrics.json  predictions.csv  history.csv  weights.safetensors    the result
+    meta.json                                       versions, place of the data, checksums
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class Run:
 
     def _damaged(self, name: str, what: str) -> DamagedRun:
         return DamagedRun(
-            f"{self.path / name}: {what}, so this run cannot be trusted. Asking for it again (train, or reproduce) makes it anew."
+            f"{self.path / name}: {what}, so this run cannot be trusted. "
+            "Asking for it again (train, or reproduce) makes it anew."
         )
 
     @cached_property
@@ -95,8 +96,8 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict:
-        """accuracy (%), questions, train_examples, with_reasoning, cut (texts that were cut at their length limit), trained
-        parameters, seconds of features, training and answering, steps, samples_per_second."""
+        """accuracy (%), questions, train_examples, with_reasoning, cut (texts that were cut at their length limit),
+        trained parameters, seconds of features, training and answering, steps, samples_per_second."""
         return json.loads(self.file("metrics.json").read_text())
 
     @property
@@ -106,11 +107,13 @@ class Run:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """A row per question: id, prediction (Int64, NA if none), answer, type, group, text (what an STL student wrote)."""
+        """A row per question: id, prediction (Int64, NA if none), answer, type, group, text (what an STL student
+        wrote)."""
         return _read_predictions(self.file("predictions.csv"))
 
     def predictions_on(self, split: str) -> pd.DataFrame:
-        """Predictions on another split of the run's data set, in the form of `predictions`; answered once, then kept."""
+        """Predictions on another split of the run's data set, in the form of `predictions`; answered once, then
+        kept."""
         if split == self.config.split:
             return self.predictions
         name = f"predictions-{split}.csv"
@@ -164,7 +167,8 @@ class Run:
 
 def run_key(config: TrainConfig, root: Path | None = None) -> str:
     """A name for the run's folder that says what it is, and a hash of everything that determines its result: the built
-    examples, the questions it is evaluated on, the videos of both, the settings, the student, and the versions that count.
+    examples, the questions it is evaluated on, the videos of both, the settings, the student, and the versions that
+    count.
 
     It only reads, and what it has read it keeps in memory, by the files' times and sizes.
 
@@ -178,13 +182,8 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
     root = root or paths.dataset(config.dataset)
     learned = build_digest(config, root)
     asked = _asked(config.dataset, config.split, root, _state(root))
-    versions = [
-        PROCEDURE,
-        FEATURES_PROCEDURE,
-        torch.__version__.split("+")[0],
-        transformers.__version__,
-        peft.__version__,
-    ]
+    torch_version = torch.__version__.split("+")[0]
+    versions = [PROCEDURE, FEATURES_PROCEDURE, torch_version, transformers.__version__, peft.__version__]
     everything = [asdict(config), learned, asked, fingerprint(config.student), versions]
     if not config.blind:
         everything += [_videos(config.dataset, split, root) for split in ("train", config.split)]
@@ -282,7 +281,7 @@ def features_of(samples: Samples, student: Student, config: TrainConfig) -> Feat
 def answers(student: Student, samples: Samples, features: Features | None, config: TrainConfig) -> pd.DataFrame:
     """The student's predictions as a table, see `Run.predictions`."""
     predictions, texts = predict(student, samples, features, config)
-    table = samples.to_pandas()[["id", "answer", "type", "group"]]
+    table = pd.DataFrame(samples.to_pandas(), columns=["id", "answer", "type", "group"])
     table.insert(1, "prediction", pd.array(predictions, dtype="Int64"))
     table["text"] = texts
     return table
@@ -308,10 +307,9 @@ def write_json(path: Path, content: dict) -> None:
 def seal(folder: Path, meta: dict) -> None:
     """Writes meta.json with versions and the checksums of the result's files: the last step of a run."""
     versions = {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)}
+    versions["python"] = platform.python_version()
     files = {name: _sha(folder / name) for name in RESULT}
-    write_json(
-        folder / "meta.json", meta | {"versions": versions | {"python": platform.python_version()}, "files": files}
-    )
+    write_json(folder / "meta.json", meta | {"versions": versions, "files": files})
 
 
 def _sha(path: Path) -> str:

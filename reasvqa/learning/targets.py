@@ -20,8 +20,9 @@ _refined = lru_cache(maxsize=1 << 18)(refine)  # runs share most of their texts
 
 @dataclass(frozen=True)
 class Example:
-    """A training question: `source` is read; `target` is written from the answer's start token, and `reasoning`, if there is
-    one, from its own. `ending` is the end of `target` that stays when a long target is cut: the answer of Eq. 1."""
+    """A training question: `source` is read; `target` is written from the answer's start token, and `reasoning`, if
+    there is one, from its own. `ending` is the end of `target` that stays when a long target is cut: the answer of Eq.
+    1."""
 
     sample: Sample
     source: str
@@ -40,6 +41,7 @@ def source_text(sample: Sample, answer_format: str) -> str:
 def answer_text(sample: Sample, answer_format: str, option: int | None = None) -> str:
     """The answer as the student writes it: an option's text, or its letter. Default: the right option."""
     index = sample.answer if option is None else option
+    assert index is not None, f"sample {sample.id!r} is unlabelled"
     return sample.options[index] if answer_format == "text" else LETTERS[index]
 
 
@@ -48,14 +50,14 @@ def build_examples(samples: Samples, responses: pd.DataFrame | None, config: Tra
 
     STL: one target, the reasoning followed by the answer; questions without a usable reasoning are left out. With
     reasoning "none" it is the answer alone (STL_QA).
-    MTL: every question supervises its answer; those with a usable reasoning supervise it as well. (The paper does not say
-    whether MTL_CR drops the answers of the other questions; they are known, so we keep them.)
+    MTL: every question supervises its answer; those with a usable reasoning supervise it as well. (The paper does not
+    say whether MTL_CR drops the answers of the other questions; they are known, so we keep them.)
 
     Args:
         samples: labelled questions.
         responses: the generator's, of `reasvqa.generation.read_reasoning`; may be None with reasoning "none".
-        config: resolved settings; objective, reasoning, refinement, control, subset, fraction, target_order, answer_format and
-            seed (of the fraction that is drawn) count here.
+        config: resolved settings; objective, reasoning, refinement, control, subset, fraction, target_order,
+            answer_format and seed (of the fraction that is drawn) count here.
 
     Raises:
         ValueError: a question is unlabelled, or has no line among the responses.
@@ -90,8 +92,8 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
     absent = [sample.id for sample in samples if sample.id not in ids]
     if absent:
         raise ValueError(
-            f"{len(absent)} of {len(samples)} training questions have no line in the reasoning file, e.g. {absent[0]!r}. "
-            "Let the generation run to its end."
+            f"{len(absent)} of {len(samples)} training questions have no line in the reasoning file, "
+            f"e.g. {absent[0]!r}. Let the generation run to its end."
         )
     if config.control == "other_videos":
         responses = swapped(responses, samples)
@@ -116,9 +118,10 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
 def _text(sample: Sample, response: str, prediction: int | None, correct: bool, config: TrainConfig) -> str:
     text = response.strip()
     if config.reasoning == "refined":
-        strict = config.refinement == "strict" and prediction is not None
-        chosen = {"chosen": sample.options[prediction]} if strict else {}
-        text = _refined(response, sample.answer_text, correct, **chosen)
+        if config.refinement == "strict" and prediction is not None:
+            text = _refined(response, sample.answer_text, correct, chosen=sample.options[prediction])
+        else:
+            text = _refined(response, sample.answer_text, correct)
     if config.control == "shuffled_words":
         return shuffled_words(text, sample.id)
     return key_words(text) if config.control == "key_words" else text

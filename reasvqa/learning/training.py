@@ -1,7 +1,7 @@
 """Phase 3, LR: trains a student by Eq. 1 or Eq. 2.
 
-A run is kept under a key that says what the student was really taught (`reasvqa.learning.runs`). Asking for it again reads it from
-there; an interrupted run continues from its last checkpoint.
+A run is kept under a key that says what the student was really taught (`reasvqa.learning.runs`). Asking for it again
+reads it from there; an interrupted run continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import safetensors.torch
 import torch
 import transformers
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, reduce
 from filelock import FileLock
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -47,16 +47,18 @@ class Diverged(RuntimeError):
 
 
 def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None, root: Path | None = None) -> Run:
-    """Trains a student as `config` says, evaluates it, and keeps the run; a run that is kept already is returned as it is.
+    """Trains a student as `config` says, evaluates it, and keeps the run; a run that is kept already is returned as it
+    is.
 
     Started by `torchrun` or `accelerate launch`, the processes share each batch and the evaluation, one GPU each.
 
     Args:
         config: the settings.
-        force: train even if the run is kept; the kept one is replaced when the new one is finished. A damaged one is always
-            made anew.
+        force: train even if the run is kept; the kept one is replaced when the new one is finished. A damaged one is
+            always made anew.
         runs: the run store; default: the data root's.
-        root: the data set's folder; default: the one of its name under the data root, where a miniature is made on first use.
+        root: the data set's folder; default: the one of its name under the data root, where a miniature is made on
+            first use.
 
     Raises:
         ValueError: a setting is out of range. DataError, ReasoningError, MissingVideos, Diverged: see there.
@@ -158,7 +160,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     seconds["answering"] = time.time() - began
     if not state.is_main_process:
         return
-    labelled = table["answer"].notna().all()
+    labelled = bool(table["answer"].notna().all())
     history = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
     in_target = len(examples) if config.reasoning != "none" else 0
     metrics = {
@@ -180,12 +182,12 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     write_json(folder / "metrics.json", metrics)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    known = responses is not None and responses["correct"].notna().any()
+    known = [] if responses is None else [bool(correct) for correct in responses["correct"].dropna()]
     meta = {
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,
         "processes": world,
-        "generator_accuracy": float(100 * responses["correct"].mean()) if known else None,
+        "generator_accuracy": 100 * sum(known) / len(known) if known else None,
         "root": None if root == paths.dataset(config.dataset) else str(root.resolve()),
     }
     seal(folder, meta)
@@ -223,8 +225,11 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
 
 
 class _Trainer(Trainer):
-    """`Trainer` that draws batches by length, keeps only the trained weights in its checkpoints, logs both losses and stops where
-    a loss is no number."""
+    """`Trainer` that draws batches by length, keeps only the trained weights in its checkpoints, logs both losses and
+    stops where a loss is no number."""
+
+    model: nn.Module
+    data_collator: Collator
 
     def __init__(self, *args, **kwargs):
         self._sums: dict[str, list[Tensor]] = {}
@@ -240,22 +245,19 @@ class _Trainer(Trainer):
                 self._sums.setdefault(name, []).append(outputs[name])
         if not torch.isfinite(outputs["loss"]):
             raise Diverged(
-                f"the loss is {outputs['loss'].item()} at step {self.state.global_step + 1}: training has diverged, nothing is "
-                f"kept. Use a learning rate below {self.args.learning_rate:g}, or a longer warmup."
+                f"the loss is {outputs['loss'].item()} at step {self.state.global_step + 1}: training has diverged, "
+                f"nothing is kept. Use a learning rate below {self.args.learning_rate:g}, or a longer warmup."
             )
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def log(self, logs, *args, **kwargs):
         if "loss" in logs:
-            means = {
-                name: self.accelerator.reduce(torch.stack(values).mean(), "mean").item()
-                for name, values in self._sums.items()
-            }
-            logs = {**logs, **{name: round(mean, 4) for name, mean in means.items()}}
+            means = reduce({name: torch.stack(values).mean() for name, values in self._sums.items()}, "mean")
+            logs = {**logs, **{name: round(mean.item(), 4) for name, mean in means.items()}}
             self._sums = {}
         super().log(logs, *args, **kwargs)
 
-    def _save(self, output_dir=None, state_dict=None):
+    def _save(self, output_dir: str, state_dict=None):
         os.makedirs(output_dir, exist_ok=True)
         safetensors.torch.save_file(trained_state(self.model), os.path.join(output_dir, "trained.safetensors"))
 
@@ -264,8 +266,8 @@ class _Trainer(Trainer):
 
 
 class _Complete(TrainerCallback):
-    """Marks a checkpoint as complete, with its files' checksums, once all of them are written: a kill in between leaves one that
-    is not used."""
+    """Marks a checkpoint as complete, with its files' checksums, once all of them are written: a kill in between leaves
+    one that is not used."""
 
     def on_save(self, args, state, control, **_):
         processes = PartialState()

@@ -1,4 +1,5 @@
-"""The paper: its numbers (`numbers`), its tables and figures as settings (`experiments`), its claims as contrasts (`claims`)."""
+"""The paper: its numbers (`numbers`), its tables and figures as settings (`experiments`), its claims as contrasts
+(`claims`)."""
 
 from reasvqa.paper.numbers import PRINTED, checks, figure, table
 

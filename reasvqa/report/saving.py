@@ -1,4 +1,5 @@
-"""Writes figures and tables with the numbers behind them and where they came from. Drawing again from the same runs changes no byte."""
+"""Writes figures and tables with the numbers behind them and where they came from. Drawing again from the same runs
+changes no byte."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
 import reasvqa
 from reasvqa import paths
@@ -18,9 +19,10 @@ _SETTINGS = ("student", "epochs", "learning_rate", "batch_size", "lora_rank")
 
 
 def save_figure(
-    figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
+    figure: Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
 ) -> Path:
-    """Writes <name>.{pdf,png,csv,json} to `reasvqa.paths.figures(scale)`: picture, numbers, provenance. Returns the PNG's path."""
+    """Writes <name>.{pdf,png,csv,json} to `reasvqa.paths.figures(scale)`: picture, numbers, provenance. Returns the
+    PNG's path."""
     _write(name, scale, ".pdf", lambda path: figure.savefig(path, bbox_inches="tight", metadata={"CreationDate": None}))
     _write(name, scale, ".csv", lambda path: data.to_csv(path, float_format="%.4f"))
     _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
@@ -28,14 +30,14 @@ def save_figure(
 
 
 def save_table(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
-    """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX file."""
-    shown = table.copy()
-    shown.index = shown.index.map(lambda key: tuple(map(_escaped, key)) if isinstance(key, tuple) else _escaped(key))
-    shown.columns = [_escaped(column) for column in shown.columns]
+    """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX
+    file."""
+    shown = table.map(lambda value: _escaped(value) if isinstance(value, str) else value)
+    shown = shown.rename(index=_escaped, columns=_escaped)
     shown.index.names = [_escaped(level or "") for level in table.index.names]
-    for column in shown.columns:
-        shown[column] = shown[column].map(lambda value: _escaped(value) if isinstance(value, str) else value)
-    latex = shown.style.format(precision=1, na_rep="--").to_latex(
+    style = shown.style
+    style.format(precision=1, na_rep="--")
+    latex = style.to_latex(
         hrules=True,
         caption=_escaped(describe(caption, runs)) or None,
         label=f"tab:{name}",
@@ -60,7 +62,8 @@ def _write(name: str, scale: str, ending: str, writer: Callable[[Path], object])
 
 
 def describe(caption: str, runs: Sequence[Run] = ()) -> str:
-    """A caption with what its runs have in common or range over: students, epochs, learning rate, batch, questions, seeds."""
+    """A caption with what its runs have in common or range over: students, epochs, learning rate, batch, questions,
+    seeds."""
     if not runs:
         return caption
     configs = [run.config for run in runs]
@@ -94,13 +97,14 @@ def provenance(caption: str, scale: str, runs: Sequence[Run] = ()) -> str:
 
 
 def seeds_tag(seeds: Sequence[int]) -> str:
-    """For the name of a figure, so that one of a single seed does not replace one of several: [0, 1, 2] -> "seeds0-1-2"."""
+    """For the name of a figure, so that one of a single seed does not replace one of several: [0, 1, 2] ->
+    "seeds0-1-2"."""
     return "seeds" + "-".join(map(str, seeds))
 
 
 def part(*chosen: tuple[Sequence, Sequence]) -> str:
-    """For the name of a table or figure: "_part" if of any pair (what was chosen, all there is) something was left out or added,
-    so that a part never replaces the whole; else ""."""
+    """For the name of a table or figure: "_part" if of any pair (what was chosen, all there is) something was left out
+    or added, so that a part never replaces the whole; else ""."""
     return "" if all(set(some) == set(whole) for some, whole in chosen) else "_part"
 
 

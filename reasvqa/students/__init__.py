@@ -1,4 +1,5 @@
-"""The students: one family a file on the contract of `reasvqa.students.base`. A new family is a file and a row of `FAMILIES`."""
+"""The students: one family a file on the contract of `reasvqa.students.base`. A new family is a file and a row of
+`FAMILIES`."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from transformers import (
     Blip2ForConditionalGeneration,
     LlavaOnevisionForConditionalGeneration,
 )
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from reasvqa import paths
 from reasvqa.preprocess import Preprocess
@@ -44,10 +45,10 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
 
     Weights are read from safetensors only and no code of the checkpoint is run.
 
-    Raises:
-        FileNotFoundError: the name is neither known nor a local path, and neither the hub's local cache nor the hub has it.
-        ValueError: the checkpoint is of another family, is a BLIP-2 without an encoder-decoder language model, or lacks weights
-            or has others than the model; the message lists them.
+    Raises: FileNotFoundError: the name is neither known nor a local path, and neither the hub's local cache nor the hub
+        has it.
+        ValueError: the checkpoint is of another family, is a BLIP-2 without an encoder-decoder language model, or lacks
+            weights or has others than the model; the message lists them.
     """
     source = STUDENTS.get(name, name)
     absent = (
@@ -84,7 +85,9 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
 
 def read_preprocess(source: str) -> Preprocess:
     """The checkpoint's image size, mean and standard deviation, from its `preprocessor_config.json`."""
-    config = json.loads(Path(cached_file(source, "preprocessor_config.json")).read_text())
+    path = cached_file(source, "preprocessor_config.json")
+    assert path is not None  # where there is none, it raises
+    config = json.loads(Path(path).read_text())
     size = config["size"].get("height") or config["size"]["shortest_edge"]
     return Preprocess(size, tuple(config["image_mean"]), tuple(config["image_std"]))
 
@@ -103,7 +106,8 @@ def fingerprint(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """The hash of `fingerprint`; of files given with their times and sizes, so that it is computed again when they change."""
+    """The hash of `fingerprint`; of files given with their times and sizes, so that it is computed again when they
+    change."""
     digest = hashlib.sha256()
     for file, _, size in files:
         digest.update(f"{file.name} {size}".encode())

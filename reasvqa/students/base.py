@@ -1,5 +1,5 @@
-"""What every student family gives: a frozen vision encoder whose output can be cached, and a trained half that reads once and decodes
-any number of targets (paper, sections 4.1 and 4.2).
+"""What every student family gives: a frozen vision encoder whose output can be cached, and a trained half that reads
+once and decodes any number of targets (paper, sections 4.1 and 4.2).
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from transformers import PreTrainedTokenizerBase
 
 from reasvqa.preprocess import Preprocess
 
-# Decoder inputs and the rows of the batch they belong to: long (M, T), start token first, padded on the right; long (M,).
+# Decoder inputs and the rows of the batch they belong to: long (M, T), start token first, padded on the right; long
+# (M,).
 Targets = tuple[Tensor, Tensor]
 
 
@@ -34,13 +36,13 @@ def in_own_precision(method: Callable) -> Callable:
 class Student(nn.Module):
     """What both families share: a model of transformers, its tokenizer and its preprocessing.
 
-    Shapes: B samples, N frames, Q features a frame, E their width, L text tokens, S what is read in all, D the language model's
-    width, M targets, T target tokens, V the vocabulary.
+    Shapes: B samples, N frames, Q features a frame, E their width, L text tokens, S what is read in all, D the language
+    model's width, M targets, T target tokens, V the vocabulary.
 
     Attributes:
         feature_shape: (Q, E).
-        answer_start, reasoning_start: ids of the tokens from which an answer and a reasoning are written. They differ, or the
-            two would compete for the first step.
+        answer_start, reasoning_start: ids of the tokens from which an answer and a reasoning are written. They differ,
+            or the two would compete for the first step.
         language_model: where LoRA goes, into the linear layers named `lora_targets`.
         projection: the module that is trained whole.
         vision_modules: names of the model's modules that make up the frozen half.
@@ -51,7 +53,10 @@ class Student(nn.Module):
     feature_shape: tuple[int, int]
     answer_start: int
     reasoning_start: int
-    language_model: nn.Module
+    # Their attributes have no types in transformers.
+    model: Any
+    tokenizer: Any
+    language_model: Any
     projection: nn.Module
 
     def __init__(self, model: transformers.PreTrainedModel, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess):
@@ -69,6 +74,11 @@ class Student(nn.Module):
     def device(self) -> torch.device:
         """Where video and question are read."""
         return self.language_model.get_input_embeddings().weight.device
+
+    @property
+    def pad(self) -> int:
+        """Id of the token that texts are padded with."""
+        return self.tokenizer.pad_token_id
 
     @torch.no_grad()
     def encode_frames(self, clips: Sequence[np.ndarray]) -> Tensor:
@@ -110,7 +120,8 @@ class Student(nn.Module):
         raise NotImplementedError
 
     def source_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Token ids of what is read, as the family wants its prompts; of a longer text the first `max_length` tokens."""
+        """Token ids of what is read, as the family wants its prompts; of a longer text the first `max_length`
+        tokens."""
         return self.tokenizer(list(texts), truncation=True, max_length=max_length).input_ids if texts else []
 
     def too_long(self, texts: Sequence[str], max_length: int) -> int:
@@ -124,6 +135,6 @@ class Student(nn.Module):
 
 def own_device() -> torch.device:
     """The GPU of this process (of several started by torchrun each has its own), or the CPU where there is none."""
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
-    )
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
