@@ -10,9 +10,8 @@ from IPython.display import HTML
 
 from reasvqa import paper
 from reasvqa.config import TrainConfig
-from reasvqa.evaluation import bootstrap, paired_difference, right_or_wrong
 from reasvqa.learning import Run
-from reasvqa.report.results import common_seeds, compare, correct_of, interval, verdict
+from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes, summary
 
 PAPER, OURS = "paper, as printed", {"mini": "ours, miniature", "smoke": "ours, smoke test", "paper": "ours, full scale"}
 Runs = dict[tuple[str, str], list[Run]]
@@ -71,11 +70,11 @@ def differences(runs: Runs, pairs: Sequence[tuple[str, str]], printed: pd.DataFr
     rows = []
     for better, worse in pairs:
         for dataset in dict.fromkeys(d for d, row in runs if row == better and (d, worse) in runs):
-            ours, _ = compare(*common_seeds(runs[dataset, worse], runs[dataset, better]))
-            row = {"comparison": f"{better} - {worse}", "data set": paper.PRINTED[dataset]}
-            row |= {"ours (points)": str(ours), "verdict": verdict(ours)}
+            ours = difference(runs[dataset, worse], runs[dataset, better])
+            row = {"comparison": f"{better} - {worse}", "data set": paper.PRINTED[dataset], "ours (points)": str(ours)}
             rows.append(row | {"paper (points)": _printed(printed, better, worse, paper.PRINTED[dataset])})
-    table = pd.DataFrame(rows).set_index("comparison")
+    table = pd.DataFrame(rows, columns=["comparison", "data set", "ours (points)", "paper (points)"])
+    table = table.set_index("comparison")
     return table if table["paper (points)"].any() else table.drop(columns="paper (points)")
 
 
@@ -98,18 +97,19 @@ def changes(
         parts: by its name the ids of a part's questions; None: the paper's question groups, and all.
         split: another than the runs' own.
     """
-    both = common_seeds(*settings.values())
-    answers = [[run.predictions_on(split or run.config.split) for run in runs] for runs in both]
-    asked = answers[0][0]
+    first, second = (outcomes(runs, split=split) for runs in settings.values())
     if parts is None:
+        run = next(iter(settings.values()))[0]
+        asked = run.predictions_on(split or run.config.split)
         groups = {str(group): set(rows["id"]) for group, rows in asked.groupby("group", sort=False)}
         parts = groups | {"all": set(asked["id"])}
     rows = {}
     for name, ids in parts.items():
-        right = [right_or_wrong([table[table["id"].isin(ids)] for table in tables]) for tables in answers]
-        accuracies = {f"{setting} (%)": f"{100 * r.mean():.1f}" for setting, r in zip(settings, right, strict=True)}
-        difference = str(paired_difference(*right))
-        rows[name] = {"questions": right[0].shape[1], **accuracies, "difference (points)": difference}
+        a, b = (right[right.index.get_level_values("id").isin(ids)] for right in (first, second))
+        rows[name] = {"questions": len(a)}
+        for setting, right in zip(settings, (a, b), strict=True):
+            rows[name][f"{setting} (%)"] = f"{100 * right.to_numpy().mean():.1f}"
+        rows[name]["difference (points)"] = str(contrast([[(1, b), (-1, a)]]))
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -118,16 +118,28 @@ def claims(ledger: pd.DataFrame) -> pd.DataFrame:
 
     ledger: of `results.ledger`, or rows of it.
     """
-    outside = (ledger["paper"] < ledger["low"]) | (ledger["paper"] > ledger["high"])
     table = {
         "claim": ledger["text"],
-        "paper (points)": [f"{x:+.1f}" if pd.notna(x) else "" for x in ledger["paper"].astype(float)],
+        "paper (points)": _signed(ledger["paper"]),
         "ours (points)": [interval(row) for _, row in ledger.iterrows()],
+        "detectable (points)": ledger["detectable"].map("{:.1f}".format),
         "p": ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in ledger["p_corrected"]],
-        "excludes the paper's": outside.map({True: "yes", False: ""}),
-        "verdict": ledger["verdict"],
+        "verdict": ledger["verdict"].fillna("one seed: none") + ledger["kind"].map({"set": " (set)"}).fillna(""),
     }
     return pd.DataFrame(table).set_index(ledger["where"])
+
+
+def verdicts(experiment: str, scale: str) -> pd.DataFrame:
+    """What the ledger, as 30_claims last saved it, says of a table or figure; see `results.judged`."""
+    found = judged(experiment, scale)
+    table = found[["text", "ours", "verdict"]].assign(paper=_signed(found["paper"]))
+    table = table.rename(columns={"text": "claim", "ours": "ours (points)", "paper": "paper (points)"})
+    table["verdict"] = table["verdict"].fillna("one seed: none")
+    return table[["claim", "paper (points)", "ours (points)", "verdict"]].rename_axis("ledger")
+
+
+def _signed(effects: pd.Series) -> list[str]:
+    return ["" if pd.isna(effect) else f"{effect:+.1f}" for effect in effects.astype(float)]
 
 
 def accuracies(summary: pd.DataFrame) -> pd.DataFrame:
