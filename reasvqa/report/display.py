@@ -211,7 +211,7 @@ def unusual(config: TrainConfig) -> str:
     config = config.resolve()
     preset = asdict(TrainConfig(dataset=config.dataset, student=config.student, seed=config.seed).resolve())
     different = [f"`{name}` = {value!r}" for name, value in asdict(config).items() if value != preset[name]]
-    settings = f"`{config.student}` on `{config.dataset}`, {config.epochs} epochs"
+    settings = f"`{config.student}` on `{config.dataset}`, {config.epochs} epoch{'s' if config.epochs > 1 else ''}"
     return f"{settings}; all settings are the preset's" + (f" but {', '.join(different)}." if different else ".")
 
 

@@ -409,7 +409,7 @@ def curves(
             axis.set_ylim(low, high)
         if len(lines) > 1 or axis is axes[0]:
             axis.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, y=1.03, fontsize=11)
+    figure.suptitle(title, fontsize=11)
     return _done(figure)
 
 

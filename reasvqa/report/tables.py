@@ -129,9 +129,12 @@ def claims(ledger: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table).set_index(ledger["where"])
 
 
-def verdicts(experiment: str, scale: str) -> pd.DataFrame:
-    """What the ledger, as 30_claims last saved it, says of a table or figure; see `results.judged`."""
+def verdicts(experiment: str, scale: str, claim: str | None = None) -> pd.DataFrame:
+    """What the ledger, as 30_claims last saved it, says of a table or figure, or of one claim; see `results.judged`."""
     found = judged(experiment, scale)
+    found = found if claim is None else found[found.index == claim]
+    if found.empty:
+        return pd.DataFrame({"ledger": ["says nothing at this scale; 30_claims makes it"]}, [""])
     table = found[["text", "ours", "verdict"]].assign(paper=_signed(found["paper"]))
     table = table.rename(columns={"text": "claim", "ours": "ours (points)", "paper": "paper (points)"})
     table["verdict"] = table["verdict"].fillna("one seed: none")
@@ -165,7 +168,7 @@ def trained(runs: dict[str, list[Run]]) -> pd.DataFrame:
         rows[name] = {
             "training questions": metrics["train_examples"],
             "with reasoning": metrics["with_reasoning"],
-            "texts cut": metrics["cut"],
+            "texts cut": ", ".join(f"{n} {what}" for what, n in metrics["cut"].items() if n) or "none",
             "trained parameters": f"{metrics['trained_parameters']:,}",
             "steps": metrics["steps"],
             "training (s)": f"{seconds['training']:.0f}",
