@@ -31,12 +31,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from reasvqa import paths
 from reasvqa.datasets import load
-from reasvqa.generation import read_reasoning
 from reasvqa.learning import TrainConfig, build_examples, train
 from reasvqa.learning.answering import generate_reasoning, predict
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import build_features, feature_bytes
 from reasvqa.learning.objective import Objective, target_losses
+from reasvqa.learning.runs import responses_of
 from reasvqa.learning.targets import Example
 from reasvqa.losses import IGNORE, multi_task
 from reasvqa.paper.experiments import EXPERIMENTS, settings_of
@@ -104,7 +104,7 @@ def mini_workload(
         [model.preprocess(frames) for frames in read_many([(samples.videos / s.video, s.clip) for s in samples], 4)]
     )
     config = TrainConfig(dataset=dataset, student=student).resolve()
-    table = read_reasoning(paths.reasoning(paths.dataset(dataset), config.generator, config.kind))
+    table = responses_of(config, paths.dataset(dataset), samples)
     examples = build_examples(samples, table, config)
     prepare(model, config)
     return Workload(model.to(own_device()).train(), Collator(model, examples, features, config), pixels, batch_size)
