@@ -13,7 +13,7 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import Estimate, holm, mean_estimate, right_or_wrong, verdict
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import Run, train
+from reasvqa.learning import Run, train_all
 from reasvqa.paper.claims import Claim, Term, claims
 from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
 
@@ -22,15 +22,14 @@ from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name,
 
 def runs_of(experiment: str, scale: str, seeds: Sequence[int], **which) -> dict[tuple[str, str], list[Run]]:
     """The runs of a table or figure, by (dataset, row); what is not kept is trained. Arguments of `settings_of`."""
-    return {
-        cell: [train(config) for config in configs]
-        for cell, configs in settings_of(experiment, scale, seeds, **which).items()
-    }
+    cells = settings_of(experiment, scale, seeds, **which)
+    runs = iter(train_all([config for configs in cells.values() for config in configs]))
+    return {cell: [next(runs) for _ in configs] for cell, configs in cells.items()}
 
 
 def train_seeds(config: TrainConfig, seeds: Sequence[int], **options) -> list[Run]:
     """One run per seed."""
-    return [train(replace(config, seed=seed), **options) for seed in seeds]
+    return train_all([replace(config, seed=seed) for seed in seeds], **options)
 
 
 def find_runs(name: str, scale: str, dataset: str, seeds: Sequence[int]) -> list[Run]:
