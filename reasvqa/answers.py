@@ -160,16 +160,16 @@ _IS = r"(?:is|was|are|seem(?:s|ed)?|appears?|remains|looks|becomes|stands out|st
 _BEST = r"(?:best|better|most \w+ly|most|closely|more closely|perfectly|correctly|accurately|directly|clearly|exactly|precisely|nicely|well)"
 _FITS = (
     r"(?:fits|matches|aligns|describes|represents|explains|captures|corresponds|reflects|answers|summari[sz]es|agrees|resembles|suits|characteri[sz]es|depicts|accounts for|makes (?:the )?most sense"
-    r"|makes sense|stands out|remains|is left)"
+    r"|makes sense|stands out|is left)"
 )
 # Words that may stand before a letter that has no "option" before it: what else stands there makes it a name ("vitamin C", "segment A").
 _FREE = frozenset(
     "therefore thus so hence that and but because is as with think believe say answer option choice options choices letter only makes making leaving leaves then conclude concludes however overall"
     " clearly consequently accordingly finally here these those them which or be to indicates suggests means for it conclusion options, yes ultimately indeed since while although final".split()
 )
-_APPOSITION = r"(?:[).:,;–—-]{0,2}(?: (?!(?:not|is|was|are|does|do|did|can|could|would|might|may|cannot|seems|appears|has|had|will|if|[A-J])\b)[^\s.;]+){0,10}?,? )"
+_APPOSITION = r"(?:[).:,;–—-]{0,2}(?: (?!(?:not|is|was|are|does|do|did|can|could|would|might|may|cannot|seems|appears|has|had|will|if|[A-J])\b)[^\s.;:]+){0,10}?,? )"
 _SUBJECT = rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}(?:[).:]{_APPOSITION}|,? ))"
-_SAYS = rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b|(?:provides|offers|gives|has|contains|presents|is) (?:the|an?) (?:best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b))"
+_SAYS = rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b|makes (?:the )?(?:most|more|best) sense\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b|(?:provides|offers|gives|has|contains|presents|is) (?:the|an?) (?:best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b))"
 _PRAISED = re.compile(rf"{_SUBJECT}(?:{_SAYS})")
 _MADE = re.compile(
     rf"(?:(?i:{_NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only) ){_X}\)?,?"
@@ -184,7 +184,7 @@ _LEADS = re.compile(
     rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ )?(?:to|with)|align(?:s|ed|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed|ing)? (?:\w+ )?(?:to|towards?|at)"
     rf"|support(?:s|ed|ing)?|suggest(?:s|ed|ing)?|indicat(?:es|ed|e|ing)|favou?r(?:s|ed|ing)?|impl(?:y|ies)|confirm(?:s|ed|ing)?|resembl(?:es|ed|e|ing)|leav(?:es|e|ing)|left with|down to|(?:described|represented|given|captured"
     rf"|reflected|shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found|listed) (?:by|in|as|with)|clos(?:est|e|er) to|agree(?:s|ing)? with|in favou?r of|makes?|making|fits?(?: with)?|fitting|yields?"
-    rf"|which is|that is|namely|it is|it's|that's|must be|has to be|would be|should be|is|are|be|hence|therefore|thus|so|equals?)"
+    rf"|which is|that is|namely|i\.e\.|meaning|it is|it's|that's|must be|has to be|would be|should be|is|are|be|hence|therefore|thus|so|equals?)"
     rf"[,:]?(?: (?:us|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus|indeed|probably|definitely|exactly|well|given|choice|to)){{0,3}} {_NOUN}(?: choice| option)?:? ){_X}"
     rf"|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under|by)) {_NOUN}:? ){_X}"
     rf"|(?i:\b(?:points? (?:clearly )?(?:to|towards?)|identif(?:y|ies)|leav(?:es?|ing)|suggests?|favou?rs?) ){_X}(?=\)? as (?:the|our|my) )"
@@ -197,11 +197,12 @@ _CLOSEST = re.compile(
 _SHORT = re.compile(
     r"(?i:(?:so|thus|hence|therefore|then|that's|that is|ok|okay|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving|which leaves|only|must be)"
     rf"[,:]? ?(?:i think |i believe |i'd say |it is |it's |it must be |it has to be |it should be |that is |this is |that's |is |must be |the )?(?:{_NOUN}:? )?){_X}(?:\)|\.|,|:)?(?: it is| then| remains| is left)?[.! ]*$"
+    rf"|^(?i:(?:so|okay|ok|yes|yeah|then)[,]? )?(?i:{_NOUN} )?{_X} (?i:it is|remains|it must be)[.! ]*$"
 )
 # "Based on the analysis, the machine accepts option A."
 _CONCLUDED = re.compile(
     rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|in conclusion|based on|given|considering|from|among|of)\b.{{0,80}}?\b{_NOUN}:? ){_X}"
-    r"(?! (?:can|cannot|could|does|is|was|has|would|seems|appears)\b)"
+    r"(?! (?:can|cannot|could|does|has|would|(?:is|was|seems|appears) (?:not|un|in|im|less|ruled|elim|excl|out|contra|also|too|irr)\w*)\b)"
 )
 _IS_LETTER = re.compile(
     rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering|the {_NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ ){{0,2}}?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$|$)"
@@ -209,11 +210,13 @@ _IS_LETTER = re.compile(
 _ITEM = re.compile(
     rf"^(?i:(?:{_NOUN}:? )?){_X}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly |directly |closely |accurately |correctly |which |is |the ){{0,3}}"
     r"(?:match(?:es)?|fits?|aligns?|aligning|aligned|fitting|matching|correct|correctly|accurately|consistent with|corresponds to|right answer|best (?:match|option|choice|fit|answer))\b)"
+    rf"|^(?i:(?:{_NOUN}:? )?){_X}[).:] .{{0,200}}?\b(?i:match(?:es)?|fits?|supports?|corresponds to|describes) (?i:this|the) (?i:{_NOUN})\b"
 )
 _ASIDE = re.compile(
     rf"\((?i:{_NOUN}):?\s([A-J])\)[.!*_\s]{{0,6}}$"
     r"|(?i:\b(?:therefore|thus|hence|most|best|closest|consistent with|match(?:es)?|corresponds to|indicates|suggests)\b).{0,120}\(([A-J])\)[.!*_\s]{0,6}$"
 )
+_WEAK_ASIDE = re.compile(r"\w\W{0,4} \(([A-J])\)[.!*_\s]{0,6}$")
 _TICKED = re.compile(
     rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)"
 )
@@ -224,7 +227,7 @@ _DENIED = re.compile(
 _CONTRAST = re.compile(r"(?i:\b(?:but|however|although|though|while|whereas|yet|not|neither|no|only|less|could|might|may|if|lacks?|without)\b|n['’]t)")
 _KEYWORD = re.compile(
     r"(?i:answer|option|choice|choos|chose|select|pick|conclu|correct|best|better|closest|nearest|most |match|fit|align|consist|correspond|final|only|so\b|thus|hence|therefore|remain|✓|✔|✅|☑|right|verdict"
-    r"|ans\b|is the|lead|leav|decision|predict|solution|result|response|going with|go with|i think|i believe|must be|i'd say|i'll say|that's|it's)"
+    r"|ans\b|is the|lead|leav|decision|predict|solution|result|response|going with|go with|i think|i believe|must be|it is|yeah|i'd say|i'll say|that's|it's)"
 )
 _BARE = re.compile(rf"(?i:(?:the )?(?:{_NOUN}:? ?)?){_X}[).: ]*$")
 _FIRST = re.compile(rf"(?i:(?:{_NOUN}:? )?){_X}[).:]")
@@ -322,7 +325,7 @@ def _is_letter(text: str, end: int) -> bool:
     """False for the article and the pronoun: "the answer is A cup", "Answer: I think"."""
     if text[end - 1] not in "AI":
         return True
-    return not re.match(r" (?!(?:is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]", text[end : end + 12])
+    return not re.match(r" (?!(?:is|it is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]", text[end : end + 12])
 
 
 def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list[str]:
@@ -353,6 +356,7 @@ _ANNOUNCES = re.compile(
     rf"(?i:(?:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:the )?(?:{_NOUN}:? ?)?"
     rf"|\b(?:best|closest|nearest|correct|right|proper|most \w+)(?: {_WORD}){{0,3}}? (?:answer|option|choice|match|description|explanation|interpretation|candidate|fit|conclusion|one|expression|value)"
     rf"(?: {_WORD}){{0,12}}?(?: ?:| {_COPULA}\b| are\b)(?: (?:therefore|likely|clearly|thus|for|in|the|to|as)){{0,3}}(?: {_NOUN})?[ :–—-]{{0,6}}"
+    rf"|\b(?:choose|choosing|select|selecting|pick|identify|determine|decide on|find)(?: \w+){{0,3}} (?:option|answer|choice)[ .:–—-]{{0,4}}"
     rf"|^(?:(?:the|my|final|correct|so|thus|therefore|step \d+|\d+)[.,:]? ){{0,4}}(?:answer|verdict)[ :.–—-]*))$"
 )
 
@@ -425,6 +429,11 @@ def namings(text: str) -> list[tuple[Sentence, str, Naming]]:
         announced = naming.announces
         answered = piece.line if naming.letters else -1
         found.append((piece, raw, naming))
+    if found and not any(naming.letters for _, _, naming in found):  # "He opens it (B)." as the first or the last sentence
+        for i in (len(found) - 1, 0):
+            if (aside := _WEAK_ASIDE.search(found[i][1])) and not _CONTRAST.search(found[i][1]):
+                found[i] = (*found[i][:2], Naming(aside.group(1)))
+                break
     if len({letter for _, letter in bare}) > 1:
         for i, _ in bare:
             if 0 < i < len(found) - 1:

@@ -63,7 +63,7 @@ _DECOR = (
 )
 _HEADING = re.compile(
     rf"{_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief|answer)\s+){{0,3}}"
-    r"(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion)(?:\s+and\s+answer)?"
+    r"(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(?:\s+and\s+answer)?"
     r"|(?P<explanation>explanation|reasoning|rationale|justification)"
     r"(?:\s+(?:process|steps?|of\s+the\s+(?:answer|frames|video|reasoning))){0,2})"
     r"[\s*_`\"'”)\]]{0,6}(?:(?P<colon>[:：])[*_ \t]{0,6}|[–—=-]{1,2}>?(?=[\s*_(\"])[\s*_]{0,4}|\.?$)",
@@ -72,7 +72,7 @@ _HEADING = re.compile(
 # Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
 _DETAILED = re.compile(
     r"[\s*_]{0,6}(?:#{1,6}[\s*_]{0,4}|\*\*\s?)(?:detailed\s+|step-by-step\s+)?(?:explanation|reasoning)\b"
-    r"(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b)?",
+    r"(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b[^:\n]{0,120}(?::[*_ ]{0,4})?)?",
     re.IGNORECASE,
 )
 
@@ -248,7 +248,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
         if not heading or not (heading.group("colon") or raw[0] in "#*" or heading.end() == len(raw)):
             heading = _DETAILED.match(raw)
         if heading:
-            cut = len(raw) if heading.groupdict().get("goes_on") else heading.end()
+            cut = heading.end()
             yield Removal(start, start + cut, EXPLANATION_RULE)
             start, raw, announced = start + cut, raw[cut:], ""
             if not raw:
