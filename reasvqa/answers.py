@@ -114,13 +114,13 @@ def plain(text: str) -> str:
 # --- patterns, on plain text -----------------------------------------------------------------------------------------
 
 QUALIFIER = (
-    r"(?:final|correct|right|best|chosen|predicted|(?:most )?(?:likely|plausible|suitable|appropriate|logical|reasonable|accurate|probable|fitting"
+    r"(?:final|correct|right|best|chosen|selected|remaining|predicted|(?:most )?(?:likely|plausible|suitable|appropriate|logical|reasonable|accurate|probable|fitting"
     r"|consistent)|proper|closest|nearest|only|true|valid)"
 )
 _NOUN = r"(?:(?:answer )?(?:option|choice|letter)|answer)s?"
 _X = r"(?<![\w'’^.])(?<!\w-)([A-J])(?![\w'’^=+]|-\w|\.\w)"
 _LETTER = re.compile(_X)
-_COPULA = r"(?:is|was|would be|should be|must be|has to be|will be|might be|could be|seems to be|appears to be|becomes|remains|being)"
+_COPULA = r"(?:is|are|was|would be|should be|must be|has to be|will be|might be|could be|seems to be|appears to be|becomes|remains|being)"
 _WORD = r"[^\s:.;]+"
 _SOFTENER = (
     r"(?:(?:therefore|thus|hence|clearly|likely|most likely|probably|most probably|definitely|indeed|simply|then|still|both|either|given by|represented by"
@@ -128,13 +128,13 @@ _SOFTENER = (
 )
 # "answer", "final answer", "the best option", "my choice", "Conclusion" ... what a letter answers.
 _MARK = (
-    rf"\b(?:answer|ans|conclusion|verdict|(?:{QUALIFIER}|my|our) (?:\w+ )?(?:option|choice|match|selection|pick|one|fit|answer|prediction)|(?:{QUALIFIER}|my) (?:option|choice))\b"
+    rf"\b(?:answers?|ans|conclusion|verdict|(?:{QUALIFIER}|my|our) (?:\w+ )?(?:option|choice|match|selection|pick|one|fit|answer|prediction|guess|bet)|my guess|(?:{QUALIFIER}|my) (?:option|choice))\b"
 )
 _LINK = rf"(?:(?: {_WORD}){{0,8}}?(?: ?[:：=→]+>?| ?[–—]| -+>?| {_COPULA}\b))[ :=–—→-]{{0,6}}"
 _MARKED = re.compile(rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{_NOUN}:? )?)(?:([A-J])(?![\w'’^=+]|-\w|\.\w)|(?P<low>[a-j])(?=\)|[.:,] |[.:]?$)|(?P<many>[A-J]{{2,5}})(?!\w))")
 _LABELLED = re.compile(
     r"(?i:(?:(?:so|thus|therefore|hence|final|my|the|correct|best|predicted|chosen|selected|step|\d+)[,.:]? ){0,4}"
-    r"(?:answer|ans|option|choice|conclusion|decision|prediction|verdict|selection|pick|solution|result|response|final|correct))"
+    r"(?:answer|ans|option|choice|conclusion|decision|prediction|verdict|selection|pick|solution|result|response|final|correct|output))"
     rf"(?: ?[:：=–—→-]{{1,3}}>? ?|(?<=[rR]) (?=[A-J][).]? ?$)){_SOFTENER}?(?i:(?:{_NOUN}:? )?){_X}(?:\)|[.:]? ?$|[.:,] )"
 )
 _ALTERNATIVE = re.compile(
@@ -151,12 +151,12 @@ _ADVERB = (
     r"|still|simply|directly|fully|well|just|all) )"
 )
 _MOST = (
-    r"(?:most (?:\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= (?:answer|option|choice|one|match|pick|description)\b|[.,;:)]|$)|accurate|answer|true|valid|winner"
+    r"(?:most (?:\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= (?:answer|option|choice|one|match|pick|description)\b|[.,;:)]|$)|accurate|answer|true|valid|winner|choice|pick|selection|final (?:answer|choice)|one(?=[.,;!]|$)"
     r"|only (?:\w+ )?(?:option|choice|one|answer|possibility|candidate|match|description|explanation|alternative)|(?:more|better) (?:likely|plausible|consistent|suitable|accurate|fitting"
-    r"|appropriate|supported|aligned|suited|reasonable|probable|logical|option|choice|match|fit)|consistent with|(?:\w+ly )?supported(?: by)?|confirmed|chosen|selected|favou?red|aligned with|in line with"
+    r"|appropriate|supported|aligned|suited|reasonable|probable|logical|option|choice|match|fit)|consistent with|(?:\w+ly )?supported(?: by)?|confirmed|chosen|selected|favou?red|aligned with|in (?:line|accordance|agreement|keeping) with"
     r"|what (?:happens|happened|we|the|is|I)|(?:perfect|good|strong|clear|direct|exact|great|accurate|suitable|close|plausible|likely|reasonable) (?:match|fit|option|choice|candidate|answer)|backed (?:up )?by|justified|better|one (?:that|which)|\w+est (?:option|choice|answer|candidate|match|fit|description|explanation))"
 )
-_IS = r"(?:is|was|are|seem(?:s|ed)?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be|to be|being|emerges|turns out)(?: to be| as)?"
+_IS = r"(?:is|was|are|seem(?:s|ed)?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be|to be|being|emerges|turns out)(?: to be| as| like)?"
 _BEST = r"(?:best|better|most \w+ly|most|closely|more closely|perfectly|correctly|accurately|directly|clearly|exactly|precisely|nicely|well)"
 _FITS = (
     r"(?:fits|matches|aligns|describes|represents|explains|captures|corresponds|reflects|answers|summari[sz]es|agrees|resembles|suits|characteri[sz]es|depicts|accounts for|makes (?:the )?most sense"
@@ -165,11 +165,11 @@ _FITS = (
 # Words that may stand before a letter that has no "option" before it: what else stands there makes it a name ("vitamin C", "segment A").
 _FREE = frozenset(
     "therefore thus so hence that and but because is as with think believe say answer option choice options choices letter only makes making leaving leaves then conclude concludes however overall"
-    " clearly consequently accordingly finally here these those them which or be to indicates suggests means for it conclusion options, yes ultimately indeed since while although final".split()
+    " clearly consequently accordingly finally here statement description scenario possibility these those them which or be to indicates suggests means for it conclusion options, yes ultimately indeed since while although final".split()
 )
 _APPOSITION = r"(?:[).:,;–—-]{0,2}(?: (?!(?:not|is|was|are|does|do|did|can|could|would|might|may|cannot|seems|appears|has|had|will|if|[A-J])\b)[^\s.;:]+){0,10}?,? )"
 _SUBJECT = rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}(?:[).:]{_APPOSITION}|,? ))"
-_SAYS = rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b|makes (?:the )?(?:most|more|best) sense\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b|(?:provides|offers|gives|has|contains|presents|is) (?:the|an?) (?:best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b))"
+_SAYS = rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b|makes (?:the )?(?:most|more|best) sense\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b|{_FITS}(?: \w+){{1,4}}? (?:best|better|perfectly|most closely|very well)\b|(?:might|could|may)(?: well)? be (?:the|my) (?:best|most|correct|right|closest|only)\b|(?:provides|offers|gives|has|contains|presents|is) (?:the|an?) (?:best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b))"
 _PRAISED = re.compile(rf"{_SUBJECT}(?:{_SAYS})")
 _MADE = re.compile(
     rf"(?:(?i:{_NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only) ){_X}\)?,?"
@@ -177,15 +177,15 @@ _MADE = re.compile(
 )
 _HELD = re.compile(rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}(?:\) |\.{_APPOSITION}))(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))")
 _CHOSEN = re.compile(
-    rf"(?i:\b(?:choose|choosing|chose|select|selecting|selected|pick|picked|picking|go with|going with|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with"
-    rf"|vote for|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd|i'll|i would|i will|let's|let us) say|my answer is|answer is):? (?:the )?(?:\w+ )?(?:{_NOUN}:? )?){_X}"
+    rf"(?i:\b(?:choose|choosing|chose|chosen|mark|select|selecting|selected|pick|picked|picking|go with|going with|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with"
+    rf"|vote for|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd|i'll|i would|i will|let's|let us) (?:say|answer|take)|my answer is|answer is):? (?:the )?(?:\w+ )?(?:{_NOUN}:? )?){_X}"
 )
 _LEADS = re.compile(
-    rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ )?(?:to|with)|align(?:s|ed|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed|ing)? (?:\w+ )?(?:to|towards?|at)"
+    rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ ){{0,2}}?(?:to|with)|align(?:s|ed|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed|ing)? (?:\w+ )?(?:to|towards?|at)"
     rf"|support(?:s|ed|ing)?|suggest(?:s|ed|ing)?|indicat(?:es|ed|e|ing)|favou?r(?:s|ed|ing)?|impl(?:y|ies)|confirm(?:s|ed|ing)?|resembl(?:es|ed|e|ing)|leav(?:es|e|ing)|left with|down to|(?:described|represented|given|captured"
     rf"|reflected|shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found|listed) (?:by|in|as|with)|clos(?:est|e|er) to|agree(?:s|ing)? with|in favou?r of|makes?|making|fits?(?: with)?|fitting|yields?"
     rf"|which is|that is|namely|i\.e\.|meaning|it is|it's|that's|must be|has to be|would be|should be|is|are|be|hence|therefore|thus|so|equals?)"
-    rf"[,:]?(?: (?:us|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus|indeed|probably|definitely|exactly|well|given|choice|to)){{0,3}} {_NOUN}(?: choice| option)?:? ){_X}"
+    rf"[,:]?(?: (?:us|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus|indeed|probably|definitely|exactly|well|given|choice|to)){{0,3}} (?:answer|option|choice)s?(?: choice| option)?:? ){_X}"
     rf"|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under|by)) {_NOUN}:? ){_X}"
     rf"|(?i:\b(?:points? (?:clearly )?(?:to|towards?)|identif(?:y|ies)|leav(?:es?|ing)|suggests?|favou?rs?) ){_X}(?=\)? as (?:the|our|my) )"
     rf"|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible|in line) with|(?:most closely |best |closely |also )?(?:matches|corresponds to|resembles|aligns with|fits)) (?:\w+ )?){_X}(?=[).:])"
@@ -195,9 +195,16 @@ _CLOSEST = re.compile(
     rf"|for|from|with|found in|that of|shown in|as|as in|to|to be|the)){{0,3}}[: ]{{1,2}}(?:{_NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)"
 )
 _SHORT = re.compile(
-    r"(?i:(?:so|thus|hence|therefore|then|that's|that is|ok|okay|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving|which leaves|only|must be)"
+    r"(?i:(?:so|thus|hence|therefore|then|definitely|obviously|clearly|certainly|probably|most likely|surely|that's|that is|ok|okay|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving|which leaves|only|must be)"
     rf"[,:]? ?(?:i think |i believe |i'd say |it is |it's |it must be |it has to be |it should be |that is |this is |that's |is |must be |the )?(?:{_NOUN}:? )?){_X}(?:\)|\.|,|:)?(?: it is| then| remains| is left)?[.! ]*$"
-    rf"|^(?i:(?:so|okay|ok|yes|yeah|then)[,]? )?(?i:{_NOUN} )?{_X} (?i:it is|remains|it must be)[.! ]*$"
+    rf"|^(?i:(?:so|okay|ok|yes|yeah|then)[,]? )?(?i:{_NOUN} )?{_X}\)?(?: (?i:it is|remains|it must be)[.! ]*$|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)"
+)
+_IT_IS = re.compile(
+    rf"(?i:\b(?:it|that|this|which)(?: has to be| can only be| should be| must be| would be| is|'s) (?:{_NOUN} )?){_X}(?=\)?(?:[.,;!]|$| (?:because|since|as)\b))"
+    rf"|(?i:\bmak(?:es|ing) it (?:{_NOUN} )?){_X}(?=\)?[.,;! ]*$)"
+    rf"|(?i:\b(?:fits|matches|suits|describes) ){_X}\)? (?i:best|perfectly|exactly|most closely)\b"
+    rf"|(?i:\bbest (?:described|explained|captured|represented|summari[sz]ed|answered) (?:as|by|with) ){_X}(?=\)?(?:[.,;! ]|$))"
+    rf"|(?i:\b(?:all|everything|every|none|nothing|any)(?: {_WORD}){{0,3}}? (?:but|except|besides|apart from)(?: for)? (?:{_NOUN} )?){_X}"
 )
 # "Based on the analysis, the machine accepts option A."
 _CONCLUDED = re.compile(
@@ -220,16 +227,12 @@ _WEAK_ASIDE = re.compile(r"\w\W{0,4} \(([A-J])\)[.!*_\s]{0,6}$")
 _TICKED = re.compile(
     rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)"
 )
-_AFFIRMING = (_PRAISED, _MADE, _HELD, _CHOSEN, _LEADS, _CLOSEST, _SHORT, _TICKED, _CONCLUDED, _IS_LETTER, _ITEM)
+_AFFIRMING = (_PRAISED, _MADE, _HELD, _CHOSEN, _LEADS, _CLOSEST, _SHORT, _IT_IS, _TICKED, _CONCLUDED, _IS_LETTER, _ITEM)
 _DENIED = re.compile(
-    r"(?i:\b(?:not|never|neither|nor|least|incorrect|wrong|unlikely|cannot|if|whether|unless|rather than|instead of|than|why|suppose|supposing|assume|assuming|before|doubt|hardly|no|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$"
+    r"(?i:\b(?:not|never|neither|nor|least|incorrect|wrong|unlikely|cannot|if|whether|unless|rather than|instead of|than|why|suppose|supposing|assume|assuming|before|(?<!no )doubt|hardly|none|nothing|nobody|no(?! doubt| question)|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$"
 )
-_CONTRAST = re.compile(r"(?i:\b(?:but|however|although|though|while|whereas|yet|not|neither|no|only|less|could|might|may|if|lacks?|without)\b|n['’]t)")
-_KEYWORD = re.compile(
-    r"(?i:answer|option|choice|choos|chose|select|pick|conclu|correct|best|better|closest|nearest|most |match|fit|align|consist|correspond|final|only|so\b|thus|hence|therefore|remain|✓|✔|✅|☑|right|verdict"
-    r"|ans\b|is the|lead|leav|decision|predict|solution|result|response|going with|go with|i think|i believe|must be|it is|yeah|i'd say|i'll say|that's|it's)"
-)
-_BARE = re.compile(rf"(?i:(?:the )?(?:{_NOUN}:? ?)?){_X}[).: ]*$")
+_CONTRAST = re.compile(r"(?i:\b(?:but|however|although|though|while|whereas|yet|not|neither|no|only|less|could|might|may|if|lacks?|without|different|another|other|wrong|opposite)\b|n['’]t)")
+_BARE = re.compile(rf"(?i:(?:the )?(?:{_NOUN}:? ?)?){_X}[).:! ]*$")
 _FIRST = re.compile(rf"(?i:(?:{_NOUN}:? )?){_X}[).:]")
 
 
@@ -269,8 +272,6 @@ def _named(text: str, raw: str) -> Naming:
         boxed = re.search(r"\\boxed\s?\{\s?(?:\\\w+\{)?\s?(?:(?:[Tt]he )?(?:[Oo]ption|[Aa]nswer|[Cc]hoice):?\s)?(?:\\\w+\{)?\s?\(?([A-J])\)?(?![\w^=+])", raw)
         if boxed:
             return Naming("".join([boxed.group(1), *_alternatives(raw, boxed.end(1))]), explicit=True)
-    if not _KEYWORD.search(text):
-        return _NOTHING
     explicit, letters = False, []
     for match in _MARKED.finditer(text):
         before = text[max(0, match.start() - 120) : match.start()]
@@ -346,7 +347,7 @@ def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list
             return []
         if not _is_letter(text, at + 1) and pattern is not _PRAISED:
             return []
-    first = re.search(rf"(?<!\w)([A-J])\)?(?:,| and| or| &){{1,2}} (?i:{_NOUN} )?$", text[max(0, at - 20) : at])
+    first = re.search(rf"(?<!\w)([A-J])\)?,? (?:and|or|&) (?i:{_NOUN} )?$", text[max(0, at - 20) : at])
     return [*(first.groups() if first else ()), text[at], *_alternatives(text, at + 1)]
 
 
@@ -407,7 +408,8 @@ def check_text(value: object, what: str) -> None:
         raise TypeError(f"{what} must be text, not {type(value).__name__}: {value!r:.80}")
 
 
-def namings(text: str) -> list[tuple[Sentence, str, Naming]]:
+@lru_cache(maxsize=4)  # what has been read is refined next
+def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
     """Every sentence of a text with its words as they stand and what it names, its neighbours considered: a letter that stands
     alone answers what has been announced; behind a named letter on the same line, or as one of several, it is no answer."""
     found: list[tuple[Sentence, str, Naming]] = []

@@ -80,6 +80,7 @@ _SO = (
     r"(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary|short)"
     r"|to (?:conclude|sum up)|as a result|and|but|step \d+|\d+)[,.:]? ){0,3}"
 )
+_CONCLUDING = QUALIFIER.replace("|only|true|valid", "")
 _BASED = (
     r"(?:based (?:up)?on|given|considering|judging (?:from|by)|in (?:light|view) of|according to|from|with|by|after)"
     r"(?: (?:analyzing|examining|reviewing|considering))?"
@@ -96,7 +97,7 @@ _SENTENCE_RULES = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
     for name, pattern in (
         (CONCLUSION_RULE, r"^(?:\d+\. )?(?:in conclusion|to conclude)[,:]"),
-        (CORRECT_RULE, rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{QUALIFIER} (?:answer|option|choice)\b"),
+        (CORRECT_RULE, rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{_CONCLUDING} (?:answers?|options?|choices?)\b"),
         (
             CORRECT_RULE,
             r"\b(?:is|as|be|seems|appears|remains)(?: (?:therefore|thus|clearly|likely|hence))?"
@@ -105,7 +106,7 @@ _SENTENCE_RULES = tuple(
         (
             ANSWER_IS_RULE,
             rf"^{_SO}(?:the|our|my) answer(?: to (?:the|this) question| here)?"
-            r" (?:is|would|should|must|seems|appears|can|could|has|will|lies|becomes)\b",
+            r" (?:is|would|should|must|seems|appears|can|could|has|will|becomes)\b",
         ),
         (
             ANSWER_IS_RULE,
