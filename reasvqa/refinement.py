@@ -23,7 +23,6 @@ from reasvqa.answers import (
     namings,
     normalised,
     plain,
-    sentences,
 )
 
 # The rules in one fixed order, which also fixes their colours wherever they are shown.
