@@ -195,9 +195,13 @@ _CLOSEST = re.compile(
     rf"|for|from|with|found in|that of|shown in|as|as in|to|to be|the)){{0,3}}[: ]{{1,2}}(?:{_NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)"
 )
 _SHORT = re.compile(
-    r"(?i:(?:so|thus|hence|therefore|then|definitely|obviously|clearly|certainly|probably|most likely|surely|that's|that is|ok|okay|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving|which leaves|only|must be)"
-    rf"[,:]? ?(?:i think |i believe |i'd say |it is |it's |it must be |it has to be |it should be |that is |this is |that's |is |must be |the )?(?:{_NOUN}:? )?){_X}(?:\)|\.|,|:)?(?: it is| then| remains| is left)?[.! ]*$"
-    rf"|^(?i:(?:so|okay|ok|yes|yeah|then)[,]? )?(?i:{_NOUN} )?{_X}\)?(?: (?i:it is|remains|it must be)[.! ]*$|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)"
+    r"(?i:(?:\b(?:so|thus|hence|therefore|definitely|obviously|clearly|certainly|probably|most likely|surely|that's|that is"
+    r"|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving"
+    r"|which leaves|only|must be)|^then|^okay|^ok)"
+    r"[,:]? ?(?:i think |i believe |i'd say |it is |it's |it must be |it has to be |it should be |that is |this is |that's |is "
+    rf"|must be |the )?(?:{_NOUN}:? )?){_X}[).,:]?(?: it is| then| remains| is left)?[.! ]*$"
+    rf"|^(?i:(?:so|okay|ok|yes|yeah|then)[,]? )?(?i:{_NOUN} )?{_X}\)?"
+    r"(?: (?i:it is|remains|it must be)[.! ]*$|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)"
 )
 _IT_IS = re.compile(
     rf"(?i:\b(?:it|that|this|which)(?: has to be| can only be| should be| must be| would be| is|'s) (?:{_NOUN} )?){_X}(?=\)?(?:[.,;!]|$| (?:because|since|as)\b))"
@@ -293,7 +297,8 @@ def _named(text: str, raw: str) -> Naming:
             return Naming("".join(dict.fromkeys([label.group(1), *_alternatives(text, label.end(1))])), True)
     if not letters and not text.endswith("?"):
         for pattern in _AFFIRMING:
-            for match in pattern.finditer(text):
+            at_the_end = max(0, len(text) - 90) if pattern is _SHORT else 0
+            for match in pattern.finditer(text, at_the_end):
                 letters += _affirmed(text, match, pattern)
             if letters:
                 break
