@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from labelled import LETTERS, labelled
+
 from reasvqa.answers import named, namings, parse_answer
 from reasvqa.refinement import refine
 
@@ -40,4 +41,6 @@ if __name__ == "__main__":
     print(f"{len(responses)} responses of {characters / len(responses):.0f} characters: {rate(responses):.0f} a second")
     whole = "\n".join(text for text, _, _ in responses)
     for length in (len(whole) // 4, len(whole)):
-        print(f"one text of {length} characters: {1e6 / (rate([(whole[:length], responses[0][1], 0)]) * length):.2f} µs a character")
+        print(
+            f"one text of {length} characters: {1e6 / (rate([(whole[:length], responses[0][1], 0)]) * length):.2f} µs a character"
+        )

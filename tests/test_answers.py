@@ -6,8 +6,8 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from labelled import LETTERS, labelled
+
 from reasvqa.answers import named, parse_answer, plain, sentences
 from reasvqa.generation import build_prompt
 from reasvqa.samples import Sample
@@ -342,7 +342,10 @@ def test_two_or_none_is_none(text):
     [
         ("<think>The answer is A. Wait, no: the answer is B.</think><answer>D</answer>", 3),
         ("<think>So option A is correct.</think>\nThe person lifts the shoe. Option B fits best.", 1),
-        ("###Answer: B\n\nOption A is a possible answer, but nobody folds anything. Option B is most consistent with it.", 1),
+        (
+            "###Answer: B\n\nOption A is a possible answer, but nobody folds anything. Option B is most consistent with it.",
+            1,
+        ),
         ("Answer: B (not A)", 1),
         ("Answer: A. (D)", 0),
         ("I first thought that the answer is A. Therefore, option B is correct.", 1),
@@ -370,7 +373,9 @@ def test_labelled_responses_are_read(part):
     assert sum(a == b for a, b in zip(read, stated, strict=True)) >= 0.97 * len(responses)
 
 
-@pytest.mark.parametrize(("text", "options"), [(None, OPTIONS), (3, OPTIONS), (["B"], OPTIONS), ("B", ("The cup", 4)), ("B", (None, "x"))])
+@pytest.mark.parametrize(
+    ("text", "options"), [(None, OPTIONS), (3, OPTIONS), (["B"], OPTIONS), ("B", ("The cup", 4)), ("B", (None, "x"))]
+)
 def test_what_is_no_text_is_an_error(text, options):
     with pytest.raises(TypeError, match="must be text, not"):
         parse_answer(text, options)
@@ -407,7 +412,9 @@ def mmmu(text: str, options: list[str]) -> str | None:
         if found := {choice: text.rfind(form.format(choice)) for choice in letters if form.format(choice) in text}:
             return max(found, key=found.get)
     if len(text.split()) > 5:
-        found = {c: text.lower().rfind(o.lower()) for c, o in zip(letters, options, strict=True) if o.lower() in text.lower()}
+        found = {
+            c: text.lower().rfind(o.lower()) for c, o in zip(letters, options, strict=True) if o.lower() in text.lower()
+        }
         if found:
             return max(found, key=found.get)
     return None
@@ -437,7 +444,12 @@ def vlmevalkit(text: str, options: list[str]) -> str | None:
 @pytest.mark.parametrize("rule", [mmmu, lmms_eval, vlmevalkit])
 def test_reads_the_stated_letter_at_least_as_often_as_a_benchmarks_rule(rule, real):
     rows = [(row["response"], row["options"], row["final_line"]) for row in real if row["final_line"]]
-    rows += [(r.text, r.options, r.stated) for part in ("development", "kept_aside") for r in labelled(part) if r.stated in LETTERS]
+    rows += [
+        (r.text, r.options, r.stated)
+        for part in ("development", "kept_aside")
+        for r in labelled(part)
+        if r.stated in LETTERS
+    ]
     ours = sum(letter(parse_answer(text, options)) == stated for text, options, stated in rows)
     theirs = sum(rule(text, options) == stated for text, options, stated in rows)
     assert ours >= theirs

@@ -7,8 +7,8 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from labelled import LETTERS, Response, labelled
+
 from reasvqa import answers as answers_module
 from reasvqa import refinement as refinement_module
 from reasvqa.generation import parse_answer
@@ -187,7 +187,12 @@ def test_leaks():
         "wrongly chosen option's words": True,
     }
     right = leaks("The person opened the box. A box.", ("open the box", "eat"), 0, 0)
-    assert right == {"letter": False, "option text": True, "true option's words": True, "wrongly chosen option's words": None}
+    assert right == {
+        "letter": False,
+        "option text": True,
+        "true option's words": True,
+        "wrongly chosen option's words": None,
+    }
     # what both options have in common tells nothing about the wrong one; an option of stop words has no words to leak
     assert leaks("The shoe.", options, 1, 2)["wrongly chosen option's words"] is False
     assert leaks("The shoe.", options, 3, None) == {
@@ -292,9 +297,7 @@ def test_real_responses_do_not_name_their_choice_after_refinement(shared):
 # --- properties ---------------------------------------------------------------------------------------------------------
 
 words = st.sampled_from(
-    "the person opens box blanket. Blanket's answer Answer: ###Answer: **Answer** C (B) is correct option Therefore, conclusion ### Conclusion: 1. 2) - A. \n \n\n"
-    " Based on these observations frames show that and ! ? , because B D. it best matches fits not <think> </think> <answer> </answer> <CONCLUSION> \\boxed{B} \\( \\) \\[ \\] $B$"
-    " \\text{Answer: D} ``` ```python | --- $$ \u2028 \x85 \x0b é 中文。 🙂 “C” ✅ ◁think▷ is: option, most closely likely only final".split(" ")
+    ["the", "person", "opens", "box", "blanket.", "Blanket's", "answer", "Answer:", "###Answer:", "**Answer**", "C", "(B)", "is", "correct", "option", "Therefore,", "conclusion", "###", "Conclusion:", "1.", "2)", "-", "A.", "\n", "\n\n", "Based", "on", "these", "observations", "frames", "show", "that", "and", "!", "?", ",", "because", "B", "D.", "it", "best", "matches", "fits", "not", "<think>", "</think>", "<answer>", "</answer>", "<CONCLUSION>", "\\boxed{B}", "\\(", "\\)", "\\[", "\\]", "$B$", "\\text{Answer:", "D}", "```", "```python", "|", "---", "$$", "\u2028", "\x85", "\x0b", "é", "中文。", "🙂", "“C”", "✅", "◁think▷", "is:", "option,", "most", "closely", "likely", "only", "final"]
 )
 texts = st.one_of(
     st.text(max_size=300),
@@ -304,7 +307,9 @@ texts = st.one_of(
     st.lists(st.sampled_from([r.text for r in labelled("development")]), min_size=1, max_size=3).map("\n".join),
 )
 answers = st.one_of(
-    st.none(), st.text(max_size=20), st.sampled_from(["The blanket.", "open the box", "the", "C", "(a+b", "correct answer is"])
+    st.none(),
+    st.text(max_size=20),
+    st.sampled_from(["The blanket.", "open the box", "the", "C", "(a+b", "correct answer is"]),
 )
 
 

@@ -42,5 +42,7 @@ def build_prompt(sample: Sample, kind: str = "reasoning") -> str:
     if kind in CAPTION_PROMPTS:
         return CAPTION_PROMPTS[kind]
     if kind not in REASONING_PROMPTS:
-        raise ValueError(f"kind={kind!r} names no prompt; there are {', '.join([*REASONING_PROMPTS, *CAPTION_PROMPTS])}")
+        raise ValueError(
+            f"kind={kind!r} names no prompt; there are {', '.join([*REASONING_PROMPTS, *CAPTION_PROMPTS])}"
+        )
     return REASONING_PROMPTS[kind].format(question=sample.question, options=sample.lettered.rstrip("."))
