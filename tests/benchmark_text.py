@@ -42,5 +42,5 @@ if __name__ == "__main__":
     whole = "\n".join(text for text, _, _ in responses)
     for length in (len(whole) // 4, len(whole)):
         print(
-            f"one text of {length} characters: {1e6 / (rate([(whole[:length], responses[0][1], 0)]) * length):.2f} µs a character"
+            f"one text of {length} characters: {1e6 / rate([(whole[:length], *responses[0][1:])]) / length:.2f} µs each"
         )
