@@ -105,9 +105,7 @@ def faulty(monkeypatch):
     monkeypatch.setattr(video, "TIMEOUT_S", 3)
     monkeypatch.setattr(video, "_idle", [])
     yield
-    for decoder in video._idle:
-        decoder.process.kill()
-        decoder.process.wait()
+    torture.end_idle_decoders()
 
 
 @pytest.mark.parametrize(
