@@ -62,7 +62,14 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
         if questions is not None:
             if id not in questions:
                 continue
-            prediction, right = _judge(path, number, row, questions[id], kind)
+            check_kind(path, number, row, kind)
+            if not asks(row.get("prompt"), questions[id], kind):
+                raise ReasoningError(
+                    f"{path}, line {number}: its prompt does not ask what {id!r} asks now; question or options have "
+                    "changed. Generate again (only what has changed is asked anew), or remove the line's prompt if "
+                    "its response does answer the question."
+                )
+            prediction, right = judged(path, number, row, questions[id], kind)
         ids.append(id)
         generators.append(row.get("generator"))
         responses.append(without_surrogates(row["response"]))
@@ -81,15 +88,12 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
     return table if questions is None else _a_row_each(table, list(questions), path)
 
 
-def _judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None]:
-    """(prediction, correct) of a line that is to answer the sample."""
-    check_kind(path, number, row.get("prompt"), kind)
-    if not asks(row.get("prompt"), sample, kind):
-        raise ReasoningError(
-            f"{path}, line {number}: its prompt does not ask what {sample.id!r} asks now; question or options have "
-            "changed. Generate again (only what has changed is asked anew), or remove the line's prompt if its "
-            "response does answer the question."
-        )
+def judged(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None]:
+    """(prediction, correct) of a line that answers the sample.
+
+    Raises:
+        ReasoningError: the line's prediction is none of the sample's options.
+    """
     if kind != "reasoning":
         return None, None
     prediction = row["prediction"] if "prediction" in row else parse_answer(row["response"], sample.options)
@@ -143,10 +147,11 @@ def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
 _OURS = re.compile(r"###Question:(.*)###Hints:(.*)", re.DOTALL)
 
 
-def check_kind(path: Path, number: int, prompt: str | None, kind: str) -> None:
-    """A ReasoningError if the line was written for another kind, as far as its prompt tells."""
+def check_kind(path: Path, number: int, row: dict, kind: str) -> None:
+    """Refuses a line that was written for another kind, as far as its prompt tells."""
+    prompt = row.get("prompt") or ""
     kinds = {text: name for name, text in CAPTION_PROMPTS.items()}
-    found = "reasoning" if prompt and _OURS.search(prompt) else kinds.get(prompt or "", kind)
+    found = "reasoning" if _OURS.search(prompt) else kinds.get(prompt, kind)
     if found != kind:
         raise ReasoningError(
             f"{path}, line {number}: its prompt asks for {found}, not {kind}. Give each kind a file of its own."
@@ -163,7 +168,7 @@ def _words(text: str) -> str:
 
 def without_surrogates(text: str) -> str:
     """The text with U+FFFD in the place of lone surrogates, halves of a character that no file can hold."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def _twice(path: Path, id: str, number: int) -> ReasoningError:
@@ -187,13 +192,12 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
         raise ReasoningError(
             f"{path}: no such file. Generate the reasoning first: notebooks/01_generate_reasoning.ipynb"
         )
-    number = 0
     with open_lines(path) as file:
         for number, line in enumerate(file, 1):
             if line.isspace():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line.removeprefix("\ufeff"))  # some editors put this mark in front of a file
                 if not line.isascii():
                     line.encode()  # bytes that are no UTF-8 became surrogates
             except (ValueError, RecursionError) as error:
@@ -215,8 +219,7 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
 
 def open_lines(path: Path, mode: str = "r"):
     """The file's lines as they are: their ends stay, and bytes that are no UTF-8 survive reading and writing."""
-    encoding = "utf-8-sig" if mode == "r" else "utf-8"  # some editors put a mark in front
-    return path.open(mode, encoding=encoding, errors="surrogateescape", newline="")
+    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def _short(error: Exception) -> str:
@@ -235,13 +238,13 @@ def _problem_of(row: object) -> str | None:
         if not isinstance(row.get(field), str):
             return f"field {field!r} is missing or not text. Correct it, or remove the line; a new run writes it again"
     for field in ("generator", "prompt"):
-        if not isinstance(row.get(field, None), str | None):
+        if row.get(field) is not None and not isinstance(row[field], str):
             return f"field {field!r} is not text. Correct or remove the field"
     prediction = row.get("prediction")
     if prediction is not None and (type(prediction) is not int or not 0 <= prediction < len(LETTERS)):
         last = len(LETTERS) - 1
         return f"field 'prediction' must be null or an option's index from 0 to {last}. Correct or remove the field"
-    if not isinstance(row.get("correct"), bool | None):
+    if row.get("correct") is not None and not isinstance(row["correct"], bool):
         return "field 'correct' must be true, false or null. Correct or remove the field"
     return None
 

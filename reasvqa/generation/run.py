@@ -27,6 +27,7 @@ from reasvqa.generation.reasoning import (
     asks,
     check_kind,
     failures_path,
+    judged,
     open_lines,
     read_failures,
     read_reasoning,
@@ -166,9 +167,11 @@ def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tupl
                 f"{path}, line {number}: written by {writer or 'nobody named'}, not {name}. "
                 "Give each generator a file of its own."
             )
-        check_kind(path, number, prompt, kind)
+        check_kind(path, number, row, kind)
         seen[id] = number
-        if id in questions and not asks(prompt, questions[id], kind):
+        if id in questions and asks(prompt, questions[id], kind):
+            judged(path, number, row, questions[id], kind)
+        elif id in questions:
             outdated[number] = id
     gone = {id for id in outdated.values() if id is not None}
     if len(gone) == len(questions.keys() & seen.keys()) > 1:
