@@ -25,7 +25,9 @@ from reasvqa.refinement import refine
 from reasvqa.students import load_student
 from reasvqa.students.adapters import load_trained, prepare, trained_state
 
-CONFIG = TrainConfig(dataset="smoke-star")
+CONFIG = TrainConfig(dataset="smoke-star").resolve()
+LETTERS = replace(CONFIG, answer_format="letter")
+STL = replace(CONFIG, objective="stl").resolve()
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def reasoning():
 def student():
     torch.manual_seed(0)
     student = load_student("mini-blip2")
-    prepare(student, CONFIG.resolve())
+    prepare(student, CONFIG)
     for name, parameter in student.named_parameters():
         if "lora_B" in name:  # LoRA begins as zero; a test of gradients needs it to do something
             torch.nn.init.normal_(parameter, std=0.05)
@@ -54,9 +56,9 @@ def features(smoke_star):
 @pytest.fixture
 def batch(student, smoke_star, reasoning, features):
     """Six questions, one of them without a reasoning, so that texts are padded and rows differ between the tasks."""
-    examples = build_examples(smoke_star[0][:6], reasoning, objective="mtl", kind="refined")
+    examples = build_examples(smoke_star[0][:6], reasoning, CONFIG)
     examples[2] = replace(examples[2], reasoning=None)
-    return Collator(student, examples, features[0])(list(range(6)))
+    return Collator(student, examples, features[0], CONFIG)(list(range(6)))
 
 
 # --- the objective ----------------------------------------------------------------------------------------------------
@@ -126,24 +128,24 @@ def test_only_projection_and_lora_are_trained(student):
 def test_targets(smoke_star, reasoning):
     train_samples = smoke_star[0]
     right = reasoning.set_index("id")["correct"]
-    stl = build_examples(train_samples, reasoning, objective="stl", kind="refined", subset="cr")
+    stl = build_examples(train_samples, reasoning, replace(CONFIG, objective="stl", subset="cr"))
     assert [e.sample.id for e in stl] == [s.id for s in train_samples if right[s.id]]
     row = reasoning.set_index("id").loc[stl[0].sample.id]
     assert (
         stl[0].target == f"{refine(row['response'])}\nAnswer: {stl[0].sample.answer_text}" and stl[0].reasoning is None
     )
-    mtl = build_examples(train_samples, reasoning, objective="mtl", kind="refined", subset="cr")
+    mtl = build_examples(train_samples, reasoning, replace(CONFIG, subset="cr"))
     assert len(mtl) == len(train_samples) and all((e.reasoning is not None) == right[e.sample.id] for e in mtl)
-    half = build_examples(train_samples, reasoning, objective="mtl", kind="refined", fraction=0.5, seed=3)
+    half = build_examples(train_samples, reasoning, replace(CONFIG, fraction=0.5, seed=3))
     assert sum(e.reasoning is not None for e in half) == round(0.5 * len(train_samples))
-    qa = build_examples(train_samples, None, objective="stl", kind="none")
+    qa = build_examples(train_samples, None, replace(CONFIG, beta=0.0).resolve())
     assert [e.target for e in qa] == [s.answer_text for s in train_samples]
 
 
 def test_incorrect_reasoning_never_names_the_truth(smoke_star, reasoning):
     """What the student reads of a wrong response holds no word of the right answer that could be learned by copying."""
     wrong = [s for s in smoke_star[0] if not reasoning.set_index("id").loc[s.id, "correct"]]
-    examples = {e.sample.id: e for e in build_examples(smoke_star[0], reasoning, objective="mtl", kind="refined")}
+    examples = {e.sample.id: e for e in build_examples(smoke_star[0], reasoning, CONFIG)}
     assert wrong
     for sample in wrong:
         name = sample.answer_text.rstrip(".").split()[-1]
@@ -152,7 +154,7 @@ def test_incorrect_reasoning_never_names_the_truth(smoke_star, reasoning):
 
 def test_reasoning_must_cover_the_questions(smoke_star, reasoning):
     with pytest.raises(ValueError, match="have no line in the reasoning file"):
-        build_examples(smoke_star[0], reasoning.iloc[1:], objective="mtl", kind="refined")
+        build_examples(smoke_star[0], reasoning.iloc[1:], CONFIG)
 
 
 # --- answering --------------------------------------------------------------------------------------------------------
@@ -161,10 +163,10 @@ def test_reasoning_must_cover_the_questions(smoke_star, reasoning):
 def test_text_scores_are_mean_log_likelihoods(student, smoke_star, features):
     """All options of a batch in one decoder pass, against one option at a time through the model's own loss."""
     samples = list(smoke_star[1][:3])
-    scores = score_options(student, samples, features[1], "text")
+    scores = score_options(student, samples, features[1], CONFIG)
     for sample, row in zip(samples, scores, strict=True):
         for i in range(len(sample.options)):
-            single = Collator(student, [option_as_target(sample, i)], features[1])([0])
+            single = Collator(student, [option_as_target(sample, i)], features[1], CONFIG)([0])
             loss = Objective(student, 0.0)(**single)["loss"]
             assert float(row[i]) == pytest.approx(-float(loss), abs=1e-4)
 
@@ -177,16 +179,19 @@ def test_options_are_ranked_after_the_reasoning_that_was_written(student, smoke_
     """Eq. 1 with texts: the likelihood of each option as the end of the student's own text, computed one option at a time."""
     samples = list(smoke_star[1][:3])
     student.eval()
-    predictions, texts = predict(student, samples, features[1], "text", written=True)
+    predictions, texts = predict(student, samples, features[1], STL)
     for sample, prediction, text in zip(samples, predictions, texts, strict=True):
         reasoned = text.rsplit("Answer:", 1)[0].rstrip()
         scores = []
         for option in sample.options:
             single = Collator(
-                student, [Example(sample, source_text(sample, "text"), f"{reasoned}\nAnswer: {option}")], features[1]
+                student,
+                [Example(sample, source_text(sample, "text"), f"{reasoned}\nAnswer: {option}")],
+                features[1],
+                STL,
             )([0])
             labels = single["labels"].clone()
-            labels[:, : labels.shape[1] - len(student.target_ids([f" {option}"], 99)[0])] = -100
+            labels[:, : labels.shape[1] - len(student.target_ids([f" {option}"])[0])] = -100
             states, mask = student.encode(single["features"], single["input_ids"], single["attention_mask"])
             start = torch.cat([torch.tensor([[student.answer_start]]), single["labels"][:, :-1]], dim=1)
             (logits,) = student.decode(states, mask, [(start, torch.tensor([0]))])
@@ -196,8 +201,8 @@ def test_options_are_ranked_after_the_reasoning_that_was_written(student, smoke_
 
 def test_letter_scores_are_the_first_step(student, smoke_star, features):
     samples = list(smoke_star[1][:5])
-    predictions, _ = predict(student, samples, features[1], "letter")
-    scores = score_options(student, samples, features[1], "letter")
+    predictions, _ = predict(student, samples, features[1], LETTERS)
+    scores = score_options(student, samples, features[1], LETTERS)
     assert [len(row) for row in scores] == [4] * 5
     assert predictions == [int(row.argmax()) for row in scores]
     assert all(letter in source_text(samples[0], "letter") for letter in ("A. ", "B. ", "C. ", "D. "))
@@ -205,7 +210,7 @@ def test_letter_scores_are_the_first_step(student, smoke_star, features):
 
 def test_blind_students_do_not_look(student, smoke_star, features):
     samples = list(smoke_star[1][:4])
-    seeing, blind = (torch.stack(score_options(student, samples, f, "text")) for f in (features[1], None))
+    seeing, blind = (torch.stack(score_options(student, samples, f, CONFIG)) for f in (features[1], None))
     assert not torch.allclose(seeing, blind)
 
 
@@ -303,7 +308,7 @@ def test_a_run_is_kept_and_read_back(tmp_path):
 
 def test_a_kept_student_answers_as_it_did(tmp_path, smoke_star, features):
     run = train(CONFIG, runs=tmp_path)
-    predictions, _ = predict(run.load_student(), smoke_star[1], features[1], "text")
+    predictions, _ = predict(run.load_student(), smoke_star[1], features[1], run.config)
     assert predictions == run.predictions["prediction"].tolist()
     assert len(run.explain(smoke_star[1][:2])) == 2
 
@@ -332,12 +337,12 @@ def test_a_killed_run_continues_to_the_same_result(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoints = tmp_path / "b" / f"{undisturbed.path.name}.partial" / "checkpoints"
     deadline = time.time() + 120
-    while not list(checkpoints.glob("checkpoint-*/complete")) and time.time() < deadline and process.poll() is None:
+    while not list(checkpoints.glob("checkpoint-*/complete.json")) and time.time() < deadline and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "b" / undisturbed.path.name).exists()  # it was killed before it ended
-    assert list(checkpoints.glob("checkpoint-*/complete"))
+    assert list(checkpoints.glob("checkpoint-*/complete.json"))
     resumed = train(TrainConfig(**settings), runs=tmp_path / "b")
     assert (resumed.path / "weights.safetensors").read_bytes() == (
         undisturbed.path / "weights.safetensors"
@@ -355,7 +360,7 @@ def test_saving_and_loading_keeps_the_student(tmp_path, smoke_star, features):
     second = load_student(str(tmp_path / "copy"))
     samples = list(smoke_star[1][:4])
     for one, other in zip(
-        *(score_options(s, samples, features[1], "text") for s in (first.eval(), second.eval())), strict=True
+        *(score_options(s, samples, features[1], CONFIG) for s in (first.eval(), second.eval())), strict=True
     ):
         torch.testing.assert_close(one, other)
     config = json.loads((tmp_path / "copy" / "config.json").read_text())

@@ -88,7 +88,7 @@ def test_the_student_can_be_pretrained_again(tmp_path):
     [
         ("04_train_mtl", {"beta": 1.5}, "beta=1.5: the weight of the reasoning must be at least 0 and below 1"),
         ("04_train_mtl", {"scale": "large"}, "scale='large': choose one of mini, smoke, paper"),
-        ("23_figure4_beta", {"betas": [0.0, 0.55]}, "rows: '0.55' is not among 0.0, 0.1"),
+        ("23_figure4_beta", {"betas": [0.0, 0.55]}, "rows='0.55': choose one of 0.0, 0.1"),
         ("05_evaluate", {"first": "BERT"}, "'BERT': choose one of Blind"),
     ],
 )
