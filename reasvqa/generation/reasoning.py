@@ -50,15 +50,11 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
     """
     path = Path(path)
     questions = None if samples is None else {sample.id: sample for sample in samples}
-    seen: set[str] = set()
     ids, generators, responses, predictions, correct = [], [], [], [], []
     for number, row in rows_of(path):
         if row is None:
             continue
         id, prediction, right = row["id"], row.get("prediction"), row.get("correct")
-        if id in seen:
-            raise _twice(path, id, number)
-        seen.add(id)
         if questions is not None:
             if id not in questions:
                 continue
@@ -75,7 +71,6 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
         responses.append(without_surrogates(row["response"]))
         predictions.append(prediction)
         correct.append(right)
-    seen.clear()
     table = pd.DataFrame(
         {
             "id": pd.Series(ids, dtype="str"),
@@ -135,8 +130,8 @@ def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
     """
     if not prompt or kind != "reasoning" or prompt == build_prompt(sample):
         return True
-    if ours := _OURS.search(prompt):
-        return [_plain(text) for text in ours.groups()] == [_plain(sample.question), _plain(sample.lettered)]
+    if ours := _parts(prompt):
+        return ours == _parts(build_prompt(sample))
     if len(prompt) < len(sample.question):
         return True
     before, options, after = f" {_words(prompt)} ".partition(f" {_words(sample.lettered)} ")
@@ -144,18 +139,21 @@ def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
     return bool(options) and not one_more and f" {_words(sample.question)} " in f"{before} {after}"
 
 
-_OURS = re.compile(r"###Question:(.*)###Hints:(.*)", re.DOTALL)
-
-
 def check_kind(path: Path, number: int, row: dict, kind: str) -> None:
     """Refuses a line that was written for another kind, as far as its prompt tells."""
     prompt = row.get("prompt") or ""
     kinds = {text: name for name, text in CAPTION_PROMPTS.items()}
-    found = "reasoning" if _OURS.search(prompt) else kinds.get(prompt, kind)
+    found = "reasoning" if _parts(prompt) else kinds.get(prompt, kind)
     if found != kind:
         raise ReasoningError(
             f"{path}, line {number}: its prompt asks for {found}, not {kind}. Give each kind a file of its own."
         )
+
+
+def _parts(prompt: str) -> tuple[str, str] | None:
+    """(question, options) of a prompt of appendix A.3, in whatever version of its words; None if it is none."""
+    question, mark, options = prompt.partition("###Question:")[2].partition("###Hints:")
+    return (_plain(question), _plain(options)) if mark else None
 
 
 def _plain(text: str) -> str:
@@ -171,11 +169,6 @@ def without_surrogates(text: str) -> str:
     return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
-def _twice(path: Path, id: str, number: int) -> ReasoningError:
-    first = next(earlier for earlier, row in rows_of(path) if row and row["id"] == id)
-    return ReasoningError(f"{path}, line {number}: id {id!r} occurs already in line {first}. Remove one of them.")
-
-
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
@@ -186,12 +179,13 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
     Lines end in LF, CR LF or CR; the last one need not.
 
     Raises:
-        ReasoningError: no such file; a line is no JSON object or has a wrong field.
+        ReasoningError: no such file; a line is no JSON object or has a wrong field; an id occurs twice.
     """
     if not path.is_file():
         raise ReasoningError(
             f"{path}: no such file. Generate the reasoning first: notebooks/01_generate_reasoning.ipynb"
         )
+    seen: dict[str, int] = {}
     with open_lines(path) as file:
         for number, line in enumerate(file, 1):
             if line.isspace():
@@ -212,6 +206,11 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
             problem = _problem_of(row)
             if problem:
                 raise ReasoningError(f"{path}, line {number}: {problem}.")
+            first = seen.setdefault(row["id"], number)
+            if first != number:
+                raise ReasoningError(
+                    f"{path}, line {number}: id {row['id']!r} occurs already in line {first}. Remove one of them."
+                )
             if (generator := row.get("generator")) is not None:
                 row["generator"] = sys.intern(generator)
             yield number, row
