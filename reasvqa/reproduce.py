@@ -35,9 +35,10 @@ from tqdm.auto import tqdm
 from reasvqa import paths
 from reasvqa.config import MINIATURES, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
-from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key, train
+from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key
+from reasvqa.learning.many import is_kept, prepare_features, quiet_bars, train_quietly
 from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, settings_of
-from reasvqa.processes import end_with
+from reasvqa.processes import cores, end_with
 
 ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed
 # Seconds an epoch on one core, for a plan made before anything was measured: without and with reasoning, on a 2026
@@ -92,12 +93,11 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
 
 
 def _kept(config: TrainConfig) -> bool:
-    """Is the run there, with all of its files as they were written?"""
-    key = _key(config)
+    """Is the run there? Data or responses that are not there yet, or are wrong, are what training tells of."""
     try:
-        return key is not None and bool(Run(paths.runs() / key).check())
-    except DamagedRun:
-        return False  # it is made again, which says what was wrong
+        return _made(config.dataset) and is_kept(config)
+    except ValueError:
+        return False
 
 
 def _key(config: TrainConfig) -> str | None:
@@ -137,12 +137,10 @@ def _measured_costs(scale: str) -> dict[tuple, float]:
 
 def train_one(config: TrainConfig, threads: int) -> Outcome:
     """One run, in a worker. What goes wrong with it is reported, and does not stop the others."""
-    torch.set_num_threads(threads)
     began = time.time()
     name = config.label
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            train(config)
+        train_quietly(config, threads=threads)
     except Exception as error:
         return Outcome(name, time.time() - began, _memory(), f"{type(error).__name__}: {error}")
     return Outcome(name, time.time() - began, _memory())
@@ -192,20 +190,6 @@ def _fresh(notebook: str, scale: str, seeds: Sequence[int]) -> bool:
 
 
 # --- running it all ---------------------------------------------------------------------------------------------------
-
-
-def prepare_features(configs: Sequence[TrainConfig]) -> None:
-    """The frozen half of every student on every clip, before the runs begin, so that no two of them wait for one
-    another."""
-    from reasvqa.learning.features import build_features
-    from reasvqa.students import load_student
-
-    wanted = {(c.student, c.dataset, c.num_frames, c.precision): c.split for c in configs if not c.blind}
-    for (student, dataset, num_frames, precision), split in sorted(wanted.items()):
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        model = load_student(student, dtype)
-        for part in ("train", split):
-            build_features(load(dataset, part), model, student, num_frames, paths.features())
 
 
 def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar: tqdm) -> list[Outcome]:
@@ -287,8 +271,7 @@ def reproduce(
         dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder; the
             notebooks are executed here.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jobs = jobs or torch.cuda.device_count() or cores
+    jobs = jobs or torch.cuda.device_count() or cores()
     began = time.time()
     for dataset in dict.fromkeys(d for name in only for d in EXPERIMENTS[name].datasets):
         load(dataset_name(scale, dataset), "train")  # a miniature is made on first use, once, before its runs
@@ -304,14 +287,13 @@ def reproduce(
     if plan.missing:
         print(f"training: about {plan.seconds / workers / 60:.0f} min on {workers} worker{'s' if workers > 1 else ''}")
     prepare_features(plan.missing)
-    threads = max(1, cores // jobs)
+    threads = max(1, cores() // jobs)
     tasks = {config.label: (train_one, config, threads) for config in plan.missing}
     outcomes: list[Outcome] = []
     if tasks:
-        os.environ["TQDM_DISABLE"] = "1"  # for the workers, whose bars would write over each other and over this one
-        with tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05) as bar:
-            outcomes += run_all(tasks, (lambda: client.get_executor(pure=False)) if dask else local_executor(jobs), bar)
-        del os.environ["TQDM_DISABLE"]
+        pool = (lambda: client.get_executor(pure=False)) if dask else local_executor(jobs)
+        with tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05) as bar, quiet_bars():
+            outcomes += run_all(tasks, pool, bar)
     if plan.notebooks:
         tasks = {name: (execute, name, scale, list(seeds), _stamp(name, scale, seeds)) for name in plan.notebooks}
         with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar:

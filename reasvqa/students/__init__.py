@@ -116,4 +116,15 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["FAMILIES", "STUDENTS", "Student", "Targets", "fingerprint", "load_student", "own_device", "read_preprocess"]
+__all__ = [
+    "FAMILIES",
+    "STUDENTS",
+    "Blip2Student",
+    "LlavaStudent",
+    "Student",
+    "Targets",
+    "fingerprint",
+    "load_student",
+    "own_device",
+    "read_preprocess",
+]
