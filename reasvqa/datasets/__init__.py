@@ -10,7 +10,7 @@ from pkgutil import resolve_name
 from reasvqa import paths
 from reasvqa.config import BENCHMARKS, MINIATURES
 from reasvqa.datasets import intentqa, nextqa, own, star
-from reasvqa.datasets.base import DataError, Samples
+from reasvqa.datasets.base import DataError, Samples, check_links
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
 
     Raises:
         DataError: a file is missing, or a row is wrong; the message names the file, the row, the column and the remedy.
+            Or a symbolic link leads a video out of the video folder.
         ValueError: no such data set or split.
     """
     if name not in DATASETS:
@@ -52,7 +53,9 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
         root = paths.dataset(name)
         if dataset.make is not None:
             resolve_name(dataset.make)(name, root)
-    return dataset.read(Path(root), split)
+    samples = dataset.read(Path(root), split)
+    check_links(samples)
+    return samples
 
 
 __all__ = ["DATASETS", "DataError", "Samples", "load"]

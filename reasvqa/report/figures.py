@@ -233,7 +233,8 @@ def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
 
 
 def trial_differences(trials: pd.DataFrame) -> plt.Figure:
-    """Each trial's difference to its reference in points, with its 95 % interval. trials: of data/mini/trials_25_epochs.csv.
+    """Each trial's difference to its reference in points, with its 95 % interval. trials: of
+    data/mini/trials_25_epochs.csv.
 
     Seeing against blind is left out: it is so large that nothing else could be read.
     """
@@ -259,7 +260,7 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str) -> plt.F
     """A panel per data set: each row's accuracy with its 95 % interval, the paper's value as an open diamond.
 
     Args:
-        ours: of `results.cells`.
+        ours: of `results.summary`, with the index as columns dataset and row.
         printed: the paper's table; rows named alike, columns by `paper.PRINTED`.
     """
     datasets, rows = list(ours["dataset"].unique()), list(ours["row"].unique())
@@ -315,7 +316,7 @@ def curves(
     """Figures 3 and 4: a panel with what the paper's text states, and a panel per data set of ours.
 
     Args:
-        ours: of `results.cells`.
+        ours: of `results.summary`, with the index as columns dataset and row.
         x: names of the positions on the horizontal axis.
         lines: by the name of a line its rows, one per position.
         stated: by the name of a line the paper's points on NExT-QA: (position, accuracy).
@@ -370,28 +371,31 @@ def curves(
     return _done(figure)
 
 
-VERDICT_COLOURS = {"reproduced": "#009E73", "not reproduced": "#D55E00", "inconclusive": "#777777"}
+VERDICT_COLOURS = {"reproduced": "#009E73", "contradicted": "#D55E00", "no effect": "#0072B2", "undecided": "#777777"}
+NO_VERDICT = "#bbbbbb"  # of a single seed, or of a claim that served to set up the miniature
 
 
 def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
-    """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's effect as an open diamond.
+    """Every claim's effect in points with its 95 % interval, coloured by verdict, on a band as wide as its margin; the
+    paper's effect as an open diamond.
 
     table: of `results.ledger`.
     """
     shown = table.iloc[::-1].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(9.6, 0.27 * len(shown) + 1.4))
     for y, row in shown.iterrows():
-        axis.plot(
-            [row["low"], row["high"]], [y, y], color=VERDICT_COLOURS[row["verdict"]], lw=2.2, solid_capstyle="butt"
-        )
-        axis.plot(row["effect"], y, "o", color=VERDICT_COLOURS[row["verdict"]], ms=5)
+        judged = row["kind"] != "set" and not pd.isna(row["verdict"])
+        colour = VERDICT_COLOURS[row["verdict"]] if judged else NO_VERDICT
+        axis.plot([-row["margin"], row["margin"]], [y, y], color="#eeeeee", lw=8, solid_capstyle="butt", zorder=0)
+        axis.plot([row["low"], row["high"]], [y, y], color=colour, lw=2.2, solid_capstyle="butt")
+        axis.plot(row["effect"], y, "o", color=colour, ms=5)
     known = shown[shown["paper"].notna()]
     axis.scatter(
         known["paper"].astype(float), known.index, marker="D", s=26, facecolor="white", edgecolor=PAPER_COLOUR, zorder=4
     )
     axis.axvline(0, color="#333333", lw=1)
     axis.axhline(
-        shown["control"].sum() - 0.5, color="#333333", lw=0.8, ls=":"
+        (shown["kind"] == "control").sum() - 0.5, color="#333333", lw=0.8, ls=":"
     )  # the paper's claims above, our controls below
     axis.set_yticks(range(len(shown)), [f"{row['text']}  ({row['where']})" for _, row in shown.iterrows()], fontsize=8)
     axis.set(
@@ -403,7 +407,8 @@ def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=8)
     axis.set_title(title, fontsize=11, loc="right")
     axis.grid(axis="y", color="#eeeeee", lw=0.8)
-    marks = [plt.Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in VERDICT_COLOURS.items()]
+    colours = VERDICT_COLOURS | {"set, or one seed: no evidence": NO_VERDICT}
+    marks = [plt.Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
     marks.append(
         plt.Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)")
     )
@@ -412,7 +417,7 @@ def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
         frameon=False,
         fontsize=8,
         loc="upper center",
-        ncol=4,
+        ncol=3,
         bbox_to_anchor=(0.1, -0.06 - 0.6 / len(shown)),
     )
     return _done(figure)
@@ -517,7 +522,8 @@ def example(
     parts: Sequence[tuple[str, bool]],
     title: str,
 ) -> plt.Figure:
-    """Figure 2 of the paper from a real sample: frames, question, and the response with what refinement keeps and removes.
+    """Figure 2 of the paper from a real sample: frames, question, and the response with what refinement keeps and
+    removes.
 
     Args:
         pictures: uint8 (T, H, W, 3) frames.

@@ -8,9 +8,8 @@ import pandas as pd
 from IPython.display import HTML
 
 from reasvqa import paper
-from reasvqa.evaluation import bootstrap
 from reasvqa.learning import Run
-from reasvqa.report.results import correct_of
+from reasvqa.report.results import accuracy_of, summary
 
 PAPER, OURS = "paper, as printed", {"mini": "ours, miniature", "smoke": "ours, smoke test", "paper": "ours, full scale"}
 Runs = dict[tuple[str, str], list[Run]]
@@ -18,24 +17,18 @@ Runs = dict[tuple[str, str], list[Run]]
 
 def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
     """Mean accuracy in percent: rows as in `runs`, a column per data set (by its printed name), and their average."""
-    table = pd.DataFrame(
-        {
-            paper.PRINTED[d]: {
-                row: 100 * correct_of(seeds).mean() for (other, row), seeds in runs.items() if other == d
-            }
-            for d in dict.fromkeys(d for d, _ in runs)
-        }
-    )
+    accuracy = summary(runs)["accuracy"].unstack("dataset", sort=False)
+    accuracy.index.name = accuracy.columns.name = None
+    table = accuracy.rename(columns=paper.PRINTED)
     return table.assign(Avg=table.mean(axis=1)) if average else table
 
 
 def with_intervals(runs: Runs) -> pd.DataFrame:
     """The same accuracies as text with their 95 % intervals over questions and seeds, "72.8 [69.1, 76.3]", and n."""
     table: dict[str, dict[str, str]] = {}
-    for (dataset, row), seeds in runs.items():
-        table.setdefault(row, {})[paper.PRINTED[dataset]] = (
-            f"{bootstrap(correct_of(seeds))} n={len(seeds[0].predictions)} x {len(seeds)} seeds"
-        )
+    for (dataset, row), setting in runs.items():
+        found = accuracy_of(setting)
+        table.setdefault(row, {})[paper.PRINTED[dataset]] = f"{found} n={found.questions} x {found.seeds} seeds"
     return pd.DataFrame.from_dict(table, orient="index")
 
 
