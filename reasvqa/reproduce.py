@@ -35,9 +35,10 @@ from tqdm.auto import tqdm
 from reasvqa import paths
 from reasvqa.config import MINIATURES, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
-from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key, train
+from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key
+from reasvqa.learning.many import is_kept, prepare_features, train_quietly
 from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, settings_of
-from reasvqa.processes import end_with
+from reasvqa.processes import cores, end_with
 
 ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed
 # Seconds an epoch on one core, for a plan made before anything was measured: without and with reasoning, on a 2026
@@ -93,11 +94,7 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
 
 def _kept(config: TrainConfig) -> bool:
     """Is the run there, with all of its files as they were written?"""
-    key = _key(config)
-    try:
-        return key is not None and bool(Run(paths.runs() / key).check())
-    except DamagedRun:
-        return False  # it is made again, which says what was wrong
+    return _key(config) is not None and is_kept(config)
 
 
 def _key(config: TrainConfig) -> str | None:
@@ -137,15 +134,12 @@ def _measured_costs(scale: str) -> dict[tuple, float]:
 
 def train_one(config: TrainConfig, threads: int) -> Outcome:
     """One run, in a worker. What goes wrong with it is reported, and does not stop the others."""
-    torch.set_num_threads(threads)
-    began = time.time()
-    name = config.label
+    began, error = time.time(), ""
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            train(config)
-    except Exception as error:
-        return Outcome(name, time.time() - began, _memory(), f"{type(error).__name__}: {error}")
-    return Outcome(name, time.time() - began, _memory())
+        train_quietly(config, threads=threads)
+    except Exception as wrong:
+        error = f"{type(wrong).__name__}: {wrong}"
+    return Outcome(config.label, time.time() - began, _memory(), error)
 
 
 def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outcome:
@@ -192,20 +186,6 @@ def _fresh(notebook: str, scale: str, seeds: Sequence[int]) -> bool:
 
 
 # --- running it all ---------------------------------------------------------------------------------------------------
-
-
-def prepare_features(configs: Sequence[TrainConfig]) -> None:
-    """The frozen half of every student on every clip, before the runs begin, so that no two of them wait for one
-    another."""
-    from reasvqa.learning.features import build_features
-    from reasvqa.students import load_student
-
-    wanted = {(c.student, c.dataset, c.num_frames, c.precision): c.split for c in configs if not c.blind}
-    for (student, dataset, num_frames, precision), split in sorted(wanted.items()):
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        model = load_student(student, dtype)
-        for part in ("train", split):
-            build_features(load(dataset, part), model, student, num_frames, paths.features())
 
 
 def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar: tqdm) -> list[Outcome]:
@@ -287,8 +267,7 @@ def reproduce(
         dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder; the
             notebooks are executed here.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jobs = jobs or torch.cuda.device_count() or cores
+    jobs = jobs or torch.cuda.device_count() or cores()
     began = time.time()
     for dataset in dict.fromkeys(d for name in only for d in EXPERIMENTS[name].datasets):
         load(dataset_name(scale, dataset), "train")  # a miniature is made on first use, once, before its runs
@@ -304,7 +283,7 @@ def reproduce(
     if plan.missing:
         print(f"training: about {plan.seconds / workers / 60:.0f} min on {workers} worker{'s' if workers > 1 else ''}")
     prepare_features(plan.missing)
-    threads = max(1, cores // jobs)
+    threads = max(1, cores() // jobs)
     tasks = {config.label: (train_one, config, threads) for config in plan.missing}
     outcomes: list[Outcome] = []
     if tasks:
