@@ -50,7 +50,7 @@ def style() -> None:
 
 def titled(title: str, scale: str) -> str:
     """The title of a panel of ours: at the small scales it says that this is the miniature."""
-    return f"{title} (miniature)" if scale in MINIATURES else title
+    return title if scale == "paper" else f"{title} (miniature{', preview' if scale == 'preview' else ''})"
 
 
 def _done(figure: plt.Figure) -> plt.Figure:

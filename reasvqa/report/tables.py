@@ -13,7 +13,15 @@ from reasvqa.config import TrainConfig
 from reasvqa.learning import Run
 from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes, summary
 
-PAPER, OURS = "paper, as printed", {"mini": "ours, miniature", "smoke": "ours, smoke test", "paper": "ours, full scale"}
+PAPER, OURS = (
+    "paper, as printed",
+    {
+        "mini": "ours, miniature",
+        "preview": "ours, miniature (preview)",
+        "smoke": "ours, smoke test",
+        "paper": "ours, full scale",
+    },
+)
 Runs = dict[tuple[str, str], list[Run]]
 
 
