@@ -1,4 +1,4 @@
-"""Figures of results, from made-up numbers: they fit a page, can be read there, and say that they are the miniature's."""
+"""Figures of results, from made-up numbers: they fit a page, can be read, and say that they show the miniature."""
 
 from itertools import pairwise
 
