@@ -33,12 +33,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from reasvqa import paths
 from reasvqa.datasets import load
 from reasvqa.full_size import FULL_SIZE, random_student
-from reasvqa.generation import read_reasoning
 from reasvqa.learning import TrainConfig, build_examples, train
 from reasvqa.learning.answering import generate_reasoning, predict
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import Features, build_features, to_disk
 from reasvqa.learning.objective import Objective, target_losses
+from reasvqa.learning.runs import responses_of
 from reasvqa.learning.targets import Example
 from reasvqa.losses import IGNORE, multi_task
 from reasvqa.samples import Sample
@@ -97,7 +97,7 @@ def mini_workload(
     clips = [read_frames(samples.videos / s.video, 4, s.clip) for s in samples]
     pixels = torch.stack([model.preprocess(frames) for frames in clips])
     config = TrainConfig(dataset=dataset, student=student).resolve()
-    table = read_reasoning(paths.reasoning(paths.dataset(dataset), config.generator, config.kind))
+    table = responses_of(config, paths.dataset(dataset), samples)
     examples = build_examples(samples, table, config)
     prepare(model, config)
     return Workload(model.to(own_device()).train(), Collator(model, examples, features, config), pixels, batch_size)

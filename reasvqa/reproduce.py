@@ -36,7 +36,7 @@ from reasvqa import paths
 from reasvqa.config import MINIATURES, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
 from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key
-from reasvqa.learning.many import is_kept, prepare_features, train_quietly
+from reasvqa.learning.many import is_kept, prepare_features, quiet_bars, train_quietly
 from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, settings_of
 from reasvqa.processes import cores, end_with
 
@@ -93,8 +93,11 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
 
 
 def _kept(config: TrainConfig) -> bool:
-    """Is the run there, with all of its files as they were written?"""
-    return _key(config) is not None and is_kept(config)
+    """Is the run there? Data or responses that are not there yet, or are wrong, are what training tells of."""
+    try:
+        return _made(config.dataset) and is_kept(config)
+    except ValueError:
+        return False
 
 
 def _key(config: TrainConfig) -> str | None:
@@ -287,10 +290,9 @@ def reproduce(
     tasks = {config.label: (train_one, config, threads) for config in plan.missing}
     outcomes: list[Outcome] = []
     if tasks:
-        os.environ["TQDM_DISABLE"] = "1"  # for the workers, whose bars would write over each other and over this one
-        with tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05) as bar:
-            outcomes += run_all(tasks, (lambda: client.get_executor(pure=False)) if dask else local_executor(jobs), bar)
-        del os.environ["TQDM_DISABLE"]
+        pool = (lambda: client.get_executor(pure=False)) if dask else local_executor(jobs)
+        with tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05) as bar, quiet_bars():
+            outcomes += run_all(tasks, pool, bar)
     if plan.notebooks:
         tasks = {name: (execute, name, scale, list(seeds), _stamp(name, scale, seeds)) for name in plan.notebooks}
         with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar:

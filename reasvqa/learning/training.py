@@ -32,11 +32,20 @@ from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import right_or_wrong
-from reasvqa.generation import read_reasoning
 from reasvqa.learning.collate import ByLength, Collator
 from reasvqa.learning.features import readable
 from reasvqa.learning.objective import Objective
-from reasvqa.learning.runs import DamagedRun, Run, answers, dtype_of, features_of, run_key, seal, write_json
+from reasvqa.learning.runs import (
+    DamagedRun,
+    Run,
+    answers,
+    dtype_of,
+    features_of,
+    responses_of,
+    run_key,
+    seal,
+    write_json,
+)
 from reasvqa.learning.targets import build_examples
 from reasvqa.students import load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare, trained_state
@@ -77,7 +86,11 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
             shutil.rmtree(partial, ignore_errors=True)
         state.wait_for_everyone()
         if wanted:
-            _train(config, place, partial, state)
+            try:
+                _train(config, place, partial, state)
+            except Diverged:
+                shutil.rmtree(partial, ignore_errors=True)  # its checkpoints lead there again
+                raise
             if state.is_main_process:
                 _replace(partial, path)
             state.wait_for_everyone()
@@ -113,7 +126,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     folder.mkdir(parents=True, exist_ok=True)
     train_samples = load(config.dataset, "train", root)[: config.questions]
     test_samples = load(config.dataset, config.split, root)
-    responses = read_reasoning(paths.reasoning(root, config.generator, config.kind)) if config.generator else None
+    responses = responses_of(config, root, train_samples)
     # All chance of a run: LoRA's initial weights, the order of samples, dropout.
     transformers.set_seed(config.seed)
     transformers.logging.set_verbosity_error()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 
 import pandas as pd
@@ -12,15 +13,31 @@ from reasvqa import paths
 def table(number: int) -> pd.DataFrame:
     """Table `number` of the paper as printed: accuracies in percent (Table 7: counts), rows and columns in print
     order."""
-    return _read(f"table{number:02d}")
+    return _read(f"table{number:02d}").copy()
 
 
 def figure(number: int) -> pd.DataFrame:
     """The values of Figure 3 or 4 that the text states; the figures themselves are images, and nothing is read off
     them."""
-    return _read(f"figure{number:02d}")
+    return _read(f"figure{number:02d}").copy()
 
 
+def cell(place: str) -> float:
+    """A printed number by its place, "table5|MTL_All|NExT-QA".
+
+    Raises:
+        ValueError: the paper prints none there.
+    """
+    try:
+        source, row, column = place.split("|")
+        return float(_read(f"table{int(source.removeprefix('table')):02d}").at[row, column])
+    except (ValueError, KeyError, FileNotFoundError):
+        raise ValueError(
+            f"{place!r}: no number of the paper stands there; give table|row|column as in data/paper"
+        ) from None
+
+
+@cache
 def _read(name: str) -> pd.DataFrame:
     cells = pd.read_csv(paths.PAPER_NUMBERS / f"{name}.csv", dtype={"row": str, "column": str})
     wide = cells.pivot(index="row", columns="column", values="value")
@@ -71,8 +88,7 @@ def checks(tolerance: float = 0.051) -> pd.DataFrame:
         value = 0.0
         for term in terms.split(";"):
             weight, place = term.split("*", 1)
-            source, row, column = place.split("|")
-            value += float(weight) * float(table(int(source.removeprefix("table"))).loc[row, column])
+            value += float(weight) * cell(place)
         agrees = value > 1e-9 if kind == "order" else abs(number - value) <= tolerance
         rows.append((kind, where, what, number, value, agrees))
     return pd.DataFrame(rows, columns=columns)
