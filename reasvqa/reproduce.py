@@ -137,13 +137,12 @@ def _measured_costs(scale: str) -> dict[tuple, float]:
 
 def train_one(config: TrainConfig, threads: int) -> Outcome:
     """One run, in a worker. What goes wrong with it is reported, and does not stop the others."""
-    began = time.time()
-    name = config.label
+    began, error = time.time(), ""
     try:
         train_quietly(config, threads=threads)
-    except Exception as error:
-        return Outcome(name, time.time() - began, _memory(), f"{type(error).__name__}: {error}")
-    return Outcome(name, time.time() - began, _memory())
+    except Exception as wrong:
+        error = f"{type(wrong).__name__}: {wrong}"
+    return Outcome(config.label, time.time() - began, _memory(), error)
 
 
 def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outcome:
