@@ -26,7 +26,6 @@ from reasvqa.answers import (
     plain,
 )
 
-# The rules in one fixed order, which also fixes their colours wherever they are shown.
 ANSWER_RULE = "answer heading"
 CONCLUSION_RULE = "conclusion heading"
 EXPLANATION_RULE = "explanation heading"
@@ -37,18 +36,19 @@ OBSERVATIONS_RULE = "observations"
 LETTER_RULE = "option letter"
 RESTATED_RULE = "restated option"  # strict refinement only: beyond the paper
 WORD_RULE = "ground-truth word"
-RULES = (
-    ANSWER_RULE,
-    CONCLUSION_RULE,
-    EXPLANATION_RULE,
-    TAG_RULE,
-    CORRECT_RULE,
-    ANSWER_IS_RULE,
-    OBSERVATIONS_RULE,
-    LETTER_RULE,
-    RESTATED_RULE,
-    WORD_RULE,
-)
+# Every rule, and the colour in which it is shown everywhere.
+RULES = {
+    ANSWER_RULE: "#fde0c5",
+    CONCLUSION_RULE: "#d4e6f7",
+    EXPLANATION_RULE: "#e3daf1",
+    TAG_RULE: "#dde3c0",
+    CORRECT_RULE: "#c9e8c8",
+    ANSWER_IS_RULE: "#f7d9e3",
+    OBSERVATIONS_RULE: "#e4e4e4",
+    LETTER_RULE: "#fff3b0",
+    RESTATED_RULE: "#c8ece8",
+    WORD_RULE: "#f5b9aa",
+}
 
 # Words that stay although the ground truth has them: without them nothing would be left of the grammar.
 STOP_WORDS = frozenset(

@@ -11,10 +11,8 @@ import pandas as pd
 from IPython.display import HTML
 from IPython.display import display as _display
 
-from reasvqa.refinement import WORD_RULE, removals
+from reasvqa.refinement import RULES, WORD_RULE, removals
 from reasvqa.samples import LETTERS, Sample
-
-_RULE_COLOURS = ("#fde0c5", "#d4e6f7", "#e3daf1", "#d8ecd4", "#f7d9e3", "#ececec", "#fff3b0")
 
 
 def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> plt.Figure:
@@ -45,13 +43,12 @@ def question(sample: Sample, prediction: int | None = None, note: str = "") -> H
     return HTML(f"<div style='margin:.5em 0'>{head}{''.join(rows)}{tail}</div>")
 
 
-def refinement(text: str, answer: str | None = None, correct: bool = True) -> HTML:
-    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering."""
-    found = removals(text, answer, correct)
-    colours = {
-        rule: _RULE_COLOURS[i % len(_RULE_COLOURS)]
-        for i, rule in enumerate(dict.fromkeys(removal.rule for removal in found))
-    }
+def refinement(text: str, answer: str | None = None, correct: bool = True, chosen: str | None = None) -> HTML:
+    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering. chosen: as in
+    `reasvqa.refinement.refine`, for strict refinement."""
+    found = removals(text, answer, correct, chosen=chosen)
+    present = {removal.rule for removal in found}
+    colours = {rule: colour for rule, colour in RULES.items() if rule in present}
     parts, at = [], 0
     for removal in found:
         parts.append(escape(text[at : removal.start]))
