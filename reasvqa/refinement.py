@@ -269,7 +269,8 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             if not raw:
                 continue
         rule = _pattern_of(raw) or (LETTER_RULE if naming.letters else None)
-        leads = (naming.announces or _LEADS_IN.match(raw) is not None) and (rule is not None or _answers(pieces, i + 1))
+        leads = _answers(pieces, i + 1) and (naming.announces or _LEADS_IN.match(raw) is not None)
+        leads = leads or (naming.announces and rule is not None and not _lists(pieces, i + 1))
         if leads:
             rule = rule or CORRECT_RULE
         elif rule is None:
@@ -329,6 +330,12 @@ def _is_answer(raw: str, option: str, heading: bool) -> bool:
 def _answers(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
     """Does piece i name a letter, or open the answer's element?"""
     return i < len(pieces) and (bool(pieces[i][2].letters) or pieces[i][0].tag in ANSWER_TAGS)
+
+
+def _lists(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
+    """Do piece i and the next line begin with two different letters: is this a list of options?"""
+    lines = [plain(raw)[:40] for _, raw, _ in pieces[i : i + 2]]
+    return len(lines) == 2 and all(map(lists_option, lines)) and lines[0].split()[0] != lines[1].split()[0]
 
 
 def _listed(pieces: Sequence[tuple[Sentence, str, Naming]]) -> set[int]:

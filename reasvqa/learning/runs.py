@@ -57,10 +57,12 @@ class Run:
         """When it finished, versions, device, processes, the generator's accuracy, the data's folder, checksums."""
         try:
             meta = json.loads((self.path / "meta.json").read_text())
-            meta["files"].keys()
-            return meta
+            whole = meta.pop("sha256") == _sha_of(meta)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged("meta.json", "cannot be read") from error
+        if not whole:
+            raise self._damaged("meta.json", "has changed since it was written")
+        return meta
 
     def file(self, name: str) -> Path:
         """The path of one of the run's files, once its content is found to be what was written."""
@@ -76,6 +78,13 @@ class Run:
         for name in RESULT:
             self.file(name)
         return self
+
+    def _has(self, name: str) -> bool:
+        """Is this file there, as it was written?"""
+        try:
+            return bool(self.file(name))
+        except DamagedRun:
+            return False
 
     def _damaged(self, name: str, what: str) -> DamagedRun:
         return DamagedRun(
@@ -118,15 +127,15 @@ class Run:
             return self.predictions
         name = f"predictions-{split}.csv"
         with FileLock(f"{self.path}.lock"):
-            meta = json.loads((self.path / "meta.json").read_text())
-            if name not in meta["files"]:
+            self.__dict__.pop("meta", None)  # another process may have answered meanwhile
+            if not self._has(name):
                 samples, student = self.samples(split), self.load_student()
                 features = None if self.config.blind else features_of(samples, student, self.config)
                 samples = samples if features is None else readable(samples, features, self.config.skip_missing)
                 student = student.without_vision_encoder(own_device())
                 write(self.path / name, answers(student, samples, features, self.config).to_csv(index=False))
-                write_json(self.path / "meta.json", meta | {"files": meta["files"] | {name: _sha(self.path / name)}})
-                self.__dict__.pop("meta", None)
+                self.meta["files"][name] = _sha(self.path / name)
+                _write_meta(self.path, self.meta)
         return _read_predictions(self.file(name))
 
     @cached_property
@@ -289,7 +298,8 @@ def answers(student: Student, samples: Samples, features: Features | None, confi
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False, na_values={"prediction": [""]})
+    blank = {"prediction": [""], "answer": [""]}
+    table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False, na_values=blank)
     return table.astype({"prediction": "Int64", "answer": "Int64"})
 
 
@@ -310,7 +320,16 @@ def seal(folder: Path, meta: dict) -> None:
     versions = {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)}
     versions["python"] = platform.python_version()
     files = {name: _sha(folder / name) for name in RESULT}
-    write_json(folder / "meta.json", meta | {"versions": versions, "files": files})
+    _write_meta(folder, meta | {"versions": versions, "files": files})
+
+
+def _write_meta(folder: Path, meta: dict) -> None:
+    """meta.json with a checksum of its own."""
+    write_json(folder / "meta.json", meta | {"sha256": _sha_of(meta)})
+
+
+def _sha_of(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _sha(path: Path) -> str:

@@ -86,7 +86,11 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
             shutil.rmtree(partial, ignore_errors=True)
         state.wait_for_everyone()
         if wanted:
-            _train(config, place, partial, state)
+            try:
+                _train(config, place, partial, state)
+            except Diverged:
+                shutil.rmtree(partial, ignore_errors=True)  # its checkpoints lead there again
+                raise
             if state.is_main_process:
                 _replace(partial, path)
             state.wait_for_everyone()

@@ -68,7 +68,8 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
             kind = config.text_config.model_type
             raise ValueError(f"student {name!r}: its language model is {kind}, but this student needs T5")
         model_class, student_class = FAMILIES[config.model_type]
-        model, found = model_class.from_pretrained(source, dtype=dtype, use_safetensors=True, output_loading_info=True)
+        options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, found = model_class.from_pretrained(source, dtype=dtype, **options)
         tokenizer = AutoTokenizer.from_pretrained(source)
     except OSError as error:
         raise FileNotFoundError(f"{absent} ({error})") from error
