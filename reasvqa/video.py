@@ -1,8 +1,9 @@
 """N uniform frames of a video file or of a clip of it (paper, section 4.1: N = 4).
 
 Decoding runs in child processes, the decoders: a broken file may abort or hang one of them, and must cost that file
-only. decord reads first, where it is installed; PyAV reads the rest: AV1, rotated phone videos, files that crash
-decord, and everything on systems for which decord has no wheel. What neither can read is a VideoError.
+only. decord reads mp4, mov, mkv and webm, where it is installed. PyAV reads the rest: other containers, in which decord
+takes wrong frames, AV1, rotated phone videos, files that crash decord, and everything on systems for which decord has
+no wheel. What neither can read is a VideoError.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 _DIGEST_BYTES = 64 * 1024  # read at the beginning, in the middle and at the end of a file
 _TOLERANCE_S = 1e-3  # containers round timestamps to the millisecond
 _SLACK_S = 0.1  # a container's duration may exceed its last frame's end by so much: the last packets of sound
+_START_S = 120.0  # for a decoder's imports, on a machine that is busy
 _IDLE_S = 300.0  # a decoder without work for so long ends; until then single calls need not start one
 _PROGRAM = "from reasvqa.video import serve; serve()"  # what a decoder runs
 
@@ -176,20 +179,15 @@ class _Decoder:
             stdout=subprocess.PIPE,
             bufsize=0,
         )
+        self.started = False
         self.used = time.monotonic()
 
     def ask(self, path: str, num_frames: int, clip: Clip, decord: bool) -> np.ndarray | str:
         """The result of `decode`, or `_Dead` is raised: the process died, or took longer than TIMEOUT_S."""
-        late = threading.Event()
-
-        def kill() -> None:
-            late.set()
-            self.process.kill()
-
-        timer = threading.Timer(TIMEOUT_S, kill)
-        timer.daemon = True
-        timer.start()
-        try:
+        if not self.started:
+            with self._limit(_START_S):
+                self.started = bool(self.process.stdout.readline())
+        with self._limit(TIMEOUT_S):
             request = {"path": path, "num_frames": num_frames, "clip": clip, "decord": decord}
             self.process.stdin.write(json.dumps(request, default=float).encode() + b"\n")
             answer = json.loads(self.process.stdout.readline())
@@ -203,12 +201,27 @@ class _Decoder:
                     raise EOFError
                 missing = missing[count:]
             return frames
+
+    @contextmanager
+    def _limit(self, limit_s: float) -> Iterator[None]:
+        """Kills the process when what is done inside takes longer. However the process ends, `_Dead` says why."""
+        late = threading.Event()
+
+        def kill() -> None:
+            late.set()
+            self.process.kill()
+
+        timer = threading.Timer(limit_s, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
         except (OSError, EOFError, json.JSONDecodeError) as error:
             self.process.kill()
             code = self.process.wait()
             how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
             cause = (
-                f"decoding took longer than {TIMEOUT_S:g} s" if late.is_set() else f"the decoder's process died ({how})"
+                f"decoding took longer than {limit_s:g} s" if late.is_set() else f"the decoder's process died ({how})"
             )
             raise _Dead(cause) from error
         finally:
@@ -277,6 +290,11 @@ def serve() -> None:
     nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
     for task in (listen, watch):
         threading.Thread(target=task, daemon=True).start()
+    import av  # noqa: F401 (what takes time comes before the first request, whose time is limited)
+
+    _decord()
+    answers.write(b"ready\n")
+    answers.flush()
     while True:
         try:
             result = decode(**requests.get(timeout=_IDLE_S))
@@ -347,7 +365,8 @@ def _video(container):
 
 
 def _check(path: str) -> bool:
-    """True when decord may read the file: no rotation (decord ignores it) and no AV1 (its decoder is too old).
+    """True when decord may read the file: mp4, mov, mkv or webm (in avi, mpg and ts its seeking misses), no rotation
+    (decord ignores it) and no AV1 (its decoder is too old).
 
     Raises:
         _Refused: the file is of no container that is read, or its frames are too large.
@@ -367,7 +386,7 @@ def _check(path: str) -> bool:
             raise _Refused(
                 f"frames of {codec.width} x {codec.height} pixels, more than the {MAX_PIXELS:,} allowed; scale it down"
             )
-        if codec.name in ("av1", "libdav1d", "libaom-av1"):
+        if not container.format.name.startswith(("mov", "matroska")) or "av1" in codec.name or "dav1d" in codec.name:
             return False
         try:
             return next(container.decode(stream)).rotation == 0
@@ -446,31 +465,45 @@ def _decode_av(path: str, num_frames: int, clip: Clip) -> np.ndarray:
         starts = pts * float(stream.time_base)
         picked = pick_frames(starts, num_frames, clip)
         _check_whole(path, starts, clip)
+        # A picture may come in two packets, its fields: then the first of them has its time.
+        wanted = [(int(pts[max(index - 1, 0)]), int(pts[index])) for index in picked]
         frames = []
-        for index in picked:
-            frame = _frame_at(container, stream, int(pts[index]))
-            # A picture may come in two packets, its fields.
-            if frame is None or frame.pts is None or not pts[max(index - 1, 0)] <= frame.pts <= pts[index]:
-                raise _Refused(f"the file is damaged: its frame at {starts[index] - starts[0]:.2f} s cannot be decoded")
-            # PyAV gives the angle that turns the stored picture upright, counter-clockwise.
-            frames.append(np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90) % 4))
-        return np.ascontiguousarray(np.stack(frames))
+        for first, last in wanted if container.format.name.startswith(("mov", "matroska", "avi")) else []:
+            container.seek(last, stream=stream, backward=True)
+            (frame,) = _frames_at(container.decode(stream), [last])
+            if frame is None or frame.pts < first:
+                break
+            frames.append(frame)
+    if len(frames) < num_frames:
+        # Without an index (ts, mpg) seeking may end anywhere: from the beginning, then.
+        with _open(path) as container:
+            frames = _frames_at(container.decode(_video(container)), [last for _, last in wanted])
+    for frame, index, (first, _) in zip(frames, picked, wanted, strict=True):
+        if frame is None or frame.pts < first:
+            raise _Refused(f"the file is damaged: its frame at {starts[index] - starts[0]:.2f} s cannot be decoded")
+    # PyAV gives the angle that turns the stored picture upright, counter-clockwise.
+    return np.ascontiguousarray(
+        np.stack([np.rot90(f.to_ndarray(format="rgb24"), k=round(f.rotation / 90) % 4) for f in frames])
+    )
 
 
-def _frame_at(container, stream, time: int):
-    """The last frame that begins at `time` or before, or None."""
-    for start in (time, int(stream.start_time or 0)):
-        container.seek(start, stream=stream, backward=True)
-        shown = None
-        for frame in container.decode(stream):
-            if frame.pts is None or frame.pts > time:
-                break
-            shown = frame
-            if frame.pts == time:
-                break
-        if shown is not None:
-            return shown  # else the container took us to a key frame after it: from the beginning, then
-    return None
+def _frames_at(decoded: Iterator, times: list[int]) -> list:
+    """For each of these ascending times the last frame that begins then or before, or None."""
+    found: list = []
+    shown = None
+    for frame in decoded:
+        if frame.pts is None:
+            continue
+        while len(found) < len(times) and frame.pts > times[len(found)]:
+            found.append(shown)
+        if len(found) == len(times):
+            return found
+        shown = frame
+        while len(found) < len(times) and frame.pts == times[len(found)]:
+            found.append(shown)
+        if len(found) == len(times):
+            return found
+    return found + [shown] * (len(times) - len(found))
 
 
 def video_digest(path: str | Path) -> str:
