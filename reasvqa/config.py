@@ -297,13 +297,12 @@ def check_seeds(seeds: int | str | Sequence[int]) -> list[int]:
     Raises:
         ValueError: anything else.
     """
-    given = seeds
     if isinstance(seeds, str):
         parts = seeds.strip().removeprefix("[").removesuffix("]").split(",")
-        seeds = [int(part) if part.strip().isdecimal() else -1 for part in parts]
-    if isinstance(seeds, numbers.Integral) and not isinstance(seeds, bool):
-        seeds = [int(seeds)]
-    whole = isinstance(seeds, Iterable) and all(_is_a(seed, int) and seed >= 0 for seed in seeds)
-    if not whole or not list(seeds) or len(set(seeds)) != len(list(seeds)):
-        raise ValueError(f"seeds={given!r}: give a list of different whole numbers, for example [0, 1, 2]")
-    return [int(seed) for seed in seeds]
+        found = [int(part) if part.strip().isdecimal() else -1 for part in parts]
+    else:
+        found = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    whole = all(_is_a(seed, int) and seed >= 0 for seed in found)
+    if not whole or not found or len(set(found)) != len(found):
+        raise ValueError(f"seeds={seeds!r}: give a list of different whole numbers, for example [0, 1, 2]")
+    return [int(seed) for seed in found]

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import torch
 
+from reasvqa import paths
 from reasvqa.learning import TrainConfig, train
-from reasvqa.learning.runs import run_key
 
 SCRIPT = """
 import sys
@@ -68,7 +68,7 @@ def test_two_processes_are_one(tmp_path, student):
         )
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
+def test_a_batch_that_cannot_be_shared_is_refused(smoke_star, tmp_path, monkeypatch):
     from accelerate import PartialState
 
     from reasvqa.learning.training import _train
@@ -77,7 +77,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "num_processes", 3)
     config = TrainConfig(dataset="smoke-star").resolve()
     with pytest.raises(ValueError, match="batch_size=8: 3 processes cannot share it evenly"):
-        _train(config, tmp_path, tmp_path / run_key(config, tmp_path), state)
+        _train(config, paths.dataset("smoke-star"), tmp_path / "run", state)
 
 
 @pytest.mark.slow
@@ -114,7 +114,7 @@ def test_two_killed_processes_continue_to_the_same_result(tmp_path):
     )
     deadline = time.time() + 200
     while (
-        not list((tmp_path / "b").glob("*.partial/checkpoints/*/complete"))
+        not list((tmp_path / "b").glob("*.partial/checkpoints/*/complete.json"))
         and time.time() < deadline
         and process.poll() is None
     ):
@@ -124,7 +124,7 @@ def test_two_killed_processes_continue_to_the_same_result(tmp_path):
         one.send_signal(signal.SIGKILL)
     process.wait()
     psutil.wait_procs(everybody, timeout=30)
-    assert list((tmp_path / "b").glob("*.partial/checkpoints/*/complete")) and not list(
+    assert list((tmp_path / "b").glob("*.partial/checkpoints/*/complete.json")) and not list(
         (tmp_path / "b").glob("smoke-star-*/weights.safetensors")
     )
     subprocess.run(

@@ -1,4 +1,4 @@
-"""The lists of settings, the claims drawn from them, the tables, and reproducing it all."""
+"""The lists of settings, the tables made of them, and reproducing it all."""
 
 import json
 import os
@@ -8,16 +8,14 @@ import sys
 import time
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from reasvqa import paper, paths, reproduce
 from reasvqa.learning import Run, TrainConfig
-from reasvqa.paper.claims import CLAIMS, Claim
 from reasvqa.paper.experiments import EXPERIMENTS, all_settings, settings_of
-from reasvqa.report import results, saving, tables
+from reasvqa.report import saving, tables
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
@@ -76,11 +74,11 @@ def test_deciding_rows_get_five_seeds():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("table5", "large", [0]), "scale: 'large' is not among mini, smoke, paper"),
-        (("table55", "mini", [0]), "experiment: 'table55' is not among table1"),
+        (("table5", "large", [0]), "scale='large': choose one of mini, smoke, paper"),
+        (("table55", "mini", [0]), "experiment='table55': choose one of table1"),
         (("figure4", "mini", [0, 0]), "give a list of different whole numbers"),
-        (("figure4", "mini", [0], ["intentqa"]), "datasets: 'intentqa' is not among nextqa, star"),
-        (("figure4", "mini", [0], None, ["0.55"]), "rows: '0.55' is not among 0.0, 0.1"),
+        (("figure4", "mini", [0], ["intentqa"]), "datasets='intentqa': choose one of nextqa, star"),
+        (("figure4", "mini", [0], None, ["0.55"]), "rows='0.55': choose one of 0.0, 0.1"),
     ],
 )
 def test_wrong_names_say_what_is_possible(arguments, message):
@@ -92,75 +90,6 @@ def test_every_notebook_of_the_paper_is_there():
     names = {path.stem for path in (paths.notebooks()).glob("*.ipynb")}
     assert {what.notebook for what in EXPERIMENTS.values()} <= names
     assert {name for name in names if 10 <= int(name[:2]) < 40} == {what.notebook for what in EXPERIMENTS.values()}
-
-
-# --- claims -----------------------------------------------------------------------------------------------------------
-
-
-def test_claims_name_rows_that_exist_and_numbers_that_are_printed():
-    for claim in CLAIMS:
-        for name in claim.weights:
-            experiment, row = name.split("/", 1)
-            assert experiment == "table4" or set(claim.datasets) <= {
-                d for d, r in settings_of(experiment, "mini", [0]) if r == row
-            }, name
-        for place in claim.printed or {}:
-            assert np.isfinite(results._printed(*place))
-        assert abs(sum(claim.weights.values())) < 1e-9, "a contrast sums to zero, or the effect depends on the level"
-    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
-
-
-def test_the_papers_effects_from_its_own_tables():
-    """By hand from the printed tables."""
-    effects = {c.id: sum(w * results._printed(*place) for place, w in c.printed.items()) for c in CLAIMS if c.printed}
-    assert effects["mtl"] == pytest.approx((76.8 + 73.2 + 77.0 - 75.4 - 71.0 - 73.3) / 3)
-    assert effects["stl-all"] == pytest.approx((75.4 + 71.0 + 73.3 - 73.3 - 70.6 - 70.8) / 3)
-    assert effects["lora"] == pytest.approx(74.5 - 68.3) and effects["captions"] == pytest.approx(73.2 - 71.7)
-    assert effects["refined-4b"] == pytest.approx(
-        ((75.9 + 76.2 + 76.5 + 76.3 + 76.3 + 76.4) - (75.0 + 75.9 + 75.5 + 75.0 + 75.7 + 75.7)) / 6
-    )
-
-
-def fake_outcomes(monkeypatch, right: dict[str, float], seeds=3, questions=2000):
-    """Students that answer at random with the given chances, instead of runs."""
-    rng = np.random.default_rng(0)
-
-    def correct(name, dataset, split, scale, _):
-        return (rng.random((seeds, questions)) < right[name]).astype(float)
-
-    monkeypatch.setattr(results, "_correct", correct)
-
-
-def test_a_contrast_finds_what_is_there(monkeypatch):
-    claim = Claim("x", "", "", {"t/a": 1, "t/b": -0.5, "t/c": -0.5}, datasets=("star", "nextqa"))
-    fake_outcomes(monkeypatch, {"t/a": 0.7, "t/b": 0.6, "t/c": 0.4})
-    result = results.test(claim, "mini", [0, 1, 2])
-    assert result["low"] < 20 < result["high"] and result["high"] - result["low"] < 6 and result["p"] < 1e-6
-    assert (result["seeds"], result["questions"]) == (3, 4000)
-    fake_outcomes(monkeypatch, {"t/a": 0.5, "t/b": 0.5, "t/c": 0.5})
-    result = results.test(claim, "mini", [0, 1, 2])
-    assert result["low"] < 0 < result["high"]
-
-
-def test_verdicts_are_corrected_for_many_claims(monkeypatch):
-    """Holm by hand: of p = 0.01, 0.02, 0.04 with three claims, 0.03, 0.04, 0.04 remain; a control keeps its own."""
-    made = [Claim(name, "", "", {}, control=name == "d") for name in "abcd"]
-    values = {"a": (2.0, 0.01), "b": (-2.0, 0.02), "c": (1.0, 0.04), "d": (1.0, 0.04)}
-    monkeypatch.setattr(results, "CLAIMS", made)
-    monkeypatch.setattr(
-        results,
-        "test",
-        lambda claim, *_: {
-            "claim": claim.id,
-            "effect": values[claim.id][0],
-            "p": values[claim.id][1],
-            "control": claim.beyond,
-        },
-    )
-    table = results.ledger("mini", [0]).set_index("claim")
-    assert table["p_corrected"].tolist() == pytest.approx([0.03, 0.04, 0.04, 0.04])
-    assert table["verdict"].tolist() == ["reproduced", "not reproduced", "reproduced", "reproduced"]
-    assert results.ledger("mini", [0], level=0.035)["verdict"].tolist() == ["reproduced", *["inconclusive"] * 3]
 
 
 # --- the paper's numbers ----------------------------------------------------------------------------------------------
@@ -190,7 +119,7 @@ def test_what_the_paper_prints_and_what_follows():
 
 
 def test_tables_are_exported_for_a_report(tmp_path, monkeypatch):
-    monkeypatch.setattr("reasvqa.figures.FIGURES", tmp_path)
+    monkeypatch.setattr(paths, "figures", lambda scale: tmp_path)
     ours = pd.DataFrame({"NExT-QA": [50.123], "Avg": [50.0]}, index=["MTL_All"])
     whole = tables.beside(paper.table(5), ours, "mini")
     saving.save_table(whole, "t", "mini", caption="100 % of it")
@@ -221,7 +150,7 @@ def test_a_plan_says_what_is_missing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("scale", ["mini", "smoke", "paper"])
 def test_every_run_has_a_label_of_its_own(scale):
     settings = all_settings(scale, [0, 1, 2])
-    assert len({reproduce.label(config) for config in settings}) == len(settings)
+    assert len({config.label for config in settings}) == len(settings)
 
 
 def tiny(seed: int) -> TrainConfig:
@@ -234,11 +163,11 @@ def test_failures_are_reported_and_do_not_stop_the_rest(capsys):
     from tqdm import tqdm
 
     good, bad = tiny(101), replace(tiny(102), student="no-such-student")
-    tasks = {reproduce.label(c): (reproduce.train_one, c, 1) for c in (good, bad)}
+    tasks = {c.label: (reproduce.train_one, c, 1) for c in (good, bad)}
     with tqdm(total=2, disable=True) as bar:
         outcomes = reproduce.run_all(tasks, reproduce.local_executor(1), bar)
     errors = {outcome.name: outcome.error for outcome in outcomes}
-    assert errors[reproduce.label(good)] == "" and "no checkpoint at 'no-such-student'" in errors[reproduce.label(bad)]
+    assert errors[good.label] == "" and "no checkpoint at 'no-such-student'" in errors[bad.label]
     assert max(o.memory for o in outcomes) > 100
 
 
@@ -305,7 +234,7 @@ def test_runs_on_a_dask_cluster(tmp_path):
     ):
         pids = client.run(os.getpid)
         assert len(set(pids.values())) == 2 and os.getpid() not in pids.values()
-        tasks = {reproduce.label(c): (reproduce.train_one, c, 1) for c in configs}
+        tasks = {c.label: (reproduce.train_one, c, 1) for c in configs}
         killer = subprocess.Popen(
             [sys.executable, "-c", f"import time, os; time.sleep(9); os.kill({next(iter(pids.values()))}, 9)"]
         )

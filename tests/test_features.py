@@ -60,22 +60,19 @@ def test_recomputed_activations_change_no_gradient(name, smoke_star, tmp_path):
     from reasvqa.learning.objective import Objective
 
     samples = smoke_star[0][:4]
-    examples = build_examples(
-        samples,
-        read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b")),
-        objective="mtl",
-        kind="refined",
-    )
+    config = TrainConfig(dataset="smoke-star", student=name).resolve()
+    responses = read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b"))
+    examples = build_examples(samples, responses, config)
     gradients = []
     for recompute in (False, True):
         torch.manual_seed(0)
         student = load_student(name)
-        prepare(student, TrainConfig(dataset="smoke-star").resolve())
+        prepare(student, config)
         features = build_features(samples, student, name, 4, tmp_path)
         if recompute:
             student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
         objective = Objective(student, 0.5).train()
-        objective(**Collator(student, examples, features)(range(4)))["loss"].backward()
+        objective(**Collator(student, examples, features, config)(range(4)))["loss"].backward()
         gradients.append([p.grad for p in objective.parameters() if p.requires_grad])
     assert len(gradients[0]) > 40
     for plain, recomputed in zip(*gradients, strict=True):
@@ -85,7 +82,7 @@ def test_recomputed_activations_change_no_gradient(name, smoke_star, tmp_path):
 def test_nobody_looks_twice(smoke_star, tmp_path, monkeypatch):
     samples, devices = smoke_star[0][:9], []
     first = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
-    monkeypatch.setattr(Student, "see", lambda *_: pytest.fail("all features were there"))
+    monkeypatch.setattr(Student, "encode_frames", lambda *_: pytest.fail("all features were there"))
     monkeypatch.setattr(Student, "move_vision_encoder", lambda self, device: devices.append(device))
     monkeypatch.setattr("reasvqa.learning.features.own_device", lambda: torch.device("meta"))
     again = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
@@ -94,7 +91,7 @@ def test_nobody_looks_twice(smoke_star, tmp_path, monkeypatch):
 
 def test_an_interrupted_build_goes_on(smoke_star, tmp_path, monkeypatch):
     """Killed in the second block: the first is kept, and all ends as without the interruption."""
-    samples, see, calls = smoke_star[0], Student.see, []
+    samples, encode_frames, calls = smoke_star[0], Student.encode_frames, []
     whole = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "a")
     assert len(whole.rows) > 8
 
@@ -102,9 +99,9 @@ def test_an_interrupted_build_goes_on(smoke_star, tmp_path, monkeypatch):
         calls.append(len(clips))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return see(self, clips)
+        return encode_frames(self, clips)
 
-    monkeypatch.setattr(Student, "see", interrupted)
+    monkeypatch.setattr(Student, "encode_frames", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "b")
     again = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "b")
@@ -114,7 +111,7 @@ def test_an_interrupted_build_goes_on(smoke_star, tmp_path, monkeypatch):
 def test_a_full_disk_is_told_before_anything_is_computed(smoke_star, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 1000))
-    monkeypatch.setattr(Student, "see", lambda *_: pytest.fail("nothing may be computed"))
+    monkeypatch.setattr(Student, "encode_frames", lambda *_: pytest.fail("nothing may be computed"))
     with pytest.raises(
         NoRoom, match=r"clips x 4 frames x 4 x 96 in float32\) need .* GB, but only .* are free .*Make room there"
     ):

@@ -9,10 +9,8 @@ import pytest
 
 from reasvqa import paper, paths
 from reasvqa.config import check_seeds
-from reasvqa.evaluation import Interval
 from reasvqa.paper.experiments import SETTINGS, config_of
 from reasvqa.report import display
-from reasvqa.report.results import verdict
 from reasvqa.samples import Sample
 
 ROOT = Path(__file__).parents[1]
@@ -98,13 +96,6 @@ def test_settings_are_checked():
         config_of("STL_QA", "mini", "mini-star")
     with pytest.raises(ValueError, match=r"for example \[0, 1, 2\]"):
         check_seeds([1, 1])
-
-
-def test_verdicts():
-    assert verdict(Interval(2, 1, 3)) == "reproduced"
-    assert verdict(Interval(2, -1, 3)) == "inconclusive"
-    assert verdict(Interval(-2, -3, -1)) == "not reproduced"
-    assert verdict(Interval(-2, -3, -1), expected=-1) == "reproduced"
 
 
 def test_figures_come_with_their_numbers(tmp_path, monkeypatch):

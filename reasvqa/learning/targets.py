@@ -41,6 +41,7 @@ def source_text(sample: Sample, answer_format: str) -> str:
 def answer_text(sample: Sample, answer_format: str, option: int | None = None) -> str:
     """The answer as the student writes it: an option's text, or its letter. Default: the right option."""
     index = sample.answer if option is None else option
+    assert index is not None, f"sample {sample.id!r} is unlabelled"
     return sample.options[index] if answer_format == "text" else LETTERS[index]
 
 
@@ -117,9 +118,10 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
 def _text(sample: Sample, response: str, prediction: int | None, correct: bool, config: TrainConfig) -> str:
     text = response.strip()
     if config.reasoning == "refined":
-        strict = config.refinement == "strict" and prediction is not None
-        chosen = {"chosen": sample.options[prediction]} if strict else {}
-        text = _refined(response, sample.answer_text, correct, **chosen)
+        if config.refinement == "strict" and prediction is not None:
+            text = _refined(response, sample.answer_text, correct, chosen=sample.options[prediction])
+        else:
+            text = _refined(response, sample.answer_text, correct)
     if config.control == "shuffled_words":
         return shuffled_words(text, sample.id)
     return key_words(text) if config.control == "key_words" else text
