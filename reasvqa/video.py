@@ -8,9 +8,11 @@ no wheel. What neither can read is a VideoError.
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import functools
 import hashlib
+import io
 import json
 import operator
 import os
@@ -25,6 +27,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -100,9 +103,9 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
 
     def work() -> None:
         while (job := jobs.get()) is not None:
-            clip, future = job
+            path, clip, future = job
             try:
-                future.set_result(lane.read(*clip, num_frames))
+                future.set_result(lane.read(path, clip, num_frames))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -112,9 +115,9 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
         return pending.popleft().result()
 
     try:
-        for clip in clips:
+        for path, clip in clips:
             pending.append(Future())
-            jobs.put((clip, pending[-1]))
+            jobs.put((path, clip, pending[-1]))
             if len(threads) < workers:
                 threads.append(threading.Thread(target=work, name="decoding", daemon=True))
                 threads[-1].start()
@@ -179,6 +182,8 @@ class _Decoder:
             stdout=subprocess.PIPE,
             bufsize=0,
         )
+        self.requests = cast(io.RawIOBase, self.process.stdin)
+        self.answers = cast(io.RawIOBase, self.process.stdout)
         self.started = False
         self.used = time.monotonic()
 
@@ -186,17 +191,17 @@ class _Decoder:
         """The result of `decode`, or `_Dead` is raised: the process died, or took longer than TIMEOUT_S."""
         if not self.started:
             with self._limit(_START_S):
-                self.started = bool(self.process.stdout.readline())
+                self.started = bool(self.answers.readline())
         with self._limit(TIMEOUT_S):
             request = {"path": path, "num_frames": num_frames, "clip": clip, "decord": decord}
-            self.process.stdin.write(json.dumps(request, default=float).encode() + b"\n")
-            answer = json.loads(self.process.stdout.readline())
+            self.requests.write(json.dumps(request, default=float).encode() + b"\n")
+            answer = json.loads(self.answers.readline())
             if "error" in answer:
                 return answer["error"]
             frames = np.empty(answer["shape"], np.uint8)
-            missing = memoryview(frames).cast("B")
+            missing = frames.data.cast("B")
             while missing:
-                count = self.process.stdout.readinto(missing)
+                count = self.answers.readinto(missing)
                 if not count:
                     raise EOFError
                 missing = missing[count:]
@@ -249,13 +254,25 @@ def _give_back(decoder: _Decoder) -> None:
         _idle.append(decoder)
 
 
+@atexit.register
+def close() -> None:
+    """Ends the idle decoders. They would end by themselves; what is needed later is started anew."""
+    with _lock:
+        while _idle:
+            decoder = _idle.pop()
+            decoder.process.kill()
+            decoder.process.wait()
+            decoder.requests.close()
+            decoder.answers.close()
+
+
 def _forget() -> None:
     """After a fork: the decoders belong to the parent, and the lock may be held by a thread that is not here."""
     global _lock
     _lock = threading.Lock()
     for decoder in _idle:
-        decoder.process.stdin.close()
-        decoder.process.stdout.close()
+        decoder.requests.close()
+        decoder.answers.close()
     _idle.clear()
 
 
@@ -300,12 +317,14 @@ def serve() -> None:
             result = decode(**requests.get(timeout=_IDLE_S))
         except queue.Empty:
             os._exit(0)
-        if isinstance(result, str):
-            answers.write(json.dumps({"error": result}).encode() + b"\n")
-        else:
-            answers.write(json.dumps({"shape": result.shape}).encode() + b"\n")
-            answers.write(np.ascontiguousarray(result).data)
-        answers.flush()
+        header = {"error": result} if isinstance(result, str) else {"shape": result.shape}
+        try:
+            answers.write(json.dumps(header).encode() + b"\n")
+            if not isinstance(result, str):
+                answers.write(np.ascontiguousarray(result).data)
+            answers.flush()
+        except OSError:  # nobody listens any more
+            os._exit(0)
 
 
 def decode(path: str, num_frames: int, clip: Clip, decord: bool = True) -> np.ndarray | str:
@@ -349,13 +368,13 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _open(path: str):
+def _open(path: str) -> Any:
     import av
 
     return av.open(path, options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
 
 
-def _video(container):
+def _video(container: Any) -> Any:
     stream = container.streams.best("video")
     if stream is None:
         raise _Refused("the file has no video stream")
@@ -371,11 +390,11 @@ def _check(path: str) -> bool:
     Raises:
         _Refused: the file is of no container that is read, or its frames are too large.
     """
-    import av
+    from av.error import ArgumentError, FFmpegError
 
     try:
         container = _open(path)
-    except av.error.ArgumentError as error:
+    except ArgumentError as error:
         raise _Refused(
             "a picture, a playlist, or of no kind that is read (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif)"
         ) from error
@@ -390,12 +409,12 @@ def _check(path: str) -> bool:
             return False
         try:
             return next(container.decode(stream)).rotation == 0
-        except (av.error.FFmpegError, StopIteration):
+        except (FFmpegError, StopIteration):
             return False
 
 
 @functools.cache
-def _decord():
+def _decord() -> Any:
     """The module, or None where it has no wheel: PyAV then reads everything."""
     try:
         import decord

@@ -105,7 +105,7 @@ def faulty(monkeypatch):
     monkeypatch.setattr(video, "TIMEOUT_S", 3)
     monkeypatch.setattr(video, "_idle", [])
     yield
-    torture.end_idle_decoders()
+    video.close()
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,7 @@ video.serve()
     monkeypatch.setattr(video, "_PROGRAM", program)
     monkeypatch.setattr(video, "_idle", [])
     modules = str(next(read_many([(videos / "good.mp4", None)], 1, 1))).split()
+    video.close()
     assert "av" in modules and not {"torch", "pandas", "transformers", "scipy"} & set(modules)
 
 

@@ -89,13 +89,6 @@ def remux(source: Path, target: Path, **options: str) -> Path:
     return target
 
 
-def end_idle_decoders() -> None:
-    while video._idle:
-        decoder = video._idle.pop()
-        decoder.process.kill()
-        decoder.process.wait()
-
-
 def decoders() -> list[psutil.Process]:
     """This process's decoders that are alive."""
     children = psutil.Process().children(recursive=True)
@@ -239,7 +232,7 @@ def videos(folder: Path, seed: int) -> list[str]:
     print("300 mutated clips:", dict(counts))
     bad += [what for what in counts if what not in ("read", "refused")]
 
-    end_idle_decoders()
+    video.close()
     video._PROGRAM, video.TIMEOUT_S = FAULTY, 4
     rng = random.Random(seed)
     for workers in (2, 4):
@@ -255,7 +248,7 @@ def videos(folder: Path, seed: int) -> list[str]:
         refused = sum(isinstance(result, VideoError) for result in results)
         print(f"{workers} workers, 40 decoders that die or hang among 80: {refused} refused, {wrong} wrong")
         bad += ["a wrong result beside faulty decoders"] * (wrong > 0 or len(results) != 80)
-    end_idle_decoders()
+    video.close()
     left = decoders()
     print(f"decoders left: {len(left)}")
     return bad + ["decoders left"] * bool(left)
