@@ -451,12 +451,14 @@ def _check_whole(path: str, starts: np.ndarray, clip: Clip) -> None:
     with _open(path) as container:
         stream = _video(container)
         if stream.duration:
-            said, held = float(stream.duration * stream.time_base), shown
-        else:  # matroska, avi, flv: a length of all streams, counted from time 0
-            said, held = (container.duration or 0) / 1e6, float(starts[-1]) + _step(starts)
-        enough = said - _step(starts) - _SLACK_S
-        if held < enough and not stream.duration:
-            held = max(float((p.pts + (p.duration or 0)) * p.time_base) for p in container.demux() if p.pts is not None)
+            said, begin, streams = float(stream.duration * stream.time_base), float(starts[0]), [stream]
+        else:  # matroska, avi, flv: the length of all streams, counted from time 0
+            said, begin, streams = (container.duration or 0) / 1e6, 0.0, list(container.streams)
+        enough = said - _SLACK_S
+        held = float(starts[-1]) + _step(starts) - begin
+        if held < enough:  # the last frame may be shown for longer than the others
+            ends = ((p.pts + (p.duration or 0)) * p.time_base for p in container.demux(streams) if p.pts is not None)
+            held = max(held, float(max(ends)) - begin)
     if held < enough:
         raise _Refused(
             f"the file is cut off: it should last {said:.2f} s, but holds {held:.2f} s. Get it again, or write it anew "

@@ -308,6 +308,24 @@ def test_other_containers_against_a_second_decoder(videos, tmp_path, name):
         np.testing.assert_array_equal(read_frames(tmp_path / name, num_frames), wanted)
 
 
+@pytest.mark.parametrize("name", ["still.mp4", "still.mkv"])
+def test_the_last_picture_may_stay(videos, tmp_path, name):
+    """A screen recording ends with a picture that is shown for seconds: nothing is missing."""
+    with av.open(str(videos / "good.mp4")) as old, av.open(str(tmp_path / name), "w") as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        packets = [packet for packet in old.demux(video=0) if packet.dts is not None]
+        last = max(packets, key=lambda packet: packet.pts)
+        last.duration *= 20
+        for packet in packets:
+            packet.stream = copy
+            new.mux(packet)
+    with av.open(str(tmp_path / name)) as file:
+        assert file.duration > 14e6
+    for decord in (True, False):
+        found = decode(str(tmp_path / name), 4, None, decord)
+        np.testing.assert_array_equal(found, decode(str(videos / "good.mp4"), 4, None))
+
+
 def test_sound_may_outlast_the_pictures(videos, tmp_path):
     """A container that lasts longer than its pictures is not cut off when its sound lasts as long."""
     with av.open(str(videos / "good.mp4")) as old, av.open(str(tmp_path / "sound.mkv"), "w") as new:
