@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -344,15 +344,15 @@ def decode(path: str, num_frames: int, clip: Clip, decord: bool = True) -> np.nd
     path = os.path.abspath(path)  # "concat:..." is a name, not a protocol
     cause = ""
     try:
-        plain = _check(path)
-        if decord and plain and _decord() is not None:
+        about = _about(path)
+        if decord and about.plain and _decord() is not None:
             try:
-                return _decode_decord(path, num_frames, clip)
+                return _decode_decord(path, about, num_frames, clip)
             except _Refused:
                 raise
             except Exception as error:  # decord's errors have no common class; whatever they are, PyAV is asked next
                 cause = f"decord: {_first_line(error)}; "
-        return _decode_av(path, num_frames, clip)
+        return _decode_av(path, about, num_frames, clip)
     except _Refused as error:
         return str(error)
     except Exception as error:
@@ -383,9 +383,17 @@ def _video(container: Any) -> Any:
     return stream
 
 
-def _check(path: str) -> bool:
-    """True when decord may read the file: mp4, mov, mkv or webm (in avi, mpg and ts its seeking misses), no rotation
-    (decord ignores it) and no AV1 (its decoder is too old).
+class _About(NamedTuple):
+    """What a container says before anything but its first frame is decoded."""
+
+    plain: bool  # decord may read it
+    lasts: float  # seconds
+    alone: bool  # that is the video stream's length; else the length of all streams, counted from time 0
+
+
+def _about(path: str) -> _About:
+    """decord may read mp4, mov, mkv and webm (in avi, mpg and ts its seeking misses), without rotation, which it
+    ignores, and without AV1, for which it is too old.
 
     Raises:
         _Refused: the file is of no container that is read, or its frames are too large.
@@ -405,12 +413,17 @@ def _check(path: str) -> bool:
             raise _Refused(
                 f"frames of {codec.width} x {codec.height} pixels, more than the {MAX_PIXELS:,} allowed; scale it down"
             )
-        if not container.format.name.startswith(("mov", "matroska")) or "av1" in codec.name or "dav1d" in codec.name:
-            return False
-        try:
-            return next(container.decode(stream)).rotation == 0
-        except (FFmpegError, StopIteration):
-            return False
+        plain = container.format.name.startswith(("mov", "matroska")) and not (
+            "av1" in codec.name or "dav1d" in codec.name
+        )
+        if plain:
+            try:
+                plain = next(container.decode(stream)).rotation == 0
+            except (FFmpegError, StopIteration):
+                plain = False
+        if stream.duration:
+            return _About(plain, float(stream.duration * stream.time_base), True)
+        return _About(plain, (container.duration or 0) / 1e6, False)
 
 
 @functools.cache
@@ -442,39 +455,34 @@ def _step(starts: np.ndarray) -> float:
     return float(np.median(np.diff(starts))) if len(starts) > 1 else 0.04
 
 
-def _check_whole(path: str, starts: np.ndarray, clip: Clip) -> None:
+def _check_whole(path: str, about: _About, starts: np.ndarray, clip: Clip) -> None:
     """Refuses a file that was cut off, where that changes which frames are read: the container says how long it lasts,
     but nothing in it lasts so long. (Sound may outlast the pictures; a clip inside of what is left can be read.)"""
-    shown = float(starts[-1] - starts[0]) + _step(starts)
-    if clip is not None and clip[1] <= shown:
+    begin, shown = float(starts[0]), float(starts[-1] - starts[0]) + _step(starts)
+    enough = about.lasts - _SLACK_S - (_step(starts) if about.alone else 0)  # mp4 counts from the first decoding time
+    held = shown if about.alone else begin + shown
+    if held >= enough or (clip is not None and clip[1] <= shown):
         return
-    with _open(path) as container:
-        stream = _video(container)
-        if stream.duration:
-            said, begin, streams = float(stream.duration * stream.time_base), float(starts[0]), [stream]
-        else:  # matroska, avi, flv: the length of all streams, counted from time 0
-            said, begin, streams = (container.duration or 0) / 1e6, 0.0, list(container.streams)
-        enough = said - _SLACK_S
-        held = float(starts[-1]) + _step(starts) - begin
-        if held < enough:  # the last frame may be shown for longer than the others
-            ends = ((p.pts + (p.duration or 0)) * p.time_base for p in container.demux(streams) if p.pts is not None)
-            held = max(held, float(max(ends)) - begin)
+    with _open(path) as container:  # the last frame may be shown for longer than the others
+        streams = [_video(container)] if about.alone else list(container.streams)
+        ends = ((p.pts + (p.duration or 0)) * p.time_base for p in container.demux(streams) if p.pts is not None)
+        held = max(held, float(max(ends)) - (begin if about.alone else 0))
     if held < enough:
         raise _Refused(
-            f"the file is cut off: it should last {said:.2f} s, but holds {held:.2f} s. Get it again, or write it anew "
-            "(ffmpeg -i FILE -c copy NEW) if this is all there is"
+            f"the file is cut off: it should last {about.lasts:.2f} s, but holds {held:.2f} s. Get it again, or write "
+            "it anew (ffmpeg -i FILE -c copy NEW) if this is all there is"
         )
 
 
-def _decode_decord(path: str, num_frames: int, clip: Clip) -> np.ndarray:
+def _decode_decord(path: str, about: _About, num_frames: int, clip: Clip) -> np.ndarray:
     reader = _decord().VideoReader(path, num_threads=1)
     starts = reader.get_frame_timestamp(range(len(reader)))[:, 0]
     picked = pick_frames(starts, num_frames, clip)
-    _check_whole(path, starts, clip)
+    _check_whole(path, about, starts, clip)
     return reader.get_batch(picked.tolist()).asnumpy()
 
 
-def _decode_av(path: str, num_frames: int, clip: Clip) -> np.ndarray:
+def _decode_av(path: str, about: _About, num_frames: int, clip: Clip) -> np.ndarray:
     """Reads the packets' times, then seeks to the key frame before each wanted frame and decodes up to it."""
     with _open(path) as container:
         stream = _video(container)
@@ -485,7 +493,7 @@ def _decode_av(path: str, num_frames: int, clip: Clip) -> np.ndarray:
             raise _Refused("the video stream has no frames")
         starts = pts * float(stream.time_base)
         picked = pick_frames(starts, num_frames, clip)
-        _check_whole(path, starts, clip)
+        _check_whole(path, about, starts, clip)
         # A picture may come in two packets, its fields: then the first of them has its time.
         wanted = [(int(pts[max(index - 1, 0)]), int(pts[index])) for index in picked]
         frames = []

@@ -314,8 +314,8 @@ def test_the_last_picture_may_stay(videos, tmp_path, name):
     with av.open(str(videos / "good.mp4")) as old, av.open(str(tmp_path / name), "w") as new:
         copy = new.add_stream_from_template(old.streams.video[0])
         packets = [packet for packet in old.demux(video=0) if packet.dts is not None]
-        last = max(packets, key=lambda packet: packet.pts)
-        last.duration *= 20
+        packets[-1].duration *= 20
+        max(packets, key=lambda packet: packet.pts).duration = packets[-1].duration
         for packet in packets:
             packet.stream = copy
             new.mux(packet)
