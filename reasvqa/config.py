@@ -60,7 +60,9 @@ PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha":
 
 FROM_PRESET: Any = None  # a setting that is not given
 
-SCALES = ("mini", "smoke", "paper")
+SCALES = ("mini", "preview", "smoke", "paper")
+# A preview asks the miniature's students the validation questions: the test split stays closed until the ledger is run.
+PREVIEW: dict[str, Any] = {"split": "val"}
 MINIATURES = ("mini", "smoke")  # scales whose data sets are made, not downloaded
 BENCHMARKS = ("nextqa", "star", "intentqa")
 CHOICES: dict[str, tuple[str, ...]] = {

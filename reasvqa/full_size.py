@@ -5,7 +5,9 @@ Speed and memory do not depend on what the weights are. What is **computed** her
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import cache
 
 import pandas as pd
 import torch
@@ -135,7 +137,7 @@ def sizes(name: str) -> dict[str, float]:
     else:
         head = _parameters(student.model.lm_head)  # as large as the embeddings, which are looked up
         language, patches = _parameters(student.language_model) + head, queries
-        read = 4 * -((-int(queries**0.5) // 2) ** 2) + 1 + 80
+        read = 4 * math.ceil(queries**0.5 / 2) ** 2 + 1 + 80  # patches pooled 2 x 2, newline, text
         flop = 4 * ((language - 2 * head) * (read + 130) + head * 130)
     return {
         "language_b": language / 1e9,
@@ -180,6 +182,7 @@ def memory(name: str, batch_size: int = 8) -> dict[str, float]:
     }
 
 
+@cache
 def _kept_and_trained(name: str, layers: int) -> tuple[int, int, int]:
     """Of a student of so many layers: bytes that autograd keeps of a question, trained parameters, and the language
     model's width."""

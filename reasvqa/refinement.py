@@ -1,8 +1,9 @@
 """Phase 2, RR: what of a generated reasoning the student learns from (paper, section 3.2 and appendix A.4).
 
-Sentence by sentence, what concludes goes: the fixed patterns of A.4, the variants that models write in Markdown, LaTeX and tags, and any other
-sentence that gives an option's letter away as the answer. A heading loses itself, a conclusion what concludes, and descriptions stay. Where the
-generator was wrong, the words of the ground truth go too. Every removal has a named rule, so that a reader can see why.
+Sentence by sentence, what concludes goes: the fixed patterns of A.4, the variants that models write in Markdown,
+LaTeX and tags, and any other sentence that gives an option's letter away as the answer. A heading loses itself, a
+conclusion what concludes, and descriptions stay. Where the generator was wrong, the words of the ground truth go too.
+Every removal has a named rule, so that a reader can see why.
 """
 
 from __future__ import annotations
@@ -51,18 +52,17 @@ RULES = (
 
 # Words that stay although the ground truth has them: without them nothing would be left of the grammar.
 STOP_WORDS = frozenset(
-    "a an the of to in on at by with and or but for from into onto as than then so if is are was were be been being am do does did done"
-    " has have had having it its he him his she her hers they them their theirs this that these those there here who whom which what"
-    " when where why how not no nor can could will would shall should may might must up down out off over under again also too very"
-    " i me my we us our you your someone something".split()
+    "a an the of to in on at by with and or but for from into onto as than then so if is are was were be been being"
+    " am do does did done has have had having it its he him his she her hers they them their theirs this that these"
+    " those there here who whom which what when where why how not no nor can could will would shall should may might"
+    " must up down out off over under again also too very i me my we us our you your someone something".split()
 )
 
-_DECOR = (
-    r"[\s#*_>`\"'“\[$]{0,12}(?:(?:[-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}"
-)
+_DECOR = r"[\s#*_>`\"'“\[$]{0,12}(?:(?:[-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}"
 _HEADING = re.compile(
-    rf"{_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief|answer)\s+){{0,3}}"
-    r"(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion)(?:\s+and\s+answer)?"
+    rf"{_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief"
+    rf"|answer)\s+){{0,3}}"
+    r"(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(?:\s+and\s+answer)?"
     r"|(?P<explanation>explanation|reasoning|rationale|justification)"
     r"(?:\s+(?:process|steps?|of\s+the\s+(?:answer|frames|video|reasoning))){0,2})"
     r"[\s*_`\"'”)\]]{0,6}(?:(?P<colon>[:：])[*_ \t]{0,6}|[–—=-]{1,2}>?(?=[\s*_(\"])[\s*_]{0,4}|\.?$)",
@@ -71,7 +71,7 @@ _HEADING = re.compile(
 # Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
 _DETAILED = re.compile(
     r"[\s*_]{0,6}(?:#{1,6}[\s*_]{0,4}|\*\*\s?)(?:detailed\s+|step-by-step\s+)?(?:explanation|reasoning)\b"
-    r"(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b)?",
+    r"(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b[^:\n]{0,120}(?::[*_ ]{0,4})?)?",
     re.IGNORECASE,
 )
 
@@ -79,12 +79,14 @@ _SO = (
     r"(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary|short)"
     r"|to (?:conclude|sum up)|as a result|and|but|step \d+|\d+)[,.:]? ){0,3}"
 )
+_CONCLUDING = QUALIFIER.replace("|only|true|valid", "")
 _BASED = (
     r"(?:based (?:up)?on|given|considering|judging (?:from|by)|in (?:light|view) of|according to|from|with|by|after)"
     r"(?: (?:analyzing|examining|reviewing|considering))?"
 )
 _OBSERVED = (
-    r"(?:observations?|evidence|clues|cues)(?=[,.;:]|$| (?:in|from|of|provided|presented|shown|above|available|gathered|that|and|we|i|it|the)\b)"
+    r"(?:observations?|evidence|clues|cues)(?=[,.;:]|$| (?:in|from|of|provided|presented|shown|above|available"
+    r"|gathered|that|and|we|i|it|the)\b)"
 )
 _BEST_NAMED = (
     rf"(?:the (?:\w+ )?(?:answer|option|choice)|(?:{QUALIFIER}|most \w+)"
@@ -95,7 +97,11 @@ _SENTENCE_RULES = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
     for name, pattern in (
         (CONCLUSION_RULE, r"^(?:\d+\. )?(?:in conclusion|to conclude)[,:]"),
-        (CORRECT_RULE, rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{QUALIFIER} (?:answer|option|choice)\b"),
+        (
+            CORRECT_RULE,
+            rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{_CONCLUDING}"
+            r" (?:answers?|options?|choices?)\b",
+        ),
         (
             CORRECT_RULE,
             r"\b(?:is|as|be|seems|appears|remains)(?: (?:therefore|thus|clearly|likely|hence))?"
@@ -104,17 +110,19 @@ _SENTENCE_RULES = tuple(
         (
             ANSWER_IS_RULE,
             rf"^{_SO}(?:the|our|my) answer(?: to (?:the|this) question| here)?"
-            r" (?:is|would|should|must|seems|appears|can|could|has|will|lies|becomes)\b",
+            r" (?:is|would|should|must|seems|appears|can|could|has|will|becomes)\b",
         ),
         (
             ANSWER_IS_RULE,
-            r"\b(?:so|thus|hence|therefore|that|means|because|and|making|makes|conclude),? (?:the|our|my) (?:\w+ ){0,2}?"
+            r"\b(?:so|thus|hence|therefore|that|means|because|and|making|makes|conclude),? (?:the|our"
+            r"|my) (?:\w+ ){0,2}?"
             r"(?:answer|(?:correct|right|best) (?:option|choice))(?: is| must be| should be| would be| has to be|:)",
         ),
         (
             OBSERVATIONS_RULE,
             rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:these|those|the above|the|this|my|our) (?:\w+ ){{0,2}}?{_OBSERVED}"
-            r"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){0,2}?(?:details|facts|findings|points|hints|indications|considerations|analyses)\b)",
+            r"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){0,2}?(?:details|facts|findings|points|hints|indications"
+            r"|considerations|analyses)\b)",
         ),
         (
             OBSERVATIONS_RULE,
@@ -124,31 +132,39 @@ _SENTENCE_RULES = tuple(
     )
 )
 _TRIGGER = re.compile(
-    r"(?i:answer|option|choice|conclu|observ|eviden|clues|cues|details|facts|findings|points|hints|indications|considerations|analyses)"
+    r"(?i:answer|option|choice|conclu|observ|eviden|clues|cues|details|facts|findings|points|hints|indications"
+    r"|considerations|analyses)"
 )
 
 # Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
 _CLAUSE = re.compile(
-    r"(?:(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|he|she|they|it|we|i|you|there|in|at|as|when|while|looking|throughout|during|first|next|then|after|before|here|both"
-    r"|its|his|her|their|nobody|frame)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?"
+    r"(?:(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|he|she|they|it|we|i|you|there|in|at|as"
+    r"|when|while|looking|throughout|during|first|next|then|after|before|here|both"
+    r"|its|his|her|their|nobody|frame)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most"
+    r"|people)\s.{1,80}?"
     r"\s(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
-    r"|(?:the|a|an|this|his|her|one|another)\s(?:[\w-]+\s){1,3}?\w{2,20}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their|up|down|at|in|on|to"
+    r"|(?:the|a|an|this|his|her|one|another)\s(?:[\w-]+\s){1,3}?\w{2,20}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their"
+    r"|up|down|at|in|on|to"
     r"|into|over|around|towards?|away|out|off|while|and|with|from)\s)",
     re.IGNORECASE,
 )
 _LEADS_IN = re.compile(
-    r"[\s*_]{0,4}(?:so|thus|therefore|hence|consequently|given|based on|considering|this|these|the above)\b[^\n]{0,200}:[\s*_]{0,4}$",
+    r"[\s*_]{0,4}(?:so|thus|therefore|hence|consequently|given|based on|considering|this|these"
+    r"|the above)\b[^\n]{0,200}:[\s*_]{0,4}$",
     re.IGNORECASE,
 )
 # What speaks of the pictures describes, even in a conclusion.
 _SEEN = re.compile(
     r"[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all|both)\s(?:\w+\s){0,2}?"
-    r"(?:video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d|we\s(?:can\s)?see|initially|at\sfirst|throughout)",
+    r"(?:video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d|we\s(?:can\s)?see|initially"
+    r"|at\sfirst|throughout)",
     re.IGNORECASE,
 )
 _CONCLUDES = re.compile(
-    r"\b(?:therefore|thus|hence|so|suggest\w*|indicat\w*|support\w*|confirm\w*|align\w*|match\w*|consistent|conclu\w*|clear(?:ly)?|likely|answer"
-    r"|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible|infer\w*|this (?:is|makes)|makes sense)\b",
+    r"\b(?:therefore|thus|hence|so|suggest\w*|indicat\w*|support\w*|confirm\w*|align\w*|match\w*|consistent|conclu\w*"
+    r"|clear(?:ly)?|likely|answer"
+    r"|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible|infer\w*|this (?:is|makes)"
+    r"|makes sense)\b",
     re.IGNORECASE,
 )
 
@@ -161,7 +177,7 @@ class Removal(NamedTuple):
     rule: str
 
 
-MAX_PASSES = 10  # a text settles after one or two; one made to peel forever has nothing but conclusions, and nothing is kept of it
+MAX_PASSES = 10  # a text settles after one or two; of one made to peel forever, nothing is kept
 
 
 def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen: str | None = None) -> str:
@@ -190,7 +206,7 @@ def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen
 
 
 def removals(text: str, answer: str | None = None, correct: bool = True, *, chosen: str | None = None) -> list[Removal]:
-    """What one pass of refinement takes out of `text`, in order, without overlaps. Arguments and errors as in `refine`."""
+    """What one pass of refinement takes out, in order, without overlaps. Arguments and errors as in `refine`."""
     check_text(text, "a response")
     for name, option in (("the answer", answer), ("the chosen option", chosen)):
         if option is not None:
@@ -247,7 +263,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
         if not heading or not (heading.group("colon") or raw[0] in "#*" or heading.end() == len(raw)):
             heading = _DETAILED.match(raw)
         if heading:
-            cut = len(raw) if heading.groupdict().get("goes_on") else heading.end()
+            cut = heading.end()
             yield Removal(start, start + cut, EXPLANATION_RULE)
             start, raw, announced = start + cut, raw[cut:], ""
             if not raw:
@@ -323,8 +339,9 @@ def _listed(pieces: Sequence[tuple[Sentence, str, Naming]]) -> set[int]:
         if len(few) < 2:
             continue
         line = few[0][0].line
-        (first, raw), other = min((p for p in few if p[0].line == line)), [r for p, r in few if p.line != line][:1]
-        if len(raw) < 200 and lists_option(raw) and other and not lists_option(other[0]):
+        first, raw = min(item for item in few if item[0].line == line)
+        others = [raw for piece, raw in few if piece.line != line]
+        if len(raw) < 200 and lists_option(raw) and others and not lists_option(others[0]):
             found.add(first.start)
     return found
 
@@ -345,8 +362,8 @@ _OPENERS = {"\\[": "\\]", "$$": "$$", "```": "```", "\\begin{": "\\end{"}
 
 
 def _without(text: str, found: Sequence[Removal]) -> str:
-    """The text without the removals. Only lines that lose something are tidied; one of which nothing is left goes, with the empty
-    line or the empty formula or code block around it."""
+    """The text without the removals. Only lines that lose something are tidied; one of which nothing is left goes,
+    with the empty line or the empty formula or code block around it."""
     lines: list[str] = []
     at = position = 0
     last_gone = -1  # how many lines had been kept when the last one went
@@ -404,8 +421,10 @@ def _tidied(rest: str, line: str) -> str:
 # Who acts; an option's text leaves the subject out.
 _SUBJECTS = frozenset("person man woman boy girl child kid baby lady people individual someone adult one".split())
 _SIGNS = re.compile(
-    r"\b(?:therefore|thus|hence|so|consequently|accordingly|conclu\w*|suggest\w*|indicat\w*|impl(?:y|ies)|means?|must|likely|clear(?:ly)?|evident\w*"
-    r"|confirm\w*|consistent|best|correct|right|answer|option|choice|infer\w*|match(?:es)?|fits?|which is why|as a result|showing that)\b",
+    r"\b(?:therefore|thus|hence|so|consequently|accordingly|conclu\w*|suggest\w*|indicat\w*|impl(?:y|ies)|means?|must"
+    r"|likely|clear(?:ly)?|evident\w*"
+    r"|confirm\w*|consistent|best|correct|right|answer|option|choice|infer\w*|match(?:es)?|fits?|which is why"
+    r"|as a result|showing that)\b",
     re.IGNORECASE,
 )
 
@@ -430,17 +449,19 @@ def _is_restated(sentence: str, option: str) -> bool:
 def _restatement(option: str) -> Callable[[str], bool]:
     """Does a sentence restate the option: as itself, or with all its words where something is concluded?"""
     wanted = _stems(option)
-    return lambda sentence: _is_restated(sentence, option) or (
-        bool(wanted) and _SIGNS.search(sentence) is not None and wanted <= _stems(sentence)
+    return lambda sentence: (
+        _is_restated(sentence, option)
+        or (bool(wanted) and _SIGNS.search(sentence) is not None and wanted <= _stems(sentence))
     )
 
 
 def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None) -> dict[str, bool | None]:
     """What a text tells of the answer, in four ways; None where the question does not arise.
 
-    letter: a sentence names an option's letter as the answer. option text: a sentence is the chosen option's text, but for who
-    acts and for inflection. true option's words, wrongly chosen option's words: a content word of it stands in the text; the
-    latter only where the generator was wrong, and without the words that the true option has as well.
+    letter: a sentence names an option's letter as the answer. option text: a sentence is the chosen option's text,
+    but for who acts and for inflection. true option's words, wrongly chosen option's words: a content word of it
+    stands in the text; the latter only where the generator was wrong, and without the words that the true option has
+    as well.
 
     Args:
         text: a response, or what refinement has left of it.
@@ -452,7 +473,9 @@ def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None
     true, wrong = _words_of(options[answer]), None
     if prediction is not None and prediction != answer:
         shared = " ".join(re.findall(r"\w+", options[answer])).casefold().split()
-        wrong = _words_of(" ".join(w for w in re.findall(r"\w+(?:[-'’]\w+)*", options[prediction]) if w.casefold() not in shared))
+        wrong = _words_of(
+            " ".join(w for w in re.findall(r"\w+(?:[-'’]\w+)*", options[prediction]) if w.casefold() not in shared)
+        )
     return {
         "letter": any(naming.letters for _, naming in said),
         "option text": None if prediction is None else any(_is_restated(raw, options[prediction]) for raw, _ in said),

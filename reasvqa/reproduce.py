@@ -3,6 +3,7 @@ and figures.
 
     python -m reasvqa.reproduce                              everything, at mini scale, 3 seeds
     python -m reasvqa.reproduce --only figure4 table5        two of them
+    python -m reasvqa.reproduce --preview                    everything, with one seed and the validation questions
     python -m reasvqa.reproduce --plan                       only say what would be done
     python -m reasvqa.reproduce --dask tcp://scheduler:8786  the runs on other machines, which share the data folder
 
@@ -33,7 +34,7 @@ import torch
 from tqdm.auto import tqdm
 
 from reasvqa import paths
-from reasvqa.config import MINIATURES, SCALES, check_seeds
+from reasvqa.config import BENCHMARKS, MINIATURES, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
 from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key
 from reasvqa.learning.many import is_kept, prepare_features, quiet_bars, train_quietly
@@ -118,12 +119,12 @@ def _made(dataset: str) -> bool:
 
 
 def _measured_costs(scale: str) -> dict[tuple, float]:
-    """Mean seconds an epoch of the kept runs of a scale, by student, objective and whether there is reasoning."""
-    seconds = defaultdict(list)
+    """Mean seconds an epoch of kept runs on a scale's data, by student, objective and whether there is reasoning."""
+    seconds, datasets = defaultdict(list), {dataset_name(scale, name) for name in BENCHMARKS}
     for path in paths.runs().glob("*/meta.json"):
         run = Run(path.parent)
         try:
-            wanted, spent = run.config.scale == scale, run.metrics["seconds"]
+            wanted, spent = run.config.dataset in datasets, run.metrics["seconds"]
         except (DamagedRun, TypeError, ValueError):
             continue  # damaged, or of another version of the library
         if wanted:
@@ -137,13 +138,12 @@ def _measured_costs(scale: str) -> dict[tuple, float]:
 
 def train_one(config: TrainConfig, threads: int) -> Outcome:
     """One run, in a worker. What goes wrong with it is reported, and does not stop the others."""
-    began = time.time()
-    name = config.label
+    began, error = time.time(), ""
     try:
         train_quietly(config, threads=threads)
-    except Exception as error:
-        return Outcome(name, time.time() - began, _memory(), f"{type(error).__name__}: {error}")
-    return Outcome(name, time.time() - began, _memory())
+    except Exception as wrong:
+        error = f"{type(wrong).__name__}: {wrong}"
+    return Outcome(config.label, time.time() - began, _memory(), error)
 
 
 def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outcome:
@@ -334,6 +334,7 @@ def main() -> int:
         prog="python -m reasvqa.reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scale", choices=SCALES, default="mini")
+    parser.add_argument("--preview", action="store_true", help="--scale preview --seeds 0")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -349,6 +350,8 @@ def main() -> int:
     parser.add_argument("--dask", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
     given = parser.parse_args()
+    if given.preview:
+        given.scale, given.seeds = "preview", [0]
     try:
         seeds = check_seeds(given.seeds)
     except ValueError as error:

@@ -195,20 +195,20 @@ EFFECTS = {
 }
 
 
-def covered(rng, what, effects, seeds, videos, per_video=3) -> bool:
-    """Does one interval contain the planted value? Right or wrong is whether a score is above zero, so that the
-    expected accuracy is a normal probability.
+def covered(rng, what, effects, seeds, videos, per_video=(3, 3)) -> bool:
+    """Does one interval contain the planted value? Right or wrong is whether a score is above zero, so the expected
+    accuracy is a normal probability.
 
     what: "accuracy" of one setting; "difference" of two that share half of every effect's variance; "mean" of that
-        over three
-    data sets, whose seeds share half of their effects, too.
+        over three data sets, whose seeds share half of their effects, too.
+    per_video: fewest and most questions about a video.
     """
     effects, shared = np.array(effects), np.sqrt(0.5)
     total = np.sqrt(1 + (effects**2).sum())
-    of = np.repeat(np.arange(videos), per_video)
+    of = np.repeat(np.arange(videos), rng.integers(*per_video, videos, endpoint=True))
     settings = 1 if what == "accuracy" else 2
     means = np.array([0.2, 0.45])[:settings]
-    every = [rng.normal(0, effects[0], (2, seeds, 1)) for _ in range(3)] if what == "mean" else None
+    everywhere = rng.normal(0, effects[0], (settings, seeds, 1))  # what a seed does to all data sets
     parts = []
     for _ in range(3 if what == "mean" else 1):
 
@@ -217,8 +217,8 @@ def covered(rng, what, effects, seeds, videos, per_video=3) -> bool:
             return own if settings == 1 else shared * (common + own)
 
         of_seed = draw(0, seeds, 1)
-        if every:
-            of_seed = shared * (of_seed + every[0])
+        if what == "mean":
+            of_seed = shared * (of_seed + everywhere)
         score = means[:, None, None] + of_seed + (draw(1, 1, videos) + draw(2, seeds, videos))[..., of]
         right = score + rng.normal(size=(settings, seeds, len(of))) > 0
         parts.append((right[0] if settings == 1 else right[1].astype(float) - right[0], of))
@@ -241,6 +241,7 @@ SCENARIOS = [
     dict(what="mean", effects=EFFECTS["interaction"], seeds=5, videos=100),
     dict(what="difference", effects=EFFECTS["both"], seeds=3, videos=1000),
     dict(what="difference", effects=EFFECTS["videos"], seeds=1, videos=100),
+    dict(what="difference", effects=EFFECTS["interaction"], seeds=3, videos=100, per_video=(1, 9)),
 ]
 
 

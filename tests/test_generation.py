@@ -241,7 +241,7 @@ def test_a_file_of_another_kind_is_refused_untouched(tmp_path, content, message)
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_whole_response_is_ever_lost(tmp_path, data):
     """The file is damaged anyhow: whatever whole line it still holds is there after a new run, or on the side."""
     path = tmp_path / "r.jsonl"
@@ -589,7 +589,7 @@ def test_swapped_reasoning_is_about_other_videos(smoke_star):
     videos=st.lists(st.integers(0, 9), min_size=1, max_size=60),
     answered=st.lists(st.booleans(), min_size=60, max_size=60),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_swapping_avoids_the_own_video_wherever_that_can_be(videos, answered):
     own = [Sample(f"s{i}", f"{v}.mp4", None, "q?", OPTIONS, 0, "TN") for i, v in enumerate(videos)]
     texts = [f"text {i}" if yes else "" for i, yes in zip(range(len(own)), answered, strict=False)]

@@ -1,5 +1,6 @@
 """Each notebook is really executed, headless, at smoke scale; and committed clean."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,8 +89,10 @@ def test_the_student_can_be_pretrained_again(tmp_path):
     [
         ("04_train_mtl", {"beta": 1.5}, "beta=1.5: the weight of the reasoning must be at least 0 and below 1"),
         ("04_train_mtl", {"scale": "large"}, "scale='large': choose one of mini, smoke, paper"),
-        ("23_figure4_beta", {"betas": [0.0, 0.55]}, "rows='0.55': choose one of 0.0, 0.1"),
-        ("05_evaluate", {"first": "BERT"}, "'BERT': choose one of Blind"),
+        ("23_figure4_beta", {"betas": [0.0, 0.55]}, "betas='0.55': choose one of 0.0, 0.1"),
+        ("05_evaluate", {"second": "BERT"}, "second='BERT': choose one of Blind"),
+        ("04_train_mtl", {"lora": "false"}, "lora='false': True or False is wanted"),
+        ("03_train_stl", {"generator": "sim-99"}, "sim-99.jsonl: no such file. Generate the reasoning first"),
     ],
 )
 def test_a_wrong_parameter_fails_at_once_and_says_why(name, parameters, message, tmp_path):
@@ -109,10 +112,15 @@ def test_is_committed_clean(path):
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     assert [cell for cell in code if "parameters" in cell.metadata.get("tags", [])] == [code[0]]
     assert max(len(cell.source.splitlines()) for cell in code) <= 30
+    wide = [line for cell in code for line in cell.source.splitlines() if len(line) > 100]
+    assert not wide, f"cut at the right edge of a window of 1366 pixels: {wide}"
     for line in code[0].source.splitlines():
         assert "=" in line and "#" in line, f"{line!r} has no comment"
     known = papermill.inspect_notebook(path)  # what papermill understands: an equals sign in a comment confuses it
     assert list(known) == [line.split("=")[0].strip() for line in code[0].source.splitlines()]
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert not [name for name in NAMES if f"`{name}`" in prose], "a notebook's name is a link to it"
+    assert all((path.parent / link).is_file() for link in re.findall(r"\]\(([^)#]+\.ipynb)\)", prose))
     assert not any("\\\\" in cell.source for cell in notebook.cells if cell.cell_type == "markdown"), (
         "a doubled backslash breaks a formula"
     )

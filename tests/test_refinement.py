@@ -7,8 +7,8 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from labelled import LETTERS, Response, labelled
+
 from reasvqa import answers as answers_module
 from reasvqa import refinement as refinement_module
 from reasvqa.generation import parse_answer
@@ -58,7 +58,7 @@ def test_conclusions_go_within_a_paragraph(sentence):
     "sentence",
     [
         "The answer to a knock at the door comes late.",
-        "The other objects mentioned in the hints, such as the table and clothes, are not visible or being interacted with.",
+        "The other objects mentioned in the hints, such as the table and clothes, are not visible.",
         "Option C can be ruled out because no bag is visible.",
         "He answers the phone.",
         "In conclusion of the dance, they bow to each other.",
@@ -76,11 +76,8 @@ def test_headings_that_stand_alone_take_along_what_they_announce():
 
 
 def test_numbered_steps_and_paragraphs_survive():
-    text = "Let us look at the frames.\n\n1. The man opens the box.\n2. The man lifts the cup.\n\n- The cup is white.\n\n###Answer: A"
-    assert (
-        refine(text)
-        == "Let us look at the frames.\n\n1. The man opens the box.\n2. The man lifts the cup.\n\n- The cup is white."
-    )
+    text = "Look at the frames.\n\n1. The man opens the box.\n2. The man lifts it.\n\n- It is white."
+    assert refine(text + "\n\n###Answer: A") == text
 
 
 def test_ground_truth_words_go_only_where_the_generator_was_wrong():
@@ -100,8 +97,9 @@ def test_words_not_substrings_and_stop_words_stay():
 def test_figure_2(shared):
     """The paper's example: the two quoted steps stay, the conclusion goes."""
     response = (
-        "###Answer: C\n1. The individual is standing in front of a wooden cabinet with slatted doors. 2. The person moves the blanket.\n"
-        "The other objects mentioned in the hints, such as the table and clothes, are not visible or being interacted with. "
+        "###Answer: C\n###Detailed Explanation: 1. The individual is standing in front of a wooden cabinet with "
+        "slatted doors. 2. The person moves the blanket.\nThe other objects mentioned in the hints, such as the table and "
+        "clothes, are not visible or being interacted with. "
         "Based on these observations, the closet/cabinet is tidied up."
     )
     refined = refine(response, "The blanket.", correct=False)
@@ -150,7 +148,10 @@ def test_reasoning_in_tags():
 
 
 def test_a_conclusion_loses_what_concludes():
-    text = "### Conclusion\nThe person tidies up. In the last frame, the door is shut. It stays shut. This suggests that it is done.\n\nHe leaves."
+    text = (
+        "### Conclusion\nThe person tidies up. In the last frame, the door is shut. It stays shut. "
+        "This suggests that it is done.\n\nHe leaves."
+    )
     assert refine(text) == "In the last frame, the door is shut. It stays shut.\n\nHe leaves."
 
 
@@ -171,7 +172,10 @@ def test_lists_of_options_are_descriptions():
 
 
 def test_strict_refinement_removes_what_restates_the_choice():
-    text = "The man lifts the lid. A closet stands in the room. Therefore, he tidied up the closet. He tidied up the closet. He leaves."
+    text = (
+        "The man lifts the lid. A closet stands in the room. Therefore, he tidied up the closet. "
+        "He tidied up the closet. He leaves."
+    )
     assert refine(text, "The dish.", False) == text
     strict = refine(text, "The dish.", False, chosen="Tidied up the closet.")
     assert strict == "The man lifts the lid. A closet stands in the room. He leaves."
@@ -187,7 +191,12 @@ def test_leaks():
         "wrongly chosen option's words": True,
     }
     right = leaks("The person opened the box. A box.", ("open the box", "eat"), 0, 0)
-    assert right == {"letter": False, "option text": True, "true option's words": True, "wrongly chosen option's words": None}
+    assert right == {
+        "letter": False,
+        "option text": True,
+        "true option's words": True,
+        "wrongly chosen option's words": None,
+    }
     # what both options have in common tells nothing about the wrong one; an option of stop words has no words to leak
     assert leaks("The shoe.", options, 1, 2)["wrongly chosen option's words"] is False
     assert leaks("The shoe.", options, 3, None) == {
@@ -217,12 +226,12 @@ def test_each_removal_has_a_rule_and_its_place():
     assert set(RULES) >= {r.rule for r in found[:2]}
 
 
-# --- responses labelled by hand -----------------------------------------------------------------------------------------
+# --- responses labelled by hand -----------------------------------------------------------------------------------
 
 
 def outcome(responses: list[Response]) -> dict[str, list[str]]:
-    """Units by what became of them: "removed" and "left" of those that have to go, "lost" and "kept" of those that have to stay.
-    A unit is lost if one letter of it is, and left unless all of it has gone. Words of the true answer do not count."""
+    """Units by what became of them: "removed" and "left" of those that have to go, "lost" and "kept" of the others. A
+    unit is lost if one letter of it is, and left unless all of it has gone. Words of the true answer do not count."""
     found = {"removed": [], "left": [], "lost": [], "kept": []}
     for r in responses:
         gone = set()
@@ -246,7 +255,7 @@ def test_precision_and_recall_on_labelled_responses(part, record_property):
     recall, precision = removed / (removed + len(found["left"])), removed / (removed + len(found["lost"]))
     record_property("recall", recall)
     record_property("precision", precision)
-    assert len(found["kept"]) > 100
+    assert removed >= 30 and len(found["kept"]) >= 90
     assert recall >= 0.95, found["left"]
     assert precision >= 0.95, found["lost"]
 
@@ -258,7 +267,7 @@ def test_labelled_responses_are_of_all_styles():
     assert {r.stated == LETTERS[r.answer] for r in responses if r.stated in LETTERS} == {True, False}
 
 
-# --- real responses -----------------------------------------------------------------------------------------------------
+# --- real responses -----------------------------------------------------------------------------------------------
 
 
 def names_choice(text: str, letter: str) -> bool:
@@ -289,12 +298,89 @@ def test_real_responses_do_not_name_their_choice_after_refinement(shared):
     assert kept > 0.85 * len(rows)
 
 
-# --- properties ---------------------------------------------------------------------------------------------------------
+# --- properties ---------------------------------------------------------------------------------------------------
 
 words = st.sampled_from(
-    "the person opens box blanket. Blanket's answer Answer: ###Answer: **Answer** C (B) is correct option Therefore, conclusion ### Conclusion: 1. 2) - A. \n \n\n"
-    " Based on these observations frames show that and ! ? , because B D. it best matches fits not <think> </think> <answer> </answer> <CONCLUSION> \\boxed{B} \\( \\) \\[ \\] $B$"
-    " \\text{Answer: D} ``` ```python | --- $$ \u2028 \x85 \x0b é 中文。 🙂 “C” ✅ ◁think▷ is: option, most closely likely only final".split(" ")
+    [
+        "the",
+        "person",
+        "opens",
+        "box",
+        "blanket.",
+        "Blanket's",
+        "answer",
+        "Answer:",
+        "###Answer:",
+        "**Answer**",
+        "C",
+        "(B)",
+        "is",
+        "correct",
+        "option",
+        "Therefore,",
+        "conclusion",
+        "###",
+        "Conclusion:",
+        "1.",
+        "2)",
+        "-",
+        "A.",
+        "\n",
+        "\n\n",
+        "Based",
+        "on",
+        "these",
+        "observations",
+        "frames",
+        "show",
+        "that",
+        "and",
+        "!",
+        "?",
+        ",",
+        "because",
+        "B",
+        "D.",
+        "it",
+        "best",
+        "matches",
+        "fits",
+        "not",
+        "<think>",
+        "</think>",
+        "<answer>",
+        "</answer>",
+        "<CONCLUSION>",
+        "\\boxed{B}",
+        "\\(",
+        "\\)",
+        "\\[",
+        "\\]",
+        "$B$",
+        "\\text{Answer:",
+        "D}",
+        "```",
+        "```python",
+        "|",
+        "---",
+        "$$",
+        "\u2028",
+        "\x85",
+        "\x0b",
+        "é",
+        "中文。",
+        "🙂",
+        "“C”",
+        "✅",
+        "◁think▷",
+        "is:",
+        "option,",
+        "most",
+        "closely",
+        "likely",
+        "only",
+        "final",
+    ]
 )
 texts = st.one_of(
     st.text(max_size=300),
@@ -304,7 +390,9 @@ texts = st.one_of(
     st.lists(st.sampled_from([r.text for r in labelled("development")]), min_size=1, max_size=3).map("\n".join),
 )
 answers = st.one_of(
-    st.none(), st.text(max_size=20), st.sampled_from(["The blanket.", "open the box", "the", "C", "(a+b", "correct answer is"])
+    st.none(),
+    st.text(max_size=20),
+    st.sampled_from(["The blanket.", "open the box", "the", "C", "(a+b", "correct answer is"]),
 )
 
 
@@ -341,10 +429,12 @@ def test_no_word_of_the_ground_truth_stays(text, answer):
 
 
 GROWING = [
-    ",;:", "the answer is ", "Answer:", "Answer:\n", "The answer is:\n\n", "### ", "*", "((A) ", "<answer>", "<think></think>", "<", "```\n", "\\[\n",
-    "\\boxed{", "\\boxed{A", "A ", "A. ", "B\n", "the best ", "option A is ", "most likely ", "A or ", "choose A or B ", "if the answer is A ", ". ", ".",
-    "? ", "\n", "  \n", "a", "1. ", "Conclusion:\n", "Conclusion: ", "the closet, ", "closet,;:", "“A” ", "$A$ ", "**A** ", "中", "🙂 ", "option B matches ",
-    "Thus, B. ", "(Option A) ", "the best description of the the ", "- A. x - ", "◁think▷", "\\text{", "so the answer ", "A, B and ", "or, ",
+    ",;:", "the answer is ", "Answer:", "Answer:\n", "The answer is:\n\n", "### ", "*", "((A) ", "<answer>",
+    "<think></think>", "<", "```\n", "\\[\n", "\\boxed{", "\\boxed{A", "A ", "A. ", "B\n", "the best ",
+    "option A is ", "most likely ", "A or ", "choose A or B ", "if the answer is A ", ". ", ".", "? ", "\n", "  \n",
+    "a", "1. ", "Conclusion:\n", "Conclusion: ", "the closet, ", "closet,;:", "“A” ", "$A$ ", "**A** ", "中", "🙂 ",
+    "option B matches ", "Thus, B. ", "(Option A) ", "the best description of the the ", "- A. x - ", "◁think▷",
+    "\\text{", "so the answer ", "A, B and ", "or, ",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import tomllib
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import torture
+from packaging.requirements import Requirement
 from PIL import Image
 
 from reasvqa import video
@@ -103,9 +105,7 @@ def faulty(monkeypatch):
     monkeypatch.setattr(video, "TIMEOUT_S", 3)
     monkeypatch.setattr(video, "_idle", [])
     yield
-    for decoder in video._idle:
-        decoder.process.kill()
-        decoder.process.wait()
+    torture.end_idle_decoders()
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,24 @@ video.serve()
     monkeypatch.setattr(video, "_idle", [])
     modules = str(next(read_many([(videos / "good.mp4", None)], 1, 1))).split()
     assert "av" in modules and not {"torch", "pandas", "transformers", "scipy"} & set(modules)
+
+
+@pytest.mark.parametrize(
+    ("platform_machine", "sys_platform", "wanted"),
+    [
+        ("x86_64", "linux", True),
+        ("AMD64", "win32", True),
+        ("aarch64", "linux", False),
+        ("arm64", "darwin", False),
+        ("x86_64", "darwin", False),
+        ("ARM64", "win32", False),
+    ],
+)
+def test_decord_is_installed_where_it_has_wheels(platform_machine, sys_platform, wanted):
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (decord,) = (r for r in map(Requirement, project["dependencies"]) if r.name == "decord")
+    environment = {"platform_machine": platform_machine, "sys_platform": sys_platform}
+    assert decord.marker is not None and decord.marker.evaluate(environment) == wanted
 
 
 @pytest.mark.parametrize("error", ["ImportError", "OSError"])

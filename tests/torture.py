@@ -1,19 +1,20 @@
 """Many broken inputs, seeded, at everything that reads them: `python tests/torture.py videos` (or `annotations`).
 
 pytest does not run this page: it takes minutes. The suite runs small seeded parts of the same trials. Every command
-prints what happened how often, and its exit status is 1 when something did that must not: a wait without end, a process left
-behind, a bare exception, other frames without a word.
+prints what happened how often, and its exit status is 1 when something did that must not: a wait without end, a process
+left behind, a bare exception, other frames without a word.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import csv
+import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +22,8 @@ import numpy as np
 import psutil
 
 from reasvqa import video
-from reasvqa.video import VideoError, read_frames, read_many
+from reasvqa.datasets import DataError, load
+from reasvqa.video import VideoError, read_many
 
 # A decoder that dies or hangs where the file's name says so; "decord" in the name: only while decord may read it.
 FAULTY = """
@@ -87,6 +89,13 @@ def remux(source: Path, target: Path, **options: str) -> Path:
     return target
 
 
+def end_idle_decoders() -> None:
+    while video._idle:
+        decoder = video._idle.pop()
+        decoder.process.kill()
+        decoder.process.wait()
+
+
 def decoders() -> list[psutil.Process]:
     """This process's decoders that are alive."""
     children = psutil.Process().children(recursive=True)
@@ -106,3 +115,151 @@ def mutated_clips(originals: list[Path], folder: Path, count: int, seed: int) ->
         else:
             counts["read" if frames.dtype == np.uint8 and frames.ndim == 4 and len(frames) == 2 else "other"] += 1
     return counts
+
+
+def annotations(folder: Path, rows: int) -> dict[str, Path]:
+    """A file of each loader with so many questions, each in a folder of its own under `folder`."""
+    folders = {name: folder / name for name in ("nextqa", "intentqa", "star", "own")}
+    for place in folders.values():
+        place.mkdir(parents=True, exist_ok=True)
+    options = [f"does thing {i}" for i in range(5)]
+    for name, column in (("nextqa", "video"), ("intentqa", "video_id")):
+        header = [column, "frame_count", "width", "height", "question", "answer", "qid", "type"]
+        table = [[*header, *(f"a{i}" for i in range(5))]]
+        for i in range(rows):
+            question = 'why, in the end, does he say "go"' if i % 3 else "what happens"
+            table.append([str(10 + i // 5), "99", "640", "480", question, str(i % 5), str(i), "CW", *options])
+        with (folders[name] / "val.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(table)
+        paths = {str(10 + i): f"11/{10 + i}" for i in range(rows // 5 + 1)}
+        (folders[name] / "map_vid_vidorID.json").write_text(json.dumps(paths))
+    choices = [{"choice_id": i, "choice": text} for i, text in enumerate(options[:4])]
+    item = {"question": "Which?", "start": 1.5, "end": 9.0, "choices": choices, "answer": options[2]}
+    items = [item | {"question_id": f"Sequence_T1_{i}", "video_id": f"V{i // 5}"} for i in range(rows)]
+    (folders["star"] / "STAR_val.json").write_text(json.dumps(items, indent=1))
+    table = [["video", "start", "end", "question", "a0", "a1", "a2", "answer", "split", "reasoning"]]
+    for i in range(rows):
+        table.append(["v.mp4", "1", "2.5", f"Who {i}, then?", *options[:3], "B", "val", 'He "runs", then\nhe stops.'])
+    with (folders["own"] / "questions.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(table)
+    return folders
+
+
+_HOSTILE = (
+    '"', "''", ",", "\n", "\r", "\0", "\ufeff", "\ud800", "é", "[", "{", "}", "null", "NaN", "-1", "1e999", "1" * 5000,
+    "x" * 140_000, "../", "/etc/passwd", "C:\\", "a.m3u8", "[" * 20_000, '{"a": ', "true", ",,,,", "\t", "\u2028",
+    "\x1a",
+)  # fmt: skip
+
+
+def mutated_annotations(folder: Path, count: int, seed: int) -> Counter:
+    """Damages a file of each loader and loads it: how many were "read" and "refused", and what must not be.
+
+    A quotation mark put somewhere may be refused or be a part of a text; it may not cost rows.
+    """
+    rng, counts, rows = random.Random(seed), Counter(), 20
+    folders = annotations(folder, rows)
+    originals = [(name, path, path.read_bytes()) for name in folders for path in sorted(folders[name].iterdir())]
+    for number in range(count):
+        name, path, content = originals[number % len(originals)]
+        quote = rng.random() < 0.2 and path.suffix == ".csv"
+        if quote or rng.random() < 0.5:
+            at = rng.randrange(len(content))
+            added = '"' if quote else rng.choice(_HOSTILE)
+            damaged = (
+                content[:at]
+                + added.encode("utf-8", "surrogatepass")
+                + content[at + rng.choice((0, 0, 1, 5)) * (not quote) :]
+            )
+        else:
+            damaged = mutate(content, rng)
+        path.write_bytes(damaged)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = load(name, "val", folders[name])
+            counts["rows lost by a quote" if quote and len(found) != rows else "read"] += 1
+        except DataError as error:
+            named = str(error).startswith(str(folders[name])) and len(str(error)) < 1200
+            counts["refused" if named else f"refused without the file's name: {str(error)[:200]}"] += 1
+        except Exception as error:
+            counts[f"{name}: {type(error).__name__}: {str(error)[:100]}"] += 1
+        path.write_bytes(content)
+    return counts
+
+
+def steps_to_load(folder: Path, rows: int) -> int:
+    """How many function calls it takes to load so many rows with every loader."""
+    folders, steps = annotations(folder, rows), 0
+
+    def count(frame, event, argument) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        for name, place in folders.items():
+            load(name, "val", place).to_pandas()
+    finally:
+        sys.setprofile(None)
+    return steps
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["videos", "annotations"])
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        bad = {"videos": videos, "annotations": annotation_files}[arguments.command](Path(folder), arguments.seed)
+    print(f"{arguments.command}: {'bad: ' + '; '.join(bad) if bad else 'good'}, {time.monotonic() - began:.0f} s")
+    return 1 if bad else 0
+
+
+def annotation_files(folder: Path, seed: int) -> list[str]:
+    """5,000 mutated annotation files."""
+    counts = mutated_annotations(folder, 5000, seed)
+    for what, count in counts.most_common():
+        print(f"{count:6} {what}")
+    return [what for what in counts if what not in ("read", "refused")]
+
+
+def videos(folder: Path, seed: int) -> list[str]:
+    """300 mutated clips in four containers, and 40 decoders that die or hang, with 2 and with 4 workers."""
+    from reasvqa.mini.render import write_video
+    from reasvqa.mini.world import make_story
+
+    good, bad = folder / "good.mp4", []
+    write_video(make_story(np.random.default_rng(seed), "good", before=1, after=1), good)
+    originals = [good, remux(good, folder / "good.mkv"), remux(good, folder / "good.flv")]
+    originals.append(remux(good, folder / "fast.mp4", movflags="faststart"))
+    (folder / "clips").mkdir()
+    counts = mutated_clips(originals, folder / "clips", 300, seed)
+    print("300 mutated clips:", dict(counts))
+    bad += [what for what in counts if what not in ("read", "refused")]
+
+    end_idle_decoders()
+    video._PROGRAM, video.TIMEOUT_S = FAULTY, 4
+    rng = random.Random(seed)
+    for workers in (2, 4):
+        places = rng.sample(range(80), 40)
+        faults = {place: FAULTS[i % 4] + ("_decord" if i % 8 >= 4 else "") for i, place in enumerate(places)}
+        (place := folder / f"faults-{workers}").mkdir()
+        clips = clips_with_faults(good, place, 80, faults)
+        results, expected = list(read_many(clips, 2, workers)), video.decode(str(good), 2, None)
+        wrong = 0
+        for i, result in enumerate(results):
+            lost = i in faults and "decord" not in faults[i]
+            wrong += not (isinstance(result, VideoError) if lost else np.array_equal(np.asarray(result), expected))
+        refused = sum(isinstance(result, VideoError) for result in results)
+        print(f"{workers} workers, 40 decoders that die or hang among 80: {refused} refused, {wrong} wrong")
+        bad += ["a wrong result beside faulty decoders"] * (wrong > 0 or len(results) != 80)
+    end_idle_decoders()
+    left = decoders()
+    print(f"decoders left: {len(left)}")
+    return bad + ["decoders left"] * bool(left)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

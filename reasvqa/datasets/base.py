@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import pandas as pd
 
 from reasvqa.samples import Sample
+
+# In a value, what separates rows and columns elsewhere (in prose a space follows a comma).
+_BREAK, _COMMA = re.compile(r"[\r\n]"), re.compile(r",(?! )")
 
 
 class DataError(ValueError):
@@ -132,7 +136,8 @@ def read_table(
 
     Raises:
         DataError: the file is empty or has nothing but a header, a column is missing, unknown or there twice, a row has
-            another number of values than the header, a quote is not closed, or a value is longer than 131,072 characters.
+            another number of values than the header, a quote is not closed, or a value is longer than 131,072
+            characters.
     """
     # Strict: a quote that is never closed, or goes on after its end, is an error. Otherwise it would swallow rows.
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
@@ -145,8 +150,8 @@ def read_table(
             values = next(reader, None)
         except csv.Error as error:
             raise DataError(
-                f"{path}, row {number} (to line {reader.line_num}): {error}. Most likely a quotation mark is not closed; "
-                "double those that stand inside of a value."
+                f"{path}, row {number} (to line {reader.line_num}): {error}. Most likely a quotation mark is not "
+                "closed; double those that stand inside of a value."
             ) from error
         if values is None:
             break
@@ -158,13 +163,14 @@ def read_table(
             continue
         if len(values) != len(header):
             raise DataError(
-                f"{path}, row {number}: {len(values)} values for {len(header)} columns. Quote values that contain commas."
+                f"{path}, row {number}: {len(values)} values for {len(header)} columns. Quote values that contain "
+                "commas."
             )
         for column, value in zip(header, values, strict=True):
-            if "\n" in value and any(line.count(",") >= len(header) - 1 for line in value.splitlines()):
+            if _BREAK.search(value) and len(_COMMA.findall(value)) >= len(header) - 1:
                 raise DataError(
-                    f"{path}, row {number}, column {column}: the value contains whole rows. A quotation mark is not closed "
-                    "or too many; double those that stand inside of a value."
+                    f"{path}, row {number}, column {column}: the value holds a part of other rows. A quotation mark is "
+                    "one too many or one too few; double those that stand inside of a value."
                 )
         read += 1
         yield number, dict(zip(header, values, strict=True))
@@ -200,8 +206,8 @@ def whole_number(text: str, below: int, path: Path, place: str) -> int:
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) < below):
         raise DataError(
-            f"{path}, {place}: {shown(text)} is not a whole number from 0 to {below - 1}. Correct it, or download the file "
-            "again."
+            f"{path}, {place}: {shown(text)} is not a whole number from 0 to {below - 1}. Correct it, or download the "
+            "file again."
         )
     return int(digits)
 
@@ -233,21 +239,23 @@ def check_samples(placed: Sequence[tuple[str, Sample]], path: Path) -> list[Samp
     """The samples without their places ("row 7"), checked as a whole.
 
     Raises:
-        DataError: two share an id, so that their predictions could not be told apart; or a text cannot be written as UTF-8.
+        DataError: two share an id, so that their predictions could not be told apart; or a text cannot be written as
+        UTF-8.
     """
     seen: dict[str, str] = {}
     for place, sample in placed:
         if sample.id in seen:
             raise DataError(
-                f"{path}, {place}: id {shown(sample.id)} occurs already in {seen[sample.id]}. Ids must be unique: remove one."
+                f"{path}, {place}: id {shown(sample.id)} occurs already in {seen[sample.id]}. Ids must be unique: "
+                "remove one."
             )
         seen[sample.id] = place
         try:
             "".join((sample.id, sample.video, sample.question, *sample.options)).encode()
         except UnicodeEncodeError as error:
             raise DataError(
-                f"{path}, {place}: {shown(error.object[error.start : error.end])} is half a character (a lone surrogate). "
-                "Remove it."
+                f"{path}, {place}: {shown(error.object[error.start : error.end])} is half a character (a lone "
+                "surrogate). Remove it."
             ) from error
     return [sample for _, sample in placed]
 
@@ -265,6 +273,6 @@ def check_links(samples: Samples) -> None:
             file = samples.videos / part
             if file.is_symlink() and not file.resolve().is_relative_to(inside):
                 raise DataError(
-                    f"{file}: a link that leads out of the video folder (question {shown(sample.id)}). Put the file there, "
-                    f"or make {samples.videos} itself a link to the folder with all videos."
+                    f"{file}: a link that leads out of the video folder (question {shown(sample.id)}). Put the file "
+                    f"there, or make {samples.videos} itself a link to the folder with all videos."
                 )

@@ -1,4 +1,5 @@
-"""IntentQA (Li et al., 2023): {train,val,test}.csv, in NExT-QA's form but for `video_id` and the columns action, lemma, lemma_id.
+"""IntentQA (Li et al., 2023): {train,val,test}.csv, in NExT-QA's form but for `video_id` and the columns action, lemma,
+lemma_id.
 
 Its videos are NExT-QA's. Where map_vid_vidorID.json lies beside the CSV files, it gives their folders; else a video is
 expected as videos/<video_id>.mp4.

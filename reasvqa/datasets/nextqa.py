@@ -1,7 +1,7 @@
 """NExT-QA (Xiao et al., 2021): {train,val,test}.csv, map_vid_vidorID.json, and the ATP-hard list (Buch et al., 2022).
 
-Format of the CSV: video,frame_count,width,height,question,answer,qid,type,a0..a4. The videos come from VidOR, whose folders the
-map gives: "3238737531" -> "1164/3238737531".
+Format of the CSV: video,frame_count,width,height,question,answer,qid,type,a0..a4. The videos come from VidOR, whose
+folders the map gives: "3238737531" -> "1164/3238737531".
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ OPTIONS = tuple(f"a{i}" for i in range(5))
 
 
 def load(root: Path, split: str) -> Samples:
-    """See `reasvqa.datasets.load`. The split "atp-hard" is made of the rows of val.csv that atp-hard-ct4.txt lists, 0-based."""
+    """See `reasvqa.datasets.load`. The split "atp-hard" is made of the rows of val.csv that atp-hard-ct4.txt lists,
+    0-based."""
     split_name(split, SPLITS, "NExT-QA")
     path = annotation_file(
         root, f"{'val' if split == 'atp-hard' else split}.csv", "NExT-QA's annotations belong into this folder."
@@ -41,7 +42,8 @@ def load(root: Path, split: str) -> Samples:
     def video(name: str, place: str) -> str:
         if name not in folders:
             raise DataError(
-                f"{path}, {place}, column video: {shown(name)} is not in {map_path.name}. Use the map of the same release."
+                f"{path}, {place}, column video: {shown(name)} is not in {map_path.name}. Use the map of the same "
+                "release."
             )
         return safe_path(f"{folders[name]}.mp4", map_path, f"entry {name!r}")
 

@@ -1,13 +1,13 @@
 """Your own questions about your own videos: questions.csv beside a folder `videos`.
 
-Columns: video (a file in the folder), question, a0, a1, ... up to a9 (2 to 10 options; leave the rest empty), answer (the
-right option's letter, A for a0; empty where it is not known), split (train, val or test). May be there, too: start and end
-(seconds of a clip), id, type (any word to group by), and reasoning (an explanation written by hand, used by
+Columns: video (a file in the folder), question, a0, a1, ... up to a9 (2 to 10 options; leave the rest empty), answer
+(the right option's letter, A for a0; empty where it is not known), split (train, val or test). May be there, too: start
+and end (seconds of a clip), id, type (any word to group by), and reasoning (an explanation written by hand, used by
 `written_reasoning`).
 
-Without an id of your own, a question's id is made of what it asks: the video's name and a hash of video, clip, question and
-options. So rows may be added, sorted or moved to another split, and labels corrected, and each response stays with its
-question; a question that is asked otherwise is a new one.
+Without an id of your own, a question's id is made of what it asks: the video's name and a hash of video, clip, question
+and options. So rows may be added, sorted or moved to another split, and labels corrected, and each response stays with
+its question; a question that is asked otherwise is a new one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ OPTIONAL = ("start", "end", "id", "type", "reasoning", *OPTIONS[2:])
 
 
 def load(root: Path, split: str) -> Samples:
-    """See `reasvqa.datasets.load`. All rows are checked, those of other splits too. A sample's group is its type, or "All"."""
+    """See `reasvqa.datasets.load`. All rows are checked, those of other splits too. A sample's group is its type, or
+    "All"."""
     split_name(split, SPLITS, "a data set of your own")
     path = _file(root)
     rows = list(_rows(path))
@@ -76,8 +77,8 @@ def _sample(path: Path, place: str, row: dict[str, str]) -> Sample:
     if count < 2 or "" in texts[:count]:
         gap = next((option for option, text in zip(OPTIONS, texts, strict=True) if not text), "a0")
         raise DataError(
-            f"{path}, {place}, column {gap}: a question needs 2 to {len(OPTIONS)} options, from a0 on without gaps. Fill it "
-            "in."
+            f"{path}, {place}, column {gap}: a question needs 2 to {len(OPTIONS)} options, from a0 on without gaps. "
+            "Fill it in."
         )
     options = tuple(texts[:count])
     if len({text.casefold() for text in options}) < count:
@@ -85,8 +86,8 @@ def _sample(path: Path, place: str, row: dict[str, str]) -> Sample:
     letter = row["answer"].strip().upper()
     if letter and letter not in tuple(LETTERS[:count]):
         raise DataError(
-            f"{path}, {place}, column answer: {shown(row['answer'])} is not a letter from A to {LETTERS[count - 1]}. Give the "
-            "right option's letter, or leave it empty."
+            f"{path}, {place}, column answer: {shown(row['answer'])} is not a letter from A to {LETTERS[count - 1]}. "
+            "Give the right option's letter, or leave it empty."
         )
     video = safe_path(row["video"].strip(), path, f"{place}, column video")
     clip = _clip(path, place, row)
@@ -114,8 +115,8 @@ def _clip(path: Path, place: str, row: dict[str, str]) -> tuple[float, float] | 
         if start < end:
             return start, end
     raise DataError(
-        f"{path}, {place}, columns start and end: {shown(times[0])}, {shown(times[1])}. Give both, in seconds, start before "
-        "end, or none."
+        f"{path}, {place}, columns start and end: {shown(times[0])}, {shown(times[1])}. Give both, in seconds, start "
+        "before end, or none."
     )
 
 

@@ -1,8 +1,8 @@
 """STAR (Wu et al., 2021): STAR_{train,val,test}.json, a list of objects; the test split comes without answers.
 
-An item: {"question_id": "Interaction_T1_13", "question": ..., "video_id": "YSKX3", "start": 12.1, "end": 18.0, "choices":
-[{"choice_id": 0, "choice": "The food."}, ...], "answer": "The blanket."} (and programs and graphs, which are not read). The
-videos are Charades': videos/YSKX3.mp4.
+An item: {"question_id": "Interaction_T1_13", "question": ..., "video_id": "YSKX3", "start": 12.1, "end": 18.0,
+"choices": [{"choice_id": 0, "choice": "The food."}, ...], "answer": "The blanket."} (and programs and graphs, which are
+not read). The videos are Charades': videos/YSKX3.mp4.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 
 
 def load(root: Path, split: str) -> Samples:
-    """See `reasvqa.datasets.load`. Questions that offer a text twice are kept, and a warning counts them: the answer is given
-    as a text, so where it stands twice the first of them counts as right, and the second as wrong."""
+    """See `reasvqa.datasets.load`. Questions that offer a text twice are kept, and a warning counts them: the answer is
+    given as a text, so where it stands twice the first of them counts as right, and the second as wrong."""
     split_name(split, SPLITS, "STAR")
     path = annotation_file(root, f"STAR_{split}.json", "STAR's annotations belong into this folder.")
     items = read_json(path)
@@ -48,7 +48,8 @@ def load(root: Path, split: str) -> Samples:
     if twice:
         answers = sum(s.options.count(s.answer_text) > 1 for _, s in twice if s.answer_text is not None)
         warnings.warn(
-            f"{path}: {len(twice)} of {len(samples)} questions offer the same text twice (the first: {twice[0][0]}); in "
+            f"{path}: {len(twice)} of {len(samples)} questions offer the same text twice (the first: {twice[0][0]}); "
+            "in "
             f"{answers} of them it is the answer, and the first of the two counts as right",
             stacklevel=3,
         )
@@ -80,7 +81,8 @@ def _sample(item: Any, labelled: bool, path: Path, place: str) -> Sample:
     if labelled:
         if item["answer"] not in options:
             raise DataError(
-                f"{path}, {place}, field answer: {shown(item['answer'])} is not one of the choices {shown(list(options))}."
+                f"{path}, {place}, field answer: {shown(item['answer'])} is not one of the choices "
+                f"{shown(list(options))}."
             )
         answer = options.index(item["answer"])
     video = safe_path(f"{item['video_id']}.mp4", path, f"{place}, field video_id")
@@ -96,6 +98,6 @@ def _options(choices: Any, path: Path, place: str) -> tuple[str, ...]:
     except (TypeError, KeyError):
         pass
     raise DataError(
-        f"{path}, {place}, field choices: expected four, with choice_id 0 to 3 and the text as choice. Download the file "
-        "again."
+        f"{path}, {place}, field choices: expected four, with choice_id 0 to 3 and the text as choice. Download the "
+        "file again."
     )

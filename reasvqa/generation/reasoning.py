@@ -50,25 +50,27 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
     """
     path = Path(path)
     questions = None if samples is None else {sample.id: sample for sample in samples}
-    seen: set[str] = set()
     ids, generators, responses, predictions, correct = [], [], [], [], []
     for number, row in rows_of(path):
         if row is None:
             continue
         id, prediction, right = row["id"], row.get("prediction"), row.get("correct")
-        if id in seen:
-            raise _twice(path, id, number)
-        seen.add(id)
         if questions is not None:
             if id not in questions:
                 continue
-            prediction, right = _judge(path, number, row, questions[id], kind)
+            check_kind(path, number, row, kind)
+            if not asks(row.get("prompt"), questions[id], kind):
+                raise ReasoningError(
+                    f"{path}, line {number}: its prompt does not ask what {id!r} asks now; question or options have "
+                    "changed. Generate again (only what has changed is asked anew), or remove the line's prompt if "
+                    "its response does answer the question."
+                )
+            prediction, right = judged(path, number, row, questions[id], kind)
         ids.append(id)
         generators.append(row.get("generator"))
         responses.append(without_surrogates(row["response"]))
         predictions.append(prediction)
         correct.append(right)
-    seen.clear()
     table = pd.DataFrame(
         {
             "id": pd.Series(ids, dtype="str"),
@@ -81,15 +83,12 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
     return table if questions is None else _a_row_each(table, list(questions), path)
 
 
-def _judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None]:
-    """(prediction, correct) of a line that is to answer the sample."""
-    check_kind(path, number, row.get("prompt"), kind)
-    if not asks(row.get("prompt"), sample, kind):
-        raise ReasoningError(
-            f"{path}, line {number}: its prompt does not ask what {sample.id!r} asks now; question or options have "
-            "changed. Generate again (only what has changed is asked anew), or remove the line's prompt if its "
-            "response does answer the question."
-        )
+def judged(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None]:
+    """(prediction, correct) of a line that answers the sample.
+
+    Raises:
+        ReasoningError: the line's prediction is none of the sample's options.
+    """
     if kind != "reasoning":
         return None, None
     prediction = row["prediction"] if "prediction" in row else parse_answer(row["response"], sample.options)
@@ -131,8 +130,8 @@ def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
     """
     if not prompt or kind != "reasoning" or prompt == build_prompt(sample):
         return True
-    if ours := _OURS.search(prompt):
-        return [_plain(text) for text in ours.groups()] == [_plain(sample.question), _plain(sample.lettered)]
+    if ours := _parts(prompt):
+        return ours == _parts(build_prompt(sample))
     if len(prompt) < len(sample.question):
         return True
     before, options, after = f" {_words(prompt)} ".partition(f" {_words(sample.lettered)} ")
@@ -140,17 +139,21 @@ def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
     return bool(options) and not one_more and f" {_words(sample.question)} " in f"{before} {after}"
 
 
-_OURS = re.compile(r"###Question:(.*)###Hints:(.*)", re.DOTALL)
-
-
-def check_kind(path: Path, number: int, prompt: str | None, kind: str) -> None:
-    """A ReasoningError if the line was written for another kind, as far as its prompt tells."""
+def check_kind(path: Path, number: int, row: dict, kind: str) -> None:
+    """Refuses a line that was written for another kind, as far as its prompt tells."""
+    prompt = row.get("prompt") or ""
     kinds = {text: name for name, text in CAPTION_PROMPTS.items()}
-    found = "reasoning" if prompt and _OURS.search(prompt) else kinds.get(prompt or "", kind)
+    found = "reasoning" if _parts(prompt) else kinds.get(prompt, kind)
     if found != kind:
         raise ReasoningError(
             f"{path}, line {number}: its prompt asks for {found}, not {kind}. Give each kind a file of its own."
         )
+
+
+def _parts(prompt: str) -> tuple[str, str] | None:
+    """(question, options) of a prompt of appendix A.3, in whatever version of its words; None if it is none."""
+    question, mark, options = prompt.partition("###Question:")[2].partition("###Hints:")
+    return (_plain(question), _plain(options)) if mark else None
 
 
 def _plain(text: str) -> str:
@@ -163,12 +166,7 @@ def _words(text: str) -> str:
 
 def without_surrogates(text: str) -> str:
     """The text with U+FFFD in the place of lone surrogates, halves of a character that no file can hold."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _twice(path: Path, id: str, number: int) -> ReasoningError:
-    first = next(earlier for earlier, row in rows_of(path) if row and row["id"] == id)
-    return ReasoningError(f"{path}, line {number}: id {id!r} occurs already in line {first}. Remove one of them.")
+    return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
@@ -181,19 +179,19 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
     Lines end in LF, CR LF or CR; the last one need not.
 
     Raises:
-        ReasoningError: no such file; a line is no JSON object or has a wrong field.
+        ReasoningError: no such file; a line is no JSON object or has a wrong field; an id occurs twice.
     """
     if not path.is_file():
         raise ReasoningError(
             f"{path}: no such file. Generate the reasoning first: notebooks/01_generate_reasoning.ipynb"
         )
-    number = 0
+    seen: dict[str, int] = {}
     with open_lines(path) as file:
         for number, line in enumerate(file, 1):
             if line.isspace():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line.removeprefix("\ufeff"))  # some editors put this mark in front of a file
                 if not line.isascii():
                     line.encode()  # bytes that are no UTF-8 became surrogates
             except (ValueError, RecursionError) as error:
@@ -208,6 +206,11 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
             problem = _problem_of(row)
             if problem:
                 raise ReasoningError(f"{path}, line {number}: {problem}.")
+            first = seen.setdefault(row["id"], number)
+            if first != number:
+                raise ReasoningError(
+                    f"{path}, line {number}: id {row['id']!r} occurs already in line {first}. Remove one of them."
+                )
             if (generator := row.get("generator")) is not None:
                 row["generator"] = sys.intern(generator)
             yield number, row
@@ -215,8 +218,7 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
 
 def open_lines(path: Path, mode: str = "r"):
     """The file's lines as they are: their ends stay, and bytes that are no UTF-8 survive reading and writing."""
-    encoding = "utf-8-sig" if mode == "r" else "utf-8"  # some editors put a mark in front
-    return path.open(mode, encoding=encoding, errors="surrogateescape", newline="")
+    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def _short(error: Exception) -> str:
@@ -235,13 +237,13 @@ def _problem_of(row: object) -> str | None:
         if not isinstance(row.get(field), str):
             return f"field {field!r} is missing or not text. Correct it, or remove the line; a new run writes it again"
     for field in ("generator", "prompt"):
-        if not isinstance(row.get(field, None), str | None):
+        if row.get(field) is not None and not isinstance(row[field], str):
             return f"field {field!r} is not text. Correct or remove the field"
     prediction = row.get("prediction")
     if prediction is not None and (type(prediction) is not int or not 0 <= prediction < len(LETTERS)):
         last = len(LETTERS) - 1
         return f"field 'prediction' must be null or an option's index from 0 to {last}. Correct or remove the field"
-    if not isinstance(row.get("correct"), bool | None):
+    if row.get("correct") is not None and not isinstance(row["correct"], bool):
         return "field 'correct' must be true, false or null. Correct or remove the field"
     return None
 

@@ -27,6 +27,7 @@ from reasvqa.generation.reasoning import (
     asks,
     check_kind,
     failures_path,
+    judged,
     open_lines,
     read_failures,
     read_reasoning,
@@ -150,33 +151,31 @@ def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tupl
         raise ReasoningError(
             f"two samples have the id {next(id for id in ids if ids.count(id) > 1)!r}. Make ids unique."
         )
-    seen: dict[str, int] = {}
+    have: set[str] = set()
     outdated: dict[int, str | None] = {}
     for number, row in rows_of(path) if path.exists() else ():
         if row is None:
             outdated[number] = None
             continue
         id, writer, prompt = row["id"], row.get("generator"), row.get("prompt")
-        if id in seen:
-            raise ReasoningError(
-                f"{path}, line {number}: id {id!r} occurs already in line {seen[id]}. Remove one of them."
-            )
         if writer != name:
             raise ReasoningError(
                 f"{path}, line {number}: written by {writer or 'nobody named'}, not {name}. "
                 "Give each generator a file of its own."
             )
-        check_kind(path, number, prompt, kind)
-        seen[id] = number
-        if id in questions and not asks(prompt, questions[id], kind):
+        check_kind(path, number, row, kind)
+        have.add(id)
+        if id in questions and asks(prompt, questions[id], kind):
+            judged(path, number, row, questions[id], kind)
+        elif id in questions:
             outdated[number] = id
     gone = {id for id in outdated.values() if id is not None}
-    if len(gone) == len(questions.keys() & seen.keys()) > 1:
+    if len(gone) == len(have & questions.keys()) > 1:
         raise ReasoningError(
             f"{path}: none of its lines asks what the question of its id asks now, e.g. {min(gone)!r}. "
             "It was made for other questions: give these a file of their own, or move it away."
         )
-    return [sample for sample in samples if sample.id not in seen or sample.id in gone], outdated
+    return [sample for sample in samples if sample.id not in have or sample.id in gone], outdated
 
 
 def _take_out(path: Path, numbers: dict[int, str | None]) -> None:
@@ -191,14 +190,22 @@ def _take_out(path: Path, numbers: dict[int, str | None]) -> None:
             stacklevel=3,
         )
     partial = path.with_name(f"{path.name}.partial")
-    with _explained(path):
-        with open_lines(path) as lines, open_lines(partial, "w") as kept, open_lines(_removed(path), "a") as removed:
-            for number, line in enumerate(lines, 1):
-                (removed if number in numbers else kept).write(line if line.endswith(("\n", "\r")) else line + "\n")
-            for file in (removed, kept):
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(partial, path)
+    try:
+        with _explained(path):
+            with (
+                open_lines(path) as lines,
+                open_lines(partial, "w") as kept,
+                open_lines(_removed(path), "a") as removed,
+            ):
+                for number, line in enumerate(lines, 1):
+                    ended = line if line.endswith(("\n", "\r")) else line + "\n"
+                    (removed if number in numbers else kept).write(ended)
+                for file in (removed, kept):
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _removed(path: Path) -> Path:
@@ -317,7 +324,7 @@ def _unanswered(path: Path, failed: dict[str, str], left: int = 0) -> Unanswered
 def _reason(error: Exception) -> str:
     """An error as one sentence without secrets."""
     named = str(error) if isinstance(error, GenerationError | VideoError) else f"{type(error).__name__}: {error}"
-    return without_secrets(shortened(named))
+    return shortened(without_secrets(named))
 
 
 def shortened(text: str, length: int = 400) -> str:

@@ -61,7 +61,7 @@ def is_kept(config: TrainConfig) -> bool:
 
 
 def prepare_features(configs: Sequence[TrainConfig]) -> None:
-    """What frozen vision encoders make of these runs' clips, made once before runs would wait for each other."""
+    """What the frozen vision encoders of these runs make of their clips, once, before runs wait for each other."""
     seen = [config for config in configs if not config.blind]
     for config in {(c.student, c.dataset, c.num_frames, c.precision, c.split): c for c in seen}.values():
         student = load_student(config.student, dtype_of(config))

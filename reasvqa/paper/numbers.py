@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 
 import pandas as pd
@@ -12,13 +13,13 @@ from reasvqa import paths
 def table(number: int) -> pd.DataFrame:
     """Table `number` of the paper as printed: accuracies in percent (Table 7: counts), rows and columns in print
     order."""
-    return _read(f"table{number:02d}")
+    return _read(f"table{number:02d}").copy()
 
 
 def figure(number: int) -> pd.DataFrame:
     """The values of Figure 3 or 4 that the text states; the figures themselves are images, and nothing is read off
     them."""
-    return _read(f"figure{number:02d}")
+    return _read(f"figure{number:02d}").copy()
 
 
 def cell(place: str) -> float:
@@ -29,13 +30,14 @@ def cell(place: str) -> float:
     """
     try:
         source, row, column = place.split("|")
-        return float(table(int(source.removeprefix("table"))).loc[row, column])
+        return float(_read(f"table{int(source.removeprefix('table')):02d}").at[row, column])
     except (ValueError, KeyError, FileNotFoundError):
         raise ValueError(
             f"{place!r}: no number of the paper stands there; give table|row|column as in data/paper"
         ) from None
 
 
+@cache
 def _read(name: str) -> pd.DataFrame:
     cells = pd.read_csv(paths.PAPER_NUMBERS / f"{name}.csv", dtype={"row": str, "column": str})
     wide = cells.pivot(index="row", columns="column", values="value")

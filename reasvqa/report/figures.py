@@ -11,7 +11,9 @@ import seaborn as sns
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from reasvqa import paper
+from reasvqa.config import MINIATURES
 from reasvqa.learning import Run
+from reasvqa.samples import LETTERS, Sample
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.
 COLOURS = {
@@ -40,6 +42,11 @@ def style() -> None:
     )
 
 
+def titled(title: str, scale: str) -> str:
+    """The title of a panel of ours: at the small scales it says that this is the miniature."""
+    return title if scale == "paper" else f"{title} (miniature{', preview' if scale == 'preview' else ''})"
+
+
 def _done(figure: plt.Figure) -> plt.Figure:
     """Tidies a figure and closes it: a notebook shows what a cell returns, and would show an open figure once more."""
     figure.tight_layout()
@@ -50,6 +57,7 @@ def _done(figure: plt.Figure) -> plt.Figure:
 def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
     """Training losses against epochs, a line a seed: the answer's loss at the left, the reasoning's at the right."""
     figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.0), sharex=True)
+    scale = next(iter(runs.values()))[0].config.scale
     for name, seeds in runs.items():
         for k, run in enumerate(seeds):
             for axis, column in zip(axes, ("answer_loss", "reasoning_loss"), strict=True):
@@ -64,7 +72,8 @@ def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
                         label=label,
                     )
     for axis, title in zip(axes, ("answer", "reasoning"), strict=True):
-        axis.set(xlabel="epoch", ylabel="cross-entropy per token (nats)", title=f"Loss of the {title}", ylim=(0, None))
+        title = titled(f"Loss of the {title}", scale)
+        axis.set(xlabel="epoch", ylabel="cross-entropy per token (nats)", title=title, ylim=(0, None))
         if axis.has_data():
             axis.legend(frameon=False)
         else:
@@ -73,7 +82,7 @@ def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
 
 
 def accuracy_bars(
-    table: pd.DataFrame, title: str, chance: float | None = None, paper: pd.Series | None = None
+    table: pd.DataFrame, title: str, scale: str, chance: float | None = None, paper: pd.Series | None = None
 ) -> plt.Figure:
     """Accuracy with 95 % intervals, a bar a setting; the paper's values, where it has them, as black diamonds.
 
@@ -114,14 +123,14 @@ def accuracy_bars(
     if paper is not None or chance is not None:
         axis.legend(frameon=False, loc="upper left", fontsize=8, ncol=2)
     seeds, questions = int(table["seeds"].max()), int(table["questions"].max())
-    axis.set(ylabel="accuracy (%)", ylim=(0, 112), title=title)
+    axis.set(ylabel="accuracy (%)", ylim=(0, 112), title=titled(title, scale))
     axis.set_xticks(x, table.index)
     axis.set_yticks(range(0, 101, 20))
     axis.set_xlabel(f"n = {questions} questions, {seeds} seed{'s' if seeds > 1 else ''}; bars: 95 % interval")
     return _done(figure)
 
 
-def group_bars(table: pd.DataFrame, title: str) -> plt.Figure:
+def group_bars(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     """Accuracy by question group, settings side by side. table: of `results.by_group`."""
     figure, axis = plt.subplots(figsize=(1.6 + 1.25 * table.shape[1], 3.2))
     long = table.rename_axis("setting").reset_index().melt("setting", var_name="group", value_name="accuracy")
@@ -134,7 +143,7 @@ def group_bars(table: pd.DataFrame, title: str) -> plt.Figure:
         ax=axis,
         width=0.75,
     )
-    axis.set(xlabel="question group", ylabel="accuracy (%)", ylim=(0, 100), title=title)
+    axis.set(xlabel="question group", ylabel="accuracy (%)", ylim=(0, 100), title=titled(title, scale))
     axis.legend(frameon=False, fontsize=8, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return _done(figure)
 
@@ -150,7 +159,9 @@ def rule_bars(counts: pd.Series, title: str, n: int) -> plt.Figure:
     return _done(figure)
 
 
-def pipeline(pictures: np.ndarray, question: str, response: str, refined: str, answer: str) -> plt.Figure:
+def pipeline(
+    pictures: np.ndarray, question: str, response: str, refined: str, answer: str, title: str, scale: str
+) -> plt.Figure:
     """Figure 1 of the paper, drawn from one real example: generation, refinement, learning.
 
     Args:
@@ -209,6 +220,7 @@ def pipeline(pictures: np.ndarray, question: str, response: str, refined: str, a
     arrow((92, 18.2), (92, 14.4))
     arrow((15.5, 16.2), (15.5, 14.4))
     arrow((37.2, 7.5), (31.6, 7.5))
+    axis.set_title(titled(title, scale), fontsize=10, loc="left")
     plt.close(figure)
     return figure
 
@@ -232,11 +244,41 @@ def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
     return figure
 
 
-def trial_differences(trials: pd.DataFrame) -> plt.Figure:
-    """Each trial's difference to its reference in points, with its 95 % interval. trials: of
-    data/mini/trials_25_epochs.csv.
+def world_key() -> plt.Figure:
+    """What is what in the miniature's drawings: the poses of its verbs, and people, rooms and things by their names."""
+    from reasvqa.mini.render import CELL, draw_frame
+    from reasvqa.mini.world import BOARD, OBJECTS, PEOPLE, ROOMS, VERBS, Event, gerund
 
-    Seeing against blind is left out: it is so large that nothing else could be read.
+    def cell(number: int, event: Event, person: str = "man") -> np.ndarray:
+        row, column = divmod(number, BOARD)
+        frame = draw_frame(event, person, phase=0)
+        return frame[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
+
+    rows = [
+        [(gerund(verb), cell(5, Event(verb, "box", "hall", 5, ()))) for verb in VERBS],
+        [(person, cell(5, Event("push", "box", "hall", 5, ()), person)) for person in PEOPLE],
+        [(room, cell(0, Event("open", "box", room, 5, ()))) for room in ROOMS],
+    ]
+    things = [(name, cell(0, Event("open", "box", "hall", 5, ((0, name),)))) for name in OBJECTS]
+    rows += [things[:8], things[8:]]
+    names = ["verbs", "people", "rooms", "things", ""]
+    figure, axes = plt.subplots(len(rows), 8, figsize=(7.6, 1.08 * len(rows) + 0.4))
+    for name, line, pictures in zip(names, axes, rows, strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", weight="bold", fontsize=9)
+        for axis, (word, picture) in zip(line, pictures, strict=False):
+            axis.imshow(picture)
+            axis.set_title(word, fontsize=9, pad=3)
+    figure.suptitle("Key to the miniature's drawings", fontsize=10)
+    return _done(figure)
+
+
+def trial_differences(trials: pd.DataFrame) -> plt.Figure:
+    """Each trial's difference to its reference in points, with its 95 % interval.
+
+    trials: of data/mini/trials_25_epochs.csv. Seeing against blind is left
+    out: it is so large that nothing else could be read.
     """
     shown = trials[trials["against"].fillna("Blind") != "Blind"].iloc[::-1]
     figure, axis = plt.subplots(figsize=(7.6, 0.42 * len(shown) + 1.2))
@@ -256,7 +298,7 @@ def trial_differences(trials: pd.DataFrame) -> plt.Figure:
     return _done(figure)
 
 
-def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str) -> plt.Figure:
+def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     """A panel per data set: each row's accuracy with its 95 % interval, the paper's value as an open diamond.
 
     Args:
@@ -289,7 +331,7 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str) -> plt.F
             )
         axis.grid(axis="y", color="#dddddd", lw=0.8)
         axis.set(
-            title=paper.PRINTED[dataset],
+            title=titled(paper.PRINTED[dataset], scale),
             xlabel=f"accuracy (%)\nn = {int(part['questions'].max())}, {_span(part['seeds'])}",
             ylim=(-0.6, len(rows) - 0.4),
         )
@@ -312,6 +354,7 @@ def curves(
     stated: dict[str, list[tuple[float, float]]],
     title: str,
     xlabel: str,
+    scale: str,
 ) -> plt.Figure:
     """Figures 3 and 4: a panel with what the paper's text states, and a panel per data set of ours.
 
@@ -355,9 +398,8 @@ def curves(
                 capsize=2.5,
                 label=name,
             )
-        axis.set(
-            title=f"Ours, {paper.PRINTED[dataset]}-like\nn = {int(part['questions'].max())}, {_span(part['seeds'])}, 95 % intervals"
-        )
+        support = f"n = {int(part['questions'].max())}, {_span(part['seeds'])}, 95 % intervals"
+        axis.set(title=f"{titled(f'Ours, {paper.PRINTED[dataset]}', scale)}\n{support}")
     axes[1].set_ylabel("accuracy (%)")
     low, high = min(a.get_ylim()[0] for a in axes[1:]), max(a.get_ylim()[1] for a in axes[1:])
     for axis in axes:
@@ -367,7 +409,7 @@ def curves(
             axis.set_ylim(low, high)
         if len(lines) > 1 or axis is axes[0]:
             axis.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, y=1.03, fontsize=11)
+    figure.suptitle(title, fontsize=11)
     return _done(figure)
 
 
@@ -375,9 +417,8 @@ VERDICT_COLOURS = {"reproduced": "#009E73", "contradicted": "#D55E00", "no effec
 NO_VERDICT = "#bbbbbb"  # of a single seed, or of a claim that served to set up the miniature
 
 
-def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
-    """Every claim's effect in points with its 95 % interval, coloured by verdict, on a band as wide as its margin; the
-    paper's effect as an open diamond.
+def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+    """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's as an open diamond.
 
     table: of `results.ledger`.
     """
@@ -405,7 +446,7 @@ def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
     axis.set_xscale("symlog", linthresh=5)  # a few effects are ten times the others
     ticks = [-50, -10, -5, -2, 0, 2, 5, 10, 50]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=8)
-    axis.set_title(title, fontsize=11, loc="right")
+    axis.set_title(titled(title, scale), fontsize=11, loc="right")
     axis.grid(axis="y", color="#eeeeee", lw=0.8)
     colours = VERDICT_COLOURS | {"set, or one seed: no evidence": NO_VERDICT}
     marks = [plt.Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
@@ -423,7 +464,7 @@ def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
     return _done(figure)
 
 
-def strength(ours: pd.DataFrame, baseline: pd.Series, title: str) -> plt.Figure:
+def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) -> plt.Figure:
     """Student accuracy against the generator's accuracy on the training questions, refined and original reasoning.
 
     Args:
@@ -448,14 +489,16 @@ def strength(ours: pd.DataFrame, baseline: pd.Series, title: str) -> plt.Figure:
             label=f"{kind} reasoning",
         )
     axis.set(
-        xlabel="the generator's accuracy on the training questions (%)", ylabel="student's accuracy (%)", title=title
+        xlabel="the generator's accuracy on the training questions (%)",
+        ylabel="student's accuracy (%)",
+        title=titled(title, scale),
     )
     axis.legend(frameon=False, fontsize=8)
     return _done(figure)
 
 
 def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure:
-    """Values from zero up on a logarithmic axis, first on top, and the limit they should stay under; hollow: exactly zero."""
+    """Values from zero up on a logarithmic axis, first on top, and the limit to stay under; hollow: exactly zero."""
     figure, axis = plt.subplots(figsize=(6.5, 0.35 * len(values) + 1.2))
     floor = min([value for value in values if value > 0], default=limit) / 3
     for row, value in enumerate(values):
@@ -476,7 +519,7 @@ def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure
 
 
 def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
-    """Training throughput by recipe as multiples of the reference recipe, with the range over rounds; the rates as text."""
+    """Training throughput by recipe as multiples of the reference recipe, with the range over rounds; rates as text."""
     figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(table) + 1.2))
     for row, (name, r) in enumerate(table.iterrows()):
         colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(name, COLOURS["STL_CR"])
@@ -516,18 +559,17 @@ def growth(table: pd.DataFrame, title: str) -> plt.Figure:
 
 def example(
     pictures: np.ndarray,
-    question: str,
-    options: Sequence[str],
-    truth: int,
+    sample: Sample,
+    prediction: int,
     parts: Sequence[tuple[str, bool]],
     title: str,
+    scale: str,
 ) -> plt.Figure:
-    """Figure 2 of the paper from a real sample: frames, question, and the response with what refinement keeps and
-    removes.
+    """Figure 2 of the paper from a real sample: frames, question, and what refinement keeps of the response.
 
     Args:
         pictures: uint8 (T, H, W, 3) frames.
-        truth: index of the right option.
+        prediction: index of the option that the generator chose.
         parts: the response's pieces in order, with whether refinement keeps them.
     """
     import textwrap
@@ -539,17 +581,11 @@ def example(
         axis.set_axis_off()
     left = figure.add_axes((0.01, 0.02, 0.42, 0.58))
     left.set_axis_off()
-    left.text(0, 1, textwrap.fill(question, 52), va="top", fontsize=10, weight="bold")
-    for i, option in enumerate(options):
-        mark = "  (the true answer)" if i == truth else ""
-        left.text(
-            0,
-            0.78 - 0.12 * i,
-            f"{'ABCDEFGHIJ'[i]}. {option}{mark}",
-            va="top",
-            fontsize=9.5,
-            color="#009E73" if i == truth else "#222222",
-        )
+    left.text(0, 1, textwrap.fill(sample.question, 52), va="top", fontsize=10, weight="bold")
+    marks = {sample.answer: ("  \u2713 true", "#00795A"), prediction: ("  \u2717 chosen by the generator", "#C04000")}
+    for i, option in enumerate(sample.options):
+        mark, colour = marks.get(i, ("", "#222222"))
+        left.text(0, 0.78 - 0.12 * i, f"{LETTERS[i]}. {option}{mark}", va="top", fontsize=9.5, color=colour)
     right = figure.add_axes((0.45, 0.02, 0.54, 0.82))
     right.set(xlim=(0, 74), ylim=(0, 24))  # columns and lines of letters that are all equally wide
     right.set_axis_off()
@@ -577,6 +613,6 @@ def example(
             if piece is not text and column and words:
                 column, line = 0, line - 1.25
     figure.text(0.45, 0.875, "the generator's response: kept (green), removed by refinement (orange)", fontsize=9.5)
-    figure.suptitle(title, x=0.01, y=0.98, ha="left", fontsize=11)
+    figure.suptitle(titled(title, scale), x=0.01, y=0.98, ha="left", fontsize=11)
     plt.close(figure)
     return figure

@@ -1,18 +1,43 @@
-"""Tables as the paper has them, its rows beside ours, and their export: CSV, LaTeX (booktabs) and where the numbers came from."""
+"""Tables as the paper has them, its rows beside ours, and differences with their intervals."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 from IPython.display import HTML
 
 from reasvqa import paper
+from reasvqa.config import TrainConfig
 from reasvqa.learning import Run
-from reasvqa.report.results import accuracy_of, summary
+from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes, summary
 
-PAPER, OURS = "paper, as printed", {"mini": "ours, miniature", "smoke": "ours, smoke test", "paper": "ours, full scale"}
+PAPER, OURS = (
+    "paper, as printed",
+    {
+        "mini": "ours, miniature",
+        "preview": "ours, miniature (preview)",
+        "smoke": "ours, smoke test",
+        "paper": "ours, full scale",
+    },
+)
 Runs = dict[tuple[str, str], list[Run]]
+
+
+def plan(settings: dict[tuple[str, str], list[TrainConfig]]) -> str:
+    """How many runs a table or figure has: "10 settings, 34 runs". settings: of `experiments.settings_of`."""
+    return f"{len(settings)} settings, {sum(map(len, settings.values()))} runs"
+
+
+def every(runs: dict) -> list[Run]:
+    """All runs of all settings, in order."""
+    return [run for seeds in runs.values() for run in seeds]
+
+
+def caption(title: str, runs: dict) -> str:
+    """A caption that says on which data sets our rows stand."""
+    return f"{title}. Ours: {', '.join(dict.fromkeys(run.config.dataset for run in every(runs)))}"
 
 
 def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
@@ -30,6 +55,134 @@ def with_intervals(runs: Runs) -> pd.DataFrame:
         found = accuracy_of(setting)
         table.setdefault(row, {})[paper.PRINTED[dataset]] = f"{found} n={found.questions} x {found.seeds} seeds"
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def support(runs: dict) -> str:
+    """What accuracies rest on, for a figure's title: "n = 900 questions, 3 to 5 seeds, 95 % intervals"."""
+    counts = sorted({len(seeds) for seeds in runs.values()})
+    seeds = (
+        f"{counts[0]} seed{'s' if counts[0] > 1 else ''}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    )
+    questions = " or ".join(map(str, sorted({run.metrics["questions"] for run in every(runs)})))
+    return f"n = {questions} questions, {seeds}, 95 % intervals"
+
+
+def differences(runs: Runs, pairs: Sequence[tuple[str, str]], printed: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What a setting brings against another: a row per pair and data set, on the seeds that both have.
+
+    Args:
+        runs: of `results.runs_of`.
+        pairs: names of rows, (better, worse).
+        printed: the paper's table, for its own differences where it prints them.
+    """
+    rows = []
+    for better, worse in pairs:
+        for dataset in dict.fromkeys(d for d, row in runs if row == better and (d, worse) in runs):
+            ours = difference(runs[dataset, worse], runs[dataset, better])
+            row = {"comparison": f"{better} - {worse}", "data set": paper.PRINTED[dataset], "ours (points)": str(ours)}
+            rows.append(row | {"paper (points)": _printed(printed, better, worse, paper.PRINTED[dataset])})
+    table = pd.DataFrame(rows, columns=["comparison", "data set", "ours (points)", "paper (points)"])
+    table = table.set_index("comparison")
+    return table if table["paper (points)"].any() else table.drop(columns="paper (points)")
+
+
+def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -> str:
+    """The paper's difference, "+2.4", or nothing where it prints none."""
+    if table is None or better not in table.index or worse not in table.index:
+        return ""
+    column = column if column in table else "Tot"
+    change = table.loc[better, column] - table.loc[worse, column]
+    return "" if pd.isna(change) else f"{change:+.1f}"
+
+
+def changes(
+    settings: dict[str, list[Run]], parts: dict[str, Collection[str]] | None = None, split: str | None = None
+) -> pd.DataFrame:
+    """Two settings on parts of the questions, seed by seed on the same ones: their accuracies and second - first.
+
+    Args:
+        settings: the two, by their names.
+        parts: by its name the ids of a part's questions; None: the paper's question groups, and all.
+        split: another than the runs' own.
+    """
+    first, second = (outcomes(runs, split=split) for runs in settings.values())
+    if parts is None:
+        run = next(iter(settings.values()))[0]
+        asked = run.predictions_on(split or run.config.split)
+        groups = {str(group): set(rows["id"]) for group, rows in asked.groupby("group", sort=False)}
+        parts = groups | {"all": set(asked["id"])}
+    rows = {}
+    for name, ids in parts.items():
+        a, b = (right[right.index.get_level_values("id").isin(ids)] for right in (first, second))
+        rows[name] = {"questions": len(a)}
+        for setting, right in zip(settings, (a, b), strict=True):
+            rows[name][f"{setting} (%)"] = f"{100 * right.to_numpy().mean():.1f}"
+        rows[name]["difference (points)"] = str(contrast([[(1, b), (-1, a)]]))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def claims(ledger: pd.DataFrame) -> pd.DataFrame:
+    """A ledger to read: what is claimed and where, the paper's effect and ours in points, p, verdict.
+
+    ledger: of `results.ledger`, or rows of it.
+    """
+    table = {
+        "claim": ledger["text"],
+        "paper (points)": _signed(ledger["paper"]),
+        "ours (points)": [interval(row) for _, row in ledger.iterrows()],
+        "detectable (points)": ledger["detectable"].map("{:.1f}".format),
+        "p": ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in ledger["p_corrected"]],
+        "verdict": ledger["verdict"].fillna("one seed: none") + ledger["kind"].map({"set": " (set)"}).fillna(""),
+    }
+    return pd.DataFrame(table).set_index(ledger["where"])
+
+
+def verdicts(experiment: str, scale: str, claim: str | None = None) -> pd.DataFrame:
+    """What the ledger, as 30_claims last saved it, says of a table or figure, or of one claim; see `results.judged`."""
+    found = judged(experiment, scale)
+    found = found if claim is None else found[found.index == claim]
+    if found.empty:
+        return pd.DataFrame({"ledger": ["says nothing at this scale; 30_claims makes it"]}, [""])
+    table = found[["text", "ours", "verdict"]].assign(paper=_signed(found["paper"]))
+    table = table.rename(columns={"text": "claim", "ours": "ours (points)", "paper": "paper (points)"})
+    table["verdict"] = table["verdict"].fillna("one seed: none")
+    return table[["claim", "paper (points)", "ours (points)", "verdict"]].rename_axis("ledger")
+
+
+def _signed(effects: pd.Series) -> list[str]:
+    return ["" if pd.isna(effect) else f"{effect:+.1f}" for effect in effects.astype(float)]
+
+
+def accuracies(summary: pd.DataFrame) -> pd.DataFrame:
+    """A table of `results.summary` to read: rounded, with units, without a spread where there is one seed."""
+    spread = ["" if pd.isna(sd) else f"{sd:.1f}" for sd in summary["sd of seeds"]]
+    table = {
+        "accuracy (%)": summary["accuracy"].map("{:.1f}".format),
+        "95 % interval": [
+            f"{low:.1f} to {high:.1f}" for low, high in zip(summary["low"], summary["high"], strict=True)
+        ],
+        "sd of seeds (points)": spread,
+        "seeds": summary["seeds"],
+        "questions": summary["questions"],
+    }
+    return pd.DataFrame(table).drop(columns=[] if any(spread) else "sd of seeds (points)")
+
+
+def trained(runs: dict[str, list[Run]]) -> pd.DataFrame:
+    """What the first seed of each setting was trained on, and how long it took."""
+    rows = {}
+    for name, seeds in runs.items():
+        metrics, seconds = seeds[0].metrics, seeds[0].metrics["seconds"]
+        rows[name] = {
+            "training questions": metrics["train_examples"],
+            "with reasoning": metrics["with_reasoning"],
+            "texts cut": ", ".join(f"{n} {what}" for what, n in metrics["cut"].items() if n) or "none",
+            "trained parameters": f"{metrics['trained_parameters']:,}",
+            "steps": metrics["steps"],
+            "training (s)": f"{seconds['training']:.0f}",
+            "answering (s)": f"{seconds['answering']:.0f}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFrame:
