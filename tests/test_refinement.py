@@ -186,7 +186,7 @@ def test_leaks():
     options = ("The blanket.", "The shoe.", "The shoe and the dish.", "to")
     assert leaks("The answer is B. He takes the shoe.", options, 0, 1) == {
         "letter": True,
-        "option text": False,
+        "option text": True,
         "true option's words": False,
         "wrongly chosen option's words": True,
     }
@@ -197,6 +197,7 @@ def test_leaks():
         "true option's words": True,
         "wrongly chosen option's words": None,
     }
+    assert leaks("He takes the shoe. He takes the dish.", options, 0, 2)["option text"] is False  # in two sentences
     # what both options have in common tells nothing about the wrong one; an option of stop words has no words to leak
     assert leaks("The shoe.", options, 1, 2)["wrongly chosen option's words"] is False
     assert leaks("The shoe.", options, 3, None) == {

@@ -20,14 +20,12 @@ from PIL import Image
 
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
-from reasvqa.refinement import WORD_RULE, removals
+from reasvqa.refinement import RULES, WORD_RULE, removals
 from reasvqa.samples import LETTERS, Sample
 from reasvqa.video import VideoError, read_frames
 
 if TYPE_CHECKING:
     from reasvqa.mini.world import Event
-
-_RULE_COLOURS = ("#fde0c5", "#d4e6f7", "#e3daf1", "#d8ecd4", "#f7d9e3", "#ececec", "#fff3b0")
 
 
 def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> plt.Figure:
@@ -156,13 +154,12 @@ def ranking(sample: Sample, scores: Sequence[float]) -> pd.DataFrame:
     return table.sort_values(column, ascending=False).round(2)
 
 
-def refinement(text: str, answer: str | None = None, correct: bool = True) -> HTML:
-    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering."""
-    found = removals(text, answer, correct)
-    colours = {
-        rule: _RULE_COLOURS[i % len(_RULE_COLOURS)]
-        for i, rule in enumerate(dict.fromkeys(removal.rule for removal in found))
-    }
+def refinement(text: str, answer: str | None = None, correct: bool = True, chosen: str | None = None) -> HTML:
+    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering. chosen:
+    as in `reasvqa.refinement.refine`, for strict refinement."""
+    found = removals(text, answer, correct, chosen=chosen)
+    present = {removal.rule for removal in found}
+    colours = {rule: colour for rule, colour in RULES.items() if rule in present}
     parts, at = [], 0
     for removal in found:
         parts.append(escape(text[at : removal.start]))

@@ -17,7 +17,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from reasvqa import paper
 from reasvqa.learning import Run
-from reasvqa.refinement import refine, removals
+from reasvqa.refinement import RULES, refine, removals
 from reasvqa.samples import LETTERS, Sample
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.
@@ -160,10 +160,11 @@ def rule_bars(counts: pd.Series, title: str, n: int) -> plt.Figure:
     """How often each rule of refinement removed something: horizontal bars, most frequent first."""
     counts = counts.sort_values()
     figure, axis = plt.subplots(figsize=(6.4, 0.3 * len(counts) + 0.9))
-    axis.barh(counts.index, counts, color=["#D55E00" if "word" in name else "#0072B2" for name in counts.index])
+    colours = [RULES[rule] for rule in counts.index]
+    axis.barh(counts.index, counts, color=colours, edgecolor="#444444", linewidth=0.6)
     for i, value in enumerate(counts):
         axis.text(value, i, f" {value}", va="center", fontsize=8)
-    axis.set(xlabel=f"removals in {n} responses (blue: sentences, orange: words)", title=title)
+    axis.set(xlabel=f"removals in {n} responses", title=title)
     return _done(figure)
 
 
