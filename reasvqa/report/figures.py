@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +12,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from reasvqa import paper
@@ -55,14 +57,14 @@ def titled(title: str, scale: str) -> str:
     return title if scale == "paper" else f"{title} (miniature{', preview' if scale == 'preview' else ''})"
 
 
-def _done(figure: plt.Figure) -> plt.Figure:
+def _done(figure: Figure) -> Figure:
     """Tidies a figure and closes it: a notebook shows what a cell returns, and would show an open figure once more."""
     figure.tight_layout()
     plt.close(figure)
     return figure
 
 
-def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
+def learning_curves(runs: dict[str, list[Run]]) -> Figure:
     """Training losses against epochs, a line a seed: the answer's loss at the left, the reasoning's at the right."""
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), sharex=True)
     scale = next(iter(runs.values()))[0].config.scale
@@ -91,7 +93,7 @@ def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
 
 def accuracy_bars(
     table: pd.DataFrame, title: str, scale: str, chance: float | None = None, paper: pd.Series | None = None
-) -> plt.Figure:
+) -> Figure:
     """Accuracy with 95 % intervals, a bar a setting; the paper's values, where it has them, as black diamonds.
 
     Args:
@@ -112,8 +114,8 @@ def accuracy_bars(
         error_kw={"lw": 1.2},
         zorder=2,
     )
-    for i, row in enumerate(table.itertuples()):
-        axis.text(i, 2, f"{row.accuracy:.1f}", ha="center", va="bottom", fontsize=8, color="white", weight="bold")
+    for i, value in enumerate(table["accuracy"]):
+        axis.text(i, 2, f"{value:.1f}", ha="center", va="bottom", fontsize=8, color="white", weight="bold")
     if paper is not None:
         known = [(i, paper[name]) for i, name in enumerate(table.index) if name in paper.index]
         if known:
@@ -130,7 +132,7 @@ def accuracy_bars(
         axis.axhline(chance, color="#555555", ls=":", lw=1.2, zorder=3, label=f"chance ({chance:.0f} %)")
     if paper is not None or chance is not None:
         axis.legend(frameon=False, loc="upper left", fontsize=8, ncol=2)
-    seeds, questions = int(table["seeds"].max()), int(table["questions"].max())
+    seeds, questions = max(table["seeds"]), max(table["questions"])
     axis.set(ylabel="accuracy (%)", ylim=(0, 112), title=titled(title, scale))
     axis.set_xticks(x, table.index)
     axis.set_yticks(range(0, 101, 20))
@@ -138,7 +140,7 @@ def accuracy_bars(
     return _done(figure)
 
 
-def group_bars(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+def group_bars(table: pd.DataFrame, title: str, scale: str) -> Figure:
     """Accuracy by question group, settings side by side. table: of `results.by_group`."""
     figure, axis = plt.subplots(figsize=(min(7.2, 1.4 + 0.95 * table.shape[1]), 2.7))
     long = table.rename_axis("setting").reset_index().melt("setting", var_name="group", value_name="accuracy")
@@ -156,11 +158,11 @@ def group_bars(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     return _done(figure)
 
 
-def rule_bars(counts: pd.Series, title: str, n: int) -> plt.Figure:
+def rule_bars(counts: pd.Series, title: str, n: int) -> Figure:
     """How often each rule of refinement removed something: horizontal bars, most frequent first."""
     counts = counts.sort_values()
     figure, axis = plt.subplots(figsize=(6.4, 0.3 * len(counts) + 0.9))
-    colours = [RULES[rule] for rule in counts.index]
+    colours = [RULES[str(rule)] for rule in counts.index]
     axis.barh(counts.index, counts, color=colours, edgecolor="#444444", linewidth=0.6)
     for i, value in enumerate(counts):
         axis.text(value, i, f" {value}", va="center", fontsize=8)
@@ -237,7 +239,7 @@ class _Block:
                 axis.plot(ends, [y + 0.035] * 2, color=REMOVED_COLOUR, lw=0.7)
 
 
-def _page(height: float, title: str, scale: str) -> tuple[plt.Figure, Axes]:
+def _page(height: float, title: str, scale: str) -> tuple[Figure, Axes]:
     """A figure as wide as a page's text, with one axis over all of it that is measured in inches."""
     figure = plt.figure(figsize=(7.2, height))
     axis = figure.add_axes((0, 0, 1, 1))
@@ -256,7 +258,7 @@ def _strip(axis: Axes, pictures: np.ndarray, left: float, bottom: float, width: 
         cell.set_axis_off()
 
 
-def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool, title: str, scale: str) -> plt.Figure:
+def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool, title: str, scale: str) -> Figure:
     """Figure 1 of the paper, drawn from one real example: generation, refinement, learning.
 
     Args:
@@ -304,7 +306,7 @@ def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool,
     return figure
 
 
-def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str, title: str, scale: str) -> plt.Figure:
+def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str, title: str, scale: str) -> Figure:
     """Figure 2 of the paper from a real sample: frames, question, and what refinement keeps of the response.
 
     Args:
@@ -337,7 +339,7 @@ def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str
     return figure
 
 
-def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
+def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> Figure:
     """A page of frames, a row a story. rows: uint8 (H, W, 3) pictures, equally many in each row."""
     figure, axes = plt.subplots(len(rows), len(rows[0]), figsize=(1.75 * len(rows[0]), 1.75 * len(rows)), squeeze=False)
     for axis, picture in zip(axes.flat, (picture for row in rows for picture in row), strict=True):
@@ -348,7 +350,7 @@ def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
     return figure
 
 
-def world_key() -> plt.Figure:
+def world_key() -> Figure:
     """What is what in the miniature's drawings: the poses of its verbs, and people, rooms and things by their names."""
     from reasvqa.mini.render import CELL, draw_frame
     from reasvqa.mini.world import BOARD, OBJECTS, PEOPLE, ROOMS, VERBS, Event, gerund
@@ -378,7 +380,7 @@ def world_key() -> plt.Figure:
     return _done(figure)
 
 
-def trial_differences(trials: pd.DataFrame) -> plt.Figure:
+def trial_differences(trials: pd.DataFrame) -> Figure:
     """Each trial's difference to its reference in points, with its 95 % interval.
 
     trials: of data/mini/trials_25_epochs.csv. Seeing against blind is left
@@ -403,7 +405,7 @@ def trial_differences(trials: pd.DataFrame) -> plt.Figure:
     return _done(figure)
 
 
-def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: str) -> Figure:
     """A panel per data set: each row's accuracy with its 95 % interval, the paper's value as an open diamond.
 
     Args:
@@ -436,7 +438,7 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: s
         axis.grid(axis="y", color="#dddddd", lw=0.8)
         axis.set(
             title=titled(paper.PRINTED[dataset], scale),
-            xlabel=f"accuracy (%)\nn = {int(part['questions'].max())}, {_span(part['seeds'])}",
+            xlabel=f"accuracy (%)\nn = {max(part['questions']):.0f}, {_span(part['seeds'])}",
             ylim=(-0.6, len(rows) - 0.4),
         )
     axes[0, 0].set_yticks(np.arange(len(rows))[::-1], rows)
@@ -449,8 +451,8 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: s
     return figure
 
 
-def _span(counts: pd.Series) -> str:
-    low, high = int(counts.min()), int(counts.max())
+def _span(counts: Iterable[float]) -> str:
+    low, high = int(min(counts)), int(max(counts))
     return f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
 
 
@@ -462,7 +464,7 @@ def curves(
     title: str,
     xlabel: str,
     scale: str,
-) -> plt.Figure:
+) -> Figure:
     """Figures 3 and 4: a panel with what the paper's text states, and a panel per data set of ours.
 
     Args:
@@ -503,7 +505,7 @@ def curves(
                 capsize=2.5,
                 label=name,
             )
-        support = f"n = {int(part['questions'].max())}, {_span(part['seeds'])}, 95 % intervals"
+        support = f"n = {max(part['questions']):.0f}, {_span(part['seeds'])}, 95 % intervals"
         axis.set(title=titled(f"Ours, {paper.PRINTED[dataset]}", scale), xlabel=f"{xlabel}\n{support}")
     axes[1].set_ylabel("accuracy (%)")
     low, high = min(a.get_ylim()[0] for a in axes[1:]), max(a.get_ylim()[1] for a in axes[1:])
@@ -524,7 +526,7 @@ VERDICT_COLOURS = {"reproduced": "#009E73", "contradicted": "#D55E00", "no effec
 NO_VERDICT = "#bbbbbb"  # of a single seed, or of a claim that served to set up the miniature
 
 
-def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's as an open diamond.
 
     table: of `results.ledger`.
@@ -560,9 +562,9 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     axis.set_title(titled(title, scale), fontsize=9, loc="right")
     axis.grid(axis="y", color="#eeeeee", lw=0.8)
     colours = VERDICT_COLOURS | {"set, or one seed: no evidence": NO_VERDICT}
-    marks = [plt.Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
+    marks = [Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
     marks.append(
-        plt.Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)")
+        Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)")
     )
     axis.legend(
         handles=marks,
@@ -575,7 +577,7 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     return _done(figure)
 
 
-def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) -> plt.Figure:
+def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) -> Figure:
     """Student accuracy against the generator's accuracy on the training questions, refined and original reasoning.
 
     Args:
@@ -586,7 +588,7 @@ def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) ->
     axis.axhspan(baseline["low"], baseline["high"], color="#bbbbbb", alpha=0.35, lw=0)
     axis.axhline(baseline["accuracy"], color="#555555", ls="--", lw=1.2, label="answers only (STL_QA)")
     for k, (kind, colour, marker) in enumerate((("refined", "#0072B2", "s"), ("original", "#D55E00", "o"))):
-        line = ours[ours["kind"] == kind].sort_values("generator_accuracy")
+        line = ours.sort_values("generator_accuracy").query("kind == @kind")
         error = np.stack([line["accuracy"] - line["low"], line["high"] - line["accuracy"]]).clip(0)
         axis.errorbar(
             line["generator_accuracy"] + 0.6 * k,
@@ -608,7 +610,7 @@ def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) ->
     return _done(figure)
 
 
-def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure:
+def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> Figure:
     """Values from zero up on a logarithmic axis, first on top, and the limit to stay under; hollow: exactly zero."""
     figure, axis = plt.subplots(figsize=(5.6, 0.26 * len(values) + 0.9))
     floor = min([value for value in values if value > 0], default=limit) / 3
@@ -629,11 +631,11 @@ def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure
     return _done(figure)
 
 
-def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
+def recipes(table: pd.DataFrame, title: str) -> Figure:
     """Training throughput by recipe as multiples of the reference recipe, with the range over rounds; rates as text."""
     figure, axis = plt.subplots(figsize=(6.4, 0.34 * len(table) + 0.9))
     for row, (name, r) in enumerate(table.iterrows()):
-        colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(name, COLOURS["STL_CR"])
+        colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(str(name), COLOURS["STL_CR"])
         axis.barh(row, r["times_reference"], color=colour, height=0.65)
         axis.plot([r["smallest"], r["largest"]], [row, row], color=PAPER_COLOUR, linewidth=1.5)
         label = f"{r['times_reference']:.1f}x, {r['samples_per_s']:.3g} samples/s"
@@ -644,19 +646,19 @@ def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
         xlabel="training samples per second, as multiples of the reference recipe",
         title=title,
     )
-    axis.set_xlim(0, 1.3 * table["largest"].max())
+    axis.set_xlim(0, 1.3 * max(table["largest"]))
     axis.invert_yaxis()
     return _done(figure)
 
 
-def growth(table: pd.DataFrame, title: str) -> plt.Figure:
+def growth(table: pd.DataFrame, title: str) -> Figure:
     """Seconds of the frozen half and of training against the number of questions, frames and epochs, a panel each."""
-    figure, axes = plt.subplots(1, table["what"].nunique(), figsize=(7.2, 2.5), sharey=True)
+    figure, axes = plt.subplots(1, len(set(table["what"])), figsize=(7.2, 2.5), sharey=True)
     for axis, (what, part) in zip(axes, table.groupby("what", sort=False), strict=True):
         axis.plot(part["value"], part["features_s"], "o-", color=COLOURS["STL_QA"], label="features (once)")
         axis.plot(part["value"], part["training_s"], "s--", color=COLOURS["MTL_All"], label="training")
         axis.set(
-            xlabel={"questions": "training questions", "frames": "frames N"}.get(what, what),
+            xlabel={"questions": "training questions", "frames": "frames N"}.get(str(what), str(what)),
             xlim=(0, None),
             xticks=part["value"],
         )

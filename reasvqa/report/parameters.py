@@ -170,11 +170,12 @@ def one_wrong(samples: Samples, responses: pd.DataFrame, question: int) -> tuple
     Raises:
         ValueError: there are fewer such questions.
     """
-    rows = responses.set_index("id")
-    chosen = rows.index[~rows["correct"].fillna(True).astype(bool) & rows["prediction"].notna()]
-    wrong = samples.select(chosen)
+    columns = zip(responses["id"], responses["correct"], responses["prediction"], strict=True)
+    wrong = list(samples.select(id for id, correct, chosen in columns if pd.notna(chosen) and not correct))
     if not 0 <= question < len(wrong):
         raise ValueError(
             f"question={question}: the generator got {len(wrong)} questions wrong; choose 0 to {len(wrong) - 1}"
         )
-    return wrong[question], rows.loc[wrong[question].id]
+    row = responses.set_index("id").loc[wrong[question].id]
+    assert isinstance(row, pd.Series)
+    return wrong[question], row
