@@ -24,7 +24,7 @@ def test_ci_runs_the_readmes_test_command():
 
 
 def test_conda_and_pip_lead_to_the_same_place():
-    """environment.yml installs what the README's pip command installs, under the same constraints, on the same Python."""
+    """environment.yml installs what the README's pip command installs: same constraints, same Python."""
     environment = (ROOT / "environment.yml").read_text()
     assert re.search(r"-c constraints\.txt", environment) and re.search(r"-e \.\[all\]", environment)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -98,7 +98,8 @@ def test_figure_2(shared):
     """The paper's example: the two quoted steps stay, the conclusion goes."""
     response = (
         "###Answer: C\n###Detailed Explanation: 1. The individual is standing in front of a wooden cabinet with "
-        "slatted doors. 2. The person moves the blanket.\nThe other objects mentioned in the hints, such as the table and "
+        "slatted doors. 2. The person moves the blanket.\nThe other objects mentioned in the hints, such as the table "
+        "and "
         "clothes, are not visible or being interacted with. "
         "Based on these observations, the closet/cabinet is tidied up."
     )

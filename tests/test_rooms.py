@@ -89,7 +89,7 @@ NAME_SCALES = {"reasvqa.paths", "reasvqa.report.tables"}
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room(m) not in KNOW_SCALES and m not in NAME_SCALES])
 def test_scales_are_known_to_few(module):
-    """No branch, default or table on a scale's name. (Names of students and data sets, "mini-blip2", are other names.)"""
+    """No branch, default or table on a scale's name. (Names of students, "mini-blip2", are others.)"""
     words = {node.value for node in ast.walk(tree(module)) if isinstance(node, ast.Constant)}
     assert not words & {"smoke", "mini"}
     assert not any(isinstance(node, ast.Attribute) and node.attr == "scale" for node in ast.walk(tree(module)))
