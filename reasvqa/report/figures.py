@@ -391,11 +391,11 @@ def trial_differences(trials: pd.DataFrame) -> Figure:
     colours = np.where(
         shown["difference_low"] > 0, "#009E73", np.where(shown["difference_high"] < 0, "#D55E00", "#777777")
     )
-    for y, (row, colour) in enumerate(zip(shown.itertuples(), colours, strict=True)):
-        axis.plot([row.difference_low, row.difference_high], [y, y], color=colour, lw=2)
-        axis.plot(row.difference, y, "o", color=colour, ms=6)
+    y = np.arange(len(shown))
+    axis.hlines(y, shown["difference_low"], shown["difference_high"], color=colours, lw=2)
+    axis.scatter(shown["difference"], y, color=colours, s=36, zorder=3)
     axis.axvline(0, color="#333333", lw=1)
-    axis.set_yticks(range(len(shown)), [f"{row.trial}  vs  {row.against}" for row in shown.itertuples()])
+    axis.set_yticks(y, [f"{trial}  vs  {against}" for trial, against in shown[["trial", "against"]].to_numpy()])
     seeds, questions = int(trials["seeds"].iloc[0]), int(trials["questions"].iloc[0])
     axis.set(
         xlabel=f"difference in accuracy (points), 95 % interval; {questions} validation questions, {seeds} seeds",
@@ -533,7 +533,7 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     """
     shown = table.iloc[::-1].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(7.2, 0.222 * len(shown) + 1.1))
-    for y, row in shown.iterrows():
+    for y, row in enumerate(shown.to_dict("records")):
         judged = row["kind"] != "set" and not pd.isna(row["verdict"])
         colour = VERDICT_COLOURS[row["verdict"]] if judged else NO_VERDICT
         axis.plot([-row["margin"], row["margin"]], [y, y], color="#eeeeee", lw=8, solid_capstyle="butt", zorder=0)

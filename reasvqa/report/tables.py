@@ -203,9 +203,7 @@ def show(table: pd.DataFrame, caption: str = "") -> HTML:
     for axis in (0, 1):
         style.format_index(escape="html", axis=axis)
     if table.index.nlevels > 1:
-        colours = {
-            True: "background-color: #f2f2f2; color: #222222",
-            False: "background-color: #fdf0e3; color: #222222",
-        }
-        style.apply(lambda row: [colours[row.name[0] == PAPER]] * len(row), axis=1)
+        theirs, ours = ("background-color: #f2f2f2; color: #222222", "background-color: #fdf0e3; color: #222222")
+        looks = [theirs if source == PAPER else ours for source in table.index.get_level_values(0)]
+        style.apply(lambda column: looks, axis=0)
     return HTML(style.to_html())
