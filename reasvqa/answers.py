@@ -438,7 +438,8 @@ def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list
     if match.lastindex:
         at = match.start(match.lastindex)
     else:  # a subject: the letter is the first one
-        at = match.start() + _LETTER.search(match.group()).start()
+        first = _LETTER.search(match.group())
+        at = match.start() + (first.start() if first else 0)
     before = text[max(0, match.start() - 60) : match.start()]
     if _DENIED.search(before) or _DENIED.search(text[match.start() : at]) or _hypothetical(before, match.group()):
         return []

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 from IPython.display import display as _display
+from matplotlib.figure import Figure
 from PIL import Image
 
 from reasvqa.config import TrainConfig
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from reasvqa.mini.world import Event
 
 
-def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> plt.Figure:
+def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> Figure:
     """Frames side by side. pictures: uint8 (T, H, W, 3)."""
     figure, axes = plt.subplots(1, len(pictures), figsize=(2.3 * len(pictures), 2.5), squeeze=False)
     for t, axis in enumerate(axes[0]):
@@ -103,15 +104,16 @@ def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | Non
 def _codec_and_length(path: Path) -> tuple[str, float]:
     """The codec's name and the seconds that a video's frames last, from its first frame on."""
     import av
+    from av.error import FFmpegError
 
     try:
         with av.open(str(path)) as container:
             stream = container.streams.best("video")
             if stream is None:
                 raise VideoError(f"{path}: no video stream")
-            times = sorted(float(p.pts * stream.time_base) for p in container.demux(stream) if p.pts is not None)
+            times = sorted(float(p.pts * (stream.time_base or 1)) for p in container.demux(stream) if p.pts is not None)
             name = stream.codec_context.name
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise VideoError(f"{path}: {error}") from error
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
     return name, times[-1] - times[0] + step
@@ -124,7 +126,7 @@ def _png(picture: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def clip(samples: Samples, sample: Sample, num_frames: int = 4) -> plt.Figure:
+def clip(samples: Samples, sample: Sample, num_frames: int = 4) -> Figure:
     """The frames of a question's clip that generator and student see."""
     return frames(read_frames(samples.videos / sample.video, num_frames, sample.clip))
 

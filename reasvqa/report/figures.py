@@ -12,7 +12,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from reasvqa import paper
@@ -52,14 +54,14 @@ def titled(title: str, scale: str) -> str:
     return title if scale == "paper" else f"{title} (miniature{', preview' if scale == 'preview' else ''})"
 
 
-def _done(figure: plt.Figure) -> plt.Figure:
+def _done(figure: Figure) -> Figure:
     """Tidies a figure and closes it: a notebook shows what a cell returns, and would show an open figure once more."""
     figure.tight_layout()
     plt.close(figure)
     return figure
 
 
-def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
+def learning_curves(runs: dict[str, list[Run]]) -> Figure:
     """Training losses against epochs, a line a seed: the answer's loss at the left, the reasoning's at the right."""
     figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.0), sharex=True)
     scale = next(iter(runs.values()))[0].config.scale
@@ -88,7 +90,7 @@ def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
 
 def accuracy_bars(
     table: pd.DataFrame, title: str, scale: str, chance: float | None = None, paper: pd.Series | None = None
-) -> plt.Figure:
+) -> Figure:
     """Accuracy with 95 % intervals, a bar a setting; the paper's values, where it has them, as black diamonds.
 
     Args:
@@ -109,8 +111,8 @@ def accuracy_bars(
         error_kw={"lw": 1.2},
         zorder=2,
     )
-    for i, row in enumerate(table.itertuples()):
-        axis.text(i, row.high + 1.2, f"{row.accuracy:.1f}", ha="center", va="bottom", fontsize=9)
+    for i, row in enumerate(table.to_dict("records")):
+        axis.text(i, row["high"] + 1.2, f"{row['accuracy']:.1f}", ha="center", va="bottom", fontsize=9)
     if paper is not None:
         known = [(i, paper[name]) for i, name in enumerate(table.index) if name in paper.index]
         if known:
@@ -135,7 +137,7 @@ def accuracy_bars(
     return _done(figure)
 
 
-def group_bars(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+def group_bars(table: pd.DataFrame, title: str, scale: str) -> Figure:
     """Accuracy by question group, settings side by side. table: of `results.by_group`."""
     figure, axis = plt.subplots(figsize=(1.6 + 1.25 * table.shape[1], 3.2))
     long = table.rename_axis("setting").reset_index().melt("setting", var_name="group", value_name="accuracy")
@@ -153,7 +155,7 @@ def group_bars(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     return _done(figure)
 
 
-def rule_bars(counts: pd.Series, title: str, n: int) -> plt.Figure:
+def rule_bars(counts: pd.Series, title: str, n: int) -> Figure:
     """How often each rule of refinement removed something: horizontal bars, most frequent first."""
     counts = counts.sort_values()
     figure, axis = plt.subplots(figsize=(6.6, 0.42 * len(counts) + 1.2))
@@ -234,7 +236,7 @@ class _Block:
                 axis.plot(ends, [y + 0.035] * 2, color=REMOVED_COLOUR, lw=0.7)
 
 
-def _page(height: float, title: str, scale: str) -> tuple[plt.Figure, Axes]:
+def _page(height: float, title: str, scale: str) -> tuple[Figure, Axes]:
     """A figure as wide as a page's text, with one axis over all of it that is measured in inches."""
     figure = plt.figure(figsize=(7.2, height))
     axis = figure.add_axes((0, 0, 1, 1))
@@ -253,7 +255,7 @@ def _strip(axis: Axes, pictures: np.ndarray, left: float, bottom: float, width: 
         cell.set_axis_off()
 
 
-def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool, title: str, scale: str) -> plt.Figure:
+def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool, title: str, scale: str) -> Figure:
     """Figure 1 of the paper, drawn from one real example: generation, refinement, learning.
 
     Args:
@@ -301,7 +303,7 @@ def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool,
     return figure
 
 
-def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str, title: str, scale: str) -> plt.Figure:
+def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str, title: str, scale: str) -> Figure:
     """Figure 2 of the paper from a real sample: frames, question, and what refinement keeps of the response.
 
     Args:
@@ -334,7 +336,7 @@ def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str
     return figure
 
 
-def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
+def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> Figure:
     """A page of frames, a row a story. rows: uint8 (H, W, 3) pictures, equally many in each row."""
     figure, axes = plt.subplots(len(rows), len(rows[0]), figsize=(2.0 * len(rows[0]), 2.0 * len(rows)), squeeze=False)
     for axis, picture in zip(axes.flat, (picture for row in rows for picture in row), strict=True):
@@ -345,7 +347,7 @@ def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
     return figure
 
 
-def world_key() -> plt.Figure:
+def world_key() -> Figure:
     """What is what in the miniature's drawings: the poses of its verbs, and people, rooms and things by their names."""
     from reasvqa.mini.render import CELL, draw_frame
     from reasvqa.mini.world import BOARD, OBJECTS, PEOPLE, ROOMS, VERBS, Event, gerund
@@ -375,7 +377,7 @@ def world_key() -> plt.Figure:
     return _done(figure)
 
 
-def trial_differences(trials: pd.DataFrame) -> plt.Figure:
+def trial_differences(trials: pd.DataFrame) -> Figure:
     """Each trial's difference to its reference in points, with its 95 % interval.
 
     trials: of data/mini/trials_25_epochs.csv. Seeing against blind is left
@@ -386,9 +388,9 @@ def trial_differences(trials: pd.DataFrame) -> plt.Figure:
     colours = np.where(
         shown["difference_low"] > 0, "#009E73", np.where(shown["difference_high"] < 0, "#D55E00", "#777777")
     )
-    for y, (row, colour) in enumerate(zip(shown.itertuples(), colours, strict=True)):
-        axis.plot([row.difference_low, row.difference_high], [y, y], color=colour, lw=2)
-        axis.plot(row.difference, y, "o", color=colour, ms=6)
+    for y, (row, colour) in enumerate(zip(shown.to_dict("records"), colours, strict=True)):
+        axis.plot([row["difference_low"], row["difference_high"]], [y, y], color=colour, lw=2)
+        axis.plot(row["difference"], y, "o", color=colour, ms=6)
     axis.axvline(0, color="#333333", lw=1)
     axis.set_yticks(range(len(shown)), [f"{row.trial}  vs  {row.against}" for row in shown.itertuples()])
     seeds, questions = int(trials["seeds"].iloc[0]), int(trials["questions"].iloc[0])
@@ -399,7 +401,7 @@ def trial_differences(trials: pd.DataFrame) -> plt.Figure:
     return _done(figure)
 
 
-def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: str) -> Figure:
     """A panel per data set: each row's accuracy with its 95 % interval, the paper's value as an open diamond.
 
     Args:
@@ -456,7 +458,7 @@ def curves(
     title: str,
     xlabel: str,
     scale: str,
-) -> plt.Figure:
+) -> Figure:
     """Figures 3 and 4: a panel with what the paper's text states, and a panel per data set of ours.
 
     Args:
@@ -518,14 +520,14 @@ VERDICT_COLOURS = {"reproduced": "#009E73", "contradicted": "#D55E00", "no effec
 NO_VERDICT = "#bbbbbb"  # of a single seed, or of a claim that served to set up the miniature
 
 
-def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's as an open diamond.
 
     table: of `results.ledger`.
     """
     shown = table.iloc[::-1].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(9.6, 0.27 * len(shown) + 1.4))
-    for y, row in shown.iterrows():
+    for y, row in enumerate(shown.to_dict("records")):
         judged = row["kind"] != "set" and not pd.isna(row["verdict"])
         colour = VERDICT_COLOURS[row["verdict"]] if judged else NO_VERDICT
         axis.plot([-row["margin"], row["margin"]], [y, y], color="#eeeeee", lw=8, solid_capstyle="butt", zorder=0)
@@ -550,9 +552,9 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     axis.set_title(titled(title, scale), fontsize=11, loc="right")
     axis.grid(axis="y", color="#eeeeee", lw=0.8)
     colours = VERDICT_COLOURS | {"set, or one seed: no evidence": NO_VERDICT}
-    marks = [plt.Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
+    marks = [Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
     marks.append(
-        plt.Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)")
+        Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)")
     )
     axis.legend(
         handles=marks,
@@ -565,7 +567,7 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     return _done(figure)
 
 
-def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) -> plt.Figure:
+def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) -> Figure:
     """Student accuracy against the generator's accuracy on the training questions, refined and original reasoning.
 
     Args:
@@ -598,7 +600,7 @@ def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) ->
     return _done(figure)
 
 
-def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure:
+def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> Figure:
     """Values from zero up on a logarithmic axis, first on top, and the limit to stay under; hollow: exactly zero."""
     figure, axis = plt.subplots(figsize=(6.5, 0.35 * len(values) + 1.2))
     floor = min([value for value in values if value > 0], default=limit) / 3
@@ -619,11 +621,12 @@ def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure
     return _done(figure)
 
 
-def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
+def recipes(table: pd.DataFrame, title: str) -> Figure:
     """Training throughput by recipe as multiples of the reference recipe, with the range over rounds; rates as text."""
     figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(table) + 1.2))
-    for row, (name, r) in enumerate(table.iterrows()):
-        colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(name, COLOURS["STL_CR"])
+    colours = {"reference": "#999999", "ours": COLOURS["MTL_All"]}
+    for row, (name, r) in enumerate(zip(table.index, table.to_dict("records"), strict=True)):
+        colour = colours.get(name, COLOURS["STL_CR"])
         axis.barh(row, r["times_reference"], color=colour, height=0.65)
         axis.plot([r["smallest"], r["largest"]], [row, row], color=PAPER_COLOUR, linewidth=1.5)
         label = f"{r['times_reference']:.1f}x, {r['samples_per_s']:.3g} samples/s"
@@ -639,14 +642,14 @@ def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
     return _done(figure)
 
 
-def growth(table: pd.DataFrame, title: str) -> plt.Figure:
+def growth(table: pd.DataFrame, title: str) -> Figure:
     """Seconds of the frozen half and of training against the number of questions, frames and epochs, a panel each."""
     figure, axes = plt.subplots(1, table["what"].nunique(), figsize=(8.5, 2.9), sharey=True)
     for axis, (what, part) in zip(axes, table.groupby("what", sort=False), strict=True):
         axis.plot(part["value"], part["features_s"], "o-", color=COLOURS["STL_QA"], label="features (once)")
         axis.plot(part["value"], part["training_s"], "s--", color=COLOURS["MTL_All"], label="training")
         axis.set(
-            xlabel={"questions": "training questions", "frames": "frames N"}.get(what, what),
+            xlabel={"questions": "training questions", "frames": "frames N"}.get(str(what), str(what)),
             xlim=(0, None),
             xticks=part["value"],
         )

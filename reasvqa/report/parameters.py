@@ -162,7 +162,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-def one_wrong(samples: Samples, responses: pd.DataFrame, question: int) -> tuple[Sample, pd.Series]:
+def one_wrong(samples: Samples, responses: pd.DataFrame, question: int) -> tuple[Sample, dict]:
     """The training question at place `question` among those that the generator answers wrongly, and its response.
 
     Responses that name no option are passed over: they show no wrong conclusion.
@@ -177,4 +177,5 @@ def one_wrong(samples: Samples, responses: pd.DataFrame, question: int) -> tuple
         raise ValueError(
             f"question={question}: the generator got {len(wrong)} questions wrong; choose 0 to {len(wrong) - 1}"
         )
-    return wrong[question], rows.loc[wrong[question].id]
+    sample = wrong[question]
+    return sample, rows.to_dict("index")[sample.id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
@@ -91,8 +92,8 @@ def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -
     if table is None or better not in table.index or worse not in table.index:
         return ""
     column = column if column in table else "Tot"
-    change = table.loc[better, column] - table.loc[worse, column]
-    return "" if pd.isna(change) else f"{change:+.1f}"
+    change = table[column].astype(float)[better] - table[column].astype(float)[worse]
+    return "" if np.isnan(change) else f"{change:+.1f}"
 
 
 def changes(
@@ -109,8 +110,8 @@ def changes(
     if parts is None:
         run = next(iter(settings.values()))[0]
         asked = run.predictions_on(split or run.config.split)
-        groups = {str(group): set(rows["id"]) for group, rows in asked.groupby("group", sort=False)}
-        parts = groups | {"all": set(asked["id"])}
+        parts = {str(group): list(rows["id"]) for group, rows in asked.groupby("group", sort=False)}
+        parts["all"] = list(asked["id"])
     rows = {}
     for name, ids in parts.items():
         a, b = (right[right.index.get_level_values("id").isin(ids)] for right in (first, second))
@@ -200,9 +201,6 @@ def show(table: pd.DataFrame, caption: str = "") -> HTML:
         style = style.format_index(escape="html", axis=axis)
     if table.index.nlevels > 1:
         style = style.apply(
-            lambda row: (
-                ["background-color: #f2f2f2" if row.name[0] == PAPER else "background-color: #fdf0e3"] * len(row)
-            ),
-            axis=1,
+            lambda row: [f"background-color: {'#f2f2f2' if PAPER in str(row.name) else '#fdf0e3'}"] * len(row), axis=1
         )
     return HTML(style.to_html())
