@@ -201,7 +201,7 @@ _FITS = (
 )
 # Words that may stand before a letter without "option"; any other makes it a name ("vitamin C", "segment A").
 _FREE = frozenset(
-    "therefore thus so hence that and but because is as with think believe say answer option choice options choices"
+    "why therefore thus so hence that and but because is as with think believe say answer option choice options choices"
     " letter only makes making leaving leaves then conclude concludes however overall clearly consequently"
     " accordingly finally here statement description scenario possibility these those them which or be to indicates"
     " suggests means for it conclusion yes ultimately indeed since while although final".split()
@@ -300,7 +300,7 @@ _ITEM = re.compile(
     r"|corresponds to|right answer|best (?:match|option|choice|fit|answer))\b)"
     rf"|^(?i:(?:{_NOUN}:? )?){_X}[).:] .{{0,200}}?\b(?i:match(?:es)?|fits?|supports?|corresponds to"
     rf"|describes) (?i:this|the) (?i:{_NOUN})\b"
-    rf"|^(?i:{_NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly |closely |directly |exactly )?"
+    rf"|^(?i:{_NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly |closely |directly )?"
     r"(?:matches|fits|aligns|correct|consistent with|corresponds to))\b"
 )
 _ASIDE = re.compile(
@@ -562,7 +562,7 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
 
 
 def _is_alone(found: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
-    """Does the first (i = 0) or the last sentence begin its line with an option's letter, and the next line does not?"""
+    """Does the first (i = 0) or the last sentence begin its line with an option's letter, and the line beside not?"""
     line, raw = found[i][0].line, found[i][1]
     if not _FIRST.match(plain(raw[:200])) or raw.startswith("I."):
         return False
