@@ -440,7 +440,7 @@ def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list
     if match.lastindex:
         at = match.start(match.lastindex)
     else:  # a subject: the letter is the first one
-        at = match.start() + _LETTER.search(match.group()).start()
+        at = match.start() + next(_LETTER.finditer(match.group())).start()
     before = text[max(0, match.start() - 60) : match.start()]
     if _DENIED.search(before) or _DENIED.search(text[match.start() : at]) or _hypothetical(before, match.group()):
         return []
@@ -554,22 +554,24 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
         piece, raw, naming = found[i]
         if naming.letters or piece.tag:
             continue
-        if _is_alone(found, i):  # "B. The cup" as the first or the last line
-            found[i] = (piece, raw, Naming(_FIRST.match(plain(raw)).group(1)))
+        if letter := _lone_letter(found, i):  # "B. The cup" as the first or the last line
+            found[i] = (piece, raw, Naming(letter))
         elif unnamed and (aside := _WEAK_ASIDE.search(raw)) and not _CONTRAST.search(raw):  # "He opens it (B)."
             found[i] = (piece, raw, Naming(aside.group(1)))
     return found
 
 
-def _is_alone(found: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
-    """Does the first (i = 0) or the last sentence begin its line with an option's letter, and the line beside not?"""
+def _lone_letter(found: Sequence[tuple[Sentence, str, Naming]], i: int) -> str | None:
+    """The letter with which the first (i = 0) or the last sentence begins its line, if the line beside has none."""
     line, raw = found[i][0].line, found[i][1]
-    if not _FIRST.match(plain(raw[:200])) or raw.startswith("I."):
-        return False
-    beside = [
-        said for piece, said, _ in (found[:6] if i == 0 else found[:-7:-1]) if piece.line != line and not piece.tag
-    ]
-    return bool(beside) and not lists_option(beside[0]) and (i == 0 or found[i - 1][0].line != line)
+    begins = _FIRST.match(plain(raw[:200]))
+    if begins is None or raw.startswith("I."):
+        return None
+    few = found[:6] if i == 0 else found[:-7:-1]
+    beside = [said for piece, said, _ in few if piece.line != line and not piece.tag]
+    if not beside or lists_option(beside[0]) or (i > 0 and found[i - 1][0].line == line):
+        return None
+    return begins.group(1)
 
 
 def _stated(text: str) -> str | None:

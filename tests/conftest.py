@@ -52,7 +52,8 @@ def videos(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def assert_same_loss_and_gradients():
-    """(student, losses): each loss, with its own graph, has the same value and the same gradient in every trained parameter."""
+    """(student, losses): each loss, with its own graph, has the same value and the same gradient in every trained
+    parameter."""
     import torch
 
     def check(student, losses) -> None:

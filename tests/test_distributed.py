@@ -1,4 +1,5 @@
-"""Several processes on one run, over gloo on the CPU: the same loss and the same answers as one process with the same batch."""
+"""Several processes on one run, over gloo on the CPU: the same loss and the same answers as one process with the same
+batch."""
 
 import os
 import signal
@@ -28,7 +29,8 @@ train(TrainConfig(**eval(sys.argv[2])), runs=Path(sys.argv[1]))
 @pytest.mark.slow
 @pytest.mark.parametrize("student", ["mini-blip2", "mini-llava-ov-small"])
 def test_two_processes_are_one(tmp_path, student):
-    """16 questions in batches of 8: reasoning on some of them only, so that the processes' shares of target tokens differ."""
+    """16 questions in batches of 8: reasoning on some of them only, so that the processes' shares of target tokens
+    differ."""
     settings = dict(dataset="smoke-star", student=student, subset="cr", questions=16, epochs=2, seed=7)
     one = train(TrainConfig(**settings), runs=tmp_path / "one")
     command = [
@@ -82,7 +84,8 @@ def test_a_batch_that_cannot_be_shared_is_refused(smoke_star, tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_two_killed_processes_continue_to_the_same_result(tmp_path):
-    """Both are killed after the first checkpoint; the second start ends with the weights of an undisturbed run, bit for bit."""
+    """Both are killed after the first checkpoint; the second start ends with the weights of an undisturbed run, bit for
+    bit."""
     settings = dict(dataset="smoke-star", questions=16, epochs=10, seed=3)
     start = [
         sys.executable,

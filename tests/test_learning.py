@@ -1,4 +1,4 @@
-"""Phase 3: the losses against two separate passes, the ways of answering, and runs that can be killed and repeated."""
+"""Phase 3: the losses against two separate passes, what is taught, and the ways of answering."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from reasvqa import paths
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import TrainConfig, build_examples
+from reasvqa.learning import TrainConfig, build_examples, train
 from reasvqa.learning.answering import predict, score_options
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import MissingVideos, build_features, readable
@@ -143,6 +143,41 @@ def test_reasoning_must_cover_the_questions(smoke_star, reasoning):
         build_examples(smoke_star[0], reasoning.iloc[1:], CONFIG)
 
 
+@pytest.mark.parametrize("limit", [1, 8, 20, 60, 1000])
+@pytest.mark.parametrize("config", [CONFIG, STL, replace(STL, answer_format="letter")], ids=["mtl", "stl", "letter"])
+def test_a_long_target_keeps_its_answer(config, limit, student, smoke_star, reasoning):
+    """Cuts are counted as a tokenizer counts them; of what is cut the beginning and the whole answer stay."""
+    examples = build_examples(smoke_star[0], reasoning, config)
+    collator = Collator(student, examples, None, replace(config, max_target_tokens=limit))
+
+    def tokens(text: str) -> list[int]:
+        return student.tokenizer(text).input_ids
+
+    reasonings = [e.reasoning for e in examples if e.reasoning is not None]
+    assert collator.cut == {
+        "sources": 0,
+        "targets": sum(len(tokens(e.target)) > limit for e in examples),
+        "reasonings": sum(len(tokens(text)) > limit for text in reasonings),
+    }
+    for example, ids, reasoning_ids in zip(examples, collator.targets, collator.reasonings, strict=True):
+        answer = answer_text(example.sample, config.answer_format)
+        text = student.tokenizer.decode(ids, skip_special_tokens=True)
+        assert text.endswith(answer) and ids[-1] == student.tokenizer.eos_token_id
+        assert len(ids) <= max(limit, len(tokens(f"\nAnswer: {answer}")))
+        kept = len(ids) - len(tokens(example.ending))
+        assert ids[:kept] == tokens(example.target)[:kept]
+        if example.reasoning is not None:
+            assert len(reasoning_ids) <= limit and reasoning_ids[-1] == student.tokenizer.eos_token_id
+            assert reasoning_ids[:-1] == tokens(example.reasoning)[: len(reasoning_ids) - 1]
+
+
+def test_long_questions_are_counted_and_told(smoke_star, tmp_path, capsys):
+    config = replace(CONFIG, blind=True, questions=8, max_source_tokens=6, max_target_tokens=12)
+    run = train(config, runs=tmp_path)
+    assert run.metrics["cut"] == {"sources": 8, "targets": 0, "reasonings": 8}
+    assert "8 of 8 sources, 8 of 8 reasonings. Answers are kept whole." in capsys.readouterr().out
+
+
 # --- answering --------------------------------------------------------------------------------------------------------
 
 
@@ -162,7 +197,7 @@ def option_as_target(sample, i):
 
 
 def test_options_are_ranked_after_the_reasoning_that_was_written(student, smoke_star, features):
-    """Eq. 1 with texts: the likelihood of each option as the end of the student's own text, computed one option at a time."""
+    """Eq. 1 with texts: the likelihood of each option as the end of the student's own text, an option at a time."""
     samples = list(smoke_star[1][:3])
     student.eval()
     predictions, texts = predict(student, samples, features[1], STL)

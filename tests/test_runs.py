@@ -85,7 +85,7 @@ def test_stl_students_write_and_are_parsed(tmp_path):
 
 
 def test_a_run_remembers_where_its_data_lay(smoke_star, tmp_path, monkeypatch):
-    """Everything that is asked of it later is about the data it learned from, though data of that name lie elsewhere, too."""
+    """What is asked of it later is about the data it learned from, wherever data of that name lie, too."""
     root = Path(shutil.copytree(paths.dataset("smoke-star"), tmp_path / "mine"))
     own = json.loads((root / "STAR_val.json").read_text())
     (root / "STAR_val.json").write_text(json.dumps(own[:5]))

@@ -21,8 +21,7 @@ _refined = lru_cache(maxsize=1 << 18)(refine)  # runs share most of their texts
 @dataclass(frozen=True)
 class Example:
     """A training question: `source` is read; `target` is written from the answer's start token, and `reasoning`, if
-    there is one, from its own. `ending` is the end of `target` that stays when a long target is cut: the answer of Eq.
-    1."""
+    there is one, from its own. `ending` is the end of `target` that stays when a long target is cut: the answer."""
 
     sample: Sample
     source: str
@@ -73,9 +72,9 @@ def build_examples(samples: Samples, responses: pd.DataFrame | None, config: Tra
         source = source_text(sample, config.answer_format)
         answer, text = answer_text(sample, config.answer_format), texts.get(sample.id)
         if config.objective == "mtl":
-            examples.append(Example(sample, source, answer, text))
+            examples.append(Example(sample, source, answer, text, ending=answer))
         elif config.reasoning == "none":
-            examples.append(Example(sample, source, answer))
+            examples.append(Example(sample, source, answer, ending=answer))
         elif text is not None and config.target_order == "answer_first":
             examples.append(Example(sample, source, f"{ANSWER} {answer}\n{text}"))
         elif text is not None:

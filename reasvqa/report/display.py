@@ -56,6 +56,7 @@ def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | Non
         VideoError: the file cannot be read.
     """
     path = Path(path)
+    pictures = read_frames(path, num_frames, clip)  # a file that brings the decoder down is refused here
     codec, length = _codec_and_length(path)
     start, end = clip if clip is not None else (0.0, length)
     end = min(end, length)
@@ -67,7 +68,7 @@ def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | Non
         reason = f"{path.stat().st_size >> 20} MB, too large for a page"
     said = f"{path.name}, {length:.1f} s; frames at {', '.join(f'{t:.1f}' for t in times)} s"
     if reason:
-        strip = np.concatenate(list(read_frames(path, num_frames, clip)), axis=1)
+        strip = np.concatenate(list(pictures), axis=1)
         body = f"<img src='{_png(strip)}' alt='{escape(said, quote=True)}' style='width:100%'>"
     else:
         data = base64.b64encode(path.read_bytes()).decode()
