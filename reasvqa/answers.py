@@ -224,8 +224,9 @@ _MADE = re.compile(
     rf" (?i:(?:as )?(?:the|our|my) (?:\w+ )?{_MOST}\b)"
 )
 _HELD = re.compile(
-    rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}(?:\) |\.{_APPOSITION}))"
+    rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )"
     rf"(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))"
+    rf"|{_X}\.{_APPOSITION}(?i:{_ADVERB}{{0,2}}(?:fits|matches|aligns with|corresponds to)\b)"
 )
 _CHOSEN = re.compile(
     rf"(?i:\b(?:choose|choosing|chose|chosen|mark|select|selecting|selected|pick|picked|picking|go with|going with"

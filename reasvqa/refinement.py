@@ -26,7 +26,6 @@ from reasvqa.answers import (
     plain,
 )
 
-# The rules in one fixed order, which also fixes their colours wherever they are shown.
 ANSWER_RULE = "answer heading"
 CONCLUSION_RULE = "conclusion heading"
 EXPLANATION_RULE = "explanation heading"
@@ -37,18 +36,19 @@ OBSERVATIONS_RULE = "observations"
 LETTER_RULE = "option letter"
 RESTATED_RULE = "restated option"  # strict refinement only: beyond the paper
 WORD_RULE = "ground-truth word"
-RULES = (
-    ANSWER_RULE,
-    CONCLUSION_RULE,
-    EXPLANATION_RULE,
-    TAG_RULE,
-    CORRECT_RULE,
-    ANSWER_IS_RULE,
-    OBSERVATIONS_RULE,
-    LETTER_RULE,
-    RESTATED_RULE,
-    WORD_RULE,
-)
+# Every rule, and the colour in which it is shown everywhere.
+RULES = {
+    ANSWER_RULE: "#fde0c5",
+    CONCLUSION_RULE: "#d4e6f7",
+    EXPLANATION_RULE: "#e3daf1",
+    TAG_RULE: "#dde3c0",
+    CORRECT_RULE: "#c9e8c8",
+    ANSWER_IS_RULE: "#f7d9e3",
+    OBSERVATIONS_RULE: "#e4e4e4",
+    LETTER_RULE: "#fff3b0",
+    RESTATED_RULE: "#c8ece8",
+    WORD_RULE: "#f5b9aa",
+}
 
 # Words that stay although the ground truth has them: without them nothing would be left of the grammar.
 STOP_WORDS = frozenset(
@@ -269,7 +269,8 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             if not raw:
                 continue
         rule = _pattern_of(raw) or (LETTER_RULE if naming.letters else None)
-        leads = (naming.announces or _LEADS_IN.match(raw) is not None) and (rule is not None or _answers(pieces, i + 1))
+        leads = _answers(pieces, i + 1) and (naming.announces or _LEADS_IN.match(raw) is not None)
+        leads = leads or (naming.announces and rule is not None and not _lists(pieces, i + 1))
         if leads:
             rule = rule or CORRECT_RULE
         elif rule is None:
@@ -331,6 +332,12 @@ def _answers(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
     return i < len(pieces) and (bool(pieces[i][2].letters) or pieces[i][0].tag in ANSWER_TAGS)
 
 
+def _lists(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
+    """Do piece i and the next line begin with two different letters: is this a list of options?"""
+    lines = [plain(raw)[:40] for _, raw, _ in pieces[i : i + 2]]
+    return len(lines) == 2 and all(map(lists_option, lines)) and lines[0].split()[0] != lines[1].split()[0]
+
+
 def _listed(pieces: Sequence[tuple[Sentence, str, Naming]]) -> set[int]:
     """Where the first or the last line is an option ("B. The cup"), alone and not one of a list."""
     found = set()
@@ -346,9 +353,12 @@ def _listed(pieces: Sequence[tuple[Sentence, str, Naming]]) -> set[int]:
     return found
 
 
+_WORDS = re.compile(r"\w+(?:[-'’]\w+)*")
+
+
 def _words_of(answer: str) -> re.Pattern[str] | None:
     """Matches the content words of an answer, as whole words, with a possessive ending."""
-    words = {word for word in re.findall(r"\w+(?:[-'’]\w+)*", answer) if word.casefold() not in STOP_WORDS}
+    words = {word for word in _WORDS.findall(answer) if word.casefold() not in STOP_WORDS}
     if not words:
         return None
     alternatives = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
@@ -416,15 +426,12 @@ def _tidied(rest: str, line: str) -> str:
     return indent + bare + line[len(line.rstrip()) :]
 
 
-# --- strict refinement, and what leaks -------------------------------------------------------------------------------
+# --- strict refinement, and what leaks ------------------------------------------------------------------------------
 
-# Who acts; an option's text leaves the subject out.
-_SUBJECTS = frozenset("person man woman boy girl child kid baby lady people individual someone adult one".split())
-_SIGNS = re.compile(
+_SIGNS = re.compile(  # of a sentence that concludes, or says what the question asked for
     r"\b(?:therefore|thus|hence|so|consequently|accordingly|conclu\w*|suggest\w*|indicat\w*|impl(?:y|ies)|means?|must"
-    r"|likely|clear(?:ly)?|evident\w*"
-    r"|confirm\w*|consistent|best|correct|right|answer|option|choice|infer\w*|match(?:es)?|fits?|which is why"
-    r"|as a result|showing that)\b",
+    r"|likely|clear(?:ly)?|evident\w*|confirm\w*|consistent|best|correct|answer|option|choice|infer\w*|match(?:es)?"
+    r"|fits?|as a result|showing that|(?:right|just|immediately) (?:before|after))\b|^\W*only\b",
     re.IGNORECASE,
 )
 
@@ -440,28 +447,29 @@ def _stems(text: str) -> set[str]:
     return stems
 
 
-def _is_restated(sentence: str, option: str) -> bool:
-    """Is the sentence the option's text, but for who acts and for inflection?"""
-    wanted = _stems(option)
-    return bool(wanted) and wanted == _stems(sentence) - (_stems(" ".join(_SUBJECTS)) - wanted)
+# Who acts; an option's text leaves the subject out.
+_SUBJECTS = _stems("person man woman boy girl child kid baby lady people individual someone adult one")
 
 
 def _restatement(option: str) -> Callable[[str], bool]:
-    """Does a sentence restate the option: as itself, or with all its words where something is concluded?"""
+    """Does a sentence restate the option: is it the option, but for who acts and for inflection, or has it all of its
+    words where something is concluded?"""
     wanted = _stems(option)
-    return lambda sentence: (
-        _is_restated(sentence, option)
-        or (bool(wanted) and _SIGNS.search(sentence) is not None and wanted <= _stems(sentence))
-    )
+
+    def restates(sentence: str) -> bool:
+        said = _stems(sentence)
+        return bool(wanted) and wanted <= said and (said - wanted <= _SUBJECTS or _SIGNS.search(sentence) is not None)
+
+    return restates
 
 
 def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None) -> dict[str, bool | None]:
     """What a text tells of the answer, in four ways; None where the question does not arise.
 
-    letter: a sentence names an option's letter as the answer. option text: a sentence is the chosen option's text,
-    but for who acts and for inflection. true option's words, wrongly chosen option's words: a content word of it
-    stands in the text; the latter only where the generator was wrong, and without the words that the true option has
-    as well.
+    letter: a sentence names an option's letter as the answer. option text: a sentence says the chosen option in full,
+    all of its content words, whatever their inflection. true option's words, wrongly chosen option's words: one content
+    word of it stands in the text; the latter only where the generator was wrong, and without the words that the true
+    option has as well.
 
     Args:
         text: a response, or what refinement has left of it.
@@ -470,15 +478,14 @@ def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None
         prediction: the index of the option that the response chose, or None.
     """
     said = [(raw, naming) for piece, raw, naming in namings(text) if not piece.tag]
+    chosen = _stems(options[prediction]) if prediction is not None else set()
     true, wrong = _words_of(options[answer]), None
     if prediction is not None and prediction != answer:
-        shared = " ".join(re.findall(r"\w+", options[answer])).casefold().split()
-        wrong = _words_of(
-            " ".join(w for w in re.findall(r"\w+(?:[-'’]\w+)*", options[prediction]) if w.casefold() not in shared)
-        )
+        shared = " ".join(_WORDS.findall(options[answer])).casefold().split()
+        wrong = _words_of(" ".join(w for w in _WORDS.findall(options[prediction]) if w.casefold() not in shared))
     return {
         "letter": any(naming.letters for _, naming in said),
-        "option text": None if prediction is None else any(_is_restated(raw, options[prediction]) for raw, _ in said),
+        "option text": any(chosen <= _stems(raw) for raw, _ in said) if chosen else None,
         "true option's words": None if true is None else bool(true.search(text)),
         "wrongly chosen option's words": None if wrong is None else bool(wrong.search(text)),
     }

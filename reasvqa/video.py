@@ -1,15 +1,18 @@
 """N uniform frames of a video file or of a clip of it (paper, section 4.1: N = 4).
 
 Decoding runs in child processes, the decoders: a broken file may abort or hang one of them, and must cost that file
-only. decord reads first, where it is installed; PyAV reads the rest: AV1, rotated phone videos, files that crash
-decord, and everything on systems for which decord has no wheel. What neither can read is a VideoError.
+only. decord reads mp4, mov, mkv and webm, where it is installed. PyAV reads the rest: other containers, in which decord
+takes wrong frames, AV1, rotated phone videos, files that crash decord, and everything on systems for which decord has
+no wheel. What neither can read is a VideoError.
 """
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import functools
 import hashlib
+import io
 import json
 import operator
 import os
@@ -22,7 +25,9 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -36,6 +41,7 @@ FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 _DIGEST_BYTES = 64 * 1024  # read at the beginning, in the middle and at the end of a file
 _TOLERANCE_S = 1e-3  # containers round timestamps to the millisecond
 _SLACK_S = 0.1  # a container's duration may exceed its last frame's end by so much: the last packets of sound
+_START_S = 120.0  # for a decoder's imports, on a machine that is busy
 _IDLE_S = 300.0  # a decoder without work for so long ends; until then single calls need not start one
 _PROGRAM = "from reasvqa.video import serve; serve()"  # what a decoder runs
 
@@ -97,9 +103,9 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
 
     def work() -> None:
         while (job := jobs.get()) is not None:
-            clip, future = job
+            path, clip, future = job
             try:
-                future.set_result(lane.read(*clip, num_frames))
+                future.set_result(lane.read(path, clip, num_frames))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -109,9 +115,9 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
         return pending.popleft().result()
 
     try:
-        for clip in clips:
+        for path, clip in clips:
             pending.append(Future())
-            jobs.put((clip, pending[-1]))
+            jobs.put((path, clip, pending[-1]))
             if len(threads) < workers:
                 threads.append(threading.Thread(target=work, name="decoding", daemon=True))
                 threads[-1].start()
@@ -176,39 +182,51 @@ class _Decoder:
             stdout=subprocess.PIPE,
             bufsize=0,
         )
+        self.requests = cast(io.RawIOBase, self.process.stdin)
+        self.answers = cast(io.RawIOBase, self.process.stdout)
+        self.started = False
         self.used = time.monotonic()
 
     def ask(self, path: str, num_frames: int, clip: Clip, decord: bool) -> np.ndarray | str:
         """The result of `decode`, or `_Dead` is raised: the process died, or took longer than TIMEOUT_S."""
+        if not self.started:
+            with self._limit(_START_S):
+                self.started = bool(self.answers.readline())
+        with self._limit(TIMEOUT_S):
+            request = {"path": path, "num_frames": num_frames, "clip": clip, "decord": decord}
+            self.requests.write(json.dumps(request, default=float).encode() + b"\n")
+            answer = json.loads(self.answers.readline())
+            if "error" in answer:
+                return answer["error"]
+            frames = np.empty(answer["shape"], np.uint8)
+            missing = frames.data.cast("B")
+            while missing:
+                count = self.answers.readinto(missing)
+                if not count:
+                    raise EOFError
+                missing = missing[count:]
+            return frames
+
+    @contextmanager
+    def _limit(self, limit_s: float) -> Iterator[None]:
+        """Kills the process when what is done inside takes longer. However the process ends, `_Dead` says why."""
         late = threading.Event()
 
         def kill() -> None:
             late.set()
             self.process.kill()
 
-        timer = threading.Timer(TIMEOUT_S, kill)
+        timer = threading.Timer(limit_s, kill)
         timer.daemon = True
         timer.start()
         try:
-            request = {"path": path, "num_frames": num_frames, "clip": clip, "decord": decord}
-            self.process.stdin.write(json.dumps(request, default=float).encode() + b"\n")
-            answer = json.loads(self.process.stdout.readline())
-            if "error" in answer:
-                return answer["error"]
-            frames = np.empty(answer["shape"], np.uint8)
-            missing = memoryview(frames).cast("B")
-            while missing:
-                count = self.process.stdout.readinto(missing)
-                if not count:
-                    raise EOFError
-                missing = missing[count:]
-            return frames
+            yield
         except (OSError, EOFError, json.JSONDecodeError) as error:
             self.process.kill()
             code = self.process.wait()
             how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
             cause = (
-                f"decoding took longer than {TIMEOUT_S:g} s" if late.is_set() else f"the decoder's process died ({how})"
+                f"decoding took longer than {limit_s:g} s" if late.is_set() else f"the decoder's process died ({how})"
             )
             raise _Dead(cause) from error
         finally:
@@ -236,13 +254,25 @@ def _give_back(decoder: _Decoder) -> None:
         _idle.append(decoder)
 
 
+@atexit.register
+def close() -> None:
+    """Ends the idle decoders. They would end by themselves; what is needed later is started anew."""
+    with _lock:
+        while _idle:
+            decoder = _idle.pop()
+            decoder.process.kill()
+            decoder.process.wait()
+            decoder.requests.close()
+            decoder.answers.close()
+
+
 def _forget() -> None:
     """After a fork: the decoders belong to the parent, and the lock may be held by a thread that is not here."""
     global _lock
     _lock = threading.Lock()
     for decoder in _idle:
-        decoder.process.stdin.close()
-        decoder.process.stdout.close()
+        decoder.requests.close()
+        decoder.answers.close()
     _idle.clear()
 
 
@@ -277,17 +307,24 @@ def serve() -> None:
     nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
     for task in (listen, watch):
         threading.Thread(target=task, daemon=True).start()
+    import av  # noqa: F401 (what takes time comes before the first request, whose time is limited)
+
+    _decord()
+    answers.write(b"ready\n")
+    answers.flush()
     while True:
         try:
             result = decode(**requests.get(timeout=_IDLE_S))
         except queue.Empty:
             os._exit(0)
-        if isinstance(result, str):
-            answers.write(json.dumps({"error": result}).encode() + b"\n")
-        else:
-            answers.write(json.dumps({"shape": result.shape}).encode() + b"\n")
-            answers.write(np.ascontiguousarray(result).data)
-        answers.flush()
+        header = {"error": result} if isinstance(result, str) else {"shape": result.shape}
+        try:
+            answers.write(json.dumps(header).encode() + b"\n")
+            if not isinstance(result, str):
+                answers.write(np.ascontiguousarray(result).data)
+            answers.flush()
+        except OSError:  # nobody listens any more
+            os._exit(0)
 
 
 def decode(path: str, num_frames: int, clip: Clip, decord: bool = True) -> np.ndarray | str:
@@ -307,15 +344,15 @@ def decode(path: str, num_frames: int, clip: Clip, decord: bool = True) -> np.nd
     path = os.path.abspath(path)  # "concat:..." is a name, not a protocol
     cause = ""
     try:
-        plain = _check(path)
-        if decord and plain and _decord() is not None:
+        about = _about(path)
+        if decord and about.plain and _decord() is not None:
             try:
-                return _decode_decord(path, num_frames, clip)
+                return _decode_decord(path, about, num_frames, clip)
             except _Refused:
                 raise
             except Exception as error:  # decord's errors have no common class; whatever they are, PyAV is asked next
                 cause = f"decord: {_first_line(error)}; "
-        return _decode_av(path, num_frames, clip)
+        return _decode_av(path, about, num_frames, clip)
     except _Refused as error:
         return str(error)
     except Exception as error:
@@ -331,13 +368,13 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _open(path: str):
+def _open(path: str) -> Any:
     import av
 
     return av.open(path, options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
 
 
-def _video(container):
+def _video(container: Any) -> Any:
     stream = container.streams.best("video")
     if stream is None:
         raise _Refused("the file has no video stream")
@@ -346,17 +383,26 @@ def _video(container):
     return stream
 
 
-def _check(path: str) -> bool:
-    """True when decord may read the file: no rotation (decord ignores it) and no AV1 (its decoder is too old).
+class _About(NamedTuple):
+    """What a container says before anything but its first frame is decoded."""
+
+    plain: bool  # decord may read it
+    lasts: float  # seconds
+    alone: bool  # that is the video stream's length; else the length of all streams, counted from time 0
+
+
+def _about(path: str) -> _About:
+    """decord may read mp4, mov, mkv and webm (in avi, mpg and ts its seeking misses), without rotation, which it
+    ignores, and without AV1, for which it is too old.
 
     Raises:
         _Refused: the file is of no container that is read, or its frames are too large.
     """
-    import av
+    from av.error import ArgumentError, FFmpegError
 
     try:
         container = _open(path)
-    except av.error.ArgumentError as error:
+    except ArgumentError as error:
         raise _Refused(
             "a picture, a playlist, or of no kind that is read (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif)"
         ) from error
@@ -367,16 +413,21 @@ def _check(path: str) -> bool:
             raise _Refused(
                 f"frames of {codec.width} x {codec.height} pixels, more than the {MAX_PIXELS:,} allowed; scale it down"
             )
-        if codec.name in ("av1", "libdav1d", "libaom-av1"):
-            return False
-        try:
-            return next(container.decode(stream)).rotation == 0
-        except (av.error.FFmpegError, StopIteration):
-            return False
+        plain = container.format.name.startswith(("mov", "matroska")) and not (
+            "av1" in codec.name or "dav1d" in codec.name
+        )
+        if plain:
+            try:
+                plain = next(container.decode(stream)).rotation == 0
+            except (FFmpegError, StopIteration):
+                plain = False
+        if stream.duration:
+            return _About(plain, float(stream.duration * stream.time_base), True)
+        return _About(plain, (container.duration or 0) / 1e6, False)
 
 
 @functools.cache
-def _decord():
+def _decord() -> Any:
     """The module, or None where it has no wheel: PyAV then reads everything."""
     try:
         import decord
@@ -404,37 +455,34 @@ def _step(starts: np.ndarray) -> float:
     return float(np.median(np.diff(starts))) if len(starts) > 1 else 0.04
 
 
-def _check_whole(path: str, starts: np.ndarray, clip: Clip) -> None:
+def _check_whole(path: str, about: _About, starts: np.ndarray, clip: Clip) -> None:
     """Refuses a file that was cut off, where that changes which frames are read: the container says how long it lasts,
     but nothing in it lasts so long. (Sound may outlast the pictures; a clip inside of what is left can be read.)"""
-    shown = float(starts[-1] - starts[0]) + _step(starts)
-    if clip is not None and clip[1] <= shown:
+    begin, shown = float(starts[0]), float(starts[-1] - starts[0]) + _step(starts)
+    enough = about.lasts - _SLACK_S - (_step(starts) if about.alone else 0)  # mp4 counts from the first decoding time
+    held = shown if about.alone else begin + shown
+    if held >= enough or (clip is not None and clip[1] <= shown):
         return
-    with _open(path) as container:
-        stream = _video(container)
-        if stream.duration:
-            said, held = float(stream.duration * stream.time_base), shown
-        else:  # matroska, avi, flv: a length of all streams, counted from time 0
-            said, held = (container.duration or 0) / 1e6, float(starts[-1]) + _step(starts)
-        enough = said - _step(starts) - _SLACK_S
-        if held < enough and not stream.duration:
-            held = max(float((p.pts + (p.duration or 0)) * p.time_base) for p in container.demux() if p.pts is not None)
+    with _open(path) as container:  # the last frame may be shown for longer than the others
+        streams = [_video(container)] if about.alone else list(container.streams)
+        ends = ((p.pts + (p.duration or 0)) * p.time_base for p in container.demux(streams) if p.pts is not None)
+        held = max(held, float(max(ends)) - (begin if about.alone else 0))
     if held < enough:
         raise _Refused(
-            f"the file is cut off: it should last {said:.2f} s, but holds {held:.2f} s. Get it again, or write it anew "
-            "(ffmpeg -i FILE -c copy NEW) if this is all there is"
+            f"the file is cut off: it should last {about.lasts:.2f} s, but holds {held:.2f} s. Get it again, or write "
+            "it anew (ffmpeg -i FILE -c copy NEW) if this is all there is"
         )
 
 
-def _decode_decord(path: str, num_frames: int, clip: Clip) -> np.ndarray:
+def _decode_decord(path: str, about: _About, num_frames: int, clip: Clip) -> np.ndarray:
     reader = _decord().VideoReader(path, num_threads=1)
     starts = reader.get_frame_timestamp(range(len(reader)))[:, 0]
     picked = pick_frames(starts, num_frames, clip)
-    _check_whole(path, starts, clip)
+    _check_whole(path, about, starts, clip)
     return reader.get_batch(picked.tolist()).asnumpy()
 
 
-def _decode_av(path: str, num_frames: int, clip: Clip) -> np.ndarray:
+def _decode_av(path: str, about: _About, num_frames: int, clip: Clip) -> np.ndarray:
     """Reads the packets' times, then seeks to the key frame before each wanted frame and decodes up to it."""
     with _open(path) as container:
         stream = _video(container)
@@ -445,32 +493,46 @@ def _decode_av(path: str, num_frames: int, clip: Clip) -> np.ndarray:
             raise _Refused("the video stream has no frames")
         starts = pts * float(stream.time_base)
         picked = pick_frames(starts, num_frames, clip)
-        _check_whole(path, starts, clip)
+        _check_whole(path, about, starts, clip)
+        # A picture may come in two packets, its fields: then the first of them has its time.
+        wanted = [(int(pts[max(index - 1, 0)]), int(pts[index])) for index in picked]
         frames = []
-        for index in picked:
-            frame = _frame_at(container, stream, int(pts[index]))
-            # A picture may come in two packets, its fields.
-            if frame is None or frame.pts is None or not pts[max(index - 1, 0)] <= frame.pts <= pts[index]:
-                raise _Refused(f"the file is damaged: its frame at {starts[index] - starts[0]:.2f} s cannot be decoded")
-            # PyAV gives the angle that turns the stored picture upright, counter-clockwise.
-            frames.append(np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90) % 4))
-        return np.ascontiguousarray(np.stack(frames))
+        for first, last in wanted if container.format.name.startswith(("mov", "matroska", "avi")) else []:
+            container.seek(last, stream=stream, backward=True)
+            (frame,) = _frames_at(container.decode(stream), [last])
+            if frame is None or frame.pts < first:
+                break
+            frames.append(frame)
+    if len(frames) < num_frames:
+        # Without an index (ts, mpg) seeking may end anywhere: from the beginning, then.
+        with _open(path) as container:
+            frames = _frames_at(container.decode(_video(container)), [last for _, last in wanted])
+    for frame, index, (first, _) in zip(frames, picked, wanted, strict=True):
+        if frame is None or frame.pts < first:
+            raise _Refused(f"the file is damaged: its frame at {starts[index] - starts[0]:.2f} s cannot be decoded")
+    # PyAV gives the angle that turns the stored picture upright, counter-clockwise.
+    return np.ascontiguousarray(
+        np.stack([np.rot90(f.to_ndarray(format="rgb24"), k=round(f.rotation / 90) % 4) for f in frames])
+    )
 
 
-def _frame_at(container, stream, time: int):
-    """The last frame that begins at `time` or before, or None."""
-    for start in (time, int(stream.start_time or 0)):
-        container.seek(start, stream=stream, backward=True)
-        shown = None
-        for frame in container.decode(stream):
-            if frame.pts is None or frame.pts > time:
-                break
-            shown = frame
-            if frame.pts == time:
-                break
-        if shown is not None:
-            return shown  # else the container took us to a key frame after it: from the beginning, then
-    return None
+def _frames_at(decoded: Iterator, times: list[int]) -> list:
+    """For each of these ascending times the last frame that begins then or before, or None."""
+    found: list = []
+    shown = None
+    for frame in decoded:
+        if frame.pts is None:
+            continue
+        while len(found) < len(times) and frame.pts > times[len(found)]:
+            found.append(shown)
+        if len(found) == len(times):
+            return found
+        shown = frame
+        while len(found) < len(times) and frame.pts == times[len(found)]:
+            found.append(shown)
+        if len(found) == len(times):
+            return found
+    return found + [shown] * (len(times) - len(found))
 
 
 def video_digest(path: str | Path) -> str:

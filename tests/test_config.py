@@ -93,7 +93,7 @@ def test_settings_that_mean_the_same_are_the_same():
     assert replace(original, refinement="strict").resolve() == original.resolve()  # nothing is refined
     without = replace(CONFIG, lora=False)
     assert replace(without, lora_rank=64, lora_dropout=0.1).resolve() == without.resolve()
-    preset = {name: value for name, value in PRESETS["smoke"].items()}
+    preset = dict(PRESETS["smoke"])
     assert replace(CONFIG, **preset).resolve() == mtl  # a preset written out
 
 

@@ -78,7 +78,7 @@ def test_two_processes_are_one_with_a_decoder_only_student(smoke_star, tmp_path)
 @pytest.mark.slow
 @pytest.mark.xdist_group("distributed")
 def test_two_killed_processes_continue_to_the_same_result(two, tmp_path):
-    """Both are killed after the first checkpoint; the next start ends with the weights of the undisturbed run, bit for bit."""
+    """Both are killed after the first checkpoint; the next start ends with the undisturbed weights, bit for bit."""
     process = start(tmp_path, SETTINGS)
     deadline = time.time() + 200
     while not checkpoints(tmp_path) and time.time() < deadline and process.poll() is None:

@@ -464,6 +464,8 @@ def test_a_file_with_ids_and_responses_is_enough(tmp_path):
         ("", True),
         ("p", True),  # says nothing
         (None, True),
+        (SAMPLE.question, True),
+        ("Look: " + SAMPLE.question.replace("tidied", "put"), False),
         (f"Q: {SAMPLE.question} (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish", True),
         (f"Q: {SAMPLE.question} (A) The shoe (B) The blanket (C) The closet/cabinet (D) The dish", False),
         (f"Q: {SAMPLE.question[:-9]} dog? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish", False),

@@ -45,7 +45,7 @@ def test_asking_changes_nothing(root):
 def test_nothing_is_made_for_a_miniature_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("REASVQA_DATA", str(tmp_path))
     for root in (None, tmp_path / "nowhere"):
-        with pytest.raises(DataError, match="STAR_train.json: no such file"):
+        with pytest.raises(DataError, match=r"STAR_train\.json: no such file"):
             run_key(CONFIG, root)
     assert list(tmp_path.iterdir()) == []
 

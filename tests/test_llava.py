@@ -50,7 +50,8 @@ def batch(student, smoke_star, features):
 
 
 def two_passes(student, batch, beta):
-    """Eq. 2 as it is written, a row and a task at a time, through the library's own model and loss: no packing, no padding."""
+    """Eq. 2 as it is written, a row and a task at a time, through the library's own model and loss: no packing, no
+    padding."""
     total = {"labels": [], "reasoning_labels": []}
     starts = {"labels": student.answer_start, "reasoning_labels": student.reasoning_start}
     for task, rows in (("labels", range(6)), ("reasoning_labels", batch["reasoning_rows"].tolist())):
@@ -148,7 +149,8 @@ def test_only_projector_and_lora_are_trained(student):
 
 def test_a_chat_template_keeps_the_video_in_one_place(student):
     student.tokenizer.chat_template = (
-        "{% for m in messages %}user: {% for c in m['content'] %}{% if c['type'] == 'video' %}<video>{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %}"
+        "{% for m in messages %}user: {% for c in m['content'] %}"
+        "{% if c['type'] == 'video' %}<video>{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %}"
         "{% if add_generation_prompt %} assistant: {% endif %}"
     )
     rows = student.source_ids(["what?", "what did the man do?"], 50)

@@ -1,4 +1,5 @@
-"""The miniature: official formats, no shortcut for a blind student, generators of the wanted strength, everything from a seed."""
+"""The miniature: official formats, no shortcut for a blind student, generators of the wanted strength, everything from
+a seed."""
 
 import hashlib
 import itertools
@@ -50,8 +51,9 @@ def test_types_come_in_the_benchmarks_shares(questions):
 
 
 def test_wording_gives_nothing_away(questions):
-    """What a student that sees no video could use: the answer's words overlap with other options no more than chance has it,
-    and no word is right more often than it is offered."""
+    """What a student that sees no video could use: the answer's words overlap with other options no more than chance
+    has it, and no word is right more often than it is offered.
+    """
     name, asked = questions
     right, offered = Counter(), Counter()
     closest = 0

@@ -1,6 +1,8 @@
 """The roads into the project lead to the same place; numbers of the paper stand in one place; pages are safe."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -22,7 +24,7 @@ def test_ci_runs_the_readmes_test_command():
 
 
 def test_conda_and_pip_lead_to_the_same_place():
-    """environment.yml installs what the README's pip command installs, under the same constraints, on the same Python."""
+    """environment.yml installs what the README's pip command installs: same constraints, same Python."""
     environment = (ROOT / "environment.yml").read_text()
     assert re.search(r"-c constraints\.txt", environment) and re.search(r"-e \.\[all\]", environment)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -39,6 +41,20 @@ def test_conda_and_pip_lead_to_the_same_place():
     asked = {re.split(r"[>=<;\[]", name)[0].lower() for name in [*project["dependencies"], *extras]}
     assert asked <= pinned
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.parametrize("command", ["ruff check", "ruff format --check"])
+def test_lint(command):
+    _passes(*command.split())
+
+
+def test_types():
+    _passes("basedpyright", "--pythonpath", sys.executable, "--level", "error")
+
+
+def _passes(*command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_paper_tables_as_printed():

@@ -98,7 +98,8 @@ def test_figure_2(shared):
     """The paper's example: the two quoted steps stay, the conclusion goes."""
     response = (
         "###Answer: C\n###Detailed Explanation: 1. The individual is standing in front of a wooden cabinet with "
-        "slatted doors. 2. The person moves the blanket.\nThe other objects mentioned in the hints, such as the table and "
+        "slatted doors. 2. The person moves the blanket.\nThe other objects mentioned in the hints, such as the table "
+        "and "
         "clothes, are not visible or being interacted with. "
         "Based on these observations, the closet/cabinet is tidied up."
     )
@@ -186,7 +187,7 @@ def test_leaks():
     options = ("The blanket.", "The shoe.", "The shoe and the dish.", "to")
     assert leaks("The answer is B. He takes the shoe.", options, 0, 1) == {
         "letter": True,
-        "option text": False,
+        "option text": True,
         "true option's words": False,
         "wrongly chosen option's words": True,
     }
@@ -197,6 +198,7 @@ def test_leaks():
         "true option's words": True,
         "wrongly chosen option's words": None,
     }
+    assert leaks("He takes the shoe. He takes the dish.", options, 0, 2)["option text"] is False  # in two sentences
     # what both options have in common tells nothing about the wrong one; an option of stop words has no words to leak
     assert leaks("The shoe.", options, 1, 2)["wrongly chosen option's words"] is False
     assert leaks("The shoe.", options, 3, None) == {

@@ -89,13 +89,6 @@ def remux(source: Path, target: Path, **options: str) -> Path:
     return target
 
 
-def end_idle_decoders() -> None:
-    while video._idle:
-        decoder = video._idle.pop()
-        decoder.process.kill()
-        decoder.process.wait()
-
-
 def decoders() -> list[psutil.Process]:
     """This process's decoders that are alive."""
     children = psutil.Process().children(recursive=True)
@@ -103,15 +96,22 @@ def decoders() -> list[psutil.Process]:
 
 
 def mutated_clips(originals: list[Path], folder: Path, count: int, seed: int) -> Counter:
-    """Damages copies of the originals and reads them: how many were "read" and "refused" (and what else happened)."""
+    """Damages copies of the originals and reads them: how many were "read" and "refused" (and what else happened).
+
+    One that is only cut off must be refused or show the original's frames.
+    """
     rng, counts, paths = random.Random(seed), Counter(), []
+    whole = dict(zip(originals, read_many([(path, None) for path in originals], 2, 2), strict=True))
     for number in range(count):
         original = originals[number % len(originals)]
         paths.append(folder / f"{number:03d}{original.suffix}")
         paths[-1].write_bytes(mutate(original.read_bytes(), rng))
-    for path, frames in zip(paths, read_many([(path, None) for path in paths], 2, 2), strict=True):
+    for number, (path, frames) in enumerate(zip(paths, read_many([(path, None) for path in paths], 2, 2), strict=True)):
+        original = originals[number % len(originals)]
         if isinstance(frames, VideoError):
             counts["refused" if str(frames).startswith(f"{path}: ") else "refused without the file's name"] += 1
+        elif original.read_bytes().startswith(path.read_bytes()) and not np.array_equal(frames, whole[original]):
+            counts[f"cut off, and other frames ({original.name})"] += 1
         else:
             counts["read" if frames.dtype == np.uint8 and frames.ndim == 4 and len(frames) == 2 else "other"] += 1
     return counts
@@ -239,7 +239,7 @@ def videos(folder: Path, seed: int) -> list[str]:
     print("300 mutated clips:", dict(counts))
     bad += [what for what in counts if what not in ("read", "refused")]
 
-    end_idle_decoders()
+    video.close()
     video._PROGRAM, video.TIMEOUT_S = FAULTY, 4
     rng = random.Random(seed)
     for workers in (2, 4):
@@ -255,7 +255,7 @@ def videos(folder: Path, seed: int) -> list[str]:
         refused = sum(isinstance(result, VideoError) for result in results)
         print(f"{workers} workers, 40 decoders that die or hang among 80: {refused} refused, {wrong} wrong")
         bad += ["a wrong result beside faulty decoders"] * (wrong > 0 or len(results) != 80)
-    end_idle_decoders()
+    video.close()
     left = decoders()
     print(f"decoders left: {len(left)}")
     return bad + ["decoders left"] * bool(left)

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -72,10 +73,10 @@ class TransformersGenerator:
         offline = not Path(model).is_dir() and _unreachable_hub()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        load = partial(AutoModelForImageTextToText.from_pretrained, dtype=dtype, use_safetensors=True)
+        load: Any = partial(AutoModelForImageTextToText.from_pretrained, dtype=dtype, use_safetensors=True)
         try:
             self.processor = AutoProcessor.from_pretrained(model, local_files_only=bool(offline))
-            self.model = load(model, local_files_only=bool(offline)).to(device).eval()
+            self.model: Any = load(model, local_files_only=bool(offline)).to(device).eval()
         except OSError as error:  # transformers' own sentence; without a network it speaks of something else
             why = f"no such folder, not among the downloaded models, and {offline}" if offline else str(error)
             raise GenerationError(
@@ -209,8 +210,9 @@ class OpenAIGenerator:
         with start_blocking_portal() as portal:  # a loop in a thread of its own: a notebook's thread has one already
             answers = portal.call(self._ask_all, pictures, prompts)
         self.seconds += time.monotonic() - began
-        if answers and all(isinstance(answer, _Refusal) for answer in answers):
-            raise answers[0]
+        refusals = [answer for answer in answers if isinstance(answer, _Refusal)]
+        if refusals and len(refusals) == len(answers):
+            raise refusals[0]
         _warn_of(self.cut, self.name, self.max_new_tokens)
         return answers
 
@@ -299,8 +301,7 @@ def read_answer(body: bytes) -> tuple[str, tuple[int, int], bool]:
         raise _Unusable(f"the server reports: {answer['error']}")
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
+    if not isinstance(choice, dict) or not isinstance(message := choice.get("message"), dict):
         raise _Unusable(f"no choice with a message in {shortened(str(answer), 100)!r}")
     text, end = message.get("content"), choice.get("finish_reason")
     if isinstance(text, list):  # some servers send parts
@@ -309,9 +310,10 @@ def read_answer(body: bytes) -> tuple[str, tuple[int, int], bool]:
         raise _Unusable(f"the answer is empty; finish_reason {end!r}, refusal {message.get('refusal')!r}")
     if end == "content_filter":
         raise _Unusable("the server's content filter broke the answer off")
-    usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
-    used = [usage.get(field) for field in ("prompt_tokens", "completion_tokens")]
-    return text.strip(), tuple(n if isinstance(n, int) else 0 for n in used), end == "length"
+    usage = answer.get("usage")
+    used = [usage.get(f"{what}_tokens") if isinstance(usage, dict) else 0 for what in ("prompt", "completion")]
+    prompt, completion = (count if isinstance(count, int) else 0 for count in used)
+    return text.strip(), (prompt, completion), end == "length"
 
 
 def _bounded_client(seconds: float):
@@ -319,9 +321,10 @@ def _bounded_client(seconds: float):
     import openai
 
     class Bounded(openai.DefaultAsyncHttpxClient):
-        async def send(self, request, **options):
+        async def send(self, request, **options: Any):
+            options["stream"] = True
             async with asyncio.timeout(seconds):
-                response = await super().send(request, **options | {"stream": True})
+                response = await super().send(request, **options)
                 body = bytearray()
                 try:
                     async for part in response.aiter_bytes():

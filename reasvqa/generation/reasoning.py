@@ -125,8 +125,8 @@ def _a_row_each(table: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame
 def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
     """Whether a response to this prompt can be one to the sample.
 
-    However the prompt is worded, it has to hold the question and its lettered options. One that is absent, or too
-    short to ask anything, says nothing of the question; the line's id has to do.
+    However the prompt is worded, it has to hold the question, and these options if it letters any. One that is absent,
+    or too short to ask anything, says nothing of the question; the line's id has to do.
     """
     if not prompt or kind != "reasoning" or prompt == build_prompt(sample):
         return True
@@ -134,9 +134,12 @@ def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
         return ours == _parts(build_prompt(sample))
     if len(prompt) < len(sample.question):
         return True
-    before, options, after = f" {_words(prompt)} ".partition(f" {_words(sample.lettered)} ")
+    words, question = f" {_words(prompt)} ", f" {_words(sample.question)} "
+    if not re.search(r"\bB[.:)]", prompt):
+        return question in words
+    before, options, after = words.partition(f" {_words(sample.lettered)} ")
     one_more = after.startswith(f"{(LETTERS + '-')[len(sample.options)].lower()} ")
-    return bool(options) and not one_more and f" {_words(sample.question)} " in f"{before} {after}"
+    return bool(options) and not one_more and question in f"{before} {after}"
 
 
 def check_kind(path: Path, number: int, row: dict, kind: str) -> None:

@@ -233,7 +233,8 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
                             in_a_row += not isinstance(answer, VideoError)
                         else:
                             rows.append(_row(sample, generator.name, prompt, answer, kind))
-                            failed.pop(sample.id, None), listed.pop(sample.id, None)
+                            for those in (failed, listed):
+                                those.pop(sample.id, None)
                             in_a_row = 0
                 finally:
                     _append(path, rows)

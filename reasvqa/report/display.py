@@ -20,14 +20,12 @@ from PIL import Image
 
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
-from reasvqa.refinement import WORD_RULE, removals
+from reasvqa.refinement import RULES, WORD_RULE, removals
 from reasvqa.samples import LETTERS, Sample
 from reasvqa.video import VideoError, read_frames
 
 if TYPE_CHECKING:
     from reasvqa.mini.world import Event
-
-_RULE_COLOURS = ("#fde0c5", "#d4e6f7", "#e3daf1", "#d8ecd4", "#f7d9e3", "#ececec", "#fff3b0")
 
 
 def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> plt.Figure:
@@ -58,6 +56,7 @@ def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | Non
         VideoError: the file cannot be read.
     """
     path = Path(path)
+    pictures = read_frames(path, num_frames, clip)  # a file that brings the decoder down is refused here
     codec, length = _codec_and_length(path)
     start, end = clip if clip is not None else (0.0, length)
     end = min(end, length)
@@ -69,7 +68,7 @@ def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | Non
         reason = f"{path.stat().st_size >> 20} MB, too large for a page"
     said = f"{path.name}, {length:.1f} s; frames at {', '.join(f'{t:.1f}' for t in times)} s"
     if reason:
-        strip = np.concatenate(list(read_frames(path, num_frames, clip)), axis=1)
+        strip = np.concatenate(list(pictures), axis=1)
         body = f"<img src='{_png(strip)}' alt='{escape(said, quote=True)}' style='width:100%'>"
     else:
         data = base64.b64encode(path.read_bytes()).decode()
@@ -155,13 +154,12 @@ def ranking(sample: Sample, scores: Sequence[float]) -> pd.DataFrame:
     return table.sort_values(column, ascending=False).round(2)
 
 
-def refinement(text: str, answer: str | None = None, correct: bool = True) -> HTML:
-    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering."""
-    found = removals(text, answer, correct)
-    colours = {
-        rule: _RULE_COLOURS[i % len(_RULE_COLOURS)]
-        for i, rule in enumerate(dict.fromkeys(removal.rule for removal in found))
-    }
+def refinement(text: str, answer: str | None = None, correct: bool = True, chosen: str | None = None) -> HTML:
+    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering. chosen:
+    as in `reasvqa.refinement.refine`, for strict refinement."""
+    found = removals(text, answer, correct, chosen=chosen)
+    present = {removal.rule for removal in found}
+    colours = {rule: colour for rule, colour in RULES.items() if rule in present}
     parts, at = [], 0
     for removal in found:
         parts.append(escape(text[at : removal.start]))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from reasvqa import paper
-from reasvqa.config import MINIATURES
 from reasvqa.learning import Run
+from reasvqa.refinement import RULES, refine, removals
 from reasvqa.samples import LETTERS, Sample
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.
@@ -152,85 +157,181 @@ def rule_bars(counts: pd.Series, title: str, n: int) -> plt.Figure:
     """How often each rule of refinement removed something: horizontal bars, most frequent first."""
     counts = counts.sort_values()
     figure, axis = plt.subplots(figsize=(6.6, 0.42 * len(counts) + 1.2))
-    axis.barh(counts.index, counts, color=["#D55E00" if "word" in name else "#0072B2" for name in counts.index])
+    colours = [RULES[rule] for rule in counts.index]
+    axis.barh(counts.index, counts, color=colours, edgecolor="#444444", linewidth=0.6)
     for i, value in enumerate(counts):
         axis.text(value, i, f" {value}", va="center", fontsize=9)
-    axis.set(xlabel=f"removals in {n} responses (blue: sentences, orange: words)", title=title)
+    axis.set(xlabel=f"removals in {n} responses", title=title)
     return _done(figure)
 
 
-def pipeline(
-    pictures: np.ndarray, question: str, response: str, refined: str, answer: str, title: str, scale: str
-) -> plt.Figure:
+Pieces = list[tuple[str, bool]]  # of a text, in order, with whether refinement keeps them
+REMOVED_COLOUR = "#C04000"
+
+
+def pieces(response: str, answer: str | None, correct: bool) -> Pieces:
+    """A response in pieces, each kept or removed by refinement; arguments of `reasvqa.refinement.refine`."""
+    parts: Pieces = []
+    at = 0
+    for removal in removals(response, answer, correct):
+        if removal.start >= at:
+            parts += [(response[at : removal.start], True), (response[removal.start : removal.end], False)]
+            at = removal.end
+    return [(text, kept) for text, kept in [*parts, (response[at:], True)] if text.strip()]
+
+
+def _shortened(parts: Pieces, letters: int) -> Pieces:
+    """At most about so many letters: long kept pieces lose their middles, so that what is removed stays in sight."""
+    parts = list(parts)
+    over = sum(len(text) for text, _ in parts) - letters
+    for k in sorted((k for k, (_, kept) in enumerate(parts) if kept), key=lambda k: -len(parts[k][0])):
+        text = parts[k][0]
+        cut = min(over, len(text) - 80)
+        if cut > 0:
+            half = (len(text) - cut) // 2
+            parts[k] = (f"{text[:half].rsplit(' ', 1)[0]} ... {text[-half:].split(' ', 1)[-1]}", True)
+            over -= cut
+    return parts
+
+
+_MEASURE = RendererAgg(1, 1, 720)  # at this resolution words are as wide as in the PDF
+
+
+def _width(text: str, size: float) -> float:
+    """Of a text in inches."""
+    return _MEASURE.get_text_width_height_descent(text, FontProperties(size=size), False)[0] / 720
+
+
+class _Block:
+    """Text in pieces, set in lines of at most `width` inches; removed pieces are struck out. `height`: in inches."""
+
+    def __init__(self, parts: Pieces, width: float, size: float = 7.5):
+        self.size, self.line = size, 1.4 * size / 72
+        self.words: list[tuple[float, int, str, bool]] = []  # x, line, word, kept
+        x, row = 0.0, 0
+        for text, kept in parts:
+            for token in re.findall(r"\n+|\S+|[^\S\n]+", text):
+                if token.isspace():
+                    x, row = (
+                        (0.0, row + 1)
+                        if "\n" in token and x
+                        else (x + (_width("n n", size) - _width("nn", size)) * (x > 0), row)
+                    )
+                    continue
+                if x + _width(token, size) > width:
+                    x, row = 0.0, row + (x > 0)
+                self.words.append((x, row, token, kept))
+                x += _width(token, size)
+        self.height = self.line * (self.words[-1][1] + 1 if self.words else 0)
+
+    def draw(self, axis: Axes, left: float, top: float) -> None:
+        """On an axis that is measured in inches."""
+        for x, row, word, kept in self.words:
+            y = top - self.line * (row + 0.75)
+            axis.text(left + x, y, word, fontsize=self.size, color="#222222" if kept else REMOVED_COLOUR)
+            if not kept:
+                ends = [left + x, left + x + _width(word, self.size)]
+                axis.plot(ends, [y + 0.035] * 2, color=REMOVED_COLOUR, lw=0.7)
+
+
+def _page(height: float, title: str, scale: str) -> tuple[plt.Figure, Axes]:
+    """A figure as wide as a page's text, with one axis over all of it that is measured in inches."""
+    figure = plt.figure(figsize=(7.2, height))
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set(xlim=(0, 7.2), ylim=(0, height))
+    axis.set_axis_off()
+    axis.text(0.05, height - 0.08, titled(title, scale), fontsize=9, va="top")
+    return figure, axis
+
+
+def _strip(axis: Axes, pictures: np.ndarray, left: float, bottom: float, width: float) -> None:
+    """Pictures side by side, square cells from (left, bottom) on."""
+    side = width / len(pictures)
+    for t, picture in enumerate(pictures):
+        cell = axis.inset_axes((left + t * side, bottom, side - 0.03, side - 0.03), transform=axis.transData)
+        cell.imshow(picture)
+        cell.set_axis_off()
+
+
+def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool, title: str, scale: str) -> plt.Figure:
     """Figure 1 of the paper, drawn from one real example: generation, refinement, learning.
 
     Args:
         pictures: uint8 (T, H, W, 3) frames.
-        question, response, refined, answer: the example's texts; long ones are cut.
+        response: the generator's; a long one loses its middle, and what is removed of it is struck out.
+        correct: did the generator get it right?
     """
-    figure, axis = plt.subplots(figsize=(11, 4.6))
-    axis.set(xlim=(0, 110), ylim=(0, 46))
-    axis.set_axis_off()
+    refined = refine(response, sample.answer_text, correct)
+    asked = "\n".join([sample.question, *(f"{LETTERS[i]}. {option}" for i, option in enumerate(sample.options))])
+    question = _Block([(asked, True)], 1.9)
+    told = _Block(_shortened(pieces(response, sample.answer_text, correct), 700), 2.35)
+    left = _Block(_shortened([(refined, True)], 560), 1.85)
+    start = " ".join(refined.split())[:100]
+    targets = f'answer:  \u03b1 CE("{sample.answer_text}")\nreasoning:  \u03b2 CE("{start} ...")'
+    learned = _Block([(targets, True)], 4.65)
+    student = _Block([("vision encoder frozen, projection and LoRA trained; at test time it only answers", True)], 1.9)
+    low = max(learned.height, student.height) + 0.32
+    high = max(told.height + 0.32, left.height + 0.32, question.height + 1.1)
+    floor = low + 0.4  # where the upper boxes stand
+    figure, axis = _page(floor + high + 0.4, title, scale)
 
-    def box(x, y, w, h, title, text, colour, size=7.6, wrap=38):
-        axis.add_patch(
-            FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0.4,rounding_size=1", fc=colour, ec="#444444", lw=1)
-        )
-        axis.text(x + w / 2, y + h - 0.6, title, ha="center", va="top", fontsize=9, weight="bold")
-        axis.text(x + 0.6, y + h - 4.2, _wrapped(text, wrap, int((h - 4) / 1.75)), ha="left", va="top", fontsize=size)
+    def box(x: float, y: float, w: float, h: float, name: str, text: _Block, colour: str) -> None:
+        axis.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0.02", fc=colour, ec="#444444", lw=0.8))
+        axis.text(x + w / 2, y + h - 0.03, name, ha="center", va="top", fontsize=8.5, weight="bold")
+        text.draw(axis, x + 0.05, y + h - 0.24)
 
-    def arrow(a, b):
-        axis.add_patch(
-            FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=13, color="#444444", lw=1.3, connectionstyle="arc3")
-        )
+    def arrow(a: tuple[float, float], b: tuple[float, float]) -> None:
+        axis.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=11, color="#444444", lw=1.2))
 
-    side = 7.6
-    for t, picture in enumerate(pictures):
-        inset = axis.inset_axes([0.2 + t * (side + 0.3), 36, side, side], transform=axis.transData)
-        inset.imshow(picture)
-        inset.set_axis_off()
-    axis.text(0.3, 44.6, "N = 4 frames of the clip", fontsize=9, weight="bold")
-    box(0.6, 17, 30, 16.5, "Question", question, "#F2F2F2", wrap=40)
-    box(38, 19, 30, 26, "1. Generation (RG)", response, "#DCEBF7", wrap=38)
-    box(76, 19, 32, 26, "2. Refinement (RR)", refined, "#E4F1DE", wrap=40)
-    box(
-        38,
-        1,
-        70,
-        12.5,
-        "3. Learning (LR): Eq. 2 on one reading of video and question",
-        f'answer:  alpha x CE( "{answer}" )\nreasoning:  beta x CE( "{refined[:62]} ..." )',
-        "#FBE9D7",
-        size=8.4,
-        wrap=82,
-    )
-    box(
-        0.6,
-        1,
-        30,
-        12.5,
-        "Student",
-        "frozen ViT + Q-Former, projection and LoRA trained; at test time it only answers",
-        "#FBE9D7",
-        wrap=38,
-    )
-    arrow((32.2, 38), (37.2, 38))
-    arrow((31.4, 26), (37.2, 26))
-    arrow((68.8, 32), (75.2, 32))
-    arrow((92, 18.2), (92, 14.4))
-    arrow((15.5, 16.2), (15.5, 14.4))
-    arrow((37.2, 7.5), (31.6, 7.5))
-    axis.set_title(titled(title, scale), fontsize=10, loc="left")
+    top = floor + high
+    axis.text(0.05, top, f"N = {len(pictures)} frames of the clip", fontsize=8, weight="bold", va="top")
+    _strip(axis, pictures, 0.05, top - 0.2 - 2.0 / len(pictures), 2.0)
+    box(0.05, floor, 2.0, high - 0.32 - 2.0 / len(pictures), "Question", question, "#F2F2F2")
+    box(2.4, floor, 2.45, high, "1. Generation (RG)", told, "#DCEBF7")
+    box(5.2, floor, 1.95, high, "2. Refinement (RR)", left, "#E4F1DE")
+    box(2.4, 0.05, 4.75, low, "3. Learning (LR): Eq. 2, \u03b1 = 1 - \u03b2", learned, "#FBE9D7")
+    box(0.05, 0.05, 2.0, low, "Student", student, "#FBE9D7")
+    arrow((2.08, top - 0.45), (2.37, top - 0.45))
+    arrow((2.08, floor + 0.5), (2.37, floor + 0.5))
+    arrow((4.88, floor + high / 2), (5.17, floor + high / 2))
+    arrow((6.2, floor - 0.03), (6.2, low + 0.08))
+    arrow((1.05, floor - 0.03), (1.05, low + 0.08))
+    arrow((2.37, 0.05 + low / 2), (2.08, 0.05 + low / 2))
     plt.close(figure)
     return figure
 
 
-def _wrapped(text: str, width: int, lines: int) -> str:
-    """The text in lines of at most `width` letters, cut after `lines` of them."""
-    import textwrap
+def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str, title: str, scale: str) -> plt.Figure:
+    """Figure 2 of the paper from a real sample: frames, question, and what refinement keeps of the response.
 
-    rows = [row for paragraph in text.splitlines() for row in textwrap.wrap(paragraph, width) or [""]]
-    return "\n".join(rows if len(rows) <= lines else rows[: lines - 1] + [rows[lines - 1][: width - 4] + " ..."])
+    Args:
+        pictures: uint8 (T, H, W, 3) frames.
+        prediction: index of the option that the generator chose.
+    """
+    parts = pieces(response, sample.answer_text, prediction == sample.answer)
+    told = _Block(_shortened(parts, 1800), 4.1, 8.5)
+    question = _Block([(sample.question, True)], 2.7, 8.5)
+    marks = {sample.answer: ("\u2713 true", "#00795A"), prediction: ("\u2717 chosen", REMOVED_COLOUR)}
+    options = []
+    for i, option in enumerate(sample.options):
+        mark, colour = marks.get(i, ("", "#222222"))
+        options.append((textwrap.fill(f"{LETTERS[i]}. {option}  {mark}".rstrip(), 42), colour))
+    height = question.height + 0.1 + sum(0.2 + 0.16 * text.count("\n") for text, _ in options)
+    below = 0.3 + max(told.height, height)
+    side = min(7.1 / len(pictures), 1.77)
+    figure, axis = _page(0.4 + side + below, title, scale)
+    _strip(axis, pictures, 0.05, below + 0.08, side * len(pictures))
+    axis.text(0.05, below, "the question", fontsize=8, color="#555555", va="top")
+    question.draw(axis, 0.05, below - 0.17)
+    y = below - 0.25 - question.height
+    for text, colour in options:
+        axis.text(0.05, y, text, fontsize=8.5, va="top", color=colour)
+        y -= 0.2 + 0.16 * text.count("\n")
+    head = "the generator's response; refinement removes what is struck out"
+    axis.text(3.0, below, head, fontsize=8, color="#555555", va="top")
+    told.draw(axis, 3.0, below - 0.17)
+    plt.close(figure)
+    return figure
 
 
 def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
@@ -555,64 +656,3 @@ def growth(table: pd.DataFrame, title: str) -> plt.Figure:
     axes[0].legend(frameon=False, loc="upper left")
     figure.suptitle(title, y=1.0)
     return _done(figure)
-
-
-def example(
-    pictures: np.ndarray,
-    sample: Sample,
-    prediction: int,
-    parts: Sequence[tuple[str, bool]],
-    title: str,
-    scale: str,
-) -> plt.Figure:
-    """Figure 2 of the paper from a real sample: frames, question, and what refinement keeps of the response.
-
-    Args:
-        pictures: uint8 (T, H, W, 3) frames.
-        prediction: index of the option that the generator chose.
-        parts: the response's pieces in order, with whether refinement keeps them.
-    """
-    import textwrap
-
-    figure = plt.figure(figsize=(10, 3.8))
-    for t, picture in enumerate(pictures):
-        axis = figure.add_axes((0.01 + t * 0.105, 0.64, 0.1, 0.21))
-        axis.imshow(picture)
-        axis.set_axis_off()
-    left = figure.add_axes((0.01, 0.02, 0.42, 0.58))
-    left.set_axis_off()
-    left.text(0, 1, textwrap.fill(sample.question, 52), va="top", fontsize=10, weight="bold")
-    marks = {sample.answer: ("  \u2713 true", "#00795A"), prediction: ("  \u2717 chosen by the generator", "#C04000")}
-    for i, option in enumerate(sample.options):
-        mark, colour = marks.get(i, ("", "#222222"))
-        left.text(0, 0.78 - 0.12 * i, f"{LETTERS[i]}. {option}{mark}", va="top", fontsize=9.5, color=colour)
-    right = figure.add_axes((0.45, 0.02, 0.54, 0.82))
-    right.set(xlim=(0, 74), ylim=(0, 24))  # columns and lines of letters that are all equally wide
-    right.set_axis_off()
-    column, line = 0, 23.0
-    for text, kept in parts:
-        for piece in text.split("\n") if "\n" in text else [text]:
-            words = piece.split()
-            for k, word in enumerate(words):
-                if column + len(word) > 72:
-                    column, line = 0, line - 1.25
-                last = k == len(words) - 1 or column + len(word) + 1 + len(words[k + 1]) > 72
-                shown = word if last else word + " "
-                style = {"fc": "#E4F1DE" if kept else "#FBE3DA", "ec": "none", "pad": 0.6}
-                right.text(
-                    column,
-                    line,
-                    shown,
-                    va="baseline",
-                    fontsize=8.6,
-                    family="monospace",
-                    color="#222222" if kept else "#C04000",
-                    bbox=style,
-                )
-                column += len(word) + 1
-            if piece is not text and column and words:
-                column, line = 0, line - 1.25
-    figure.text(0.45, 0.875, "the generator's response: kept (green), removed by refinement (orange)", fontsize=9.5)
-    figure.suptitle(titled(title, scale), x=0.01, y=0.98, ha="left", fontsize=11)
-    plt.close(figure)
-    return figure
