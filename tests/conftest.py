@@ -1,6 +1,6 @@
-"""A data root of the tests' own, for this process and all that it starts; and a look, at the end, at what was left behind.
+"""A data root of the tests' own, for this process and all that it starts; and a look, at the end, at what was left.
 
-The suite runs in two processes (pytest-xdist). Each has its own data root; the miniature's handful of questions is made once.
+The suite runs in two processes (pytest-xdist), each with a data root; the miniature's smoke data are made once.
 """
 
 import os
@@ -31,7 +31,6 @@ os.environ |= {
 import psutil
 import pytest
 
-from reasvqa import paths
 from reasvqa.datasets import load
 
 CHECKOUT = Path(__file__).parents[1]

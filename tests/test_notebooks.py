@@ -100,7 +100,7 @@ PARAMETERS = [(path.stem, name) for path in NOTEBOOKS for name in papermill.insp
 
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
 def test_a_wrong_parameter_is_refused_by_the_first_cell(name, parameter, smoke_star, tmp_path, monkeypatch):
-    """A number where text is wanted, text where anything else is: a ValueError that begins with the parameter's name."""
+    """A number where text is wanted, text where anything else is: a ValueError that begins with the parameter."""
     parameters, first, *_ = code_of(BY_NAME[name])
     values: dict = {}
     exec(parameters, values)
