@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasvqa.config import CHOICES, PRESETS, SCALES, TrainConfig, check_seeds
+from reasvqa.config import CHOICES, PRESETS, TrainConfig, check_seeds
 
 CONFIG = TrainConfig(dataset="smoke-star")
 
@@ -111,9 +111,9 @@ def test_paper_settings_are_the_papers():
 
 def test_every_scale_presets_the_same_settings():
     names = {field.name for field in fields(TrainConfig)}
-    for scale in SCALES:
-        assert PRESETS[scale].keys() == PRESETS["paper"].keys() <= names
-        assert all(PRESETS[scale][name] in allowed for name, allowed in CHOICES.items() if name in PRESETS[scale])
+    for preset in PRESETS.values():
+        assert preset.keys() == PRESETS["paper"].keys() <= names
+        assert all(preset[name] in allowed for name, allowed in CHOICES.items() if name in preset)
 
 
 @pytest.mark.parametrize(
