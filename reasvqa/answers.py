@@ -201,7 +201,7 @@ _FITS = (
 )
 # Words that may stand before a letter without "option"; any other makes it a name ("vitamin C", "segment A").
 _FREE = frozenset(
-    "therefore thus so hence that and but because is as with think believe say answer option choice options choices"
+    "why therefore thus so hence that and but because is as with think believe say answer option choice options choices"
     " letter only makes making leaving leaves then conclude concludes however overall clearly consequently"
     " accordingly finally here statement description scenario possibility these those them which or be to indicates"
     " suggests means for it conclusion yes ultimately indeed since while although final".split()
@@ -221,7 +221,7 @@ _SAYS = (
 _PRAISED = re.compile(rf"{_SUBJECT}(?:{_SAYS})")
 _MADE = re.compile(
     rf"(?:(?i:{_NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only) ){_X}\)?,?"
-    rf" (?i:(?:as )?(?:the|our|my) (?:\w+ )?{_MOST}\b)"
+    rf" (?i:(?:as (?:the |our |my )?|the |our |my )(?:\w+ )?{_MOST}\b)"
 )
 _HELD = re.compile(
     rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )"
@@ -300,13 +300,15 @@ _ITEM = re.compile(
     r"|corresponds to|right answer|best (?:match|option|choice|fit|answer))\b)"
     rf"|^(?i:(?:{_NOUN}:? )?){_X}[).:] .{{0,200}}?\b(?i:match(?:es)?|fits?|supports?|corresponds to"
     rf"|describes) (?i:this|the) (?i:{_NOUN})\b"
+    rf"|^(?i:{_NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly |closely |directly )?"
+    r"(?:matches|fits|aligns|correct|consistent with|corresponds to))\b"
 )
 _ASIDE = re.compile(
     rf"\((?i:{_NOUN}):?\s([A-J])\)[.!*_\s]{{0,6}}$"
     r"|(?i:\b(?:therefore|thus|hence|most|best|closest|consistent with|match(?:es)?|corresponds to|indicates"
     r"|suggests)\b).{0,120}\(([A-J])\)[.!*_\s]{0,6}$"
 )
-_WEAK_ASIDE = re.compile(r"\w\W{0,4} \(([A-J])\)[.!*_\s]{0,6}$")
+_WEAK_ASIDE = re.compile(r"\w(?:\W{0,4} \(|, [*_]{1,3})([A-J])(?:\)|[*_])[.!*_\s]{0,6}$")
 _TICKED = re.compile(
     rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑"
     rf"|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)"
@@ -314,7 +316,7 @@ _TICKED = re.compile(
 _AFFIRMING = (_PRAISED, _MADE, _HELD, _CHOSEN, _LEADS, _CLOSEST, _SHORT, _IT_IS, _TICKED, _CONCLUDED, _IS_LETTER, _ITEM)
 _DENIED = re.compile(
     r"(?i:\b(?:not|never|neither|nor|least|incorrect|wrong|unlikely|cannot|if|whether|unless|rather than|instead of"
-    r"|than|why|suppose|supposing|assume|assuming|before|(?<!no )doubt|hardly|none|nothing|nobody|no(?! doubt"
+    r"|than|suppose|supposing|assume|assuming|before|(?<!no )doubt|hardly|none|nothing|nobody|no(?! doubt"
     r"| question)|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$"
 )
 _WEAK = (_HELD, _ITEM, _CONCLUDED, _IS_LETTER)  # patterns that a "but" in the sentence takes back
@@ -438,7 +440,7 @@ def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list
     if match.lastindex:
         at = match.start(match.lastindex)
     else:  # a subject: the letter is the first one
-        at = match.start() + _LETTER.search(match.group()).start()
+        at = match.start() + next(_LETTER.finditer(match.group())).start()
     before = text[max(0, match.start() - 60) : match.start()]
     if _DENIED.search(before) or _DENIED.search(text[match.start() : at]) or _hypothetical(before, match.group()):
         return []
@@ -543,18 +545,33 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
         announced = naming.announces
         answered = piece.line if naming.letters else -1
         found.append((piece, raw, naming))
-    if found and not any(
-        naming.letters for _, _, naming in found
-    ):  # "He opens it (B)." as the first or the last sentence
-        for i in (len(found) - 1, 0):
-            if (aside := _WEAK_ASIDE.search(found[i][1])) and not _CONTRAST.search(found[i][1]):
-                found[i] = (*found[i][:2], Naming(aside.group(1)))
-                break
     if len({letter for _, letter in bare}) > 1:
         for i, _ in bare:
             if 0 < i < len(found) - 1:
                 found[i] = (*found[i][:2], _NOTHING)
+    unnamed = not any(naming.letters for _, _, naming in found)
+    for i in (0, len(found) - 1) if found else ():
+        piece, raw, naming = found[i]
+        if naming.letters or piece.tag:
+            continue
+        if letter := _lone_letter(found, i):  # "B. The cup" as the first or the last line
+            found[i] = (piece, raw, Naming(letter))
+        elif unnamed and (aside := _WEAK_ASIDE.search(raw)) and not _CONTRAST.search(raw):  # "He opens it (B)."
+            found[i] = (piece, raw, Naming(aside.group(1)))
     return found
+
+
+def _lone_letter(found: Sequence[tuple[Sentence, str, Naming]], i: int) -> str | None:
+    """The letter with which the first (i = 0) or the last sentence begins its line, if the line beside has none."""
+    line, raw = found[i][0].line, found[i][1]
+    begins = _FIRST.match(plain(raw[:200]))
+    if begins is None or raw.startswith("I."):
+        return None
+    few = found[:6] if i == 0 else found[:-7:-1]
+    beside = [said for piece, said, _ in few if piece.line != line and not piece.tag]
+    if not beside or lists_option(beside[0]) or (i > 0 and found[i - 1][0].line == line):
+        return None
+    return begins.group(1)
 
 
 def _stated(text: str) -> str | None:

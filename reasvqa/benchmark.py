@@ -325,7 +325,7 @@ def compare_answering(dataset: str, student: str, questions: int = 192) -> pd.Da
     }
     table = pd.DataFrame(index=pd.Index(ways, name="way"))
     table["questions_per_s"] = [len(samples) / _timed(way, 3) for way in ways.values()]
-    return table.assign(times_writing=table["questions_per_s"] / table.loc["writing", "questions_per_s"])
+    return table.assign(times_writing=table["questions_per_s"] / float(table["questions_per_s"]["writing"]))
 
 
 def compare_decoding(lengths: Sequence[int] = (8, 120)) -> pd.DataFrame:
@@ -412,7 +412,7 @@ def main() -> None:
     print(table.round(3).to_string())
     found = {"device": device_name(), "dtype": str(work.student.dtype)[6:]}
     if "ours" in recipes:
-        found |= matrix_fraction(work, table.loc["ours", "samples_per_s"])
+        found |= matrix_fraction(work, float(table["samples_per_s"]["ours"]))
     print(json.dumps(found, indent=1))
 
 

@@ -84,6 +84,7 @@ _BASED = (
     r"(?:based (?:up)?on|given|considering|judging (?:from|by)|in (?:light|view) of|according to|from|with|by|after)"
     r"(?: (?:analyzing|examining|reviewing|considering))?"
 )
+_ENDS_WITH_LETTER = re.compile(r"(?<![\w'’])[A-J]\W{0,8}$")
 _OBSERVED = (
     r"(?:observations?|evidence|clues|cues)(?=[,.;:]|$| (?:in|from|of|provided|presented|shown|above|available"
     r"|gathered|that|and|we|i|it|the)\b)"
@@ -120,7 +121,8 @@ _SENTENCE_RULES = tuple(
         ),
         (
             OBSERVATIONS_RULE,
-            rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:these|those|the above|the|this|my|our) (?:\w+ ){{0,2}}?{_OBSERVED}"
+            rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:(?:these|those|the above|this|my|our) (?:\w+ ){{0,2}}?|the )"
+            rf"{_OBSERVED}|(?:the )(?:visual |available |provided )(?:evidence|observations?)(?=[,.;:]|$)"
             r"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){0,2}?(?:details|facts|findings|points|hints|indications"
             r"|considerations|analyses)\b)",
         ),
@@ -232,7 +234,6 @@ def _merged(found: list[Removal], words: Iterator[re.Match[str]]) -> list[Remova
 def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]:
     """The sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
     pieces = namings(text)
-    listed = _listed(pieces)
     restates = _restatement(chosen) if chosen else None
     announced = ""  # the rule of a heading or sentence that ends where its answer should stand
     section = ""  # "conclusion": in the paragraph of a conclusion; "element": between <answer> and </answer>
@@ -258,7 +259,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             yield Removal(start, end - len(_description_behind(body, option)), rule)
             announced = "" if any(map(str.isalnum, body)) else rule
             begun = begun or not announced
-            letter_line = piece.line if naming.letters else -1
+            letter_line = piece.line if _ENDS_WITH_LETTER.search(raw[-12:]) else -1
             continue
         if not heading or not (heading.group("colon") or raw[0] in "#*" or heading.end() == len(raw)):
             heading = _DETAILED.match(raw)
@@ -276,7 +277,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
         elif rule is None:
             if announced and _is_answer(raw, option, announced in (ANSWER_RULE, CONCLUSION_RULE)):
                 rule = announced
-            elif (letter_line == piece.line and _is_option(raw, option)) or piece.start in listed:
+            elif letter_line == piece.line and _is_option(raw, option):
                 rule = LETTER_RULE
             elif section and not _SEEN.match(raw) and (not begun or _CONCLUDES.search(raw)):
                 rule = CONCLUSION_RULE
@@ -284,7 +285,10 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
                 rule = RESTATED_RULE
         announced = rule if leads and rule else ""
         begun = True
-        letter_line = piece.line if rule and naming.letters else -1
+        letter_line = piece.line if rule and _ENDS_WITH_LETTER.search(raw[-12:]) else -1
+        if rule == LETTER_RULE and not naming.explicit and lists_option(raw) and not _CONCLUDES.search(raw):
+            # "B: The man lifts the cup and ..."
+            end -= len(_description_behind(raw, option))
         if rule is not None:
             yield Removal(start, end, rule)
 
@@ -300,7 +304,7 @@ def _pattern_of(raw: str) -> str | None:
 
 def _description_behind(body: str, option: str) -> str:
     """What stays of the text behind "Answer:" or "Conclusion:" in the same sentence: a description, or nothing."""
-    letter = re.match(r"[\s*_(\[\"]{0,6}[A-J][)\]\"]?[*_]{0,2}\s+", body)
+    letter = re.match(r"[\s*_(\[\"-]{0,6}[A-J][).:\]\"]{0,2}[*_]{0,2}[.:)]?\s+(?:[–—-]\s+)?", body)
     rest = body[letter.end() :] if letter else body
     if letter and len(rest.split()) > 5 and not _is_option(rest, option) and not _CONCLUDES.match(rest):
         return rest
@@ -336,21 +340,6 @@ def _lists(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
     """Do piece i and the next line begin with two different letters: is this a list of options?"""
     lines = [plain(raw)[:40] for _, raw, _ in pieces[i : i + 2]]
     return len(lines) == 2 and all(map(lists_option, lines)) and lines[0].split()[0] != lines[1].split()[0]
-
-
-def _listed(pieces: Sequence[tuple[Sentence, str, Naming]]) -> set[int]:
-    """Where the first or the last line is an option ("B. The cup"), alone and not one of a list."""
-    found = set()
-    for few in (pieces[:6], pieces[:-7:-1]):
-        few = [(piece, raw) for piece, raw, _ in few if not piece.tag]
-        if len(few) < 2:
-            continue
-        line = few[0][0].line
-        first, raw = min(item for item in few if item[0].line == line)
-        others = [raw for piece, raw in few if piece.line != line]
-        if len(raw) < 200 and lists_option(raw) and others and not lists_option(others[0]):
-            found.add(first.start)
-    return found
 
 
 _WORDS = re.compile(r"\w+(?:[-'’]\w+)*")

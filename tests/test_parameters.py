@@ -26,7 +26,7 @@ def test_values_come_back_in_their_order_and_none_stays_where_there_is_a_default
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
-        ("scale", "large", "choose one of mini, smoke, paper"),
+        ("scale", "large", "choose one of mini, preview, smoke, paper"),
         ("dataset", "mini-star", "choose one of nextqa, star, intentqa"),
         ("datasets", ["star", "star"], "give a list of different things"),
         ("datasets", "[]", "give a list of different things"),

@@ -99,8 +99,7 @@ def test_figure_2(shared):
     response = (
         "###Answer: C\n###Detailed Explanation: 1. The individual is standing in front of a wooden cabinet with "
         "slatted doors. 2. The person moves the blanket.\nThe other objects mentioned in the hints, such as the table "
-        "and "
-        "clothes, are not visible or being interacted with. "
+        "and clothes, are not visible or being interacted with. "
         "Based on these observations, the closet/cabinet is tidied up."
     )
     refined = refine(response, "The blanket.", correct=False)
@@ -165,6 +164,21 @@ def test_what_a_sentence_leads_to_goes_with_it():
 def test_lines_that_lose_nothing_are_left_as_they_are():
     text = "\\[\n2 + 2 = 4\n\\]\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```\nx  =  1\n```\n---\nThe  man , waits"
     assert refine(text + "\n###Answer: B") == text
+
+
+def test_a_short_sentence_behind_an_answer_stays_unless_it_is_the_option():
+    assert refine("B is correct because he smiles. The sun shines.") == "The sun shines."
+    assert refine("The answer is B. The sun.") == ""
+    assert refine("The answer is B. The sun shines on the wet street.") == "The sun shines on the wet street."
+    assert refine("The answer is B. The sun shines brightly here.", "the sun shines brightly here") == ""
+
+
+def test_a_letter_alone_at_the_begin_or_end_is_an_answer():
+    assert refine("B: The man lifts the cup and drinks from it.\nHe sits.") == (
+        "The man lifts the cup and drinks from it.\nHe sits."
+    )
+    assert refine("The man lifts the cup.\n\nC. the cup") == "The man lifts the cup."
+    assert refine("The man lifts the cup (B).") == ""
 
 
 def test_lists_of_options_are_descriptions():

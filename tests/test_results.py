@@ -214,13 +214,13 @@ def test_the_ledger_finds_what_is_there(made_up):
     assert table["effect"].to_dict() == pytest.approx({"up": 9, "down": -9, "same": 0, "control": 9}, abs=2)
     assert (table["low"] < table["effect"]).all() and (table["effect"] < table["high"]).all()
     assert (table["margin"] == 1).all() and (table["seeds"] == 3).all() and (table["questions"] == 3000).all()
-    figures.ledger(table, "made up")
+    figures.ledger(table, "made up", "mini")
 
 
 def test_one_seed_gets_no_verdict(made_up):
     table = made_up(KINDS, CHANCES, seeds=1)
     assert table["verdict"].isna().all() and (table["seeds"] == 1).all()
-    figures.ledger(table, "made up")
+    figures.ledger(table, "made up", "mini")
 
 
 def test_controls_are_a_family_of_their_own(made_up, monkeypatch):

@@ -1,4 +1,5 @@
-"""Many broken inputs, seeded, at everything that reads them: `python tests/torture.py videos` (or `annotations`).
+"""Many broken inputs, servers and kills, seeded: `python tests/torture.py all`, or videos, annotations, reasoning,
+servers, kills.
 
 pytest does not run this page: it takes minutes. The suite runs small seeded parts of the same trials. Every command
 prints what happened how often, and its exit status is 1 when something did that must not: a wait without end, a process
@@ -16,10 +17,14 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
+import torture_kills
+import torture_reasoning
+import torture_servers
 
 from reasvqa import video
 from reasvqa.datasets import DataError, load
@@ -207,14 +212,17 @@ def steps_to_load(folder: Path, rows: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["videos", "annotations"])
+    parser.add_argument("command", choices=[*TRIALS, "all"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        bad = {"videos": videos, "annotations": annotation_files}[arguments.command](Path(folder), arguments.seed)
-    print(f"{arguments.command}: {'bad: ' + '; '.join(bad) if bad else 'good'}, {time.monotonic() - began:.0f} s")
-    return 1 if bad else 0
+    failed = False
+    for name in TRIALS if arguments.command == "all" else [arguments.command]:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            bad = TRIALS[name](Path(folder), arguments.seed)
+        print(f"{name}: {'bad: ' + '; '.join(bad) if bad else 'good'}, {time.monotonic() - began:.0f} s", flush=True)
+        failed |= bool(bad)
+    return int(failed)
 
 
 def annotation_files(folder: Path, seed: int) -> list[str]:
@@ -259,6 +267,20 @@ def videos(folder: Path, seed: int) -> list[str]:
     left = decoders()
     print(f"decoders left: {len(left)}")
     return bad + ["decoders left"] * bool(left)
+
+
+def mistakes(count: int) -> list[str]:
+    """A number of mistakes in the words of the other trials."""
+    return [f"{count} mistakes"] * bool(count)
+
+
+TRIALS: dict[str, Callable[[Path, int], list[str]]] = {
+    "videos": videos,
+    "annotations": annotation_files,
+    "reasoning": lambda _, seed: mistakes(torture_reasoning.main(5000, 60, seed)),
+    "servers": lambda *_: mistakes(torture_servers.main()),
+    "kills": lambda _, seed: mistakes(torture_kills.main(100, seed)),
+}
 
 
 if __name__ == "__main__":

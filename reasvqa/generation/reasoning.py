@@ -89,7 +89,7 @@ def judged(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tup
     Raises:
         ReasoningError: the line's prediction is none of the sample's options.
     """
-    if kind != "reasoning":
+    if kind in CAPTION_PROMPTS:
         return None, None
     prediction = row["prediction"] if "prediction" in row else parse_answer(row["response"], sample.options)
     if prediction is not None and prediction >= len(sample.options):
@@ -128,7 +128,7 @@ def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
     However the prompt is worded, it has to hold the question, and these options if it letters any. One that is absent,
     or too short to ask anything, says nothing of the question; the line's id has to do.
     """
-    if not prompt or kind != "reasoning" or prompt == build_prompt(sample):
+    if not prompt or kind in CAPTION_PROMPTS or prompt == build_prompt(sample, kind):
         return True
     if ours := _parts(prompt):
         return ours == _parts(build_prompt(sample))
@@ -146,7 +146,7 @@ def check_kind(path: Path, number: int, row: dict, kind: str) -> None:
     """Refuses a line that was written for another kind, as far as its prompt tells."""
     prompt = row.get("prompt") or ""
     kinds = {text: name for name, text in CAPTION_PROMPTS.items()}
-    found = "reasoning" if _parts(prompt) else kinds.get(prompt, kind)
+    found = "reasoning" if _parts(prompt) and kind in CAPTION_PROMPTS else kinds.get(prompt, kind)
     if found != kind:
         raise ReasoningError(
             f"{path}, line {number}: its prompt asks for {found}, not {kind}. Give each kind a file of its own."

@@ -20,7 +20,7 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from reasvqa.answers import parse_answer
-from reasvqa.generation.prompts import build_prompt
+from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
 from reasvqa.generation.reasoning import (
     FIELDS,
     ReasoningError,
@@ -275,8 +275,8 @@ def _answers(
 
 
 def _row(sample: Sample, name: str, prompt: str, response: str, kind: str) -> dict:
-    prediction = parse_answer(response, sample.options) if kind == "reasoning" else None
-    correct = None if sample.answer is None or kind != "reasoning" else prediction == sample.answer
+    prediction = parse_answer(response, sample.options) if kind not in CAPTION_PROMPTS else None
+    correct = None if sample.answer is None or kind in CAPTION_PROMPTS else prediction == sample.answer
     return dict(zip(FIELDS, (sample.id, name, prompt, response, prediction, correct), strict=True))
 
 

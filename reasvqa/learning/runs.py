@@ -292,7 +292,7 @@ def answers(student: Student, samples: Samples, features: Features | None, confi
     """The student's predictions as a table, see `Run.predictions`."""
     predictions, texts = predict(student, samples, features, config)
     table = pd.DataFrame(samples.to_pandas(), columns=["id", "answer", "type", "group"])
-    table.insert(1, "prediction", pd.array(predictions, dtype="Int64"))
+    table.insert(1, "prediction", pd.Series(predictions, dtype="Int64"))
     table["text"] = texts
     return table
 

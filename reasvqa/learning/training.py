@@ -172,7 +172,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     began = time.time()
     table = answers(student, test_samples[rank::world], test_features, config)
     if world > 1:
-        table.index = range(rank, len(test_samples), world)
+        table.index = pd.RangeIndex(rank, len(test_samples), world)
         table = pd.concat(gather_object([table])).sort_index()
     seconds["answering"] = time.time() - began
     if not state.is_main_process:

@@ -30,7 +30,7 @@ def cell(place: str) -> float:
     """
     try:
         source, row, column = place.split("|")
-        return float(_read(f"table{int(source.removeprefix('table')):02d}").at[row, column])
+        return float(_read(f"table{int(source.removeprefix('table')):02d}")[column].astype(float)[row])
     except (ValueError, KeyError, FileNotFoundError):
         raise ValueError(
             f"{place!r}: no number of the paper stands there; give table|row|column as in data/paper"
@@ -41,9 +41,8 @@ def cell(place: str) -> float:
 def _read(name: str) -> pd.DataFrame:
     cells = pd.read_csv(paths.PAPER_NUMBERS / f"{name}.csv", dtype={"row": str, "column": str})
     wide = cells.pivot(index="row", columns="column", values="value")
-    wide = wide.loc[cells["row"].unique(), cells["column"].unique()]
-    wide.index.name = wide.columns.name = None
-    return wide
+    wide = wide.reindex(index=cells["row"].unique(), columns=cells["column"].unique())
+    return wide.rename_axis(index=None, columns=None)
 
 
 # The data sets' names as the paper's tables print them.
@@ -70,7 +69,7 @@ def checks(tolerance: float = 0.051) -> pd.DataFrame:
             rows.append(("average", f"Table {number}", f"average of {name}", average, mean, agrees))
     for number, prefixes in ((1, ("NExT-QA ", "STAR ")), (2, ("",)), (6, ("",)), (8, ("",)), (9, ("",))):
         for prefix in prefixes:
-            columns = [column for column in table(number) if column.startswith(prefix)]
+            columns = [column for column in table(number) if str(column).startswith(prefix)]
             for name, line in table(number)[columns].dropna().iterrows():
                 total, parts = line[f"{prefix}Tot"], line.drop(f"{prefix}Tot")
                 nearest = min(max(total, parts.min()), parts.max())

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 from IPython.display import display as _display
+from matplotlib.figure import Figure
 from PIL import Image
 
 from reasvqa.config import TrainConfig
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from reasvqa.mini.world import Event
 
 
-def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> plt.Figure:
+def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> Figure:
     """Frames side by side. pictures: uint8 (T, H, W, 3)."""
     figure, axes = plt.subplots(1, len(pictures), figsize=(2.3 * len(pictures), 2.5), squeeze=False)
     for t, axis in enumerate(axes[0]):
@@ -103,15 +104,17 @@ def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | Non
 def _codec_and_length(path: Path) -> tuple[str, float]:
     """The codec's name and the seconds that a video's frames last, from its first frame on."""
     import av
+    from av.error import FFmpegError
 
     try:
         with av.open(str(path)) as container:
             stream = container.streams.best("video")
             if stream is None:
                 raise VideoError(f"{path}: no video stream")
-            times = sorted(float(p.pts * stream.time_base) for p in container.demux(stream) if p.pts is not None)
+            base = float(stream.time_base or 0)
+            times = sorted(packet.pts * base for packet in container.demux(stream) if packet.pts is not None)
             name = stream.codec_context.name
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise VideoError(f"{path}: {error}") from error
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
     return name, times[-1] - times[0] + step
@@ -124,7 +127,7 @@ def _png(picture: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def clip(samples: Samples, sample: Sample, num_frames: int = 4) -> plt.Figure:
+def clip(samples: Samples, sample: Sample, num_frames: int = 4) -> Figure:
     """The frames of a question's clip that generator and student see."""
     return frames(read_frames(samples.videos / sample.video, num_frames, sample.clip))
 
@@ -134,16 +137,16 @@ def question(sample: Sample, prediction: int | None = None, note: str = "") -> H
 
     A prediction may be None or pandas' NA: a response that names no option.
     """
-    prediction = None if pd.isna(prediction) else prediction
+    prediction = None if prediction is pd.NA else prediction
     rows = []
     for i, option in enumerate(sample.options):
         mark = "&#10003;" if i == sample.answer else "&#10007;" if i == prediction else "&nbsp;"
         style = "color:#1b7837;font-weight:600" if i == sample.answer else "color:#b2182b" if i == prediction else ""
         rows.append(f"<div style='{style}'>{mark} {LETTERS[i]}. {escape(option)}</div>")
     head = (
-        f"<b>{escape(sample.question)}</b> <span style='color:#666'>({escape(sample.type)}, {escape(sample.id)})</span>"
+        f"<b>{escape(sample.question)}</b> <span style='opacity:.7'>({escape(sample.type)}, {escape(sample.id)})</span>"
     )
-    tail = f"<div style='color:#444;margin-top:.3em'>{note}</div>" if note else ""
+    tail = f"<div style='opacity:.8;margin-top:.3em'>{note}</div>" if note else ""
     return HTML(f"<div style='margin:.5em 0'>{head}{''.join(rows)}{tail}</div>")
 
 
@@ -164,11 +167,13 @@ def refinement(text: str, answer: str | None = None, correct: bool = True, chose
     for removal in found:
         parts.append(escape(text[at : removal.start]))
         gone = escape(text[removal.start : removal.end])
-        parts.append(f"<del title='{escape(removal.rule)}' style='background:{colours[removal.rule]}'>{gone}</del>")
+        look = f"background:{colours[removal.rule]};color:#222222"
+        parts.append(f"<del title='{escape(removal.rule)}' style='{look}'>{gone}</del>")
         at = removal.end
     parts.append(escape(text[at:]))
     legend = " ".join(
-        f"<span style='background:{colour};padding:0 .4em'>{escape(rule)}</span>" for rule, colour in colours.items()
+        f"<span style='background:{colour};color:#222222;padding:0 .4em'>{escape(rule)}</span>"
+        for rule, colour in colours.items()
     )
     kind = (
         "CR: the generator was right"
@@ -178,7 +183,7 @@ def refinement(text: str, answer: str | None = None, correct: bool = True, chose
     body = "".join(parts).replace("\n", "<br>")
     return HTML(
         f"<div style='border-left:3px solid #999;padding:.3em .8em;margin:.5em 0;line-height:1.6'>{body}</div>"
-        f"<div style='color:#444;font-size:90%'>{escape(kind)}. Removed by rule: {legend or 'nothing'}</div>"
+        f"<div style='opacity:.8;font-size:90%'>{escape(kind)}. Removed by rule: {legend or 'nothing'}</div>"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +12,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from reasvqa import paper
@@ -34,8 +36,11 @@ PAPER_COLOUR = "#222222"
 
 
 def style() -> None:
-    """The look of all figures; called once per notebook."""
-    sns.set_theme(context="paper", style="ticks", font_scale=1.15)
+    """The look of all figures; called once per notebook.
+
+    No figure is wider than a page's text (7.2 inches) and no letter smaller than 7 points: they are printed as drawn.
+    """
+    sns.set_theme(context="paper", style="ticks", font_scale=0.88)
     plt.rcParams.update(
         {
             "figure.dpi": 110,
@@ -52,16 +57,16 @@ def titled(title: str, scale: str) -> str:
     return title if scale == "paper" else f"{title} (miniature{', preview' if scale == 'preview' else ''})"
 
 
-def _done(figure: plt.Figure) -> plt.Figure:
+def _done(figure: Figure) -> Figure:
     """Tidies a figure and closes it: a notebook shows what a cell returns, and would show an open figure once more."""
     figure.tight_layout()
     plt.close(figure)
     return figure
 
 
-def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
+def learning_curves(runs: dict[str, list[Run]]) -> Figure:
     """Training losses against epochs, a line a seed: the answer's loss at the left, the reasoning's at the right."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.0), sharex=True)
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), sharex=True)
     scale = next(iter(runs.values()))[0].config.scale
     for name, seeds in runs.items():
         for k, run in enumerate(seeds):
@@ -88,7 +93,7 @@ def learning_curves(runs: dict[str, list[Run]]) -> plt.Figure:
 
 def accuracy_bars(
     table: pd.DataFrame, title: str, scale: str, chance: float | None = None, paper: pd.Series | None = None
-) -> plt.Figure:
+) -> Figure:
     """Accuracy with 95 % intervals, a bar a setting; the paper's values, where it has them, as black diamonds.
 
     Args:
@@ -96,7 +101,7 @@ def accuracy_bars(
         chance: accuracy of guessing, in percent: a dotted line.
         paper: accuracy by setting, in percent, as the paper prints it for the data set this one stands for.
     """
-    figure, axis = plt.subplots(figsize=(1.0 + 1.15 * len(table), 3.4))
+    figure, axis = plt.subplots(figsize=(max(3.6, 0.9 + 0.95 * len(table)), 2.9))
     x = np.arange(len(table))
     error = np.stack([table["accuracy"] - table["low"], table["high"] - table["accuracy"]]).clip(0)
     axis.bar(
@@ -109,8 +114,8 @@ def accuracy_bars(
         error_kw={"lw": 1.2},
         zorder=2,
     )
-    for i, row in enumerate(table.itertuples()):
-        axis.text(i, row.high + 1.2, f"{row.accuracy:.1f}", ha="center", va="bottom", fontsize=9)
+    for i, value in enumerate(table["accuracy"]):
+        axis.text(i, 2, f"{value:.1f}", ha="center", va="bottom", fontsize=8, color="white", weight="bold")
     if paper is not None:
         known = [(i, paper[name]) for i, name in enumerate(table.index) if name in paper.index]
         if known:
@@ -127,7 +132,7 @@ def accuracy_bars(
         axis.axhline(chance, color="#555555", ls=":", lw=1.2, zorder=3, label=f"chance ({chance:.0f} %)")
     if paper is not None or chance is not None:
         axis.legend(frameon=False, loc="upper left", fontsize=8, ncol=2)
-    seeds, questions = int(table["seeds"].max()), int(table["questions"].max())
+    seeds, questions = max(table["seeds"]), max(table["questions"])
     axis.set(ylabel="accuracy (%)", ylim=(0, 112), title=titled(title, scale))
     axis.set_xticks(x, table.index)
     axis.set_yticks(range(0, 101, 20))
@@ -135,9 +140,9 @@ def accuracy_bars(
     return _done(figure)
 
 
-def group_bars(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+def group_bars(table: pd.DataFrame, title: str, scale: str) -> Figure:
     """Accuracy by question group, settings side by side. table: of `results.by_group`."""
-    figure, axis = plt.subplots(figsize=(1.6 + 1.25 * table.shape[1], 3.2))
+    figure, axis = plt.subplots(figsize=(min(7.2, 1.4 + 0.95 * table.shape[1]), 2.7))
     long = table.rename_axis("setting").reset_index().melt("setting", var_name="group", value_name="accuracy")
     sns.barplot(
         long,
@@ -149,18 +154,18 @@ def group_bars(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
         width=0.75,
     )
     axis.set(xlabel="question group", ylabel="accuracy (%)", ylim=(0, 100), title=titled(title, scale))
-    axis.legend(frameon=False, fontsize=8, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    axis.legend(frameon=False, fontsize=8, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return _done(figure)
 
 
-def rule_bars(counts: pd.Series, title: str, n: int) -> plt.Figure:
+def rule_bars(counts: pd.Series, title: str, n: int) -> Figure:
     """How often each rule of refinement removed something: horizontal bars, most frequent first."""
     counts = counts.sort_values()
-    figure, axis = plt.subplots(figsize=(6.6, 0.42 * len(counts) + 1.2))
-    colours = [RULES[rule] for rule in counts.index]
+    figure, axis = plt.subplots(figsize=(6.4, 0.3 * len(counts) + 0.9))
+    colours = [RULES[str(rule)] for rule in counts.index]
     axis.barh(counts.index, counts, color=colours, edgecolor="#444444", linewidth=0.6)
     for i, value in enumerate(counts):
-        axis.text(value, i, f" {value}", va="center", fontsize=9)
+        axis.text(value, i, f" {value}", va="center", fontsize=8)
     axis.set(xlabel=f"removals in {n} responses", title=title)
     return _done(figure)
 
@@ -234,7 +239,7 @@ class _Block:
                 axis.plot(ends, [y + 0.035] * 2, color=REMOVED_COLOUR, lw=0.7)
 
 
-def _page(height: float, title: str, scale: str) -> tuple[plt.Figure, Axes]:
+def _page(height: float, title: str, scale: str) -> tuple[Figure, Axes]:
     """A figure as wide as a page's text, with one axis over all of it that is measured in inches."""
     figure = plt.figure(figsize=(7.2, height))
     axis = figure.add_axes((0, 0, 1, 1))
@@ -253,7 +258,7 @@ def _strip(axis: Axes, pictures: np.ndarray, left: float, bottom: float, width: 
         cell.set_axis_off()
 
 
-def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool, title: str, scale: str) -> plt.Figure:
+def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool, title: str, scale: str) -> Figure:
     """Figure 1 of the paper, drawn from one real example: generation, refinement, learning.
 
     Args:
@@ -301,7 +306,7 @@ def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool,
     return figure
 
 
-def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str, title: str, scale: str) -> plt.Figure:
+def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str, title: str, scale: str) -> Figure:
     """Figure 2 of the paper from a real sample: frames, question, and what refinement keeps of the response.
 
     Args:
@@ -334,9 +339,9 @@ def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str
     return figure
 
 
-def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
+def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> Figure:
     """A page of frames, a row a story. rows: uint8 (H, W, 3) pictures, equally many in each row."""
-    figure, axes = plt.subplots(len(rows), len(rows[0]), figsize=(2.0 * len(rows[0]), 2.0 * len(rows)), squeeze=False)
+    figure, axes = plt.subplots(len(rows), len(rows[0]), figsize=(1.75 * len(rows[0]), 1.75 * len(rows)), squeeze=False)
     for axis, picture in zip(axes.flat, (picture for row in rows for picture in row), strict=True):
         axis.imshow(picture)
         axis.set_axis_off()
@@ -345,7 +350,7 @@ def frame_page(rows: Sequence[Sequence[np.ndarray]]) -> plt.Figure:
     return figure
 
 
-def world_key() -> plt.Figure:
+def world_key() -> Figure:
     """What is what in the miniature's drawings: the poses of its verbs, and people, rooms and things by their names."""
     from reasvqa.mini.render import CELL, draw_frame
     from reasvqa.mini.world import BOARD, OBJECTS, PEOPLE, ROOMS, VERBS, Event, gerund
@@ -363,7 +368,7 @@ def world_key() -> plt.Figure:
     things = [(name, cell(0, Event("open", "box", "hall", 5, ((0, name),)))) for name in OBJECTS]
     rows += [things[:8], things[8:]]
     names = ["verbs", "people", "rooms", "things", ""]
-    figure, axes = plt.subplots(len(rows), 8, figsize=(7.6, 1.08 * len(rows) + 0.4))
+    figure, axes = plt.subplots(len(rows), 8, figsize=(7.2, 1.02 * len(rows) + 0.4))
     for name, line, pictures in zip(names, axes, rows, strict=True):
         for axis in line:
             axis.set_axis_off()
@@ -375,31 +380,32 @@ def world_key() -> plt.Figure:
     return _done(figure)
 
 
-def trial_differences(trials: pd.DataFrame) -> plt.Figure:
+def trial_differences(trials: pd.DataFrame) -> Figure:
     """Each trial's difference to its reference in points, with its 95 % interval.
 
     trials: of data/mini/trials_25_epochs.csv. Seeing against blind is left
     out: it is so large that nothing else could be read.
     """
     shown = trials[trials["against"].fillna("Blind") != "Blind"].iloc[::-1]
-    figure, axis = plt.subplots(figsize=(7.6, 0.42 * len(shown) + 1.2))
+    figure, axis = plt.subplots(figsize=(7.2, 0.3 * len(shown) + 0.9))
     colours = np.where(
         shown["difference_low"] > 0, "#009E73", np.where(shown["difference_high"] < 0, "#D55E00", "#777777")
     )
-    for y, (row, colour) in enumerate(zip(shown.itertuples(), colours, strict=True)):
-        axis.plot([row.difference_low, row.difference_high], [y, y], color=colour, lw=2)
-        axis.plot(row.difference, y, "o", color=colour, ms=6)
+    y = np.arange(len(shown))
+    axis.hlines(y, shown["difference_low"], shown["difference_high"], color=colours, lw=2)
+    axis.scatter(shown["difference"], y, color=colours, s=36, zorder=3)
     axis.axvline(0, color="#333333", lw=1)
-    axis.set_yticks(range(len(shown)), [f"{row.trial}  vs  {row.against}" for row in shown.itertuples()])
+    axis.set_yticks(y, [f"{trial}  vs  {against}" for trial, against in shown[["trial", "against"]].to_numpy()])
     seeds, questions = int(trials["seeds"].iloc[0]), int(trials["questions"].iloc[0])
     axis.set(
         xlabel=f"difference in accuracy (points), 95 % interval; {questions} validation questions, {seeds} seeds",
         ylim=(-0.7, len(shown) - 0.3),
     )
+    axis.set_title(titled("Trials on mini-star, first protocol", "mini"))
     return _done(figure)
 
 
-def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: str) -> Figure:
     """A panel per data set: each row's accuracy with its 95 % interval, the paper's value as an open diamond.
 
     Args:
@@ -407,9 +413,8 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: s
         printed: the paper's table; rows named alike, columns by `paper.PRINTED`.
     """
     datasets, rows = list(ours["dataset"].unique()), list(ours["row"].unique())
-    figure, axes = plt.subplots(
-        1, len(datasets), figsize=(2.2 + 2.9 * len(datasets), 0.42 * len(rows) + 1.7), sharey=True, squeeze=False
-    )
+    size = (max(5.0, 1.5 + 1.9 * len(datasets)), 0.3 * len(rows) + 1.6)
+    figure, axes = plt.subplots(1, len(datasets), figsize=size, sharey=True, squeeze=False)
     for axis, dataset in zip(axes[0], datasets, strict=True):
         part = ours[ours["dataset"] == dataset].set_index("row").reindex(rows)
         y = np.arange(len(rows))[::-1]
@@ -433,18 +438,21 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: s
         axis.grid(axis="y", color="#dddddd", lw=0.8)
         axis.set(
             title=titled(paper.PRINTED[dataset], scale),
-            xlabel=f"accuracy (%)\nn = {int(part['questions'].max())}, {_span(part['seeds'])}",
+            xlabel=f"accuracy (%)\nn = {max(part['questions']):.0f}, {_span(part['seeds'])}",
             ylim=(-0.6, len(rows) - 0.4),
         )
     axes[0, 0].set_yticks(np.arange(len(rows))[::-1], rows)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="upper center", ncol=2, fontsize=9, bbox_to_anchor=(0.5, 1.0))
-    figure.suptitle(title, y=1.07, fontsize=11)
-    return _done(figure)
+    height = size[1]
+    figure.legend(handles, labels, frameon=False, loc="center", ncol=2, bbox_to_anchor=(0.5, 1 - 0.36 / height))
+    figure.text(0.5, 1 - 0.05 / height, title, ha="center", va="top", fontsize=9)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.45 / height))
+    plt.close(figure)
+    return figure
 
 
-def _span(counts: pd.Series) -> str:
-    low, high = int(counts.min()), int(counts.max())
+def _span(counts: Iterable[float]) -> str:
+    low, high = int(min(counts)), int(max(counts))
     return f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
 
 
@@ -456,7 +464,7 @@ def curves(
     title: str,
     xlabel: str,
     scale: str,
-) -> plt.Figure:
+) -> Figure:
     """Figures 3 and 4: a panel with what the paper's text states, and a panel per data set of ours.
 
     Args:
@@ -466,7 +474,7 @@ def curves(
         stated: by the name of a line the paper's points on NExT-QA: (position, accuracy).
     """
     datasets = list(ours["dataset"].unique())
-    figure, axes = plt.subplots(1, 1 + len(datasets), figsize=(3.6 * (1 + len(datasets)), 3.3))
+    figure, axes = plt.subplots(1, 1 + len(datasets), figsize=(max(7.2, 2.4 * (1 + len(datasets))), 2.9))
     styles = dict(zip(lines, (("#D55E00", "o"), ("#0072B2", "s")), strict=False))
     for name, points in stated.items():
         axes[0].plot(
@@ -479,9 +487,7 @@ def curves(
             color=styles[name][0],
             label=f"{name}, paper",
         )
-    axes[0].set(
-        title="Paper, NExT-QA: values stated in the text\n(the rest of its figure is a picture)", ylabel="accuracy (%)"
-    )
+    axes[0].set(title="Paper, NExT-QA: stated in the text", xlabel=xlabel, ylabel="accuracy (%)")
     for axis, dataset in zip(axes[1:], datasets, strict=True):
         part = ours[ours["dataset"] == dataset].set_index("row")
         for k, (name, rows) in enumerate(lines.items()):
@@ -499,18 +505,20 @@ def curves(
                 capsize=2.5,
                 label=name,
             )
-        support = f"n = {int(part['questions'].max())}, {_span(part['seeds'])}, 95 % intervals"
-        axis.set(title=f"{titled(f'Ours, {paper.PRINTED[dataset]}', scale)}\n{support}")
+        support = f"n = {max(part['questions']):.0f}, {_span(part['seeds'])}, 95 % intervals"
+        axis.set(title=titled(f"Ours, {paper.PRINTED[dataset]}", scale), xlabel=f"{xlabel}\n{support}")
     axes[1].set_ylabel("accuracy (%)")
     low, high = min(a.get_ylim()[0] for a in axes[1:]), max(a.get_ylim()[1] for a in axes[1:])
     for axis in axes:
-        axis.set_xticks(range(len(x)), x)
-        axis.set(xlabel=xlabel, xlim=(-0.4, len(x) - 0.6))
+        step = 2 if len(x) > 6 else 1  # labels must not touch
+        axis.set_xticks(range(len(x)), [name if k % step == 0 else "" for k, name in enumerate(x)])
+        axis.set(xlim=(-0.4, len(x) - 0.6))
         if axis is not axes[0]:
             axis.set_ylim(low, high)
-        if len(lines) > 1 or axis is axes[0]:
-            axis.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=9)
+    (theirs, their_names), (handles, names) = (axis.get_legend_handles_labels() for axis in axes[:2])
+    marks = [*theirs, *handles], [*their_names, *names]
+    figure.legend(*marks, frameon=False, ncol=4, loc="upper center", bbox_to_anchor=(0.5, 0.0))
     return _done(figure)
 
 
@@ -518,14 +526,14 @@ VERDICT_COLOURS = {"reproduced": "#009E73", "contradicted": "#D55E00", "no effec
 NO_VERDICT = "#bbbbbb"  # of a single seed, or of a claim that served to set up the miniature
 
 
-def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
+def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's as an open diamond.
 
     table: of `results.ledger`.
     """
     shown = table.iloc[::-1].reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(9.6, 0.27 * len(shown) + 1.4))
-    for y, row in shown.iterrows():
+    figure, axis = plt.subplots(figsize=(7.2, 0.222 * len(shown) + 1.1))
+    for y, row in enumerate(shown.to_dict("records")):
         judged = row["kind"] != "set" and not pd.isna(row["verdict"])
         colour = VERDICT_COLOURS[row["verdict"]] if judged else NO_VERDICT
         axis.plot([-row["margin"], row["margin"]], [y, y], color="#eeeeee", lw=8, solid_capstyle="butt", zorder=0)
@@ -539,20 +547,24 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     axis.axhline(
         (shown["kind"] == "control").sum() - 0.5, color="#333333", lw=0.8, ls=":"
     )  # the paper's claims above, our controls below
-    axis.set_yticks(range(len(shown)), [f"{row['text']}  ({row['where']})" for _, row in shown.iterrows()], fontsize=8)
+    where = [
+        "" if row["kind"] == "control" else f" ({row['where']})".replace(" ", "\u00a0") for _, row in shown.iterrows()
+    ]
+    names = [textwrap.fill(f"{text} {place.strip()}", 66) for text, place in zip(shown["text"], where, strict=True)]
+    axis.set_yticks(range(len(shown)), names, fontsize=7, linespacing=0.95)
     axis.set(
-        xlabel="effect in the claimed direction (points of accuracy;\nlogarithmic beyond 5), 95 % interval",
+        xlabel="effect in the claimed direction\n(points; logarithmic beyond 5), 95 % interval",
         ylim=(-0.7, len(shown) - 0.3),
     )
     axis.set_xscale("symlog", linthresh=5)  # a few effects are ten times the others
     ticks = [-50, -10, -5, -2, 0, 2, 5, 10, 50]
-    axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=8)
-    axis.set_title(titled(title, scale), fontsize=11, loc="right")
+    axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=7)
+    axis.set_title(titled(title, scale), fontsize=9, loc="right")
     axis.grid(axis="y", color="#eeeeee", lw=0.8)
     colours = VERDICT_COLOURS | {"set, or one seed: no evidence": NO_VERDICT}
-    marks = [plt.Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
+    marks = [Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
     marks.append(
-        plt.Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)")
+        Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)")
     )
     axis.legend(
         handles=marks,
@@ -565,18 +577,18 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> plt.Figure:
     return _done(figure)
 
 
-def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) -> plt.Figure:
+def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) -> Figure:
     """Student accuracy against the generator's accuracy on the training questions, refined and original reasoning.
 
     Args:
         ours: columns generator_accuracy, kind, accuracy, low, high, row (the generator's name).
         baseline: accuracy, low, high of the student that learns answers only: a horizontal band.
     """
-    figure, axis = plt.subplots(figsize=(6.4, 3.9))
+    figure, axis = plt.subplots(figsize=(5.4, 3.3))
     axis.axhspan(baseline["low"], baseline["high"], color="#bbbbbb", alpha=0.35, lw=0)
     axis.axhline(baseline["accuracy"], color="#555555", ls="--", lw=1.2, label="answers only (STL_QA)")
     for k, (kind, colour, marker) in enumerate((("refined", "#0072B2", "s"), ("original", "#D55E00", "o"))):
-        line = ours[ours["kind"] == kind].sort_values("generator_accuracy")
+        line = ours.sort_values("generator_accuracy").query("kind == @kind")
         error = np.stack([line["accuracy"] - line["low"], line["high"] - line["accuracy"]]).clip(0)
         axis.errorbar(
             line["generator_accuracy"] + 0.6 * k,
@@ -598,9 +610,9 @@ def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) ->
     return _done(figure)
 
 
-def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure:
+def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> Figure:
     """Values from zero up on a logarithmic axis, first on top, and the limit to stay under; hollow: exactly zero."""
-    figure, axis = plt.subplots(figsize=(6.5, 0.35 * len(values) + 1.2))
+    figure, axis = plt.subplots(figsize=(5.6, 0.26 * len(values) + 0.9))
     floor = min([value for value in values if value > 0], default=limit) / 3
     for row, value in enumerate(values):
         axis.plot(
@@ -619,11 +631,11 @@ def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> plt.Figure
     return _done(figure)
 
 
-def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
+def recipes(table: pd.DataFrame, title: str) -> Figure:
     """Training throughput by recipe as multiples of the reference recipe, with the range over rounds; rates as text."""
-    figure, axis = plt.subplots(figsize=(6.5, 0.45 * len(table) + 1.2))
+    figure, axis = plt.subplots(figsize=(6.4, 0.34 * len(table) + 0.9))
     for row, (name, r) in enumerate(table.iterrows()):
-        colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(name, COLOURS["STL_CR"])
+        colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(str(name), COLOURS["STL_CR"])
         axis.barh(row, r["times_reference"], color=colour, height=0.65)
         axis.plot([r["smallest"], r["largest"]], [row, row], color=PAPER_COLOUR, linewidth=1.5)
         label = f"{r['times_reference']:.1f}x, {r['samples_per_s']:.3g} samples/s"
@@ -634,19 +646,19 @@ def recipes(table: pd.DataFrame, title: str) -> plt.Figure:
         xlabel="training samples per second, as multiples of the reference recipe",
         title=title,
     )
-    axis.set_xlim(0, 1.3 * table["largest"].max())
+    axis.set_xlim(0, 1.3 * max(table["largest"]))
     axis.invert_yaxis()
     return _done(figure)
 
 
-def growth(table: pd.DataFrame, title: str) -> plt.Figure:
+def growth(table: pd.DataFrame, title: str) -> Figure:
     """Seconds of the frozen half and of training against the number of questions, frames and epochs, a panel each."""
-    figure, axes = plt.subplots(1, table["what"].nunique(), figsize=(8.5, 2.9), sharey=True)
+    figure, axes = plt.subplots(1, len(set(table["what"])), figsize=(7.2, 2.5), sharey=True)
     for axis, (what, part) in zip(axes, table.groupby("what", sort=False), strict=True):
         axis.plot(part["value"], part["features_s"], "o-", color=COLOURS["STL_QA"], label="features (once)")
         axis.plot(part["value"], part["training_s"], "s--", color=COLOURS["MTL_All"], label="training")
         axis.set(
-            xlabel={"questions": "training questions", "frames": "frames N"}.get(what, what),
+            xlabel={"questions": "training questions", "frames": "frames N"}.get(str(what), str(what)),
             xlim=(0, None),
             xticks=part["value"],
         )

@@ -129,10 +129,6 @@ def _numbers(name: str, value: Any) -> list[float]:
     return [float(item) for item in values]
 
 
-def _names(name: str, value: Any) -> list[str]:
-    return [_text(name, item) for item in several(name, value)]
-
-
 def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else check(name, value)
 
@@ -146,7 +142,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "betas": _numbers,
     "student": _or_none(_student),
     "generator": _or_none(_text),
-    "generators": _or_none(_names),
+    "generators": _or_none(several),
     "model": _or_none(_text),
     "base_url": _or_none(_text),
     "folder": _or_none(_text),
@@ -174,11 +170,12 @@ def one_wrong(samples: Samples, responses: pd.DataFrame, question: int) -> tuple
     Raises:
         ValueError: there are fewer such questions.
     """
-    rows = responses.set_index("id")
-    chosen = rows.index[~rows["correct"].fillna(True).astype(bool) & rows["prediction"].notna()]
-    wrong = samples.select(chosen)
+    columns = zip(responses["id"], responses["correct"], responses["prediction"], strict=True)
+    wrong = list(samples.select(id for id, correct, chosen in columns if pd.notna(chosen) and not correct))
     if not 0 <= question < len(wrong):
         raise ValueError(
             f"question={question}: the generator got {len(wrong)} questions wrong; choose 0 to {len(wrong) - 1}"
         )
-    return wrong[question], rows.loc[wrong[question].id]
+    row = responses.set_index("id").loc[wrong[question].id]
+    assert isinstance(row, pd.Series)
+    return wrong[question], row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from IPython.display import HTML
@@ -11,7 +11,7 @@ from IPython.display import HTML
 from reasvqa import paper
 from reasvqa.config import TrainConfig
 from reasvqa.learning import Run
-from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes, summary
+from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes
 
 PAPER, OURS = (
     "paper, as printed",
@@ -42,9 +42,10 @@ def caption(title: str, runs: dict) -> str:
 
 def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
     """Mean accuracy in percent: rows as in `runs`, a column per data set (by its printed name), and their average."""
-    accuracy = summary(runs)["accuracy"].unstack("dataset", sort=False)
-    accuracy.index.name = accuracy.columns.name = None
-    table = accuracy.rename(columns=paper.PRINTED)
+    columns: dict[str, dict[str, float]] = {}
+    for (dataset, row), setting in runs.items():
+        columns.setdefault(paper.PRINTED[dataset], {})[row] = accuracy_of(setting).value
+    table = pd.DataFrame(columns)
     return table.assign(Avg=table.mean(axis=1)) if average else table
 
 
@@ -83,7 +84,7 @@ def differences(runs: Runs, pairs: Sequence[tuple[str, str]], printed: pd.DataFr
             rows.append(row | {"paper (points)": _printed(printed, better, worse, paper.PRINTED[dataset])})
     table = pd.DataFrame(rows, columns=["comparison", "data set", "ours (points)", "paper (points)"])
     table = table.set_index("comparison")
-    return table if table["paper (points)"].any() else table.drop(columns="paper (points)")
+    return table if any(table["paper (points)"]) else table.drop(columns="paper (points)")
 
 
 def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -> str:
@@ -91,12 +92,12 @@ def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -
     if table is None or better not in table.index or worse not in table.index:
         return ""
     column = column if column in table else "Tot"
-    change = table.loc[better, column] - table.loc[worse, column]
-    return "" if pd.isna(change) else f"{change:+.1f}"
+    cells = table.to_dict()[column]
+    return _signed(cells[better] - cells[worse])
 
 
 def changes(
-    settings: dict[str, list[Run]], parts: dict[str, Collection[str]] | None = None, split: str | None = None
+    settings: dict[str, list[Run]], parts: dict[str, set[str]] | None = None, split: str | None = None
 ) -> pd.DataFrame:
     """Two settings on parts of the questions, seed by seed on the same ones: their accuracies and second - first.
 
@@ -109,11 +110,11 @@ def changes(
     if parts is None:
         run = next(iter(settings.values()))[0]
         asked = run.predictions_on(split or run.config.split)
-        groups = {str(group): set(rows["id"]) for group, rows in asked.groupby("group", sort=False)}
-        parts = groups | {"all": set(asked["id"])}
-    rows = {}
+        parts = {str(group): set(rows["id"]) for group, rows in asked.groupby("group", sort=False)}
+        parts["all"] = set(asked["id"])
+    rows: dict[str, dict[str, object]] = {}
     for name, ids in parts.items():
-        a, b = (right[right.index.get_level_values("id").isin(ids)] for right in (first, second))
+        a, b = (right.loc[right.index.get_level_values("id").isin(set(ids))] for right in (first, second))
         rows[name] = {"questions": len(a)}
         for setting, right in zip(settings, (a, b), strict=True):
             rows[name][f"{setting} (%)"] = f"{100 * right.to_numpy().mean():.1f}"
@@ -126,31 +127,33 @@ def claims(ledger: pd.DataFrame) -> pd.DataFrame:
 
     ledger: of `results.ledger`, or rows of it.
     """
-    table = {
-        "claim": ledger["text"],
-        "paper (points)": _signed(ledger["paper"]),
-        "ours (points)": [interval(row) for _, row in ledger.iterrows()],
-        "detectable (points)": ledger["detectable"].map("{:.1f}".format),
-        "p": ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in ledger["p_corrected"]],
-        "verdict": ledger["verdict"].fillna("one seed: none") + ledger["kind"].map({"set": " (set)"}).fillna(""),
-    }
-    return pd.DataFrame(table).set_index(ledger["where"])
+    rows = []
+    for row in ledger.to_dict("records"):
+        lines = {"where": row["where"], "claim": row["text"], "paper (points)": _signed(row["paper"])}
+        lines |= {"ours (points)": interval(pd.Series(row)), "detectable (points)": f"{row['detectable']:.1f}"}
+        lines["p"] = "< 0.001" if row["p_corrected"] < 0.001 else f"{row['p_corrected']:.3f}"
+        rows.append(lines | {"verdict": _verdict(row) + (" (set)" if row["kind"] == "set" else "")})
+    return pd.DataFrame(rows).set_index("where")
 
 
 def verdicts(experiment: str, scale: str, claim: str | None = None) -> pd.DataFrame:
     """What the ledger, as 30_claims last saved it, says of a table or figure, or of one claim; see `results.judged`."""
-    found = judged(experiment, scale)
-    found = found if claim is None else found[found.index == claim]
-    if found.empty:
+    rows = {}
+    for name, row in judged(experiment, scale).to_dict("index").items():
+        if claim in (None, name):
+            rows[name] = {"claim": row["text"], "paper (points)": _signed(row["paper"])}
+            rows[name] |= {"ours (points)": row["ours"], "verdict": _verdict(row)}
+    if not rows:
         return pd.DataFrame({"ledger": ["says nothing at this scale; 30_claims makes it"]}, [""])
-    table = found[["text", "ours", "verdict"]].assign(paper=_signed(found["paper"]))
-    table = table.rename(columns={"text": "claim", "ours": "ours (points)", "paper": "paper (points)"})
-    table["verdict"] = table["verdict"].fillna("one seed: none")
-    return table[["claim", "paper (points)", "ours (points)", "verdict"]].rename_axis("ledger")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ledger")
 
 
-def _signed(effects: pd.Series) -> list[str]:
-    return ["" if pd.isna(effect) else f"{effect:+.1f}" for effect in effects.astype(float)]
+def _signed(effect: float) -> str:
+    return "" if pd.isna(effect) else f"{effect:+.1f}"
+
+
+def _verdict(row: dict) -> str:
+    return "one seed: none" if pd.isna(row["verdict"]) else row["verdict"]
 
 
 def accuracies(summary: pd.DataFrame) -> pd.DataFrame:
@@ -195,14 +198,12 @@ def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFram
 
 def show(table: pd.DataFrame, caption: str = "") -> HTML:
     """The table for a notebook: one decimal, the paper's block and ours told apart by their background."""
-    style = table.style.format(precision=1, na_rep="–", escape="html").set_caption(html.escape(caption))
+    style = table.style.set_caption(html.escape(caption))
+    style.format(precision=1, na_rep="–", escape="html")
     for axis in (0, 1):
-        style = style.format_index(escape="html", axis=axis)
+        style.format_index(escape="html", axis=axis)
     if table.index.nlevels > 1:
-        style = style.apply(
-            lambda row: (
-                ["background-color: #f2f2f2" if row.name[0] == PAPER else "background-color: #fdf0e3"] * len(row)
-            ),
-            axis=1,
-        )
+        theirs, ours = ("background-color: #f2f2f2; color: #222222", "background-color: #fdf0e3; color: #222222")
+        looks = [theirs if source == PAPER else ours for source in table.index.get_level_values(0)]
+        style.apply(lambda column: looks, axis=0)
     return HTML(style.to_html())
