@@ -27,9 +27,13 @@ def runs_of(experiment: str, scale: str, seeds: Sequence[int], **which) -> dict[
     return {cell: [next(runs) for _ in configs] for cell, configs in cells.items()}
 
 
-def train_seeds(config: TrainConfig, seeds: Sequence[int], **options) -> list[Run]:
-    """One run per seed."""
-    return train_all([replace(config, seed=seed) for seed in seeds], **options)
+def train_settings(
+    configs: Mapping[str, TrainConfig], seeds: Sequence[int], *, force: bool = False
+) -> dict[str, list[Run]]:
+    """By the setting's name a run per seed; all that are missing are trained side by side."""
+    wanted = {name: [replace(config, seed=seed) for seed in seeds] for name, config in configs.items()}
+    runs = iter(train_all([config for each in wanted.values() for config in each], force=force))
+    return {name: [next(runs) for _ in each] for name, each in wanted.items()}
 
 
 def find_runs(name: str, scale: str, dataset: str, seeds: Sequence[int]) -> list[Run]:
@@ -40,7 +44,7 @@ def find_runs(name: str, scale: str, dataset: str, seeds: Sequence[int]) -> list
     """
     if name not in SETTINGS and (paths.runs() / name / "meta.json").is_file():
         return [Run(paths.runs() / name)]
-    return train_seeds(config_of(name, scale, dataset), seeds)
+    return train_settings({name: config_of(name, scale, dataset)}, seeds)[name]
 
 
 # --- aggregation ------------------------------------------------------------------------------------------------------
