@@ -29,7 +29,7 @@ from reasvqa.mini.teacher import STRENGTHS, Strength, caption, perceive, respond
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
 from reasvqa.samples import Sample
 
-VERSION = 2  # raise it when the world changes: data made by an older version is made again
+VERSION = 3  # raise it when the world changes: data made by an older version is made again
 QUESTIONS_PER_VIDEO = 3
 # Videos per split. So many training questions that answers alone teach a student most but not all of it within the recipe's
 # epochs (on validation: 50 to 80 %); the questions of mini-star are of fewer kinds, so fewer are needed. "smoke" is a handful.
@@ -52,7 +52,7 @@ class Asked:
     answer: int
 
 
-def build(name: str, root: Path, seed: int = 2025) -> None:
+def build(name: str, root: Path, seed: int = 2026) -> None:
     """Makes the data set `name` ("mini-star", "smoke-nextqa", ...) in `root`, unless it is there already.
 
     An interrupted build goes on where it stopped; `complete.json` is written last.
@@ -275,7 +275,7 @@ def read_stories(root: Path) -> dict[str, Story]:
     """The stories behind a miniature data set, by video id."""
 
     def event(values: dict) -> Event:
-        return Event(**values | {"idle": tuple((cell, name) for cell, name in values["idle"])})
+        return Event(**values | {"idle": tuple(map(tuple, values["idle"])), "new": tuple(values["new"])})
 
     stories = json.loads((root / "stories.json").read_text())
     return {id: Story(**values | {"events": tuple(map(event, values["events"]))}) for id, values in stories.items()}

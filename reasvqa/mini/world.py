@@ -5,9 +5,10 @@ thing (one of 6 verbs) to one object (one of 16) in one room (one of 5). The fra
 in one of them, a few idle objects stand in others. Everything a question can ask is written in the story, so that answers,
 captions and reasoning follow from it by rule.
 
-Objects have two names. The *name* ("towel") is the benchmark's word. The *colour* ("crimson") is how the students hear of the
-object while they are pretrained. So a pretrained student sees well and knows how to answer, but has to learn, from a few
-hundred questions, what the benchmark calls the things it sees: this is what the miniature leaves to be learned.
+Objects have two looks. While they are pretrained, students hear of the *familiar* look by its name ("towel"), of the *new* one
+by a colour ("crimson"). The benchmark calls both by the name. So a pretrained student sees well, knows how to answer and knows all
+the words, but half of what it sees it does not know as what the benchmark calls it. It has to learn that from a few hundred
+questions, object by object: this is what the miniature leaves to be learned.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SECONDS_PER_EVENT = 2.0
 
 @dataclass(frozen=True)
 class Thing:
-    """An object: the benchmark's `name`, the pretraining word `colour`, and how it is drawn."""
+    """An object: its `name`; `colour` and `rgb` of its new look, by which pretraining calls it. See `familiar_rgb`."""
 
     name: str
     colour: str
@@ -50,10 +51,17 @@ OBJECTS: dict[str, Thing] = {
         Thing("mirror", "teal", (10, 135, 130)),
     )
 }
+NEW = 0.5  # share of the objects that have their new look, in every story
 # Regular verbs only: the students' tokenizer splits stem and ending, so "open", "opens" and "opened" share a stem.
 VERBS = ("open", "wash", "lift", "push", "kick", "climb")
 ROOMS = ("kitchen", "garden", "bedroom", "hall", "garage")
 PEOPLE = ("man", "woman", "boy", "girl")
+
+
+def familiar_rgb(name: str) -> tuple[int, int, int]:
+    """The colour of an object's familiar look: another object's new one, so that no colour tells an object."""
+    names = list(OBJECTS)
+    return OBJECTS[names[(names.index(name) + 5) % len(names)]].rgb
 
 
 def past(verb: str) -> str:
@@ -75,7 +83,7 @@ def present(verb: str) -> str:
 class Event:
     """Two seconds: the person does `verb` to `object` in `room`, inside board cell `cell`, while `idle` objects stand by.
 
-    `idle` maps board cells (0..15, row by row) to object names.
+    `idle` maps board cells (0..15, row by row) to object names. `new` names those of its objects that have their new look.
     """
 
     verb: str
@@ -83,6 +91,7 @@ class Event:
     room: str
     cell: int
     idle: tuple[tuple[int, str], ...]
+    new: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,17 +120,21 @@ class Story:
         return self.first * SECONDS_PER_EVENT, (self.last + 1) * SECONDS_PER_EVENT
 
 
-def make_story(rng: np.random.Generator, id: str, *, before: int = 0, seen: int = 4, after: int = 0) -> Story:
+def make_story(
+    rng: np.random.Generator, id: str, *, before: int = 0, seen: int = 4, after: int = 0, new: float = NEW
+) -> Story:
     """Draws a story of `before + seen + after` events, of which the middle `seen` are what questions are about.
 
     Within the clip the objects are all different and no verb comes more than twice. Two idle objects stand in every frame: the
-    spare one and one that is used at another time, so that only comparing frames tells which of them is never used.
+    spare one and one that is used at another time, so that only comparing frames tells which of them is never used. Each object
+    has its new look, for the whole story, with probability `new`.
     """
     names = [str(name) for name in rng.permutation(list(OBJECTS))]
     used, spare, rest = names[:seen], names[seen], names[seen + 1 :]
     verbs = [str(verb) for verb in rng.permutation(np.repeat(VERBS, 2))[:seen]]
     rooms = [str(room) for room in rng.choice(ROOMS, size=before + seen + after)]
     person = str(rng.choice(PEOPLE))
+    looks_new = {name for name in names if rng.random() < new}
     plot = (
         [(str(rng.choice(VERBS)), rest[i]) for i in range(before)]
         + list(zip(verbs, used, strict=True))
@@ -132,5 +145,6 @@ def make_story(rng: np.random.Generator, id: str, *, before: int = 0, seen: int 
         others = [other for other in used if other != name]
         bystanders = [str(rng.choice(others))] + ([spare] if name != spare else [])
         cells = [int(cell) for cell in rng.permutation(BOARD * BOARD)[: 1 + len(bystanders)]]
-        events.append(Event(verb, name, room, cells[0], tuple(sorted(zip(cells[1:], bystanders, strict=True)))))
+        idle = tuple(sorted(zip(cells[1:], bystanders, strict=True)))
+        events.append(Event(verb, name, room, cells[0], idle, tuple(sorted(looks_new & {name, *bystanders}))))
     return Story(id, person, tuple(events), before, before + seen - 1, spare)
