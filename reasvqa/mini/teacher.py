@@ -10,6 +10,7 @@ they can be measured separately; two strengths stand for the paper's two generat
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -40,7 +41,7 @@ STRENGTHS = {
     "sim-chance": Strength("sim-chance", perception=0.40, inference=0.72, silent=0.03),
     "sim-weak": Strength("sim-weak", perception=0.15, inference=0.50, silent=0.03),
     "sim-4b": Strength("sim-4b", perception=0.08, inference=0.31, silent=0.03),
-    "sim-26b": Strength("sim-26b", perception=0.05, inference=0.22, silent=0.02),
+    "sim-26b": Strength("sim-26b", perception=0.05, inference=0.26, silent=0.02),
     "sim-strong": Strength("sim-strong", perception=0.02, inference=0.08, silent=0.01),
     "sim-perfect": Strength("sim-perfect", perception=0.0, inference=0.0, silent=0.0),
 }
@@ -133,6 +134,42 @@ def explain(
     if unseen and rng.random() < 0.25:
         steps.append(f"The {unseen[0]} is not there.")
     return steps
+
+
+_EVENT = re.compile(rf"\bthey ({'|'.join(VERBS)}) the (\w+)(?: in the (\w+))?(?: near the (\w+)(?: and the (\w+))?)?$")
+_STEP = re.compile(r"(after|before) the (\w+) they (\w+) the (\w+)$")
+
+
+def judge(text: str, story: Story) -> list[tuple[str, bool | None]]:
+    """The sentences of a reasoning in this generator's language, its own or a student's, and whether each is true of the clip.
+
+    Events are told in order: the first sentence of that form is about the first frame. None: the sentence claims nothing that
+    can be judged (it is broken, or beyond the four frames).
+    """
+    seen, told, judged = story.seen, 0, []
+    objects = [event.object for event in seen]
+    for sentence in re.findall(r"[^.\n]*[a-z][^.\n]*", text):
+        words = re.sub(r"[^a-z, ]", "", sentence.lower()).strip()
+        truth: bool | None = None
+        if step := _STEP.match(words):
+            at = (objects.index(step[2]) if step[2] in objects else -9) + (1 if step[1] == "after" else -1)
+            if 0 <= at < len(seen):
+                truth = seen[at].object == step[4] and step[3] in ("use", seen[at].verb)
+            else:
+                truth = False
+        elif never := re.match(r"they never use the (\w+)$", words):
+            truth = never[1] not in objects
+        elif absent := re.match(r"the (\w+) is not there$", words):
+            truth = absent[1] not in {*objects, *(name for event in seen for _, name in event.idle)}
+        elif words.startswith("the rooms are the "):
+            truth = set(words.removeprefix("the rooms are the ").split(", the ")) == {event.room for event in seen}
+        elif (event := _EVENT.search(words)) and told < len(seen):
+            true, told = seen[told], told + 1
+            near = {name for name in event.groups()[3:] if name}
+            truth = event[1] == true.verb and event[2] == true.object and event[3] in (None, true.room)
+            truth = truth and near <= {name for _, name in true.idle}
+        judged.append((sentence.strip(), truth))
+    return judged
 
 
 def conclude(body: str, letter: str, option: str, rng: np.random.Generator) -> str:
