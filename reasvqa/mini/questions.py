@@ -24,7 +24,7 @@ class Form:
 
     select: "verb" the event with that verb; "room" the event in that room; "event" a named event; "after"/"before" the event
     next to a named one; "never" the idle object that no event uses; "rooms" the number of different rooms.
-    report: "object", "event", "verb", "room", "bystander" (an idle object of that event) or "number".
+    report: "object", "event", "verb", "room", "bystander" (an idle object of that event), "number" (of rooms) or "frame".
     """
 
     type: str
@@ -190,6 +190,8 @@ def solve(query: Query, events: Sequence[Event]) -> str | None:
     event = events[found[0]]
     if form.report == "bystander":
         return say(form, "object", event.idle[0][1]) if event.idle else None
+    if form.report == "frame":
+        return say(form, "frame", NUMBERS[found[0]])
     return fill(form.answer, event, query.person)
 
 
