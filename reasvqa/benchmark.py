@@ -1,9 +1,11 @@
-"""Where the time goes: training against the reference recipe, answering, decoding, and what the paper's tables would cost.
+"""Where the time goes: training against the reference recipe, answering, decoding, and what the paper's tables would
+cost.
 
-The *reference recipe* is what LAVIS-style training code does: the vision encoder runs for every sample in every epoch, answer and
-reasoning are two full forward passes, and every text is padded to a fixed length. Ours caches the features, reads video and question
-once for both losses, and pads batches of similar length to their longest. Model, batch size, optimizer and number format are the same
-in both, unless a recipe's name says otherwise. Recipes alternate, so that a busy machine slows all of them.
+The *reference recipe* is what LAVIS-style training code does: the vision encoder runs for every sample in every epoch,
+answer and reasoning are two full forward passes, and every text is padded to a fixed length. Ours caches the features,
+reads video and question once for both losses, and pads batches of similar length to their longest. Model, batch size,
+optimizer and number format are the same in both, unless a recipe's name says otherwise. Recipes alternate, so that a
+busy machine slows all of them.
 
     python -m reasvqa.benchmark                                    the miniature, on this machine
     python -m reasvqa.benchmark --student blip2-flan-t5-xl         real size, random weights: for a GPU
@@ -18,7 +20,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +29,19 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from reasvqa.datasets import DATA, load
-from reasvqa.experiments import EXPERIMENTS, settings_of
+from reasvqa import paths
+from reasvqa.datasets import load
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import TrainConfig, build_examples, load_student, train
-from reasvqa.learning.answering import predict, write_reasoning
+from reasvqa.learning import TrainConfig, build_examples, train
+from reasvqa.learning.answering import generate_reasoning, predict
+from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import build_features, feature_bytes
-from reasvqa.learning.objective import IGNORE, Objective, target_losses
-from reasvqa.learning.students import Blip2Student, LlavaStudent, Student, own_device
+from reasvqa.learning.objective import Objective, target_losses
 from reasvqa.learning.targets import Example
-from reasvqa.learning.training import Collator, prepare, reasoning_path
+from reasvqa.losses import IGNORE, multi_task
+from reasvqa.paper.experiments import EXPERIMENTS, settings_of
+from reasvqa.students import Blip2Student, LlavaStudent, Student, load_student, own_device
+from reasvqa.students.adapters import prepare
 from reasvqa.video import decode, read_many
 
 FIXED_LENGTH = 128  # SeViLA pads its texts to fixed lengths of this order
@@ -94,15 +99,15 @@ def mini_workload(
     """Questions of a miniature, with its videos."""
     samples = load(dataset, "train")[:questions]
     model = load_student(student, dtype)
-    features = build_features(samples, model, student, 4, DATA / "features")
+    features = build_features(samples, model, student, 4, paths.features())
     pixels = torch.stack(
         [model.preprocess(frames) for frames in read_many([(samples.videos / s.video, s.clip) for s in samples], 4)]
     )
     config = TrainConfig(dataset=dataset, student=student).resolve()
-    table = read_reasoning(reasoning_path(config, DATA / dataset))
-    examples = build_examples(samples, table, objective="mtl", kind="refined", answer_format=config.answer_format)
+    table = read_reasoning(paths.reasoning(paths.dataset(dataset), config.generator, config.kind))
+    examples = build_examples(samples, table, config)
     prepare(model, config)
-    return Workload(model.to(own_device()).train(), Collator(model, examples, features), pixels, batch_size)
+    return Workload(model.to(own_device()).train(), Collator(model, examples, features, config), pixels, batch_size)
 
 
 @dataclass
@@ -118,8 +123,9 @@ class RandomFeatures:
 def full_size_workload(
     student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32, layers: int | None = None
 ) -> Workload:
-    """A student of the paper's widths with random weights on random pixels and words, of the lengths that NExT-QA's questions with
-    options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend on what they say."""
+    """A student of the paper's widths with random weights on random pixels and words, of the lengths that NExT-QA's
+    questions with options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend
+    on what they say."""
     model = random_student(student, own_device(), dtype, layers)
     pieces = sorted(word.lstrip("\u2581\u0120") for word in model.tokenizer.get_vocab())
     words = [
@@ -134,13 +140,15 @@ def full_size_workload(
 
     examples = [Example(i, text(60, 100), text(1, 2), text(60, 200)) for i in range(questions)]
     features = RandomFeatures(torch.randn(questions, 4, *model.feature_shape, dtype=dtype))
-    prepare(model, TrainConfig(dataset="nextqa", student=student).resolve())
+    config = TrainConfig(dataset="nextqa", student=student).resolve()
+    prepare(model, config)
     pixels = torch.randn(questions, 4, 3, model.preprocess.size, model.preprocess.size)
-    return Workload(model.train(), Collator(model, examples, features), pixels, batch_size)
+    return Workload(model.train(), Collator(model, examples, features, config), pixels, batch_size)
 
 
 def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Student:
-    """A student of the real architecture with random weights; its tokenizer is the miniature's (ids, not words, matter).
+    """A student of the real architecture with random weights; its tokenizer is the miniature's (ids, not words,
+    matter).
 
     Args:
         layers: so many in every stack, and 1000 words, but all widths as they are; None: the real size.
@@ -278,7 +286,7 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
         losses += target_losses(
             student, states, mask, [(labels, start, torch.arange(len(labels), device=labels.device))]
         )
-    return (1 - objective.beta) * losses[0] + (objective.beta * losses[1] if len(losses) == 2 else 0)
+    return multi_task(losses[0], losses[1] if len(losses) == 2 else None, objective.beta)
 
 
 @torch.no_grad()
@@ -299,12 +307,13 @@ def _fixed(batch: dict[str, Tensor], padding: int) -> dict[str, Tensor]:
 def compare_recipes(
     work: Workload, steps: int = 10, rounds: int = 3, recipes: dict[str, Recipe] = RECIPES
 ) -> pd.DataFrame:
-    """Training steps (forward, backward, optimizer) by every recipe, in turns. The vision side is on the GPU only for recipes that use it.
+    """Training steps (forward, backward, optimizer) by every recipe, in turns. The vision side is on the GPU only for
+    recipes that use it.
 
-    Returns:
-        By recipe: samples_per_s (median of the rounds), times_reference with its smallest and largest, loss_gap (difference from the
-        first recipe's loss), peak_gb (of the GPU). NA: the recipe does not fit on the GPU; there is no reference among `recipes`; features are
-        random, so the losses differ; there is no GPU. A single recipe's peak is then that of this process (under Linux).
+    Returns: By recipe: samples_per_s (median of the rounds), times_reference with its smallest and largest, loss_gap
+        (difference from the first recipe's loss), peak_gb (of the GPU). NA: the recipe does not fit on the GPU; there
+        is no reference among `recipes`; features are random, so the losses differ; there is no GPU. A single recipe's
+        peak is then that of this process (under Linux).
     """
     student, objective = work.student, Objective(work.student, 0.5)
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
@@ -321,12 +330,12 @@ def compare_recipes(
         _synchronize()
         return time.perf_counter() - began
 
-    uses_eyes = not all(recipe.cached for recipe in recipes.values())
+    uses_vision = not all(recipe.cached for recipe in recipes.values())
     times, losses, peaks = {name: [] for name in recipes}, {}, {}
     for turn in range(rounds + 1):  # the first to warm up
         for name, recipe in recipes.items():
-            if uses_eyes:
-                student.move_eyes(torch.device("cpu") if recipe.cached else student.device)
+            if uses_vision:
+                student.move_vision_encoder(torch.device("cpu") if recipe.cached else student.device)
             if recipe.recompute:
                 student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
             try:
@@ -392,7 +401,8 @@ def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
 
 
 def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
-    """The FLOP of our training step's matrix products (counted by torch), and which share of `matrix_rate` they reach."""
+    """The FLOP of our training step's matrix products (counted by torch), and which share of `matrix_rate` they
+    reach."""
     objective = Objective(work.student, 0.5)
     rows = work.batches(True)
     rows = rows[len(rows) // 2]
@@ -412,19 +422,21 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
 
 
 def compare_answering(dataset: str, student: str, questions: int = 192) -> pd.DataFrame:
-    """Questions a second by one decoder step and letters, by ranking the options' texts, and by writing a text of reasoning's length
-    (the pretrained student narrates), as answering by generation does."""
+    """Questions a second by one decoder step and letters, by ranking the options' texts, and by writing a text of
+    reasoning's length (the pretrained student narrates), as answering by generation does."""
     samples = load(dataset, "test")[:questions]
     model = load_student(student).eval()
-    features = build_features(samples, model, student, 4, DATA / "features")
+    features = build_features(samples, model, student, 4, paths.features())
+    texts = TrainConfig(dataset=dataset, student=student, answer_format="text").resolve()
+    letters = replace(texts, answer_format="letter")
 
     def write() -> None:
         for at in range(0, len(samples), 64):
-            write_reasoning(model, samples[at : at + 64], features, "text")
+            generate_reasoning(model, samples[at : at + 64], features, texts)
 
     ways = {
-        "letters, one decoder step": lambda: predict(model, samples, features, "letter"),
-        "ranking the options' texts": lambda: predict(model, samples, features, "text"),
+        "letters, one decoder step": lambda: predict(model, samples, features, letters),
+        "ranking the options' texts": lambda: predict(model, samples, features, texts),
         "writing": write,
     }
     rows = {name: {"questions_per_s": len(samples) / min(_timed(way) for _ in range(3))} for name, way in ways.items()}
@@ -433,7 +445,8 @@ def compare_answering(dataset: str, student: str, questions: int = 192) -> pd.Da
 
 
 def compare_decoding(lengths: Sequence[int] = (8, 120)) -> pd.DataFrame:
-    """Four frames of clips of so many seconds (256 x 256, 6 frames a second), by seeking and by decoding the whole file."""
+    """Four frames of clips of so many seconds (256 x 256, 6 frames a second), by seeking and by decoding the whole
+    file."""
     import av
 
     from reasvqa.mini.render import write_video
@@ -469,7 +482,8 @@ def compare_decoding(lengths: Sequence[int] = (8, 120)) -> pd.DataFrame:
 def growth(
     dataset: str, student: str, questions: Sequence[int], frames: Sequence[int], epochs: Sequence[int]
 ) -> pd.DataFrame:
-    """Seconds of the frozen half (all clips, from an empty cache) and of training, as questions, frames and epochs grow one at a time."""
+    """Seconds of the frozen half (all clips, from an empty cache) and of training, as questions, frames and epochs grow
+    one at a time."""
     base = {"questions": questions[-1], "frames": 4, "epochs": epochs[0]}
     rows = []
     for what, values in (("questions", questions), ("frames", frames), ("epochs", epochs)):
@@ -513,12 +527,12 @@ def _timed(function: Callable[[], object]) -> float:
 def sizes(student: str) -> dict:
     """Of a full-size student: parameters of its halves, tokens read and written for a question, and the FLOP they take.
 
-    A frozen weight takes 2 FLOP a token forward and 2 backward (no gradient of its own); attention and LoRA are left out. Tokens:
-    80 of question and options, 130 of reasoning and answer, N = 4 frames.
+    A frozen weight takes 2 FLOP a token forward and 2 backward (no gradient of its own); attention and LoRA are left
+    out. Tokens: 80 of question and options, 130 of reasoning and answer, N = 4 frames.
     """
     model = random_student(student, torch.device("meta"), torch.bfloat16)
     count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
-    eyes = sum(count(model.model.get_submodule(name)) for name in model.eyes)
+    vision = sum(count(model.model.get_submodule(name)) for name in model.vision_modules)
     queries, width = model.feature_shape
     patches = 4 * (257 if isinstance(model, Blip2Student) else queries)
     if isinstance(model, Blip2Student):
@@ -533,13 +547,13 @@ def sizes(student: str) -> dict:
         head, side = count(model.model.lm_head), -(-int(queries**0.5) // 2)
         language, read = count(model.language_model) + head, 4 * side**2 + 1 + 80
         flop = 4 * ((language - 2 * head) * (read + 130) + head * 130)
-    weights = 2 * (language + eyes) / 1e9
+    weights = 2 * (language + vision) / 1e9
     return {
         "language_b": language / 1e9,
-        "eyes_b": eyes / 1e9,
+        "vision_b": vision / 1e9,
         "tokens_read": read,
         "tflop_per_sample": flop / 1e12,
-        "tflop_per_clip": 2 * eyes * patches / 1e12,
+        "tflop_per_clip": 2 * vision * patches / 1e12,
         "weights_gb": weights,
         "cache_mb_per_clip": feature_bytes(1, 4, (queries, width), torch.bfloat16) / 1e6,
     }
@@ -548,10 +562,11 @@ def sizes(student: str) -> dict:
 def memory(student: str, batch_size: int = 8) -> dict:
     """GB a training step of a full-size student needs, **computed**, not measured: for a GPU that nobody has at hand.
 
-    weights: frozen ones in bfloat16 without the vision side, trained ones with gradient and two moments in float32. activations: what
-    autograd keeps for the backward pass, counted on models of two and four layers and one question as long as the longest of
-    `full_size_workload`, and extended to all layers and the batch; recomputed: with gradient checkpointing, each layer's input, and one
-    layer's insides with their gradients. logits: of the target tokens, in bfloat16, float32 and as gradient.
+    weights: frozen ones in bfloat16 without the vision side, trained ones with gradient and two moments in float32.
+    activations: what autograd keeps for the backward pass, counted on models of two and four layers and one question as
+    long as the longest of `full_size_workload`, and extended to all layers and the batch; recomputed: with gradient
+    checkpointing, each layer's input, and one layer's insides with their gradients. logits: of the target tokens, in
+    bfloat16, float32 and as gradient.
     """
     kept, trained = [], []
     for layers in (2, 4):
@@ -592,8 +607,8 @@ def memory(student: str, batch_size: int = 8) -> dict:
 def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
     """GPU-hours of the paper's tables and figures at paper scale, on a GPU that gives the training `tflops` TFLOP/s.
 
-    Runs that several tables share are counted with each, and once in the total. Features and evaluation come on top. Runs
-    on answers alone count for 0.55 of one with reasoning, which is the share of reading in BLIP-2's FLOP.
+    Runs that several tables share are counted with each, and once in the total. Features and evaluation come on top.
+    Runs on answers alone count for 0.55 of one with reasoning, which is the share of reading in BLIP-2's FLOP.
     """
     cost = {name: sizes(name)["tflop_per_sample"] for name in FULL_SIZE}
 
@@ -645,7 +660,7 @@ def main() -> None:
     else:
         work = mini_workload(given.student, given.dataset, given.batch_size)
     if all(recipe.cached for recipe in recipes.values()):
-        work.student.without_eyes(own_device())
+        work.student.without_vision_encoder(own_device())
     table = compare_recipes(work, given.steps, given.rounds, recipes)
     print(table.round(3).to_string())
     found = {"device": device_name(), "dtype": str(work.student.dtype)[6:]}

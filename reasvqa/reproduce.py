@@ -1,11 +1,13 @@
-"""Regenerates the paper: `python -m reasvqa.reproduce` trains what is missing and executes the notebooks of its tables and figures.
+"""Regenerates the paper: `python -m reasvqa.reproduce` trains what is missing and executes the notebooks of its tables
+and figures.
 
     python -m reasvqa.reproduce                              everything, at mini scale, 3 seeds
     python -m reasvqa.reproduce --only figure4 table5        two of them
     python -m reasvqa.reproduce --plan                       only say what would be done
     python -m reasvqa.reproduce --dask tcp://scheduler:8786  the runs on other machines, which share the data folder
 
-It can be stopped and started at any time: finished runs and notebooks are kept, an interrupted run goes on from its checkpoint.
+It can be stopped and started at any time: finished runs and notebooks are kept, an interrupted run goes on from its
+checkpoint.
 """
 
 from __future__ import annotations
@@ -29,20 +31,23 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from reasvqa.datasets import DATA, MINIATURES, DataError, load
-from reasvqa.experiments import EXPERIMENTS, SCALES, SEEDS, all_settings, check_seeds, dataset_name, settings_of
-from reasvqa.learning import Run, TrainConfig, train
-from reasvqa.learning.training import run_key
+from reasvqa import paths
+from reasvqa.config import MINIATURES, SCALES, check_seeds
+from reasvqa.datasets import DataError, load
+from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key, train
+from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, settings_of
+from reasvqa.processes import end_with
 
-NOTEBOOKS = DATA.parent / "notebooks"
 ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed
-# Seconds an epoch on one core, for a plan made before anything was measured: without and with reasoning, on a 2026 server core.
+# Seconds an epoch on one core, for a plan made before anything was measured: without and with reasoning, on a 2026
+# server core.
 FIRST_GUESS = {"stl": 5.0, "mtl": 9.0}
 
 
 @dataclass
 class Outcome:
-    """What became of one run or notebook: its name, seconds, the worker's peak memory in MB, and what went wrong, if anything."""
+    """What became of one run or notebook: its name, seconds, the worker's peak memory in MB, and what went wrong, if
+    anything."""
 
     name: str
     seconds: float = 0.0
@@ -52,7 +57,8 @@ class Outcome:
 
 @dataclass
 class Plan:
-    """What is to be done: runs that are missing, of how many in all, notebooks to execute, and the seconds expected on one core."""
+    """What is to be done: runs that are missing, of how many in all, notebooks to execute, and the seconds expected on
+    one core."""
 
     missing: list[TrainConfig]
     distinct: int
@@ -64,7 +70,8 @@ class Plan:
         lines = [f"{name:10s} {count:4d} runs" for name, count in self.uses.items() if count]
         total = sum(self.uses.values())
         lines.append(
-            f"{'together':10s} {total:4d} runs, of which {self.distinct} are distinct; {self.distinct - len(self.missing)} are kept, {len(self.missing)} to train"
+            f"{'together':10s} {total:4d} runs, of which {self.distinct} are distinct; "
+            f"{self.distinct - len(self.missing)} are kept, {len(self.missing)} to train"
         )
         return "\n".join(lines)
 
@@ -75,21 +82,35 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
     missing = [config for config in settings if not _kept(config)]
     uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
     costs = _measured_costs(scale)
-    guess = lambda c: costs.get(
-        (c.student, c.objective, c.reasoning == "none"), FIRST_GUESS["stl" if c.reasoning == "none" else "mtl"]
-    )  # noqa: E731
-    seconds = sum(c.epochs * guess(c) for c in missing)
+    seconds = 0.0
+    for config in missing:
+        guess = FIRST_GUESS["stl" if config.reasoning == "none" else "mtl"]
+        seconds += config.epochs * costs.get((config.student, config.objective, config.reasoning == "none"), guess)
     names = list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
     return Plan(missing, len(settings), [name for name in names if not _fresh(name, scale, seeds)], seconds, uses)
 
 
 def _kept(config: TrainConfig) -> bool:
-    return _made(config.dataset) and (DATA / "runs" / run_key(config, DATA / config.dataset)).is_dir()
+    """Is the run there, with all of its files as they were written?"""
+    key = _key(config)
+    try:
+        return key is not None and bool(Run(paths.runs() / key).check())
+    except DamagedRun:
+        return False  # it is made again, which says what was wrong
+
+
+def _key(config: TrainConfig) -> str | None:
+    """The run's key; None where data or responses are not there yet, or are wrong: training says so, a plan need
+    not."""
+    try:
+        return run_key(config) if _made(config.dataset) else None
+    except ValueError:
+        return None
 
 
 def _made(dataset: str) -> bool:
-    """Is the data set there? Asking for a run's key would otherwise make a miniature, or fail, which a plan should not do."""
-    folder = DATA / dataset
+    """Is the data set there?"""
+    folder = paths.dataset(dataset)
     if dataset.split("-")[0] in MINIATURES:
         return (folder / "complete.json").exists()
     return any(folder.glob("*.csv")) or any(folder.glob("*.json"))
@@ -98,10 +119,13 @@ def _made(dataset: str) -> bool:
 def _measured_costs(scale: str) -> dict[tuple, float]:
     """Mean seconds an epoch of the kept runs of a scale, by student, objective and whether there is reasoning."""
     rows = []
-    for path in (DATA / "runs").glob("*/metrics.json"):
+    for path in paths.runs().glob("*/meta.json"):
         run = Run(path.parent)
-        if run.config.scale == scale:
-            spent = run.metrics["seconds"]
+        try:
+            wanted, spent = run.config.scale == scale, run.metrics["seconds"]
+        except (DamagedRun, TypeError, ValueError):
+            continue  # damaged, or of another version of the library
+        if wanted:
             rows.append(
                 (
                     run.config.student,
@@ -121,7 +145,7 @@ def train_one(config: TrainConfig, threads: int) -> Outcome:
     """One run, in a worker. What goes wrong with it is reported, and does not stop the others."""
     torch.set_num_threads(threads)
     began = time.time()
-    name = label(config)
+    name = config.label
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             train(config)
@@ -135,16 +159,24 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
     import papermill
 
     began = time.time()
-    folder = DATA / "reproduced" / scale
+    folder = paths.reproduced(scale)
     folder.mkdir(parents=True, exist_ok=True)
     out, partial = folder / f"{notebook}.ipynb", folder / f"{notebook}.partial.ipynb"
     parameters = {
         "scale": scale,
-        **({"seeds": list(seeds)} if "seeds" in papermill.inspect_notebook(NOTEBOOKS / f"{notebook}.ipynb") else {}),
+        **(
+            {"seeds": list(seeds)}
+            if "seeds" in papermill.inspect_notebook(paths.notebooks() / f"{notebook}.ipynb")
+            else {}
+        ),
     }
     try:
         papermill.execute_notebook(
-            NOTEBOOKS / f"{notebook}.ipynb", partial, parameters=parameters, progress_bar=False, cwd=DATA.parent
+            paths.notebooks() / f"{notebook}.ipynb",
+            partial,
+            parameters=parameters,
+            progress_bar=False,
+            cwd=paths.CHECKOUT,
         )
     except Exception as error:
         return Outcome(
@@ -158,16 +190,6 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
     return Outcome(notebook, time.time() - began)
 
 
-def label(config: TrainConfig) -> str:
-    """A run in words, for a line of the display."""
-    how = (
-        "QA"
-        if config.reasoning == "none"
-        else f"{config.objective.upper()} {config.reasoning} {config.subset} {config.fraction:g} beta {config.beta:g} {config.generator}"
-    )
-    return f"{config.dataset} {Path(config.student).name} {how}{'' if config.lora else ' without LoRA'} {config.epochs} epochs seed {config.seed}"
-
-
 def _memory() -> float:
     """This process's peak resident memory so far, MB."""
     return (
@@ -179,18 +201,16 @@ def _memory() -> float:
 
 def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
     """Changes when the notebook, its parameters, its runs or the code that draws from them change."""
-    digest = hashlib.sha256((NOTEBOOKS / f"{notebook}.ipynb").read_bytes())
-    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted((DATA / "paper").glob("*.csv")):
+    digest = hashlib.sha256((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
+    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted((paths.PAPER_NUMBERS).glob("*.csv")):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
-    keys = [
-        run_key(config, DATA / config.dataset) for config in all_settings(scale, seeds, names) if _made(config.dataset)
-    ]
+    keys = [_key(config) for config in all_settings(scale, seeds, names)]
     return hashlib.sha256(json.dumps([digest.hexdigest(), scale, list(seeds), keys]).encode()).hexdigest()
 
 
 def _fresh(notebook: str, scale: str, seeds: Sequence[int]) -> bool:
-    stamp = DATA / "reproduced" / scale / f"{notebook}.stamp"
+    stamp = paths.reproduced(scale) / f"{notebook}.stamp"
     return stamp.exists() and stamp.read_text() == _stamp(notebook, scale, seeds)
 
 
@@ -198,23 +218,24 @@ def _fresh(notebook: str, scale: str, seeds: Sequence[int]) -> bool:
 
 
 def prepare_features(configs: Sequence[TrainConfig]) -> None:
-    """The frozen half of every student on every clip, before the runs begin, so that no two of them wait for one another."""
+    """The frozen half of every student on every clip, before the runs begin, so that no two of them wait for one
+    another."""
     from reasvqa.learning.features import build_features
-    from reasvqa.learning.students import load_student
+    from reasvqa.students import load_student
 
     wanted = {(c.student, c.dataset, c.num_frames, c.precision): c.split for c in configs if not c.blind}
     for (student, dataset, num_frames, precision), split in sorted(wanted.items()):
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         model = load_student(student, dtype)
         for part in ("train", split):
-            build_features(load(dataset, part), model, student, num_frames, DATA / "features")
+            build_features(load(dataset, part), model, student, num_frames, paths.features())
 
 
 def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar: tqdm) -> list[Outcome]:
     """Every task's outcome. `tasks` maps names to (function, arguments); the functions return an `Outcome`.
 
-    A worker that dies takes its pool with it: the pool is made again and what was not finished is handed in once more, at most
-    `ATTEMPTS` times for a task. So a kill costs the attempts in flight and nothing else.
+    A worker that dies takes its pool with it: the pool is made again and what was not finished is handed in once more,
+    at most `ATTEMPTS` times for a task. So a kill costs the attempts in flight and nothing else.
     """
     outcomes: list[Outcome] = []
     left, tries = dict(tasks), dict.fromkeys(tasks, 0)
@@ -248,26 +269,27 @@ def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar:
 
 
 def local_executor(jobs: int) -> Callable[[], Executor]:
-    """Makes pools of `jobs` fresh processes; fresh, because torch does not survive a fork. Where there are GPUs, each process
-    sees one of them, in turn."""
+    """Makes pools of `jobs` fresh processes; fresh, because torch does not survive a fork. Where there are GPUs, each
+    process sees one of them, in turn."""
     context = get_context("spawn")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
 
     def pool() -> Executor:
-        if not torch.cuda.device_count():
-            return ProcessPoolExecutor(jobs, mp_context=context)
         turns = context.SimpleQueue()
-        for job in range(jobs):
-            turns.put(gpus[job % len(gpus)])
-        return ProcessPoolExecutor(jobs, mp_context=context, initializer=_take_gpu, initargs=(turns,))
+        if torch.cuda.device_count():
+            for job in range(jobs):
+                turns.put(gpus[job % len(gpus)])
+        return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(os.getpid(), turns))
 
     return pool
 
 
-def _take_gpu(turns) -> None:
+def _begin(parent: int, turns) -> None:
     """Runs first in a worker, before anything asks for a GPU."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = turns.get()
+    end_with(parent)
+    if not turns.empty():
+        os.environ["CUDA_VISIBLE_DEVICES"] = turns.get()
 
 
 def reproduce(
@@ -277,7 +299,8 @@ def reproduce(
     jobs: int | None = None,
     dask: str | None = None,
 ) -> list[Outcome]:
-    """Trains the missing runs of these tables and figures and executes their notebooks. Returns all outcomes; errors stand in them.
+    """Trains the missing runs of these tables and figures and executes their notebooks. Returns all outcomes; errors
+    stand in them.
 
     Args:
         scale: "mini", "smoke" or "paper".
@@ -304,7 +327,7 @@ def reproduce(
         print(f"training: about {plan.seconds / workers / 60:.0f} min on {workers} worker{'s' if workers > 1 else ''}")
     prepare_features(plan.missing)
     threads = max(1, cores // jobs)
-    tasks = {label(config): (train_one, config, threads) for config in plan.missing}
+    tasks = {config.label: (train_one, config, threads) for config in plan.missing}
     outcomes: list[Outcome] = []
     if tasks:
         os.environ["TQDM_DISABLE"] = "1"  # for the workers, whose bars would write over each other and over this one
@@ -326,11 +349,12 @@ def _report(outcomes: list[Outcome], plan: Plan, scale: str, seeds: Sequence[int
     failed = [o for o in outcomes if o.error]
     memory = max(o.memory for o in outcomes)
     print(
-        f"{len(outcomes) - len(failed)} done, {len(failed)} failed, in {seconds / 60:.1f} min; a worker's peak memory: {memory:.0f} MB, {jobs} at a time"
+        f"{len(outcomes) - len(failed)} done, {len(failed)} failed, in {seconds / 60:.1f} min; "
+        f"a worker's peak memory: {memory:.0f} MB, {jobs} at a time"
     )
     for outcome in failed:
         print(f"  failed: {outcome.name}: {outcome.error}")
-    folder = DATA / "reproduced" / scale
+    folder = paths.reproduced(scale)
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "scale": scale,

@@ -1,10 +1,22 @@
+import os
+import shutil
+import tempfile
 from pathlib import Path
+
+# A data root of the tests' own, before anything of the library asks for one; kernels and other processes inherit it.
+_ROOT = tempfile.mkdtemp(prefix="reasvqa-tests-")
+os.environ["REASVQA_DATA"] = _ROOT
 
 import pytest
 
-from reasvqa.datasets import DATA, load
+from reasvqa import paths
+from reasvqa.datasets import load
 
-SHARED = DATA.parents[1] / "shared" / "data"
+SHARED = paths.CHECKOUT.parent / "shared" / "data"
+
+
+def pytest_sessionfinish(session, exitstatus):
+    shutil.rmtree(_ROOT, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

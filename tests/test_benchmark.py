@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from reasvqa import benchmark
-from reasvqa.experiments import all_settings
 from reasvqa.learning.objective import Objective
+from reasvqa.paper.experiments import all_settings
 
 
 @pytest.mark.parametrize("student", ["mini-blip2", "mini-llava-ov-small"])
@@ -36,7 +36,7 @@ def test_recipes_side_by_side():
         and (table["samples_per_s"] > 0).all()
     )
     assert not any(getattr(module, "gradient_checkpointing", False) for module in work.student.modules())
-    work.student.without_eyes(torch.device("cpu"))
+    work.student.without_vision_encoder(torch.device("cpu"))
     alone = benchmark.compare_recipes(work, 1, 1, {"ours": benchmark.RECIPES["ours"]})
     assert alone["times_reference"].isna().all() and alone["samples_per_s"].notna().all()
 
@@ -51,10 +51,10 @@ def test_sizes_are_those_of_the_published_models():
     """BLIP-2 FlanT5-XL: ViT-g 0.99 and Q-Former 0.1 billion, T5 2.8 (embeddings and output counted once); SigLIP so400m 0.4; Qwen2 0.5 and 7.6."""
     sizes = {name: benchmark.sizes(name) for name in benchmark.FULL_SIZE}
     assert sizes["blip2-flan-t5-xl"]["language_b"] == pytest.approx(2.8, abs=0.05) and sizes["blip2-flan-t5-xl"][
-        "eyes_b"
+        "vision_b"
     ] == pytest.approx(1.09, abs=0.02)
     assert sizes["llava-ov-7b"]["language_b"] == pytest.approx(7.6, abs=0.05) and sizes["llava-ov-0.5b"][
-        "eyes_b"
+        "vision_b"
     ] == pytest.approx(0.4, abs=0.02)
     assert (
         sizes["blip2-flan-t5-xl"]["tokens_read"] == 4 * (32 + 2) + 80

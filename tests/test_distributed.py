@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from reasvqa.learning import TrainConfig, train
-from reasvqa.learning.training import run_key
+from reasvqa.learning.runs import run_key
 
 SCRIPT = """
 import sys

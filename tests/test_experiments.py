@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
-from reasvqa import claims, paper, reproduce, tables
-from reasvqa.claims import CLAIMS, Claim
-from reasvqa.datasets import DATA
-from reasvqa.experiments import EXPERIMENTS, all_settings, settings_of
+from reasvqa import paper, paths, reproduce
 from reasvqa.learning import Run, TrainConfig
+from reasvqa.paper.claims import CLAIMS, Claim
+from reasvqa.paper.experiments import EXPERIMENTS, all_settings, settings_of
+from reasvqa.report import results, saving, tables
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ def test_wrong_names_say_what_is_possible(arguments, message):
 
 
 def test_every_notebook_of_the_paper_is_there():
-    names = {path.stem for path in (DATA.parent / "notebooks").glob("*.ipynb")}
+    names = {path.stem for path in (paths.notebooks()).glob("*.ipynb")}
     assert {what.notebook for what in EXPERIMENTS.values()} <= names
     assert {name for name in names if 10 <= int(name[:2]) < 40} == {what.notebook for what in EXPERIMENTS.values()}
 
@@ -105,14 +105,14 @@ def test_claims_name_rows_that_exist_and_numbers_that_are_printed():
                 d for d, r in settings_of(experiment, "mini", [0]) if r == row
             }, name
         for place in claim.printed or {}:
-            assert np.isfinite(claims._printed(*place))
+            assert np.isfinite(results._printed(*place))
         assert abs(sum(claim.weights.values())) < 1e-9, "a contrast sums to zero, or the effect depends on the level"
     assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
 
 
 def test_the_papers_effects_from_its_own_tables():
     """By hand from the printed tables."""
-    effects = {c.id: sum(w * claims._printed(*place) for place, w in c.printed.items()) for c in CLAIMS if c.printed}
+    effects = {c.id: sum(w * results._printed(*place) for place, w in c.printed.items()) for c in CLAIMS if c.printed}
     assert effects["mtl"] == pytest.approx((76.8 + 73.2 + 77.0 - 75.4 - 71.0 - 73.3) / 3)
     assert effects["stl-all"] == pytest.approx((75.4 + 71.0 + 73.3 - 73.3 - 70.6 - 70.8) / 3)
     assert effects["lora"] == pytest.approx(74.5 - 68.3) and effects["captions"] == pytest.approx(73.2 - 71.7)
@@ -128,39 +128,39 @@ def fake_outcomes(monkeypatch, right: dict[str, float], seeds=3, questions=2000)
     def correct(name, dataset, split, scale, _):
         return (rng.random((seeds, questions)) < right[name]).astype(float)
 
-    monkeypatch.setattr(claims, "_correct", correct)
+    monkeypatch.setattr(results, "_correct", correct)
 
 
 def test_a_contrast_finds_what_is_there(monkeypatch):
     claim = Claim("x", "", "", {"t/a": 1, "t/b": -0.5, "t/c": -0.5}, datasets=("star", "nextqa"))
     fake_outcomes(monkeypatch, {"t/a": 0.7, "t/b": 0.6, "t/c": 0.4})
-    result = claims.test(claim, "mini", [0, 1, 2])
+    result = results.test(claim, "mini", [0, 1, 2])
     assert result["low"] < 20 < result["high"] and result["high"] - result["low"] < 6 and result["p"] < 1e-6
     assert (result["seeds"], result["questions"]) == (3, 4000)
     fake_outcomes(monkeypatch, {"t/a": 0.5, "t/b": 0.5, "t/c": 0.5})
-    result = claims.test(claim, "mini", [0, 1, 2])
+    result = results.test(claim, "mini", [0, 1, 2])
     assert result["low"] < 0 < result["high"]
 
 
 def test_verdicts_are_corrected_for_many_claims(monkeypatch):
     """Holm by hand: of p = 0.01, 0.02, 0.04 with three claims, 0.03, 0.04, 0.04 remain; a control keeps its own."""
-    made = [Claim(name, "", "", {}, beyond=name == "d") for name in "abcd"]
+    made = [Claim(name, "", "", {}, control=name == "d") for name in "abcd"]
     values = {"a": (2.0, 0.01), "b": (-2.0, 0.02), "c": (1.0, 0.04), "d": (1.0, 0.04)}
-    monkeypatch.setattr(claims, "CLAIMS", made)
+    monkeypatch.setattr(results, "CLAIMS", made)
     monkeypatch.setattr(
-        claims,
+        results,
         "test",
         lambda claim, *_: {
             "claim": claim.id,
             "effect": values[claim.id][0],
             "p": values[claim.id][1],
-            "beyond": claim.beyond,
+            "control": claim.beyond,
         },
     )
-    table = claims.ledger("mini", [0]).set_index("claim")
+    table = results.ledger("mini", [0]).set_index("claim")
     assert table["p_corrected"].tolist() == pytest.approx([0.03, 0.04, 0.04, 0.04])
     assert table["verdict"].tolist() == ["reproduced", "not reproduced", "reproduced", "reproduced"]
-    assert claims.ledger("mini", [0], level=0.035)["verdict"].tolist() == ["reproduced", *["inconclusive"] * 3]
+    assert results.ledger("mini", [0], level=0.035)["verdict"].tolist() == ["reproduced", *["inconclusive"] * 3]
 
 
 # --- the paper's numbers ----------------------------------------------------------------------------------------------
@@ -190,10 +190,10 @@ def test_what_the_paper_prints_and_what_follows():
 
 
 def test_tables_are_exported_for_a_report(tmp_path, monkeypatch):
-    monkeypatch.setattr("reasvqa.plots.FIGURES", tmp_path)
+    monkeypatch.setattr("reasvqa.figures.FIGURES", tmp_path)
     ours = pd.DataFrame({"NExT-QA": [50.123], "Avg": [50.0]}, index=["MTL_All"])
     whole = tables.beside(paper.table(5), ours, "mini")
-    tables.save(whole, "t", "mini", caption="100 % of it")
+    saving.save_table(whole, "t", "mini", caption="100 % of it")
     text = (tmp_path / "t.tex").read_text()
     assert (
         r"\toprule" in text
@@ -297,7 +297,7 @@ def test_runs_on_a_dask_cluster(tmp_path):
 
     configs = [replace(tiny(seed), epochs=12) for seed in (201, 202, 203)]
     for config in configs:  # as if never trained
-        path = DATA / "runs" / reproduce.run_key(config, DATA / config.dataset)
+        path = paths.runs() / reproduce.run_key(config, paths.dataset(config.dataset))
         subprocess.run(["rm", "-rf", path, f"{path}.partial"], check=True)
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
@@ -314,7 +314,7 @@ def test_runs_on_a_dask_cluster(tmp_path):
         killer.wait()
     assert sorted(o.name for o in outcomes) == sorted(tasks) and not any(o.error for o in outcomes)
     again = train(configs[0], runs=tmp_path)
-    kept = Run(DATA / "runs" / again.path.name)
+    kept = Run(paths.runs() / again.path.name)
     pd.testing.assert_frame_equal(again.predictions, kept.predictions)
 
 
@@ -366,7 +366,7 @@ def test_every_worker_sees_one_gpu(monkeypatch, visible, expected):
         assert set(pool.map(seen_gpu, range(4))) <= expected
 
 
-@pytest.mark.skipif((DATA / "nextqa").exists(), reason="the official data are here")
+@pytest.mark.skipif((paths.dataset("nextqa")).exists(), reason="the official data are here")
 def test_without_official_data_paper_scale_is_planned_and_says_what_is_missing():
     command = [sys.executable, "-m", "reasvqa.reproduce", "--scale", "paper", "--only", "table1", "--seeds", "0"]
     planned = subprocess.run([*command, "--plan"], capture_output=True, text=True)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from reasvqa.learning import TrainConfig, load_student, train
+from reasvqa import paths
+from reasvqa.learning import TrainConfig, train
 from reasvqa.learning.features import NoRoom, build_features, feature_bytes
-from reasvqa.learning.students import Student
-from reasvqa.learning.training import prepare
+from reasvqa.students import Student, load_student
+from reasvqa.students.adapters import prepare
 
 STUDENTS = ("mini-blip2", "mini-llava-ov-small")
 
@@ -53,15 +54,17 @@ def test_training_in_bfloat16(name, tmp_path):
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_recomputed_activations_change_no_gradient(name, smoke_star, tmp_path):
-    from reasvqa.datasets import DATA
     from reasvqa.generation import read_reasoning
     from reasvqa.learning import build_examples
+    from reasvqa.learning.collate import Collator
     from reasvqa.learning.objective import Objective
-    from reasvqa.learning.training import Collator
 
     samples = smoke_star[0][:4]
     examples = build_examples(
-        samples, read_reasoning(DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl"), objective="mtl", kind="refined"
+        samples,
+        read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b")),
+        objective="mtl",
+        kind="refined",
     )
     gradients = []
     for recompute in (False, True):
@@ -83,7 +86,7 @@ def test_nobody_looks_twice(smoke_star, tmp_path, monkeypatch):
     samples, devices = smoke_star[0][:9], []
     first = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
     monkeypatch.setattr(Student, "see", lambda *_: pytest.fail("all features were there"))
-    monkeypatch.setattr(Student, "move_eyes", lambda self, device: devices.append(device))
+    monkeypatch.setattr(Student, "move_vision_encoder", lambda self, device: devices.append(device))
     monkeypatch.setattr("reasvqa.learning.features.own_device", lambda: torch.device("meta"))
     again = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
     assert np.array_equal(first.array, again.array) and torch.device("meta") not in devices

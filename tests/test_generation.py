@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from reasvqa.datasets import DATA
+from reasvqa import paths
 from reasvqa.generation import ReasoningError, build_prompt, generate, parse_answer, read_reasoning, swap_reasoning
 from reasvqa.samples import Sample
 
@@ -152,7 +152,7 @@ def test_generators_do_not_mix(tmp_path):
 def test_swapped_reasoning_is_about_other_videos(smoke_star, tmp_path):
     """Each question keeps its own type, correctness and answer, and gets somebody else's words; nothing is lost. The miniature's own file is made so."""
     samples = smoke_star[0]
-    own = DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl"
+    own = paths.reasoning(paths.dataset("smoke-star"), "sim-26b")
     shutil.copy(own, tmp_path / "x.jsonl")
     before, after = (
         read_reasoning(path).set_index("id") for path in (own, swap_reasoning(samples, tmp_path / "x.jsonl"))
@@ -182,12 +182,12 @@ def test_swapped_reasoning_is_about_other_videos(smoke_star, tmp_path):
 
 def test_a_run_on_swapped_reasoning_makes_its_file(smoke_star, tmp_path):
     from reasvqa.learning import TrainConfig
-    from reasvqa.learning.training import run_key
+    from reasvqa.learning.runs import run_key
 
-    shutil.copytree(DATA / "smoke-star", tmp_path / "s", ignore=shutil.ignore_patterns("videos"))
+    shutil.copytree(paths.dataset("smoke-star"), tmp_path / "s", ignore=shutil.ignore_patterns("videos"))
     (tmp_path / "s" / "reasoning" / "sim-26b-swapped.jsonl").unlink()
     config = TrainConfig(dataset="smoke-star", generator="sim-26b-swapped").resolve()
-    assert run_key(config, tmp_path / "s") == run_key(config, DATA / "smoke-star")
+    assert run_key(config, tmp_path / "s") == run_key(config, paths.dataset("smoke-star"))
     lines = (tmp_path / "s" / "reasoning" / "sim-26b.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "s" / "reasoning" / "sim-26b.jsonl").write_text("".join(lines[:-1]))
     with pytest.raises(
@@ -195,4 +195,4 @@ def test_a_run_on_swapped_reasoning_makes_its_file(smoke_star, tmp_path):
     ):
         swap_reasoning(smoke_star[0], tmp_path / "s" / "reasoning" / "sim-26b.jsonl")
     (tmp_path / "s" / "reasoning" / "sim-26b-swapped.jsonl").unlink()
-    assert run_key(config, tmp_path / "s") != run_key(config, DATA / "smoke-star")  # planned without the file
+    assert run_key(config, tmp_path / "s") != run_key(config, paths.dataset("smoke-star"))  # planned without the file

@@ -16,7 +16,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from reasvqa.datasets import DATA
+from reasvqa import paths
 from reasvqa.generation import generate, read_reasoning
 from reasvqa.generation.models import GenerationError, OpenAIGenerator, TransformersGenerator, frames_of
 from reasvqa.video import VideoError
@@ -264,6 +264,6 @@ def test_the_notebook_takes_a_real_model(checkpoint, tmp_path):
     notebook = Path(__file__).parents[1] / "notebooks" / "01_generate_reasoning.ipynb"
     parameters = {"scale": "smoke", "generator": "transformers", "model": str(checkpoint), "max_new_tokens": 4}
     papermill.execute_notebook(notebook, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False)
-    path = DATA / "smoke-star" / "reasoning" / f"{checkpoint.name}.jsonl"
+    path = paths.reasoning(paths.dataset("smoke-star"), checkpoint.name)
     assert set(read_reasoning(path)["generator"]) == {checkpoint.name}
     path.unlink()

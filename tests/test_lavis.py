@@ -5,7 +5,7 @@ import torch
 from transformers import Blip2ForConditionalGeneration
 
 from reasvqa.lavis import LavisError, lavis_keys, load_lavis_checkpoint, save_lavis_checkpoint
-from reasvqa.learning.students import STUDENTS
+from reasvqa.students import STUDENTS
 
 
 @pytest.fixture

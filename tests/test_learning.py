@@ -13,22 +13,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reasvqa.datasets import DATA
+from reasvqa import paths
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import TrainConfig, build_examples, load_student, train
+from reasvqa.learning import TrainConfig, build_examples, train
 from reasvqa.learning.answering import predict, score_options
+from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import MissingVideos, build_features, readable
 from reasvqa.learning.objective import Objective
 from reasvqa.learning.targets import Example, answer_text, source_text
-from reasvqa.learning.training import Collator, load_trained, prepare, trained_state
 from reasvqa.refinement import refine
+from reasvqa.students import load_student
+from reasvqa.students.adapters import load_trained, prepare, trained_state
 
 CONFIG = TrainConfig(dataset="smoke-star")
 
 
 @pytest.fixture(scope="module")
 def reasoning():
-    return read_reasoning(DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl")
+    return read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b"))
 
 
 @pytest.fixture
@@ -45,8 +47,7 @@ def student():
 @pytest.fixture(scope="module")
 def features(smoke_star):
     return [
-        build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, DATA / "features")
-        for samples in smoke_star
+        build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, paths.features()) for samples in smoke_star
     ]
 
 

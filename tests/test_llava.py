@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from reasvqa.datasets import DATA
+from reasvqa import paths
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import build_examples, load_student
+from reasvqa.learning import build_examples
 from reasvqa.learning.answering import pad, predict, score_options
+from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import build_features
-from reasvqa.learning.objective import IGNORE, Objective
+from reasvqa.learning.objective import Objective
 from reasvqa.learning.targets import Example, answer_text, source_text
-from reasvqa.learning.training import Collator, prepare
+from reasvqa.losses import IGNORE
+from reasvqa.students import load_student
+from reasvqa.students.adapters import prepare
 from reasvqa.video import read_frames
 
 STUDENT = "mini-llava-ov-small"
@@ -32,13 +35,13 @@ def student():
 
 @pytest.fixture(scope="module")
 def features(smoke_star):
-    return [build_features(samples, load_student(STUDENT), STUDENT, 4, DATA / "features") for samples in smoke_star]
+    return [build_features(samples, load_student(STUDENT), STUDENT, 4, paths.features()) for samples in smoke_star]
 
 
 @pytest.fixture
 def batch(student, smoke_star, features):
     """Six questions of different length, one of them without a reasoning."""
-    reasoning = read_reasoning(DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl")
+    reasoning = read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b"))
     examples = build_examples(smoke_star[0][:6], reasoning, objective="mtl", kind="refined")
     examples[2] = Example(examples[2].sample, examples[2].source, examples[2].target)
     return Collator(student, examples, features[0])(list(range(6)))

@@ -8,14 +8,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from reasvqa.datasets import DATA, load
+from reasvqa import paths
+from reasvqa.datasets import load
 from reasvqa.generation import read_reasoning
-from reasvqa.learning.students import STUDENTS
 from reasvqa.mini.build import SIZES, SimulatedGenerator, build, compose
+from reasvqa.mini.generator import STRENGTHS
 from reasvqa.mini.pretrain import in_colours, read_text
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, locate, needs_several_frames, solve
-from reasvqa.mini.teacher import STRENGTHS
 from reasvqa.mini.world import OBJECTS, make_story
+from reasvqa.students import STUDENTS
 
 KINDS = ("star", "nextqa", "intentqa")
 
@@ -154,8 +155,8 @@ def test_a_perfect_generator_is_always_right(tmp_path):
 
 def test_the_shipped_responses_are_the_generators(tmp_path):
     samples = load("smoke-star", "train")
-    table = read_reasoning(DATA / "smoke-star" / "reasoning" / "sim-26b.jsonl")
-    assert table["response"].tolist() == SimulatedGenerator(DATA / "smoke-star", STRENGTHS["sim-26b"])(
+    table = read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b"))
+    assert table["response"].tolist() == SimulatedGenerator(paths.dataset("smoke-star"), STRENGTHS["sim-26b"])(
         samples, [""] * len(samples)
     )
     assert (
@@ -191,8 +192,8 @@ def test_pretraining_never_names_what_it_shows():
 @pytest.mark.parametrize("name", ["mini-blip2", "mini-llava-ov-small", "mini-llava-ov"])
 def test_the_students_that_ship_pass_their_gates(name):
     """What a student must be able to do before fine-tuning means anything (design of the miniature), on new stories."""
-    from reasvqa.learning import load_student
     from reasvqa.mini.pretrain import gates
+    from reasvqa.students import load_student
 
     shares = gates(load_student(name), count=200, seed=99)
     assert shares["caption"] >= 95 and shares["narration"] >= 90 and shares["retrieval"] >= 95
@@ -211,7 +212,7 @@ def test_the_students_ship_small_and_safe(name):
 
 
 def test_the_tokenizer_writes_any_text():
-    from reasvqa.learning import load_student
+    from reasvqa.students import load_student
 
     tokenizer = load_student("mini-blip2").tokenizer
     for text in (

@@ -8,7 +8,7 @@ import nbformat
 import papermill
 import pytest
 
-from reasvqa.datasets import DATA
+from reasvqa import paths
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
@@ -34,7 +34,7 @@ def reproduced() -> Path:
     """The whole paper at smoke scale, one seed: every run, every notebook, as anybody would start it."""
     done = subprocess.run(REPRODUCE, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return DATA / "reproduced" / "smoke"
+    return paths.reproduced("smoke")
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_other_data_sets_and_parameters_run(tmp_path):
 @pytest.mark.slow
 def test_the_student_can_be_pretrained_again(tmp_path):
     """A few steps only: what comes out is a checkpoint that loads like the one that ships."""
-    from reasvqa.learning import load_student
+    from reasvqa.students import load_student
 
     path = next(p for p in NOTEBOOKS if p.stem == "90_pretrain_mini")
     parameters = {"scale": "smoke", "retrain": True, "path": str(tmp_path / "again"), "student": "mini-llava-ov-small"}

@@ -2,10 +2,11 @@
 
 import pytest
 
+from reasvqa.config import PRESETS
 from reasvqa.datasets import DataError, load
 from reasvqa.datasets.own import written_reasoning
 from reasvqa.generation import ReasoningError, Written, generate
-from reasvqa.learning import RECIPES, TrainConfig, train
+from reasvqa.learning import TrainConfig, train
 from reasvqa.mini.own import make_example
 from reasvqa.samples import Sample
 
@@ -80,7 +81,7 @@ def test_all_phases_with_2_to_10_options(tmp_path, answer_format):
     assert {len(s.options) for s in [*samples, *test]} == set(range(2, 11))
     table = generate(samples, Written("written", written_reasoning(root)), root / "reasoning" / "written.jsonl")
     assert table["correct"].tolist() == [True, True, True, False, True, True, True, False, True]
-    recipe = RECIPES["smoke"] | {"answer_format": answer_format, "generator": "written", "split": "test"}
+    recipe = PRESETS["smoke"] | {"answer_format": answer_format, "generator": "written", "split": "test"}
     run = train(TrainConfig(dataset="own", student="mini-blip2", **recipe), root=root, runs=tmp_path / "runs")
     assert (
         run.predictions["prediction"].notna().all()

@@ -7,9 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reasvqa import display, paper
+from reasvqa import paper, paths
+from reasvqa.config import check_seeds
 from reasvqa.evaluation import Interval
-from reasvqa.experiments import SETTINGS, check_seeds, config_of, verdict
+from reasvqa.paper.experiments import SETTINGS, config_of
+from reasvqa.report import display
+from reasvqa.report.results import verdict
 from reasvqa.samples import Sample
 
 ROOT = Path(__file__).parents[1]
@@ -107,18 +110,20 @@ def test_verdicts():
 def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
     import matplotlib.pyplot as plt
 
-    from reasvqa import plots
+    from reasvqa.report import saving
 
-    monkeypatch.setattr(plots, "FIGURES", tmp_path)
-    plots.save(plt.figure(), "x", pd.DataFrame({"a": [1.0]}), "mini", caption="c")
+    monkeypatch.setattr(paths, "figures", lambda scale: tmp_path)
+    saving.save_figure(plt.figure(), "x", pd.DataFrame({"a": [1.0]}), "mini", caption="c")
     assert {p.suffix for p in tmp_path.iterdir()} == {".pdf", ".png", ".csv", ".json"}
 
 
 def test_a_part_does_not_replace_the_whole():
-    from reasvqa import plots
+    from reasvqa.report import saving
 
-    assert plots.part(([0, 1, 2], (0, 1, 2)), (["star", "nextqa"], ("nextqa", "star"))) == ""
-    assert plots.part(([0, 1, 2], (0, 1, 2)), (["star"], ("nextqa", "star"))) == plots.part(([0], (0, 1, 2))) == "_part"
+    assert saving.part(([0, 1, 2], (0, 1, 2)), (["star", "nextqa"], ("nextqa", "star"))) == ""
+    assert (
+        saving.part(([0, 1, 2], (0, 1, 2)), (["star"], ("nextqa", "star"))) == saving.part(([0], (0, 1, 2))) == "_part"
+    )
 
 
 def test_the_environment_of_lavis_is_pinned():

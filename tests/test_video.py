@@ -8,7 +8,7 @@ import pytest
 
 from reasvqa.mini.render import draw_frame
 from reasvqa.mini.world import make_story
-from reasvqa.video import VideoError, pick_frames, read_frames, read_many
+from reasvqa.video import VideoError, pick_frames, read_frames, read_many, video_digest
 
 
 def decode_whole(path):
@@ -117,3 +117,37 @@ def test_pick_frames_follows_time_not_count():
 def test_pick_frames_are_middles_of_equal_parts(count):
     starts = np.arange(count) / 25
     assert pick_frames(starts, 4, None).tolist() == [int((t + 0.5) * count / 4) for t in range(4)]
+
+
+@pytest.mark.parametrize("size", [1, 65_536, 65_537, 131_073, 196_608])
+def test_a_small_file_is_fingerprinted_whole(tmp_path, size):
+    """Every byte of a file of up to 192 KiB counts, at the borders of what is read as well."""
+    content = np.random.default_rng(size).bytes(size)
+    path = tmp_path / "v.mp4"
+    path.write_bytes(content)
+    digests = {video_digest(path)}
+    places = {place for border in (0, size // 2, size, 65_536, 131_072) for place in range(border - 2, border + 2)}
+    for place in (places := {place for place in places if 0 <= place < size}):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        digests.add(video_digest(path))
+    assert len(digests) == len(places) + 1
+
+
+def test_a_large_file_is_fingerprinted_by_size_and_three_parts(tmp_path):
+    content = bytearray(1_000_000)
+    path = tmp_path / "v.mp4"
+
+    def digest():
+        path.write_bytes(content)
+        return video_digest(path)
+
+    first = digest()
+    assert len(first) == 16 and digest() == first
+    for place in (10, 500_000, 999_990):
+        content[place] = 1
+        assert digest() != first
+        content[place] = 0
+    content.append(0)
+    assert digest() != first
+    with pytest.raises(VideoError, match=r"absent.mp4: No such file"):
+        video_digest(tmp_path / "absent.mp4")

@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 
+from reasvqa import paths
+from reasvqa.config import BENCHMARKS, MINIATURES
 from reasvqa.datasets import intentqa, nextqa, own, star
 from reasvqa.datasets.base import DataError, Samples
 
-_OFFICIAL = {"nextqa": nextqa.load, "star": star.load, "intentqa": intentqa.load}
-_LOADERS = _OFFICIAL | {"own": own.load}
-MINIATURES = ("mini", "smoke")
-DATASETS = tuple(_LOADERS) + tuple(f"{scale}-{name}" for scale in MINIATURES for name in _OFFICIAL)
-DATA = Path(__file__).parents[2] / "data"
+
+@dataclass(frozen=True)
+class Dataset:
+    """A row of the registry: how its files are read, and, for a miniature, what makes them (name and folder are its arguments)."""
+
+    read: Callable[[Path, str], Samples]
+    make: str | None = None
+
+
+_READERS = {"nextqa": nextqa.load, "star": star.load, "intentqa": intentqa.load}
+DATASETS: dict[str, Dataset] = {name: Dataset(_READERS[name]) for name in BENCHMARKS} | {"own": Dataset(own.load)}
+DATASETS |= {
+    f"{scale}-{name}": Dataset(_READERS[name], make="reasvqa.mini.build:build")
+    for scale in MINIATURES
+    for name in BENCHMARKS
+}
 
 
 def load(name: str, split: str, root: str | Path | None = None) -> Samples:
     """The samples of one split, in the order of the annotation file.
 
     Args:
-        name: "nextqa", "star", "intentqa"; "own" for a folder of your own (see `reasvqa.datasets.own`); or one of the first three
-            with "mini-" (or "smoke-") in front: the miniatures have files of the same form. Where an official data set is
+        name: "nextqa", "star", "intentqa"; "own" for a folder of your own (see `reasvqa.datasets.own`); or one of the first
+            three with "mini-" (or "smoke-") in front: the miniatures have files of the same form. Where an official data set is
             downloaded, a miniature is made on first use (about a minute).
         split: "train", "val", "test"; NExT-QA also has "atp-hard".
-        root: folder of the annotation files; videos lie in its `videos` folder. Default: data/<name> beside the library.
+        root: folder of the annotation files, which are only read; videos lie in its `videos` folder. Default: the data set's
+            folder under the data root, where a miniature is made if it is not there.
 
     Raises:
         DataError: a file is missing, or a row is wrong; the message names the file, the row, the column and the remedy.
         ValueError: no such data set or split.
     """
     if name not in DATASETS:
-        raise ValueError(f"dataset {name!r} is not known; choose one of {', '.join(DATASETS)}")
-    scale, _, kind = name.rpartition("-")
-    if scale and root is None:
-        from reasvqa.mini.build import build
+        raise ValueError(f"dataset={name!r} is not known; choose one of {', '.join(DATASETS)}")
+    dataset = DATASETS[name]
+    if root is None:
+        root = paths.dataset(name)
+        if dataset.make is not None:
+            resolve_name(dataset.make)(name, root)
+    return dataset.read(Path(root), split)
 
-        build(name, DATA / name)
-    return _LOADERS[kind](Path(root) if root is not None else DATA / name, split)
 
-
-__all__ = ["DATA", "DATASETS", "MINIATURES", "DataError", "Samples", "load"]
+__all__ = ["DATASETS", "DataError", "Samples", "load"]

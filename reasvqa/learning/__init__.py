@@ -1,7 +1,9 @@
 """Phase 3, LR: the student learns to answer and to re-create the reasoning (paper, section 3.3)."""
 
-from reasvqa.learning.students import STUDENTS, Student, load_student
+from reasvqa.config import TrainConfig
+from reasvqa.learning.many import train_all
+from reasvqa.learning.runs import DamagedRun, Run, run_key
 from reasvqa.learning.targets import build_examples
-from reasvqa.learning.training import RECIPES, Run, TrainConfig, train
+from reasvqa.learning.training import Diverged, train
 
-__all__ = ["RECIPES", "STUDENTS", "Run", "Student", "TrainConfig", "build_examples", "load_student", "train"]
+__all__ = ["DamagedRun", "Diverged", "Run", "TrainConfig", "build_examples", "run_key", "train", "train_all"]

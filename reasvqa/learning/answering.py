@@ -10,13 +10,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from reasvqa.answers import parse_answer
+from reasvqa.config import TrainConfig
 from reasvqa.learning.features import Features
-from reasvqa.learning.objective import IGNORE, shift_right
-from reasvqa.learning.students import Student
 from reasvqa.learning.targets import ANSWER, answer_text, source_text
+from reasvqa.losses import IGNORE, shift_right
 from reasvqa.samples import LETTERS, Sample
-
-MAX_LENGTH = 512  # tokens of a question with its options
+from reasvqa.students import Student
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
@@ -27,13 +26,12 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
 
 
 def read(
-    student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str
+    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
 ) -> tuple[Tensor, Tensor]:
-    """What `Student.encode` makes of questions and their clips, (B, S, D) and (B, S); without `features` the student is blind."""
-    ids, mask = pad(
-        student.source_ids([source_text(sample, answer_format) for sample in samples], MAX_LENGTH),
-        student.tokenizer.pad_token_id,
-    )
+    """What `Student.encode` makes of questions and their clips, (B, S, D) and (B, S); without `features` the student is
+    blind."""
+    texts = [source_text(sample, config.answer_format) for sample in samples]
+    ids, mask = pad(student.source_ids(texts, config.max_source_tokens), student.tokenizer.pad_token_id)
     device = student.device
     visual = torch.zeros(len(samples), 0, *student.feature_shape) if features is None else features.tensor(samples)
     return student.encode(visual.to(device), ids.to(device), mask.to(device))
@@ -41,21 +39,24 @@ def read(
 
 @torch.no_grad()
 def score_options(
-    student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str
+    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
 ) -> list[Tensor]:
     """A score for each option of each sample; the largest is the student's answer.
 
     "text": mean log-likelihood of the option's tokens, all options of the batch decoded at once.
     "letter": logits of the options' letters after one decoder step.
+    Students that learned to answer first and to explain afterwards: the same likelihood after the word "Answer:".
     """
-    states, mask = read(student, samples, features, answer_format)
-    counts = [len(sample.options) for sample in samples]
+    states, mask = read(student, samples, features, config)
+    if config.target_order == "answer_first":
+        before = student.target_ids([ANSWER])[0][:-1]  # without the end of text
+        return _rank(student, states, mask, samples, [before] * len(samples), config.answer_format)
+    if config.answer_format == "text":
+        return _rank(student, states, mask, samples, [[]] * len(samples), "text")
     rows = torch.arange(len(samples), device=states.device)
-    if answer_format == "letter":
-        (logits,) = student.decode(states, mask, [(torch.full_like(rows, student.answer_start)[:, None], rows)])
-        letters = [ids[0] for ids in student.target_ids(LETTERS, MAX_LENGTH)]
-        return [row[letters[:count]].float().cpu() for row, count in zip(logits[:, 0], counts, strict=True)]
-    return _rank(student, states, mask, samples, [[]] * len(samples), answer_format)
+    (logits,) = student.decode(states, mask, [(torch.full_like(rows, student.answer_start)[:, None], rows)])
+    letters = [ids[0] for ids in student.target_ids(LETTERS)]
+    return [logits[i, 0][letters[: len(sample.options)]].float().cpu() for i, sample in enumerate(samples)]
 
 
 def _rank(
@@ -66,79 +67,65 @@ def _rank(
     before: Sequence[list[int]],
     answer_format: str,
 ) -> list[Tensor]:
-    """Mean log-likelihood of each option's tokens, all options of the batch decoded at once, each after the tokens `before` that
-    the sample's student has written already (none: the answer comes first)."""
+    """Mean log-likelihood of each option's tokens, all options of the batch decoded at once, each after the tokens
+    `before` that the sample's student has written already (none: the answer comes first)."""
     counts = [len(sample.options) for sample in samples]
-    space = [" " if tokens else "" for tokens in before]
     texts = [
-        space[k] + answer_text(sample, answer_format, i)
+        (" " if before[k] else "") + answer_text(sample, answer_format, i)
         for k, sample in enumerate(samples)
         for i in range(len(sample.options))
     ]
     prefixes = [tokens for tokens, count in zip(before, counts, strict=True) for _ in range(count)]
-    options = student.target_ids(texts, MAX_LENGTH)
-    whole = pad([prefix + option for prefix, option in zip(prefixes, options, strict=True)], IGNORE)[0].to(
-        states.device
-    )
-    inputs = shift_right(whole, student.answer_start, student.tokenizer.pad_token_id)
-    labels = pad([[IGNORE] * len(prefix) + option for prefix, option in zip(prefixes, options, strict=True)], IGNORE)[
-        0
-    ].to(states.device)
-    rows = torch.arange(len(samples), device=states.device).repeat_interleave(
-        torch.tensor(counts, device=states.device)
-    )
+    options = student.target_ids(texts)
+    whole = [prefix + option for prefix, option in zip(prefixes, options, strict=True)]
+    counted = [[IGNORE] * len(prefix) + option for prefix, option in zip(prefixes, options, strict=True)]
+    inputs = shift_right(pad(whole, IGNORE)[0], student.answer_start, student.tokenizer.pad_token_id).to(states.device)
+    labels = pad(counted, IGNORE)[0].to(states.device)
+    rows = torch.arange(len(samples)).repeat_interleave(torch.tensor(counts)).to(states.device)
     (logits,) = student.decode(states, mask, [(inputs, rows)])
     loss = F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
     scores = -loss.sum(1) / (labels != IGNORE).sum(1)
     return list(scores.cpu().split(counts))
 
 
+@torch.no_grad()
 def predict(
-    student: Student,
-    samples: Sequence[Sample],
-    features: Features | None,
-    answer_format: str,
-    written: bool = False,
-    batch_size: int = 64,
+    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig, batch_size: int = 64
 ) -> tuple[list[int | None], list[str | None]]:
     """The student's answers, as option indices, and what it wrote, if it wrote.
 
-    Args:
-        written: True for students of Eq. 1 with reasoning, which answer after the reasoning they generate. With letters the
-            answer is parsed from that text, and is None where it names no option. With texts, where the options stand nowhere in
-            the input and an answer in free words need not be one of them, the options are ranked after the written reasoning.
-            False: options are scored, see `score_options`.
+    Students of Eq. 1 with reasoning write first, and answer after it. With letters the answer is parsed from that text,
+    and is None where it names no option. With texts, where the options stand nowhere in the input and an answer in free
+    words need not be one of them, the options are ranked after the written reasoning. All others score the options, see
+    `score_options`.
     """
     student.eval()
+    writes = config.objective == "stl" and config.reasoning != "none" and config.target_order == "reasoning_first"
     predictions: list[int | None] = []
     texts: list[str | None] = []
     for at in tqdm(range(0, len(samples), batch_size), desc="answering", unit="batch", leave=False):
         batch = [samples[i] for i in range(at, min(at + batch_size, len(samples)))]
-        if written:
-            with torch.no_grad():
-                states, mask = read(student, batch, features, answer_format)
-            wrote = student.write(states, mask, student.answer_start)
-            texts += wrote
-            if answer_format == "letter":
-                predictions += [parse_answer(text, sample.options) for text, sample in zip(wrote, batch, strict=True)]
-            else:
-                reasoned = [f"{text.rsplit(ANSWER, 1)[0].rstrip()}\n{ANSWER}" for text in wrote]
-                before = [ids[:-1] for ids in student.target_ids(reasoned, MAX_LENGTH)]  # without the end of text
-                with torch.no_grad():
-                    predictions += [
-                        int(scores.argmax()) for scores in _rank(student, states, mask, batch, before, answer_format)
-                    ]
-        else:
-            predictions += [int(scores.argmax()) for scores in score_options(student, batch, features, answer_format)]
+        if not writes:
+            predictions += [int(scores.argmax()) for scores in score_options(student, batch, features, config)]
             texts += [None] * len(batch)
+            continue
+        states, mask = read(student, batch, features, config)
+        wrote = student.generate(states, mask, student.answer_start, config.max_new_tokens)
+        texts += wrote
+        if config.answer_format == "letter":
+            predictions += [parse_answer(text, sample.options) for text, sample in zip(wrote, batch, strict=True)]
+        else:
+            reasoned = [f"{text.rsplit(ANSWER, 1)[0].rstrip()}\n{ANSWER}" for text in wrote]
+            before = [ids[:-1] for ids in student.target_ids(reasoned)]  # without the end of text
+            predictions += [int(scores.argmax()) for scores in _rank(student, states, mask, batch, before, "text")]
     return predictions, texts
 
 
 @torch.no_grad()
-def write_reasoning(
-    student: Student, samples: Sequence[Sample], features: Features | None, answer_format: str
+def generate_reasoning(
+    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
 ) -> list[str]:
     """The reasoning an MTL student writes for each sample, greedily."""
     student.eval()
-    states, mask = read(student, samples, features, answer_format)
-    return student.write(states, mask, student.reasoning_start)
+    states, mask = read(student, samples, features, config)
+    return student.generate(states, mask, student.reasoning_start, config.max_new_tokens)

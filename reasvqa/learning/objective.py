@@ -1,11 +1,9 @@
-"""The two losses of the paper, on one reading of video and question.
+"""The losses of a batch, on one reading of video and question.
 
-    Eq. 1   L_st = CE(f(v, q), reasoning + answer)
-    Eq. 2   L_mt = alpha * CE(f(v, q), answer) + beta * CE(f(v, q), reasoning),   alpha = 1 - beta
-
-Video and question are read once; answer and reasoning are decoded from it, from two start tokens and unseen by each other. Each CE
-is a mean over its own target tokens, so beta weighs the tasks alike whatever their lengths and however many samples of a batch
-have a reasoning. Where several processes share a batch, it is the mean over all of their tokens.
+Video and question are read once; answer and reasoning are decoded from it, from two start tokens and unseen by each
+other. Each CE is a mean over its own target tokens, so beta weighs the tasks alike whatever their lengths and however
+many samples of a batch have a reasoning. Where several processes share a batch, it is the mean over all of their
+tokens.
 """
 
 from __future__ import annotations
@@ -13,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reasvqa.learning.students import Student
-
-IGNORE = -100
+from reasvqa.losses import IGNORE, cross_entropy, multi_task, shift_right
+from reasvqa.students import Student
 
 
 class Objective(nn.Module):
@@ -58,18 +54,16 @@ class Objective(nn.Module):
         losses = target_losses(self.student, states, mask, targets)
         if torch.distributed.is_initialized():
             losses = _shared(losses, targets)
-        if len(losses) == 1 or self.beta == 0:
-            # Without any reasoning in the batch the answer keeps its weight of Eq. 2.
-            return {"loss": (1 - self.beta) * losses[0], "answer_loss": losses[0].detach()}
-        answer_loss, reasoning_loss = losses
-        loss = (1 - self.beta) * answer_loss + self.beta * reasoning_loss
-        return {"loss": loss, "answer_loss": answer_loss.detach(), "reasoning_loss": reasoning_loss.detach()}
+        answer_loss, reasoning_loss = losses if len(losses) == 2 and self.beta > 0 else (losses[0], None)
+        result = {"loss": multi_task(answer_loss, reasoning_loss, self.beta), "answer_loss": answer_loss.detach()}
+        return result if reasoning_loss is None else result | {"reasoning_loss": reasoning_loss.detach()}
 
 
 def _shared(losses: list[Tensor], targets: Sequence[tuple[Tensor, int, Tensor]]) -> list[Tensor]:
     """This process's means over its tokens, weighted so that their mean over processes is the mean over all tokens.
 
-    Processes average their gradients; one with more target tokens, or the only one with a reasoning, must count for more.
+    Processes average their gradients; one with more target tokens, or the only one with a reasoning, must count for
+    more.
     """
     own = torch.stack(
         [
@@ -86,12 +80,6 @@ def _shared(losses: list[Tensor], targets: Sequence[tuple[Tensor, int, Tensor]])
     return shared
 
 
-def shift_right(labels: Tensor, start: int, pad: int) -> Tensor:
-    """Decoder inputs (B, T) for labels (B, T): the start token, then all but the last label; padding for -100."""
-    shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
-    return shifted.masked_fill(shifted == IGNORE, pad)
-
-
 def target_losses(
     student: Student, states: Tensor, mask: Tensor, targets: Sequence[tuple[Tensor, int, Tensor]]
 ) -> list[Tensor]:
@@ -99,14 +87,12 @@ def target_losses(
 
     Args:
         states, mask: of `Student.encode`.
-        targets: for each task its labels, long (M, T) padded with -100, its start token, and the rows, long (M,), they belong to.
+        targets: for each task its labels, long (M, T) padded with -100, its start token, and the rows, long (M,), they
+            belong to.
 
     Returns:
         A scalar in float32 for each task.
     """
     inputs = [(shift_right(labels, start, student.tokenizer.pad_token_id), rows) for labels, start, rows in targets]
     logits = student.decode(states, mask, inputs)
-    return [
-        F.cross_entropy(z.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
-        for z, (labels, _, _) in zip(logits, targets, strict=True)
-    ]
+    return [cross_entropy(z, labels) for z, (labels, _, _) in zip(logits, targets, strict=True)]

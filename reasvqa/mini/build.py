@@ -22,10 +22,11 @@ import pandas as pd
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer, swap_reasoning
+from reasvqa import paths
+from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
+from reasvqa.mini.generator import STRENGTHS, Strength, caption, judge, perceive, respond, rng_for
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, ask, distractors, needs_several_frames, solve
 from reasvqa.mini.render import FPS, SIZE, write_video
-from reasvqa.mini.teacher import STRENGTHS, Strength, caption, judge, perceive, respond, rng_for
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample
@@ -84,17 +85,11 @@ def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None 
                 generate(
                     train,
                     SimulatedGenerator(root, strength, what),
-                    reasoning_file(root, strength.name, what),
+                    paths.reasoning(root, strength.name, what),
                     what,
                     batch_size=len(train),
                 )
-        swap_reasoning(train, reasoning_file(root, "sim-26b"))
         marker.write_text(json.dumps(wanted))
-
-
-def reasoning_file(root: Path, generator: str, kind: str = "reasoning") -> Path:
-    """Where a generator's responses about a data set's training questions lie."""
-    return root / "reasoning" / (f"{generator}.jsonl" if kind == "reasoning" else f"{generator}-{kind}.jsonl")
 
 
 # --- questions --------------------------------------------------------------------------------------------------------

@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from reasvqa.datasets import DATA, Samples, load
-from reasvqa.learning import Run, TrainConfig, train
+from reasvqa import paths
+from reasvqa.config import TrainConfig
+from reasvqa.datasets import load
+from reasvqa.learning import Run, train
 from reasvqa.learning.answering import predict
-from reasvqa.learning.features import build_features
-from reasvqa.learning.students import load_student
+from reasvqa.learning.runs import features_of
 from reasvqa.mini.build import SIZES, SimulatedGenerator, build
+from reasvqa.mini.generator import STRENGTHS
 from reasvqa.mini.grounding import grounding
 from reasvqa.mini.questions import NUM_OPTIONS
-from reasvqa.mini.teacher import STRENGTHS
+from reasvqa.students import load_student
 
 ROOM = 4  # times as many questions must still teach something
 
@@ -111,11 +113,12 @@ def generator(diagnosis: pd.DataFrame, right: float) -> list[Measured]:
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def zero_shot_accuracy(student: str, samples: Samples, answer_format: str = "text") -> float:
-    """Percent right of a student that was not fine-tuned."""
-    model = load_student(student)
-    features = build_features(samples, model, student, 4, DATA / "features")
-    predictions, _ = predict(model.without_eyes(torch.device("cpu")), samples, features, answer_format)
+def zero_shot_accuracy(config: TrainConfig) -> float:
+    """Percent right of the student before fine-tuning, on the split that `config` names."""
+    config = replace(config, objective="stl", reasoning="none").resolve()
+    samples, student = load(config.dataset, config.split), load_student(config.student)
+    features = features_of(samples, student, config)
+    predictions, _ = predict(student.without_vision_encoder(torch.device("cpu")), samples, features, config)
     return 100 * float(np.mean([a == s.answer for a, s in zip(predictions, samples, strict=True)]))
 
 
@@ -134,14 +137,11 @@ def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], split: str =
     def runs(config: TrainConfig, over: Sequence[int] = few, root: Path | None = None) -> list[Run]:
         return [train(replace(config, seed=seed), root=root) for seed in over]
 
-    epochs = base.resolve().epochs
-    assert epochs is not None
-    longer = {"epochs": round(1.5 * epochs)}
+    longer = {"epochs": round(1.5 * base.resolve().epochs)}
     stl_qa, mtl = runs(qa, seeds), runs(base, seeds)
     sizes = SIZES[dataset]
-    more = DATA / "gates" / dataset
+    more = paths.data() / "gates" / dataset
     build(dataset, more, sizes={"train": ROOM * sizes["train"], "val": sizes["val"], "test": 1})
-    samples = load(dataset, split)
     options = NUM_OPTIONS["mini-" + dataset.split("-", 1)[1]]
     measured = [
         *takes_off(stl_qa),
@@ -149,14 +149,14 @@ def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], split: str =
         *converged(stl_qa, runs(replace(qa, **longer))),
         *converged(mtl, runs(replace(base, **longer))),
         *room(stl_qa, runs(qa, root=more)),
-        *zero_shot(zero_shot_accuracy(base.student, samples), stl_qa, options),
+        *zero_shot(zero_shot_accuracy(base), stl_qa, options),
         *blind(runs(replace(qa, blind=True)), options),
         *reads_the_video([grounding(run) for run in mtl[: len(few)]]),
         *parts(stl_qa, mtl, runs(replace(base, objective="stl", subset="cr")), runs(replace(base, lora=False))),
     ]
     train_samples = load(dataset, "train")
     for name, right in (("sim-4b", 60), ("sim-26b", 70)):
-        diagnosis = SimulatedGenerator(DATA / dataset, STRENGTHS[name]).diagnose(train_samples)
+        diagnosis = SimulatedGenerator(paths.dataset(dataset), STRENGTHS[name]).diagnose(train_samples)
         measured += [replace(m, what=f"{name}: {m.what}") for m in generator(diagnosis, right)]
     table = pd.DataFrame([vars(m) | {"passed": m.passed} for m in measured])
     table.insert(0, "dataset", dataset)

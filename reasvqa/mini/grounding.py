@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from reasvqa.datasets import DATA, load
 from reasvqa.learning import Run
 from reasvqa.mini.build import read_stories
 from reasvqa.mini.world import VERBS
@@ -14,8 +13,7 @@ from reasvqa.mini.world import VERBS
 def grounding(run: Run, questions: int | None = None) -> float:
     """Is what the student writes true of the video? Percent of the clips' events (verb and object) that stand in the right
     place of the reasoning it writes for the first `questions` of the evaluation split (None: all)."""
-    root = DATA / run.config.dataset
-    samples, stories = load(run.config.dataset, run.config.split)[:questions], read_stories(root)
+    samples, stories = run.samples()[:questions], read_stories(run.root)
     right = total = 0
     for sample, text in zip(samples, run.explain(samples), strict=True):
         events = stories[Path(sample.video).stem].seen

@@ -36,13 +36,13 @@ from transformers import (
 )
 
 from reasvqa.learning.answering import pad
-from reasvqa.learning.objective import IGNORE, shift_right
-from reasvqa.learning.students import Blip2Student, LlavaStudent, Student, load_student
+from reasvqa.losses import IGNORE, shift_right
+from reasvqa.mini.generator import ORDINALS, STRENGTHS, respond
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, ask, distractors, solve
 from reasvqa.mini.render import draw_frame
-from reasvqa.mini.teacher import ORDINALS, STRENGTHS, respond
 from reasvqa.mini.world import OBJECTS, Event, Story, make_story, present
 from reasvqa.preprocess import Preprocess
+from reasvqa.students import Blip2Student, LlavaStudent, Student, load_student
 
 IMAGE_SIZE = 64
 INIT = 0.08  # about 1/sqrt(width); with the library's 0.02 captions took ten times as long to learn
@@ -389,7 +389,7 @@ def loss_of(student: Student, group: list[Example], features: Tensor | None) -> 
     inputs, inputs_mask = pad(
         student.source_ids([example.prompt for example in group], 160), student.tokenizer.pad_token_id
     )
-    labels, _ = pad(student.target_ids([example.target for example in group], 160), IGNORE)
+    labels, _ = pad(student.target_ids([example.target for example in group]), IGNORE)
     visual = (
         features[torch.tensor([example.frames for example in group])]
         if group[0].frames
@@ -479,14 +479,14 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
     rng = np.random.default_rng([seed, 3])
     stories = [make_story(rng, f"gate-{i}") for i in range(count)]
     features = torch.cat(
-        [student.see([np.stack([draw_frame(e, s.person) for e in s.seen])])[0] for s in stories]
+        [student.encode_frames([np.stack([draw_frame(e, s.person) for e in s.seen])])[0] for s in stories]
     ).float()
 
     def answers(examples: list[Example]) -> list[str]:
         inputs, inputs_mask = pad(student.source_ids([e.prompt for e in examples], 160), student.tokenizer.pad_token_id)
         visual = features[torch.tensor([e.frames for e in examples])]
         states, mask = student.encode(visual, inputs, inputs_mask)
-        return student.write(
+        return student.generate(
             states, mask, student.reasoning_start if examples[0].reasoning else student.answer_start, 96
         )
 

@@ -1,11 +1,8 @@
-"""One style, one function per figure. Every saved figure comes with the numbers behind it and where they came from."""
+"""One style, one function per figure. `reasvqa.report.saving` writes them."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,12 +10,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-import reasvqa
 from reasvqa import paper
-from reasvqa.datasets import DATA
 from reasvqa.learning import Run
 
-FIGURES = DATA.parent / "figures"
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.
 COLOURS = {
     "Blind": "#999999",
@@ -44,72 +38,6 @@ def style() -> None:
             "pdf.fonttype": 42,
         }
     )
-
-
-def save(
-    figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
-) -> Path:
-    """Writes figures/<name>.{pdf,png,csv,json}: picture, numbers, and the settings, seeds, run keys, versions and date behind them.
-
-    Figures of the mini scale lie in figures/, those of other scales in a folder of their own, so that they never mix; those
-    of the smoke scale are nobody's results and go to data/smoke-figures.
-    """
-    folder = figures_folder(scale)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
-    figure.savefig(folder / f"{name}.png", bbox_inches="tight")
-    data.to_csv(folder / f"{name}.csv", float_format="%.4f")
-    (folder / f"{name}.json").write_text(provenance(caption, scale, runs))
-    return folder / f"{name}.png"
-
-
-def figures_folder(scale: str) -> Path:
-    """Where figures and tables of a scale go."""
-    return {"mini": FIGURES, "smoke": DATA / "smoke-figures"}.get(scale, FIGURES / scale)
-
-
-def describe(caption: str, runs: Sequence[Run] = ()) -> str:
-    """A caption with what its runs have in common or range over: students, epochs, learning rate, batch, questions, seeds."""
-    if not runs:
-        return caption
-    configs = [run.config for run in runs]
-    several = lambda values: " or ".join(
-        f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(set(values))
-    )  # noqa: E731
-    recipe = f"{several(c.epochs for c in configs)} epochs, learning rate {several(c.learning_rate for c in configs)}, batch {several(c.batch_size for c in configs)}"
-    n = f"n = {several(run.metrics['questions'] for run in runs)} questions, seeds {min(c.seed for c in configs)} to {max(c.seed for c in configs)}"
-    return f"{caption} ({several(Path(c.student).name for c in configs)}; {recipe}; {n})"
-
-
-def provenance(caption: str, scale: str, runs: Sequence[Run] = ()) -> str:
-    """Where numbers came from, as JSON: caption, scale, date, the runs with their settings, versions."""
-    record = {
-        "caption": describe(caption, runs),
-        "scale": scale,
-        "date": time.strftime("%Y-%m-%d"),
-        "reasvqa": reasvqa.__version__,
-        "runs": sorted({run.path.name for run in runs}),
-        "seeds": sorted({run.config.seed for run in runs}),
-        "settings": {
-            name: sorted({getattr(run.config, name) for run in runs})
-            for name in ("student", "epochs", "learning_rate", "batch_size", "lora_rank")
-        }
-        if runs
-        else {},
-        "versions": json.loads((runs[0].path / "meta.json").read_text())["versions"] if runs else {},
-    }
-    return json.dumps(record, indent=1) + "\n"
-
-
-def seeds_tag(seeds: Sequence[int]) -> str:
-    """For the name of a figure, so that one of a single seed does not replace one of several: [0, 1, 2] -> "seeds0-1-2"."""
-    return "seeds" + "-".join(map(str, seeds))
-
-
-def part(*chosen: tuple[Sequence, Sequence]) -> str:
-    """For the name of a table or figure: "_part" if of any pair (what was chosen, all there is) something was left out or added,
-    so that a part never replaces the whole; else ""."""
-    return "" if all(set(some) == set(whole) for some, whole in chosen) else "_part"
 
 
 def _done(figure: plt.Figure) -> plt.Figure:
@@ -150,7 +78,7 @@ def accuracy_bars(
     """Accuracy with 95 % intervals, a bar a setting; the paper's values, where it has them, as black diamonds.
 
     Args:
-        table: of `experiments.summary`.
+        table: of `results.summary`.
         chance: accuracy of guessing, in percent: a dotted line.
         paper: accuracy by setting, in percent, as the paper prints it for the data set this one stands for.
     """
@@ -194,7 +122,7 @@ def accuracy_bars(
 
 
 def group_bars(table: pd.DataFrame, title: str) -> plt.Figure:
-    """Accuracy by question group, settings side by side. table: of `experiments.by_group`."""
+    """Accuracy by question group, settings side by side. table: of `results.by_group`."""
     figure, axis = plt.subplots(figsize=(1.6 + 1.25 * table.shape[1], 3.2))
     long = table.rename_axis("setting").reset_index().melt("setting", var_name="group", value_name="accuracy")
     sns.barplot(
@@ -331,7 +259,7 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str) -> plt.F
     """A panel per data set: each row's accuracy with its 95 % interval, the paper's value as an open diamond.
 
     Args:
-        ours: of `experiments.cells`.
+        ours: of `results.cells`.
         printed: the paper's table; rows named alike, columns by `paper.PRINTED`.
     """
     datasets, rows = list(ours["dataset"].unique()), list(ours["row"].unique())
@@ -387,7 +315,7 @@ def curves(
     """Figures 3 and 4: a panel with what the paper's text states, and a panel per data set of ours.
 
     Args:
-        ours: of `experiments.cells`.
+        ours: of `results.cells`.
         x: names of the positions on the horizontal axis.
         lines: by the name of a line its rows, one per position.
         stated: by the name of a line the paper's points on NExT-QA: (position, accuracy).
@@ -448,7 +376,7 @@ VERDICT_COLOURS = {"reproduced": "#009E73", "not reproduced": "#D55E00", "inconc
 def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
     """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's effect as an open diamond.
 
-    table: of `claims.ledger`.
+    table: of `results.ledger`.
     """
     shown = table.iloc[::-1].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(9.6, 0.27 * len(shown) + 1.4))
@@ -463,7 +391,7 @@ def ledger(table: pd.DataFrame, title: str) -> plt.Figure:
     )
     axis.axvline(0, color="#333333", lw=1)
     axis.axhline(
-        shown["beyond"].sum() - 0.5, color="#333333", lw=0.8, ls=":"
+        shown["control"].sum() - 0.5, color="#333333", lw=0.8, ls=":"
     )  # the paper's claims above, our controls below
     axis.set_yticks(range(len(shown)), [f"{row['text']}  ({row['where']})" for _, row in shown.iterrows()], fontsize=8)
     axis.set(

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reasvqa.datasets import DATA
-
-NUMBERS = DATA / "paper"
+from reasvqa import paths
 
 
 def table(number: int) -> pd.DataFrame:
-    """Table `number` of the paper as printed: accuracies in percent (Table 7: counts), rows and columns in print order."""
+    """Table `number` of the paper as printed: accuracies in percent (Table 7: counts), rows and columns in print
+    order."""
     return _read(f"table{number:02d}")
 
 
 def figure(number: int) -> pd.DataFrame:
-    """The values of Figure 3 or 4 that the text states; the figures themselves are images, and nothing is read off them."""
+    """The values of Figure 3 or 4 that the text states; the figures themselves are images, and nothing is read off
+    them."""
     return _read(f"figure{number:02d}")
 
 
 def _read(name: str) -> pd.DataFrame:
-    cells = pd.read_csv(NUMBERS / f"{name}.csv", dtype={"row": str, "column": str})
+    cells = pd.read_csv(paths.PAPER_NUMBERS / f"{name}.csv", dtype={"row": str, "column": str})
     wide = cells.pivot(index="row", columns="column", values="value")
     wide = wide.loc[cells["row"].unique(), cells["column"].unique()]
     wide.index.name = wide.columns.name = None
@@ -34,8 +34,8 @@ PRINTED = {"nextqa": "NExT-QA", "star": "STAR", "intentqa": "IntentQA"}
 def checks(tolerance: float = 0.051) -> pd.DataFrame:
     """The paper's printed numbers against each other.
 
-    Averages of Tables 3 to 5, totals of Tables 1, 2, 6, 8 and 9, and rows of Table 1 are checked as such; gains, orders and
-    settings that are printed twice stand in data/paper/stated.csv, with the cells from which they would follow.
+    Averages of Tables 3 to 5, totals of Tables 1, 2, 6, 8 and 9, and rows of Table 1 are checked as such; gains, orders
+    and settings that are printed twice stand in data/paper/stated.csv, with the cells from which they would follow.
 
     Args:
         tolerance: how far a recomputed number may be off and still agree, in points.
@@ -88,7 +88,7 @@ def checks(tolerance: float = 0.051) -> pd.DataFrame:
                         False,
                     )
                 )
-    for line in pd.read_csv(NUMBERS / "stated.csv").itertuples():
+    for line in pd.read_csv(paths.PAPER_NUMBERS / "stated.csv").itertuples():
         value = 0.0
         for term in line.terms.split(";"):
             weight, place = term.split("*", 1)

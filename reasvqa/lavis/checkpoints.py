@@ -1,7 +1,7 @@
 """LAVIS checkpoints (.pth) of BLIP-2 with T5, into and out of transformers' `Blip2ForConditionalGeneration`.
 
-The two libraries hold the same tensors under different names; only the vision attention's biases differ in shape (LAVIS keeps
-those of queries and values, and has none for keys). `lavis_keys` is the whole dictionary.
+The two libraries hold the same tensors under different names; only the vision attention's biases differ in shape (LAVIS
+keeps those of queries and values, and has none for keys). `lavis_keys` is the whole dictionary.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
     Returns:
         The names of the model's parameters that the checkpoint does not hold; empty unless `partial`.
 
-    Raises:
-        LavisError: the file is not a checkpoint; keys have no counterpart in the model (position_ids aside); with `partial`
+    Raises: LavisError: the file is not a checkpoint; keys have no counterpart in the model (position_ids aside); with
+        `partial`
             False, parameters of the model are missing; shapes differ. The message lists them.
     """
     try:
@@ -90,7 +90,8 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
         found[name] = _joined(state, keys) if len(keys) == 2 else state[keys[0]]
         if found[name].shape != value.shape:
             raise LavisError(
-                f"{path}: {keys[0]} has shape {tuple(found[name].shape)}, but {name} has {tuple(value.shape)}: another model size?"
+                f"{path}: {keys[0]} has shape {tuple(found[name].shape)}, but {name} has {tuple(value.shape)}: "
+                "another model size?"
             )
     unmatched = sorted(key for key in state if key not in used and not _IGNORED.search(key))
     if unmatched:
@@ -98,10 +99,12 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
     missing = [name for name in missing if not _IGNORED.search(name)]
     if missing and not partial:
         raise LavisError(
-            f"{path}: {len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}. A fine-tuned delta? Use partial=True."
+            f"{path}: {len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}. "
+            "A fine-tuned delta? Use partial=True."
         )
     _untie(model.language_model, found)
-    # The last norm of LAVIS's vision encoder adds 1e-5 to the variance, transformers' 1e-6. Not a weight, so `save_pretrained` forgets it.
+    # The last norm of LAVIS's vision encoder adds 1e-5 to the variance, transformers' 1e-6. Not a weight, so
+    # `save_pretrained` forgets it.
     model.vision_model.post_layernorm.eps = 1e-5
     with torch.no_grad():
         targets = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
@@ -130,8 +133,9 @@ def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
 
 
 def export_annotations(examples: Sequence[Example], path: str | Path) -> None:
-    """Writes training examples as the annotation file of LAVIS's data set "reasvqa": a JSON list with a row per question, of
-    "id", "video", "clip" ([start, end] in seconds, or null), "source", "target" and "reasoning" (or null)."""
+    """Writes training examples as the annotation file of LAVIS's data set "reasvqa": a JSON list with a row per
+    question, of "id", "video", "clip" ([start, end] in seconds, or null), "source", "target" and "reasoning" (or
+    null)."""
     rows = [
         {
             "id": e.sample.id,

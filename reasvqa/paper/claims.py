@@ -7,19 +7,9 @@ where it prints them, is the effect that the paper claims.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
-
-from reasvqa import paper
-from reasvqa.datasets import DATA
-from reasvqa.evaluation import Interval, bootstrap_means, right_or_wrong
-from reasvqa.experiments import dataset_name, name_at, runs_of
-from reasvqa.generation import read_reasoning
+from reasvqa.paper.numbers import PRINTED
 
 _ALL = ("nextqa", "star", "intentqa")
 
@@ -34,7 +24,7 @@ class Claim:
         datasets: the effect is the mean over these.
         printed: by (table or figure, row, column) the weight of a number that the paper prints; empty where it prints none.
         split: where the students answer, if not on the test split.
-        beyond: not claimed by the paper; a control of ours. Kept out of the correction for many claims.
+        control: not claimed by the paper; a control of ours. Kept out of the correction for many claims.
     """
 
     id: str
@@ -44,16 +34,14 @@ class Claim:
     datasets: tuple[str, ...] = _ALL
     printed: dict[tuple[str, str, str], float] | None = None
     split: str | None = None
-    beyond: bool = False
+    control: bool = False
 
 
 def _of(
     table: str, weights: dict[str, float], datasets: tuple[str, ...] = _ALL, column: str = "{}"
 ) -> dict[tuple[str, str, str], float]:
     """The printed numbers of a table's rows, averaged over data sets."""
-    return {
-        (table, row, column.format(paper.PRINTED[d])): w / len(datasets) for row, w in weights.items() for d in datasets
-    }
+    return {(table, row, column.format(PRINTED[d])): w / len(datasets) for row, w in weights.items() for d in datasets}
 
 
 def _rows(table: str, datasets: tuple[str, ...] = _ALL, column: str | None = "{}", **weights: float) -> dict:
@@ -78,7 +66,7 @@ def _table10(weights: dict[str, float]) -> dict:
     for row, weight in weights.items():
         kind, amount = row.split(", ")
         for dataset in _FOUR_B:
-            printed["table10", kind, f"{paper.PRINTED[dataset]} {amount}"] = weight / len(_FOUR_B)
+            printed["table10", kind, f"{PRINTED[dataset]} {amount}"] = weight / len(_FOUR_B)
     return {"weights": {f"table10/{row}": w for row, w in weights.items()}, "datasets": _FOUR_B, "printed": printed}
 
 
@@ -93,7 +81,7 @@ CLAIMS: tuple[Claim, ...] = (
         Claim(
             f"mtl-{dataset}",
             "Abstract, Table 5",
-            f"... on {paper.PRINTED[dataset]}",
+            f"... on {PRINTED[dataset]}",
             **_rows("table5", (dataset,), MTL_All=1, STL_QA=-1),
         )
         for dataset in _ALL
@@ -276,21 +264,21 @@ CLAIMS: tuple[Claim, ...] = (
         "control",
         "It is what the reasoning says: better than the reasoning about other videos",
         weights={"controls/MTL_All": 1, "controls/MTL, other videos' reasoning": -1},
-        beyond=True,
+        control=True,
     ),
     Claim(
         "compute",
         "control",
         "It is not only more computing: better than answers alone with three times the epochs",
         weights={"controls/MTL_All": 1, "controls/STL_QA, three times as long": -1},
-        beyond=True,
+        control=True,
     ),
     Claim(
         "longer",
         "control",
         "It needs a longer schedule: better than answers alone when both have three times the epochs",
         weights={"controls/MTL_All, three times as long": 1, "controls/STL_QA, three times as long": -1},
-        beyond=True,
+        control=True,
     ),
     Claim(
         "content-longer",
@@ -300,7 +288,7 @@ CLAIMS: tuple[Claim, ...] = (
             "controls/MTL_All, three times as long": 1,
             "controls/MTL, other videos' reasoning, three times as long": -1,
         },
-        beyond=True,
+        control=True,
     ),
     Claim(
         "task",
@@ -310,14 +298,14 @@ CLAIMS: tuple[Claim, ...] = (
             "controls/MTL, other videos' reasoning, three times as long": 1,
             "controls/STL_QA, three times as long": -1,
         },
-        beyond=True,
+        control=True,
     ),
     Claim(
         "little",
         "control",
         "A little weight helps: beta = 0.1 beats beta = 0",
         **_claim("figure4", {"0.1": 1, "0.0": -1}, _TWO, None),
-        beyond=True,
+        control=True,
     ),
     Claim(
         "perfect",
@@ -325,83 +313,6 @@ CLAIMS: tuple[Claim, ...] = (
         "A faultless generator makes a better student than one that guesses",
         weights={"strength/Refined, sim-perfect": 1, "strength/Refined, sim-chance": -1},
         datasets=("star",),
-        beyond=True,
+        control=True,
     ),
 )
-
-
-def outcomes(claim: Claim, scale: str, seeds: Sequence[int]) -> list[np.ndarray]:
-    """For each data set the claim's weighted sum of right and wrong answers: float (seeds, questions). Its mean is the effect.
-
-    Rows are paired question by question and seed by seed, on the seeds they have in common.
-    """
-    values = []
-    for dataset in claim.datasets:
-        rows = [(weight, _correct(name, dataset, claim.split, scale, seeds)) for name, weight in claim.weights.items()]
-        common = min(len(correct) for _, correct in rows)
-        values.append(sum(weight * correct[:common] for weight, correct in rows))
-    return values
-
-
-def _correct(name: str, dataset: str, split: str | None, scale: str, seeds: Sequence[int]) -> np.ndarray:
-    """Right or wrong, float (seeds, questions), of a row "experiment/row" on a data set."""
-    experiment, row = name.split("/", 1)
-    if experiment == "table4":  # the generators' own answers to the training questions; they have no seeds
-        generator = name_at(scale, {"InternVL(4B)": "internvl-4b", "InternVL(26B)": "internvl-26b"}[row])
-        table = read_reasoning(DATA / dataset_name(scale, dataset) / "reasoning" / f"{generator}.jsonl")
-        return table.sort_values("id")["correct"].to_numpy(dtype=float)[None]
-    runs = runs_of(experiment, scale, seeds, datasets=[dataset], rows=[row])[dataset, row]
-    return right_or_wrong([run.predictions_on(split or run.config.split) for run in runs]).astype(float)
-
-
-def test(claim: Claim, scale: str, seeds: Sequence[int]) -> dict:
-    """Effect in percentage points with its 95 % bootstrap interval, two-sided p-value, seeds, questions, the paper's effect.
-
-    p comes from the effect over the bootstrap's standard error, by the normal distribution. With three seeds the spread
-    between seeds is itself known only roughly.
-    """
-    values = outcomes(claim, scale, seeds)
-    draws = np.mean([bootstrap_means(v, seed=i) for i, v in enumerate(values)], axis=0)
-    effect = float(np.mean([v.mean() for v in values]))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    p = 2 * stats.norm.sf(abs(effect) / draws.std()) if draws.std() > 0 else 1.0
-    printed = sum(weight * _printed(*place) for place, weight in claim.printed.items()) if claim.printed else None
-    return {
-        "claim": claim.id,
-        "where": claim.where,
-        "text": claim.text,
-        "paper": printed,
-        "effect": 100 * effect,
-        "low": 100 * low,
-        "high": 100 * high,
-        "p": p,
-        "seeds": min(len(v) for v in values),
-        "questions": sum(v.shape[1] for v in values),
-        "beyond": claim.beyond,
-    }
-
-
-def _printed(table: str, row: str, column: str) -> float:
-    return float(paper.table(int(table.removeprefix("table"))).loc[row, column])
-
-
-def ledger(scale: str, seeds: Sequence[int], level: float = 0.05) -> pd.DataFrame:
-    """Every claim with its effect, interval, p-value after Holm's correction over all claims of the paper, and verdict.
-
-    verdict: "reproduced" if the effect has the claimed sign and its corrected p is below `level`; "not reproduced" if it has the
-    other sign and so; else "inconclusive". Controls are judged by their own p.
-    """
-    table = pd.DataFrame([test(claim, scale, seeds) for claim in CLAIMS])
-    table["p_corrected"] = table["p"]
-    ours = ~table["beyond"]
-    table.loc[ours, "p_corrected"] = multipletests(table.loc[ours, "p"], method="holm")[1]
-    sure = table["p_corrected"] < level
-    table["verdict"] = np.select(
-        [sure & (table["effect"] > 0), sure & (table["effect"] < 0)], ["reproduced", "not reproduced"], "inconclusive"
-    )
-    return table
-
-
-def interval(row: pd.Series) -> str:
-    """A ledger row's effect as text: "+2.1 [0.3, 3.9]"."""
-    return f"{'+' if row['effect'] >= 0 else ''}{Interval(row['effect'], row['low'], row['high'])}"

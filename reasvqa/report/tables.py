@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML
 
 from reasvqa import paper
 from reasvqa.evaluation import bootstrap
-from reasvqa.experiments import correct_of
 from reasvqa.learning import Run
-from reasvqa.plots import describe, figures_folder, provenance
+from reasvqa.report.results import correct_of
 
 PAPER, OURS = "paper, as printed", {"mini": "ours, miniature", "smoke": "ours, smoke test", "paper": "ours, full scale"}
 Runs = dict[tuple[str, str], list[Run]]
@@ -50,28 +47,6 @@ def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFram
     )
 
 
-def save(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
-    """Writes figures/<name>.{csv,tex,json}: numbers, a booktabs table to paste, and settings, seeds, run keys, versions and date."""
-    folder = figures_folder(scale)
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / f"{name}.csv", float_format="%.4f")
-    shown = table.copy()
-    shown.index = shown.index.map(lambda key: tuple(map(_escaped, key)) if isinstance(key, tuple) else _escaped(key))
-    shown.columns = [_escaped(column) for column in shown.columns]
-    shown.index.names = [_escaped(name or "") for name in table.index.names]
-    for column in shown.columns:
-        shown[column] = shown[column].map(lambda value: _escaped(value) if isinstance(value, str) else value)
-    style = shown.style.format(precision=1, na_rep="--")
-    lines = "skip-last;data" if table.index.nlevels > 1 else None
-    (folder / f"{name}.tex").write_text(
-        style.to_latex(
-            hrules=True, caption=_escaped(describe(caption, runs)) or None, label=f"tab:{name}", clines=lines
-        )
-    )
-    (folder / f"{name}.json").write_text(provenance(caption, scale, runs))
-    return folder / f"{name}.tex"
-
-
 def show(table: pd.DataFrame, caption: str = "") -> HTML:
     """The table for a notebook: one decimal, the paper's block and ours told apart by their background."""
     style = table.style.format(precision=1, na_rep="–", escape="html").set_caption(html.escape(caption))
@@ -85,20 +60,3 @@ def show(table: pd.DataFrame, caption: str = "") -> HTML:
             axis=1,
         )
     return HTML(style.to_html())
-
-
-def _escaped(text: object) -> str:
-    """LaTeX's special characters, as text."""
-    special = {
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "\\": r"\textbackslash{}",
-    }
-    return "".join(special.get(letter, letter) for letter in str(text))

@@ -1,8 +1,8 @@
-"""The paper's experiments as lists of settings, and what notebooks do with many runs: train them, put them side by side, compare.
+"""The paper's tables and figures as lists of settings.
 
-An `Experiment` is one table or figure: rows, by the names the paper prints, and what differs from the default settings. Equal
-settings are one run wherever they occur (beta = 0 is STL_QA, beta = 0.5 with all refined reasoning is MTL_All, ...), because a run
-is kept by its resolved settings.
+An `Experiment` is one table or figure: rows, by the names the paper prints, and what differs from the default settings.
+Equal settings are one run wherever they occur (beta = 0 is STL_QA, beta = 0.5 with all refined reasoning is MTL_All,
+...), because a run is kept by its resolved settings.
 """
 
 from __future__ import annotations
@@ -10,14 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import pandas as pd
+from reasvqa.config import BENCHMARKS, SCALES, TrainConfig, check_seeds, one_of
 
-from reasvqa.datasets import DATA, MINIATURES
-from reasvqa.evaluation import Interval, bootstrap, mcnemar, paired_difference, right_or_wrong
-from reasvqa.learning import Run, TrainConfig, train
-
-SCALES = (*MINIATURES, "paper")
 SEEDS = (0, 1, 2)  # of every setting; rows that decide a claim get two more
 
 # The ways of training the paper compares (Table 5), and the student that sees no frames.
@@ -29,7 +23,8 @@ SETTINGS: dict[str, dict] = {
     "MTL_CR": {"objective": "mtl", "reasoning": "refined", "subset": "cr"},
     "MTL_All": {"objective": "mtl", "reasoning": "refined", "subset": "all"},
 }
-# What stands, at the small scales, for the paper's models. The right side is a miniature; nothing but the role is alike.
+# What stands, at the small scales, for the paper's models. The right side is a miniature; nothing but the role is
+# alike.
 STANDS_FOR = {
     "blip2-flan-t5-xl": "mini-blip2",
     "llava-ov-0.5b": "mini-llava-ov-small",
@@ -169,11 +164,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         {
             "STL_QA": _QA,
             "MTL_All": _MTL,
-            "MTL, other videos' reasoning": _MTL | {"generator": "internvl-26b-swapped"},
+            "MTL, other videos' reasoning": _MTL | {"control": "other_videos"},
             "STL_QA, three times as long": _QA | {"longer": 3},
             "MTL_All, three times as long": _MTL | {"longer": 3},
-            "MTL, other videos' reasoning, three times as long": _MTL
-            | {"generator": "internvl-26b-swapped", "longer": 3},
+            "MTL, other videos' reasoning, three times as long": _MTL | {"control": "other_videos", "longer": 3},
         },
         (
             "STL_QA",
@@ -215,12 +209,12 @@ def settings_of(
     Raises:
         ValueError: a name is not known, with those that are; seeds that are not different whole numbers.
     """
-    what = EXPERIMENTS[_one_of("experiment", experiment, EXPERIMENTS)]
-    _one_of("scale", scale, SCALES)
+    what = EXPERIMENTS[one_of("experiment", experiment, EXPERIMENTS)]
+    one_of("scale", scale, SCALES)
     seeds = check_seeds(seeds)
     more = [max(seeds) + 1, max(seeds) + 2] if len(seeds) >= 3 else []
-    datasets = what.datasets if datasets is None else [_one_of("datasets", name, what.datasets) for name in datasets]
-    rows = list(what.rows) if rows is None else [_one_of("rows", row, what.rows) for row in rows]
+    datasets = what.datasets if datasets is None else [one_of("datasets", name, what.datasets) for name in datasets]
+    rows = list(what.rows) if rows is None else [one_of("rows", row, what.rows) for row in rows]
     return {
         (dataset, row): [
             _config(what.rows[row], scale, dataset, seed) for seed in seeds + (more if row in what.deciding else [])
@@ -231,18 +225,11 @@ def settings_of(
     }
 
 
-def _one_of(parameter: str, value: str, known: Iterable[str]) -> str:
-    if value not in known:
-        raise ValueError(f"{parameter}: {value!r} is not among {', '.join(known)}")
-    return value
-
-
 def _config(values: dict, scale: str, dataset: str, seed: int) -> TrainConfig:
     values = {"student": "blip2-flan-t5-xl", "seed": seed, **values}
     values["student"] = name_at(scale, values["student"])
-    generator, swapped, _ = values.get("generator", "").partition("-swapped")
-    if generator in STANDS_FOR:
-        values["generator"] = name_at(scale, generator) + swapped
+    if values.get("generator") in STANDS_FOR:
+        values["generator"] = name_at(scale, values["generator"])
     longer = values.pop("longer", None)
     config = TrainConfig(dataset=dataset_name(scale, dataset), **values).resolve()
     return replace(config, epochs=longer * config.epochs) if longer else config
@@ -257,34 +244,7 @@ def all_settings(scale: str, seeds: Sequence[int], only: Iterable[str] = tuple(E
     )
 
 
-def runs_of(experiment: str, scale: str, seeds: Sequence[int], **which) -> dict[tuple[str, str], list[Run]]:
-    """The finished runs of a table or figure, by (dataset, row); what is not kept is trained. Arguments of `settings_of`."""
-    return {
-        cell: [train(config) for config in configs]
-        for cell, configs in settings_of(experiment, scale, seeds, **which).items()
-    }
-
-
-def cells(runs: dict[tuple[str, str], list[Run]]) -> pd.DataFrame:
-    """A row per (dataset, row): accuracy in percent with its 95 % interval over questions and seeds, seeds, questions."""
-    rows = []
-    for (dataset, row), seeds in runs.items():
-        interval = bootstrap(correct_of(seeds))
-        rows.append(
-            {
-                "dataset": dataset,
-                "row": row,
-                "accuracy": interval.value,
-                "low": interval.low,
-                "high": interval.high,
-                "seeds": len(seeds),
-                "questions": seeds[0].metrics["questions"],
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-# --- single settings ---------------------------------------------------------------------------------------------------
+# --- single settings --------------------------------------------------------------------------------------------------
 
 
 def dataset_name(scale: str, dataset: str) -> str:
@@ -293,9 +253,8 @@ def dataset_name(scale: str, dataset: str) -> str:
     Raises:
         ValueError: unknown scale or data set, with what is possible: a notebook's first cell calls this.
     """
-    if scale not in SCALES:
-        raise ValueError(f"scale={scale!r}: choose one of {', '.join(SCALES)}")
-    if dataset not in ("nextqa", "star", "intentqa"):
+    one_of("scale", scale, SCALES)
+    if dataset not in BENCHMARKS:
         raise ValueError(
             f"dataset={dataset!r}: choose one of nextqa, star, intentqa (the scale is a parameter of its own)"
         )
@@ -303,101 +262,15 @@ def dataset_name(scale: str, dataset: str) -> str:
 
 
 def config_of(setting: str, scale: str, dataset: str, **values) -> TrainConfig:
-    """The settings of one of `SETTINGS` on a data set, checked; `values` override fields of `TrainConfig`, None leaves them.
+    """The settings of one of `SETTINGS` on a data set, checked; `values` override fields of `TrainConfig`, None leaves
+    them.
 
     Raises:
         ValueError: a name or a value is not possible.
     """
-    if setting not in SETTINGS:
-        raise ValueError(f"{setting!r}: choose one of {', '.join(SETTINGS)}")
+    one_of("setting", setting, SETTINGS)
     base = TrainConfig(dataset=dataset_name(scale, dataset), student=name_at(scale, "blip2-flan-t5-xl"))
     given = {name: value for name, value in values.items() if value is not None}
     config = replace(base, **{**SETTINGS[setting], **given})
     config.resolve()
     return config
-
-
-def check_seeds(seeds: Sequence[int]) -> list[int]:
-    """Seeds as whole numbers, at least one, all different."""
-    if (
-        isinstance(seeds, str)
-        or not isinstance(seeds, Iterable)
-        or not list(seeds)
-        or len(set(seeds)) != len(list(seeds))
-    ):
-        raise ValueError(f"seeds={seeds!r}: give a list of different whole numbers, for example [0, 1, 2]")
-    return [int(seed) for seed in seeds]
-
-
-def train_seeds(config: TrainConfig, seeds: Sequence[int], **options) -> list[Run]:
-    """One run per seed."""
-    return [train(replace(config, seed=seed), **options) for seed in seeds]
-
-
-def find_runs(name: str, scale: str, dataset: str, seeds: Sequence[int]) -> list[Run]:
-    """The runs of a setting, trained if they are not kept; or the one kept run whose folder in data/runs has this name.
-
-    Raises:
-        ValueError: neither a setting nor a kept run.
-    """
-    if name not in SETTINGS and (DATA / "runs" / name / "config.json").is_file():
-        return [Run(DATA / "runs" / name)]
-    return train_seeds(config_of(name, scale, dataset), seeds)
-
-
-def correct_of(runs: Sequence[Run], group: str | None = None) -> np.ndarray:
-    """Right or wrong: bool (runs, questions), of one of the paper's groups or of all questions."""
-    tables = [run.predictions for run in runs]
-    if group is not None:
-        tables = [table[table["group"] == group] for table in tables]
-    return right_or_wrong(tables)
-
-
-def summary(runs: dict[str, list[Run]]) -> pd.DataFrame:
-    """A row per setting: mean accuracy over seeds with a 95 % interval (over questions and seeds), spread over seeds, n."""
-    rows = {}
-    for name, seeds in runs.items():
-        interval = bootstrap(correct_of(seeds))
-        spread = float(np.std([run.accuracy for run in seeds], ddof=1)) if len(seeds) > 1 else np.nan
-        rows[name] = {
-            "accuracy": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "sd of seeds": spread,
-            "seeds": len(seeds),
-            "questions": seeds[0].metrics["questions"],
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def by_group(runs: dict[str, list[Run]], split: str | None = None) -> pd.DataFrame:
-    """Accuracy in percent of each setting on one data set, the mean over seeds: a column for each of the paper's question groups
-    (Tem, Cau, ...) and "Tot"; on the runs' own split or another."""
-    rows = {}
-    for name, seeds in runs.items():
-        tables = [run.predictions_on(split or run.config.split) for run in seeds]
-        right = pd.DataFrame({"group": tables[0]["group"], "right": 100 * right_or_wrong(tables).mean(0)})
-        rows[name] = {**right.groupby("group", sort=False)["right"].mean(), "Tot": right["right"].mean()}
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def common_seeds(first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """The runs of two settings with the seeds that both have, in the same order: deciding rows have more seeds than others."""
-    seeds = [run.config.seed for run in first if run.config.seed in {other.config.seed for other in second}]
-    return tuple([next(run for run in runs if run.config.seed == seed) for seed in seeds] for runs in (first, second))
-
-
-def compare(first: Sequence[Run], second: Sequence[Run]) -> tuple[Interval, float | None]:
-    """second - first, seed by seed on the same questions: the paired difference in points with its interval, and, for a
-    single seed, McNemar's p-value."""
-    a, b = correct_of(first), correct_of(second)
-    return paired_difference(a, b), mcnemar(a[0], b[0]) if len(a) == 1 else None
-
-
-def verdict(difference: Interval, expected: int = 1) -> str:
-    """ "reproduced", "not reproduced" or "inconclusive": does the interval lie on the expected side of zero (+1 above, -1
-    below), on the other, or across?"""
-    low, high = (difference.low, difference.high) if expected > 0 else (-difference.high, -difference.low)
-    if low > 0:
-        return "reproduced"
-    return "not reproduced" if high < 0 else "inconclusive"

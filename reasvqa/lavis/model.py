@@ -1,10 +1,10 @@
 """Eq. 2 as a model of LAVIS, `reasvqa_t5`, trained by LAVIS's own runner.
 
-This module is for the environment of `environment-lavis.yml`: it imports LAVIS, and of reasvqa only what needs no newer library.
-The annotations come from `reasvqa.lavis.export_annotations`, which the other environment writes.
+This module is for the environment of `environment-lavis.yml`: it imports LAVIS, and of reasvqa only what needs no newer
+library. The annotations come from `reasvqa.lavis.export_annotations`, which the other environment writes.
 
-    python -m reasvqa.lavis_t5 --cfg-path reasvqa/lavis_configs/train_nextqa.yaml                        one GPU, or the CPU
-    torchrun --nproc-per-node 4 -m reasvqa.lavis_t5 --cfg-path reasvqa/lavis_configs/train_nextqa.yaml   four GPUs
+    python -m reasvqa.lavis.model --cfg-path reasvqa/lavis/configs/train_nextqa.yaml    one GPU, or the CPU
+    torchrun --nproc-per-node 4 -m reasvqa.lavis.model --cfg-path ...    four GPUs
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 if not torch.cuda.is_available() and not hasattr(torch.ops.torchvision, "nms"):
-    # torchvision has no build for a CPU-only torch here and stops at its own operators, which nobody calls: declare them.
+    # torchvision has no build for a CPU-only torch here and stops at its own operators, which nobody calls: declare
+    # them.
     _declared = torch.library.Library("torchvision", "DEF")
     _boxes = ("nms", "qnms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d", "qroi_align")
     for _name in (*_boxes, *(f"_{name}_backward" for name in _boxes[2:-1])):
@@ -39,25 +40,26 @@ from omegaconf import OmegaConf
 from transformers import AutoTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
+from reasvqa.losses import IGNORE, cross_entropy, multi_task, shift_right
 from reasvqa.preprocess import Preprocess
 from reasvqa.video import VideoError, decode
 
-CONFIGS = Path(__file__).parent / "lavis_configs"
-IGNORE = -100
+CONFIGS = Path(__file__).parent / "configs"
 
 
 @registry.register_model("reasvqa_t5")
 class ReasVQAT5(Blip2Base):
-    """BLIP-2 with T5 over several frames, learning to answer and to re-create the reasoning (paper, section 3.3, Eq. 2).
+    """BLIP-2 with T5 over several frames, learning to answer and to re-create the reasoning (paper, section 3.3, Eq.
+    2).
 
-    Made of LAVIS's parts in the places where `Blip2T5` has them, so that its checkpoints fit. The frames stand in order of time
-    before the text, each after its number ("1:"), as in `reasvqa.learning.students.Blip2Student`.
+    Made of LAVIS's parts in the places where `Blip2T5` has them, so that its checkpoints fit. The frames stand in order
+    of time before the text, each after its number ("1:"), as in `reasvqa.students.Blip2Student`.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {
         "flant5xl": str(CONFIGS / "reasvqa_t5_flant5xl.yaml"),
         "tiny": str(CONFIGS / "reasvqa_t5_tiny.yaml"),
-    }  # noqa: RUF012
+    }
 
     def __init__(
         self,
@@ -74,7 +76,8 @@ class ReasVQAT5(Blip2Base):
         """
         Args:
             vision: "eva_clip_g", whose weights LAVIS fetches, or the arguments of its `VisionTransformer`.
-            qformer: values of `BertConfig` for a Q-Former from scratch; None: the size of bert-base, which LAVIS fetches.
+            qformer: values of `BertConfig` for a Q-Former from scratch; None: the size of bert-base, which LAVIS
+                fetches.
             t5_model: a hub id or a folder, with weights and tokenizer.
             precision: "bf16" (frozen weights and T5 in bfloat16, for GPUs) or "fp32".
             beta: weight of the reasoning, 0 <= beta < 1.
@@ -166,7 +169,7 @@ class ReasVQAT5(Blip2Base):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     @torch.no_grad()
-    def see(self, frames: Tensor) -> Tensor:
+    def encode_frames(self, frames: Tensor) -> Tensor:
         """Normalised frames, float (B, N, 3, H, W) -> the Q-Former's outputs, float32 (B, N, Q, E)."""
         with self.autocast():
             patches = self.ln_vision(self.visual_encoder(frames.flatten(0, 1).to(self.dtype))).float()
@@ -203,15 +206,16 @@ class ReasVQAT5(Blip2Base):
 
     def target_loss(self, states: Tensor, mask: Tensor, labels: Tensor, start: int) -> Tensor:
         """Mean cross-entropy over the tokens of labels (M, T), padded with -100."""
-        inputs = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
-        logits = self.decode(states, mask, inputs.masked_fill(inputs == IGNORE, self.t5_tokenizer.pad_token_id))
-        return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
+        return cross_entropy(
+            self.decode(states, mask, shift_right(labels, start, self.t5_tokenizer.pad_token_id)), labels
+        )
 
     def forward(self, samples: dict) -> dict[str, Tensor]:
-        """Eq. 2 on a batch: alpha * CE(answer) + beta * CE(reasoning), alpha = 1 - beta, after one reading of video and question.
+        """Eq. 2 on a batch: alpha * CE(answer) + beta * CE(reasoning), alpha = 1 - beta, after one reading of video and
+        question.
 
-        Args:
-            samples: "frames", float (B, N, 3, H, W); "source", "target", "reasoning", lists of B texts. A sample without
+        Args: samples: "frames", float (B, N, 3, H, W); "source", "target", "reasoning", lists of B texts. A sample
+            without
                 reasoning has an empty text there.
 
         Returns:
@@ -219,18 +223,18 @@ class ReasVQAT5(Blip2Base):
         """
         device = samples["frames"].device
         source = self._tokens(samples["source"]).to(device)
-        states, mask = self.read(self.see(samples["frames"]), source.input_ids, source.attention_mask)
+        states, mask = self.read(self.encode_frames(samples["frames"]), source.input_ids, source.attention_mask)
         answer_loss = self.target_loss(states, mask, self._labels(samples["target"]).to(device), self.answer_start)
         rows = [row for row, text in enumerate(samples["reasoning"]) if text]
         if self.beta == 0 or not rows:
-            return {"loss": (1 - self.beta) * answer_loss, "answer_loss": answer_loss.detach()}
+            return {"loss": multi_task(answer_loss, None, self.beta), "answer_loss": answer_loss.detach()}
         reasoning_loss = self.target_loss(
             states[rows],
             mask[rows],
             self._labels([samples["reasoning"][row] for row in rows]).to(device),
             self.reasoning_start,
         )
-        loss = (1 - self.beta) * answer_loss + self.beta * reasoning_loss
+        loss = multi_task(answer_loss, reasoning_loss, self.beta)
         return {"loss": loss, "answer_loss": answer_loss.detach(), "reasoning_loss": reasoning_loss.detach()}
 
     def _tokens(self, texts: list[str]):
@@ -278,7 +282,7 @@ class ReasVQADataset(BaseDataset):
 class ReasVQABuilder(BaseDatasetBuilder):
     """The data set of a project YAML: `annotations` (a file), `videos` (a folder), `num_frames`, `image_size`."""
 
-    DATASET_CONFIG_DICT = {"default": str(CONFIGS / "dataset.yaml")}  # noqa: RUF012
+    DATASET_CONFIG_DICT = {"default": str(CONFIGS / "dataset.yaml")}
 
     @classmethod
     def default_config_path(cls, type: str = "default") -> str:
@@ -293,7 +297,8 @@ class ReasVQABuilder(BaseDatasetBuilder):
 
 
 def make_tiny_t5(folder: Path, words: str, seed: int = 0) -> None:
-    """A T5 of random weights with a vocabulary of these words, saved as LAVIS's T5 reads it: for trying things without downloads."""
+    """A T5 of random weights with a vocabulary of these words, saved as LAVIS's T5 reads it: for trying things without
+    downloads."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -369,10 +374,10 @@ def train(cfg_path: str, options: list[str] | None = None) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m reasvqa.lavis_t5", description="Trains reasvqa_t5 with LAVIS's runner."
+        prog="python -m reasvqa.lavis.model", description="Trains reasvqa_t5 with LAVIS's runner."
     )
     parser.add_argument(
-        "--cfg-path", required=True, help="a project YAML, such as reasvqa/lavis_configs/train_nextqa.yaml"
+        "--cfg-path", required=True, help="a project YAML, such as reasvqa/lavis/configs/train_nextqa.yaml"
     )
     parser.add_argument("--options", nargs="+", help="values of the YAML to override, such as run.max_epoch=2")
     given = parser.parse_args()

@@ -1,0 +1,91 @@
+"""Examples -> batches of token ids, drawn so that little is padded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from reasvqa.config import TrainConfig
+from reasvqa.learning.answering import pad
+from reasvqa.learning.features import Features
+from reasvqa.learning.targets import Example
+from reasvqa.losses import IGNORE
+from reasvqa.students import Student
+
+
+class Collator:
+    """Examples -> a batch of `Objective`. Each text is tokenized once, when the run begins.
+
+    Attributes:
+        cut: how many sources, targets and reasonings were longer than the settings allow.
+    """
+
+    def __init__(
+        self, student: Student, examples: Sequence[Example], features: Features | None, config: TrainConfig
+    ) -> None:
+        self.features, self.examples = features, examples
+        self.pad, self.feature_shape = student.tokenizer.pad_token_id, student.feature_shape
+        sources, limit = [e.source for e in examples], config.max_target_tokens
+        self.sources = student.source_ids(sources, config.max_source_tokens)
+        targets = student.target_ids([e.target for e in examples])
+        endings = iter(student.target_ids([e.ending for e in examples if e.ending]))
+        self.targets = [
+            shortened(ids, limit, next(endings) if e.ending else ids[-1:])
+            for ids, e in zip(targets, examples, strict=True)
+        ]
+        reasonings = student.target_ids([e.reasoning for e in examples if e.reasoning is not None])
+        fitting = iter([shortened(ids, limit, ids[-1:]) for ids in reasonings])
+        self.reasonings = [next(fitting) if e.reasoning is not None else None for e in examples]
+        self.cut = {
+            "sources": student.too_long(sources, config.max_source_tokens),
+            "targets": sum(len(ids) > limit for ids in targets),
+            "reasonings": sum(len(ids) > limit for ids in reasonings),
+        }
+
+    def lengths(self) -> list[int]:
+        """Tokens read and written, of each example."""
+        rows = zip(self.sources, self.targets, self.reasonings, strict=True)
+        return [len(source) + len(target) + len(reasoning or ()) for source, target, reasoning in rows]
+
+    def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """The arguments of `Objective.forward` for these examples."""
+        source, mask = pad([self.sources[i] for i in indices], self.pad)
+        if self.features is None:
+            features = torch.zeros(len(indices), 0, *self.feature_shape)
+        else:
+            features = self.features.tensor([self.examples[i].sample for i in indices])
+        labels, _ = pad([self.targets[i] for i in indices], IGNORE)
+        batch = {"features": features, "input_ids": source, "attention_mask": mask, "labels": labels}
+        rows = [row for row, i in enumerate(indices) if self.reasonings[i] is not None]
+        if rows:
+            batch["reasoning_labels"], _ = pad([self.reasonings[indices[row]] for row in rows], IGNORE)
+            batch["reasoning_rows"] = torch.tensor(rows)
+        return batch
+
+
+def shortened(ids: list[int], limit: int, ending: list[int]) -> list[int]:
+    """`ids`, or, if they are more than `limit`, their beginning and the whole `ending`."""
+    return ids if len(ids) <= limit else ids[: max(0, limit - len(ending))] + ending
+
+
+class ByLength(Sampler[int]):
+    """Random order in which neighbours are of similar length, so that little is padded; fixed by seed and epoch, so
+    that a resumed run goes on in the same order."""
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
+        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))

@@ -1,0 +1,323 @@
+"""The run store: finished runs, each under a key that says what the student was really taught and asked.
+
+runs/<key>/
+    config.json  metrics.json  predictions.csv  history.csv  weights.safetensors    the result
+    meta.json                                       versions, place of the data, checksums
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import pandas as pd
+import peft
+import torch
+import transformers
+from filelock import FileLock
+
+import reasvqa
+from reasvqa import paths
+from reasvqa.config import TrainConfig
+from reasvqa.datasets import Samples, load
+from reasvqa.generation import read_reasoning
+from reasvqa.learning.answering import generate_reasoning, predict
+from reasvqa.learning.features import PROCEDURE as FEATURES_PROCEDURE
+from reasvqa.learning.features import Features, build_features, readable, video_stamp
+from reasvqa.learning.targets import build_examples
+from reasvqa.students import Student, fingerprint, load_student, own_device
+from reasvqa.students.adapters import load_trained, prepare
+
+PROCEDURE = 1  # raise it when the same settings and texts lead to another student or other answers
+RESULT = ("config.json", "metrics.json", "predictions.csv", "history.csv", "weights.safetensors")
+
+
+class DamagedRun(ValueError):
+    """A kept run is not as it was written. The message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder; every file is checked against the checksum it was kept with.
+
+    Raises, from all that reads a file:
+        DamagedRun: a file is missing or has changed.
+    """
+
+    path: Path
+
+    @cached_property
+    def meta(self) -> dict:
+        """When it finished, versions, device, processes, the generator's accuracy, the data's folder, checksums."""
+        try:
+            meta = json.loads((self.path / "meta.json").read_text())
+            meta["files"].keys()
+            return meta
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged("meta.json", "cannot be read") from error
+
+    def file(self, name: str) -> Path:
+        """The path of one of the run's files, once its content is found to be what was written."""
+        path = self.path / name
+        if name not in self.meta["files"] or not path.is_file():
+            raise self._damaged(name, "is missing")
+        if _sha(path) != self.meta["files"][name]:
+            raise self._damaged(name, "has changed since it was written")
+        return path
+
+    def check(self) -> Run:
+        """The run itself, after a look at all of its files."""
+        for name in RESULT:
+            self.file(name)
+        return self
+
+    def _damaged(self, name: str, what: str) -> DamagedRun:
+        return DamagedRun(
+            f"{self.path / name}: {what}, so this run cannot be trusted. "
+            "Asking for it again (train, or reproduce) makes it anew."
+        )
+
+    @cached_property
+    def config(self) -> TrainConfig:
+        """Its resolved settings."""
+        return TrainConfig(**json.loads(self.file("config.json").read_text()))
+
+    @property
+    def root(self) -> Path:
+        """The folder of the data set it learned from."""
+        kept = self.meta.get("root")
+        return Path(kept) if kept else paths.dataset(self.config.dataset)
+
+    @cached_property
+    def metrics(self) -> dict:
+        """accuracy (%), questions, train_examples, with_reasoning, cut (texts that were cut at their length limit),
+        trained parameters, seconds of features, training and answering, steps, samples_per_second."""
+        return json.loads(self.file("metrics.json").read_text())
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy in percent on the evaluation split."""
+        return self.metrics["accuracy"]
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """A row per question: id, prediction (Int64, NA if none), answer, type, group, text (what an STL student
+        wrote)."""
+        return _read_predictions(self.file("predictions.csv"))
+
+    def predictions_on(self, split: str) -> pd.DataFrame:
+        """Predictions on another split of the run's data set, in the form of `predictions`; answered once, then
+        kept."""
+        if split == self.config.split:
+            return self.predictions
+        name = f"predictions-{split}.csv"
+        with FileLock(f"{self.path}.lock"):
+            meta = json.loads((self.path / "meta.json").read_text())
+            if name not in meta["files"]:
+                samples, student = self.samples(split), self.load_student()
+                features = None if self.config.blind else features_of(samples, student, self.config)
+                samples = samples if features is None else readable(samples, features, self.config.skip_missing)
+                student = student.without_vision_encoder(own_device())
+                write(self.path / name, answers(student, samples, features, self.config).to_csv(index=False))
+                write_json(self.path / "meta.json", meta | {"files": meta["files"] | {name: _sha(self.path / name)}})
+                self.__dict__.pop("meta", None)
+        return _read_predictions(self.file(name))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row per logged step: step, epoch, loss, answer_loss, reasoning_loss (where there is one), learning_rate."""
+        return pd.read_csv(self.file("history.csv"))
+
+    @property
+    def name(self) -> str:
+        """A short name, as the paper has it: Blind, STL_QA, STL_CR, STL_All, MTL_CR, MTL_All."""
+        config = self.config
+        if config.reasoning == "none":
+            return "Blind" if config.blind else "STL_QA"
+        amount = "CR" if config.subset == "cr" else "All"
+        kind = "" if config.reasoning == "refined" else f" ({config.reasoning})"
+        return f"{config.objective.upper()}_{amount}{kind}"
+
+    def samples(self, split: str | None = None) -> Samples:
+        """The questions of a split of its data set; default: those it was evaluated on."""
+        return _load(self.config.dataset, split or self.config.split, self.root)
+
+    def load_student(self) -> Student:
+        """The trained student, on the CPU, ready to answer and write."""
+        student = load_student(self.config.student, dtype_of(self.config))
+        prepare(student, self.config)
+        load_trained(student, self.file("weights.safetensors"))
+        return student.eval()
+
+    def explain(self, samples: Samples) -> list[str]:
+        """The reasoning the trained student writes for some questions of its data set."""
+        student = self.load_student()
+        features = None if self.config.blind else features_of(samples, student, self.config)
+        return generate_reasoning(student.without_vision_encoder(own_device()), samples, features, self.config)
+
+
+# --- the key ----------------------------------------------------------------------------------------------------------
+
+
+def run_key(config: TrainConfig, root: Path | None = None) -> str:
+    """A name for the run's folder that says what it is, and a hash of everything that determines its result: the built
+    examples, the questions it is evaluated on, the videos of both, the settings, the student, and the versions that
+    count.
+
+    It only reads, and what it has read it keeps in memory, by the files' times and sizes.
+
+    Args:
+        root: the data set's folder; default: the one of its name under the data root.
+
+    Raises:
+        DataError, ReasoningError: data or responses are missing or wrong. ValueError: a setting is.
+    """
+    config = config.resolve()
+    root = root or paths.dataset(config.dataset)
+    learned = build_digest(config, root)
+    asked = _asked(config.dataset, config.split, root, _state(root))
+    versions = [
+        PROCEDURE,
+        FEATURES_PROCEDURE,
+        torch.__version__.split("+")[0],
+        transformers.__version__,
+        peft.__version__,
+    ]
+    everything = [asdict(config), learned, asked, fingerprint(config.student), versions]
+    if not config.blind:
+        everything += [_videos(config.dataset, split, root) for split in ("train", config.split)]
+    label = "blind" if config.blind else f"{config.objective}-{config.reasoning}"
+    digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{config.dataset}-{Path(config.student).name}-{label}-s{config.seed}-{digest}"
+
+
+def build_digest(config: TrainConfig, root: Path) -> str:
+    """A hash of the training examples that these settings make of the data set in `root`: texts, in their order."""
+    path = paths.reasoning(root, config.generator, config.kind) if config.generator else None
+    chosen = ("objective", "reasoning", "refinement", "control", "subset", "fraction", "target_order", "answer_format")
+    named = {name: getattr(config, name) for name in chosen}
+    seed = config.seed if config.fraction < 1 else 0  # it only draws the fraction
+    small = TrainConfig(
+        dataset=config.dataset, questions=config.questions, generator=config.generator, seed=seed, **named
+    )
+    return _examples_digest(small, root, path, _state(root), _state_of(path) if path else None)
+
+
+@lru_cache(maxsize=4096)
+def _examples_digest(config: TrainConfig, root: Path, path: Path | None, *_states) -> str:
+    samples = _load(config.dataset, "train", root)[: config.questions]
+    examples = build_examples(samples, responses_at(path) if path else None, config)
+    return _hash((e.sample.id, e.source, e.target, e.reasoning or "", e.ending) for e in examples)
+
+
+@lru_cache(maxsize=64)
+def _asked(dataset: str, split: str, root: Path, _state) -> str:
+    """A hash of the questions of a split, with options and answers."""
+    samples = _load(dataset, split, root)
+    return _hash((s.id, s.video, str(s.clip), s.question, *s.options, str(s.answer), s.type) for s in samples)
+
+
+def _videos(dataset: str, split: str, root: Path) -> str:
+    """A hash of the videos of a split, by their content."""
+    samples = _load(dataset, split, root)
+    return _hash((video, str(video_stamp(samples.videos / video))) for video in sorted({s.video for s in samples}))
+
+
+def responses_at(path: Path) -> pd.DataFrame:
+    """`read_reasoning`, kept in memory until the file changes."""
+    return _responses(path, _state_of(path))
+
+
+@lru_cache(maxsize=8)
+def _responses(path: Path, _state) -> pd.DataFrame:
+    return read_reasoning(path)
+
+
+def _load(dataset: str, split: str, root: Path) -> Samples:
+    """`load` without making anything, kept in memory until the folder's annotation files change."""
+    return _loaded(dataset, split, root, _state(root))
+
+
+@lru_cache(maxsize=32)
+def _loaded(dataset: str, split: str, root: Path, _state) -> Samples:
+    return load(dataset, split, root)
+
+
+def _state(root: Path) -> tuple:
+    """Times and sizes of the annotation files of a data set."""
+    files = sorted(path for pattern in ("*.csv", "*.json", "*.txt") for path in root.glob(pattern))
+    return tuple((path.name, *_state_of(path)) for path in files)
+
+
+def _state_of(path: Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return state.st_mtime_ns, state.st_size
+
+
+def _hash(rows: Iterable[tuple[str, ...]]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+# --- what training and reading a run share ----------------------------------------------------------------------------
+
+
+def dtype_of(config: TrainConfig) -> torch.dtype:
+    """Of frozen weights and features."""
+    return torch.bfloat16 if config.precision == "bf16" else torch.float32
+
+
+def features_of(samples: Samples, student: Student, config: TrainConfig) -> Features:
+    """The features of these samples' clips, from the cache of the data root."""
+    return build_features(samples, student, config.student, config.num_frames, paths.features())
+
+
+def answers(student: Student, samples: Samples, features: Features | None, config: TrainConfig) -> pd.DataFrame:
+    """The student's predictions as a table, see `Run.predictions`."""
+    predictions, texts = predict(student, samples, features, config)
+    table = samples.to_pandas()[["id", "answer", "type", "group"]]
+    table.insert(1, "prediction", pd.array(predictions, dtype="Int64"))
+    table["text"] = texts
+    return table
+
+
+def _read_predictions(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False, na_values={"prediction": [""]})
+    return table.astype({"prediction": "Int64", "answer": "Int64"})
+
+
+def write(path: Path, text: str) -> None:
+    """A text file that appears whole or not at all."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """See `write`."""
+    write(path, json.dumps(content, indent=1) + "\n")
+
+
+def seal(folder: Path, meta: dict) -> None:
+    """Writes meta.json with versions and the checksums of the result's files: the last step of a run."""
+    versions = {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)}
+    files = {name: _sha(folder / name) for name in RESULT}
+    write_json(
+        folder / "meta.json", meta | {"versions": versions | {"python": platform.python_version()}, "files": files}
+    )
+
+
+def _sha(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,83 @@
+"""Where things lie. Nothing else in the library knows a folder's name.
+
+$REASVQA_DATA                 the data root; without it data/ of a checkout, else reasvqa-data/ in the current folder
+    <dataset>/                annotations, videos/, reasoning/<generator>.jsonl
+    runs/<key>/               finished runs
+    features/                 what frozen vision encoders made of clips
+    reproduced/<scale>/       executed notebooks
+figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+# A checkout has the notebooks beside the package. An installed copy carries what ships (data/paper, data/mini) inside
+# itself.
+CHECKOUT: Path | None = _PACKAGE.parent if (_PACKAGE.parent / "notebooks").is_dir() else None
+SHIPPED = CHECKOUT / "data" if CHECKOUT else _PACKAGE / "shipped"
+PAPER_NUMBERS = SHIPPED / "paper"
+
+
+def data() -> Path:
+    """The data root: what is the user's, and everything that is made from it."""
+    chosen = os.environ.get("REASVQA_DATA")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    return CHECKOUT / "data" if CHECKOUT else Path.cwd() / "reasvqa-data"
+
+
+def dataset(name: str) -> Path:
+    """A data set's folder, unless the caller names another."""
+    return data() / name
+
+
+def reasoning(root: Path, generator: str, kind: str = "reasoning") -> Path:
+    """What a generator wrote about the training questions of the data set in `root`.
+
+    kind: "reasoning", "brief_caption" or "detailed_caption".
+    """
+    return root / "reasoning" / (f"{generator}.jsonl" if kind == "reasoning" else f"{generator}-{kind}.jsonl")
+
+
+def runs() -> Path:
+    """The run store."""
+    return data() / "runs"
+
+
+def features() -> Path:
+    """The caches of visual features."""
+    return data() / "features"
+
+
+def reproduced(scale: str) -> Path:
+    """Executed copies of the notebooks."""
+    return data() / "reproduced" / scale
+
+
+def figures(scale: str) -> Path:
+    """Figures and tables of a scale. Those of a smoke test are nobody's results and stay under the data root."""
+    if scale == "smoke":
+        return data() / "smoke-figures"
+    folder = CHECKOUT / "figures" if CHECKOUT else data() / "figures"
+    return folder if scale == "mini" else folder / scale
+
+
+def mini_student(name: str) -> Path:
+    """A student of the miniature, as it ships."""
+    return SHIPPED / "mini" / name
+
+
+def notebooks() -> Path:
+    """The notebooks.
+
+    Raises:
+        FileNotFoundError: this is an installed copy; they come with a checkout.
+    """
+    if CHECKOUT is None:
+        raise FileNotFoundError(
+            "the notebooks are part of a checkout of reasvqa, not of an installed copy; clone the project"
+        )
+    return CHECKOUT / "notebooks"

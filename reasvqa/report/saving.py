@@ -1,0 +1,118 @@
+"""Writes figures and tables with the numbers behind them and where they came from. Drawing again from the same runs
+changes no byte."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+import reasvqa
+from reasvqa import paths
+from reasvqa.learning import Run
+
+_SETTINGS = ("student", "epochs", "learning_rate", "batch_size", "lora_rank")
+
+
+def save_figure(
+    figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
+) -> Path:
+    """Writes <name>.{pdf,png,csv,json} to `reasvqa.paths.figures(scale)`: picture, numbers, provenance. Returns the
+    PNG's path."""
+    _write(name, scale, ".pdf", lambda path: figure.savefig(path, bbox_inches="tight", metadata={"CreationDate": None}))
+    _write(name, scale, ".csv", lambda path: data.to_csv(path, float_format="%.4f"))
+    _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
+    return _write(name, scale, ".png", lambda path: figure.savefig(path, bbox_inches="tight"))
+
+
+def save_table(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
+    """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX
+    file."""
+    shown = table.copy()
+    shown.index = shown.index.map(lambda key: tuple(map(_escaped, key)) if isinstance(key, tuple) else _escaped(key))
+    shown.columns = [_escaped(column) for column in shown.columns]
+    shown.index.names = [_escaped(level or "") for level in table.index.names]
+    for column in shown.columns:
+        shown[column] = shown[column].map(lambda value: _escaped(value) if isinstance(value, str) else value)
+    latex = shown.style.format(precision=1, na_rep="--").to_latex(
+        hrules=True,
+        caption=_escaped(describe(caption, runs)) or None,
+        label=f"tab:{name}",
+        clines="skip-last;data" if table.index.nlevels > 1 else None,
+    )
+    _write(name, scale, ".csv", lambda path: table.to_csv(path, float_format="%.4f"))
+    _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
+    return _write(name, scale, ".tex", lambda path: path.write_text(latex))
+
+
+def _write(name: str, scale: str, ending: str, writer: Callable[[Path], object]) -> Path:
+    """A file that appears whole or not at all: a full disk leaves the old one."""
+    path = paths.figures(scale) / f"{name}{ending}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{name}.{os.getpid()}{ending}")
+    try:
+        writer(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def describe(caption: str, runs: Sequence[Run] = ()) -> str:
+    """A caption with what its runs have in common or range over: students, epochs, learning rate, batch, questions,
+    seeds."""
+    if not runs:
+        return caption
+    configs = [run.config for run in runs]
+    recipe = (
+        f"{_several(c.epochs for c in configs)} epochs, learning rate {_several(c.learning_rate for c in configs)}, "
+        f"batch {_several(c.batch_size for c in configs)}"
+    )
+    seeds = f"seeds {min(c.seed for c in configs)} to {max(c.seed for c in configs)}"
+    questions = _several(run.metrics["questions"] for run in runs)
+    students = _several(Path(c.student).name for c in configs)
+    return f"{caption} ({students}; {recipe}; n = {questions} questions, {seeds})"
+
+
+def _several(values: Iterable) -> str:
+    """Different values in order: "4 or 12"."""
+    return " or ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(set(values)))
+
+
+def provenance(caption: str, scale: str, runs: Sequence[Run] = ()) -> str:
+    """Where numbers came from, as JSON: caption, scale, the runs with their settings, versions."""
+    record = {
+        "caption": describe(caption, runs),
+        "scale": scale,
+        "reasvqa": reasvqa.__version__,
+        "runs": sorted({run.path.name for run in runs}),
+        "seeds": sorted({run.config.seed for run in runs}),
+        "settings": {name: sorted({getattr(run.config, name) for run in runs}) for name in _SETTINGS} if runs else {},
+        "versions": runs[0].meta["versions"] if runs else {},
+    }
+    return json.dumps(record, indent=1) + "\n"
+
+
+def seeds_tag(seeds: Sequence[int]) -> str:
+    """For the name of a figure, so that one of a single seed does not replace one of several: [0, 1, 2] ->
+    "seeds0-1-2"."""
+    return "seeds" + "-".join(map(str, seeds))
+
+
+def part(*chosen: tuple[Sequence, Sequence]) -> str:
+    """For the name of a table or figure: "_part" if of any pair (what was chosen, all there is) something was left out
+    or added, so that a part never replaces the whole; else ""."""
+    return "" if all(set(some) == set(whole) for some, whole in chosen) else "_part"
+
+
+_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
+_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+
+
+def _escaped(text: object) -> str:
+    """LaTeX's special characters, as text."""
+    return "".join(_LATEX.get(letter, letter) for letter in str(text))

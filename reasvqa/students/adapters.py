@@ -1,0 +1,57 @@
+"""What is trained of a student: the projection and LoRA in the language model (paper, section 4.1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import peft
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from reasvqa.config import TrainConfig
+from reasvqa.students.base import Student
+
+
+def prepare(student: Student, config: TrainConfig) -> None:
+    """Freezes the student but for the projection, and adds LoRA to all linear layers of the language model, in place.
+
+    What is trained is in float32, whatever the rest is in.
+    """
+    student.requires_grad_(False)
+    if config.lora:
+        lora = peft.LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=list(student.lora_targets),
+        )
+        peft.inject_adapter_in_model(lora, student.language_model)
+    student.projection.requires_grad_(True)
+    for module in student.modules():
+        if isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
+            module.cast_input_dtype_enabled = False  # autocast does it, in the cheaper direction
+    for parameter in student.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters that are trained, by name, on the CPU."""
+    return {n: p.detach().cpu().contiguous() for n, p in module.named_parameters() if p.requires_grad}
+
+
+def load_trained(module: nn.Module, path: Path) -> None:
+    """Puts `trained_state` of an equally prepared module back.
+
+    Raises:
+        ValueError: the file does not have exactly the trained parameters.
+    """
+    state = safetensors.torch.load_file(path)
+    own = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if own.keys() != state.keys():
+        differing = sorted(own.keys() ^ state.keys())[:5]
+        raise ValueError(f"{path}: not the weights of this student; they differ in {differing}")
+    with torch.no_grad():
+        for name, value in state.items():
+            own[name].copy_(value)

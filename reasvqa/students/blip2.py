@@ -1,0 +1,101 @@
+"""BLIP-2: ViT and Q-Former, frozen | projection, T5 encoder | T5 decoder, once for each group of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput
+
+from reasvqa.preprocess import Preprocess
+from reasvqa.students.base import Student, Targets, in_own_precision
+
+
+class Blip2Student(Student):
+    """A `Blip2ForConditionalGeneration` with a T5 language model.
+
+    The frames stand in order of time in front of the text. T5 has relative positions only, too coarse to count frames
+    by, so each frame is numbered. Checkpoints of full size get the number as text before the frame ("1:"), as SeViLA's
+    code does. The miniature did not learn to use that; it is pretrained with the number's embedding added to the
+    frame's vectors (`"frame_numbers": "added"` in its config.json).
+    """
+
+    lora_targets = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
+    vision_modules = ("vision_model", "qformer")
+
+    def __init__(
+        self, model: Blip2ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess
+    ):
+        super().__init__(model, tokenizer, preprocess)
+        self.numbers_added = getattr(model.config, "frame_numbers", "before") == "added"
+        self.feature_shape = model.config.num_query_tokens, model.config.qformer_config.hidden_size
+        self.answer_start = model.config.text_config.decoder_start_token_id
+        self.reasoning_start = tokenizer.convert_tokens_to_ids("<extra_id_0>")  # a sentinel of T5's own vocabulary
+
+    @property
+    def language_model(self) -> nn.Module:
+        return self.model.language_model
+
+    @property
+    def projection(self) -> nn.Module:
+        return self.model.language_projection
+
+    def vision(self, pixels: Tensor) -> Tensor:
+        """The Q-Former's outputs, see `Student.vision`. The library keeps the Q-Former in float32."""
+        queries = self.model.query_tokens.to(pixels.device).expand(len(pixels), -1, -1)
+        patches = self.model.vision_model(pixels).last_hidden_state
+        return self.model.qformer(
+            query_embeds=queries, encoder_hidden_states=patches.to(queries.dtype)
+        ).last_hidden_state
+
+    @in_own_precision
+    def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The states of T5's encoder, see `Student.encode`."""
+        text = self.language_model.get_input_embeddings()(input_ids)
+        embeds = torch.cat([self.visual_tokens(features), text.to(self.dtype)], dim=1)
+        mask = F.pad(attention_mask, (embeds.shape[1] - input_ids.shape[1], 0), value=1)
+        return self.language_model.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
+
+    def visual_tokens(self, features: Tensor) -> Tensor:
+        """What T5 reads of the frames: projected queries with the frames' numbers, (B, S - L, D), from features (B, N,
+        Q, E)."""
+        visual = self.projection(features.to(self.dtype))
+        parts = [visual.flatten(1, 2)[:, :0]]  # without frames: no tokens
+        for t in range(features.shape[1]):
+            ids = self.tokenizer(
+                f"{t + 1}" if self.numbers_added else f"{t + 1}:", add_special_tokens=False, return_tensors="pt"
+            ).input_ids
+            number = self.language_model.get_input_embeddings()(ids.to(features.device)).to(visual.dtype)
+            parts += (
+                [visual[:, t] + number.mean(1)]
+                if self.numbers_added
+                else [number.expand(len(visual), -1, -1), visual[:, t]]
+            )
+        return torch.cat(parts, dim=1)
+
+    @in_own_precision
+    def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
+        """One pass of T5's decoder for each group, see `Student.decode`."""
+        return [
+            self.language_model(
+                encoder_outputs=(states[rows],), attention_mask=mask[rows], decoder_input_ids=ids, use_cache=False
+            ).logits
+            for ids, rows in targets
+        ]
+
+    @torch.no_grad()
+    @in_own_precision
+    def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
+        """See `Student.generate`."""
+        tokens = self.language_model.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=mask,
+            decoder_start_token_id=start,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+        )
+        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
