@@ -272,7 +272,7 @@ def read_stories(root: Path) -> dict[str, Story]:
     """The stories behind a miniature data set, by video id."""
 
     def event(values: dict) -> Event:
-        return Event(**values | {"idle": tuple(map(tuple, values["idle"])), "new": tuple(values["new"])})
+        return Event(**values | {"idle": tuple(map(tuple, values["idle"]))})
 
     stories = json.loads((root / "stories.json").read_text())
     return {id: Story(**values | {"events": tuple(map(event, values["events"]))}) for id, values in stories.items()}

@@ -4,8 +4,8 @@ They stand for what BLIP-2 and LLaVA-OneVision bring to the paper's experiments:
 a few frames, and fluent English. Three things are kept from them, so that fine-tuning has something to teach:
 
 - the benchmark's videos and questions: pretraining draws stories from seeds of its own;
-- the benchmark's names *for new looks*: pictures of them come with colour words ("the lime") only, never with the name ("lamp"),
-  which goes with the familiar look, as in the pretraining of BLIP-2, whose towels are not those of other people's videos;
+- for a third of the objects, the benchmark's names *for what is seen*: their pictures come with colour words ("the lime") only.
+  Their names ("lamp") occur in text without pictures, as they did in FlanT5's pretraining;
 - the rules behind the rarer question types (why, how many, what next, ...).
 """
 
@@ -40,7 +40,7 @@ from reasvqa.losses import IGNORE, shift_right
 from reasvqa.mini.generator import ORDINALS, STRENGTHS, respond
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, ask, distractors, solve
 from reasvqa.mini.render import draw_frame
-from reasvqa.mini.world import OBJECTS, Event, Story, make_story, present
+from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story, present
 from reasvqa.preprocess import Preprocess
 from reasvqa.students import Blip2Student, LlavaStudent, Student, load_student
 
@@ -109,16 +109,17 @@ PRETRAINED = {name: PretrainConfig(name) for name in ("mini-blip2", "mini-llava-
 
 
 def in_colours(story: Story) -> Story:
-    """The same story with every object that has its new look called by its colour."""
+    """The same story as pretraining tells it: objects that are `NEW` go by their colours."""
+
+    def called(name: str) -> str:
+        return OBJECTS[name].colour if name in NEW else name
 
     def recolour(event: Event) -> Event:
-        called = {name: OBJECTS[name].colour for name in event.new}
-        idle = tuple((cell, called.get(name, name)) for cell, name in event.idle)
-        return replace(event, object=called.get(event.object, event.object), idle=idle, new=())
+        return replace(
+            event, object=called(event.object), idle=tuple((cell, called(name)) for cell, name in event.idle)
+        )
 
-    events = tuple(map(recolour, story.events))
-    new = {name for event in story.events for name in event.new}
-    return replace(story, events=events, spare=OBJECTS[story.spare].colour if story.spare in new else story.spare)
+    return replace(story, events=tuple(map(recolour, story.events)), spare=called(story.spare))
 
 
 def describe_frame(event: Event, person: str) -> str:
@@ -137,7 +138,7 @@ def narrate(story: Story) -> str:
 def read_text(rng: np.random.Generator) -> str:
     """Text without pictures, as a language model reads it: a question, its answer, or a reasoning, about a random story.
 
-    Only the names of the objects occur here; the stories are nobody's videos.
+    All names of objects occur here; the stories are nobody's videos.
     """
     story = make_story(rng, "text", before=1, after=1)
     dataset = str(rng.choice(list(FORMS)))
@@ -352,7 +353,7 @@ def caption_of(story: Story, i: int, row: int) -> Example:
 
 
 def examples_of(story: Story, row: int, rng: np.random.Generator, phase: Phase) -> list[Example]:
-    """A caption of one frame, a narration of all four, and a few questions, as the phase has it; new looks in colour words."""
+    """A caption of one frame, a narration of all four, and a few questions, as the phase has it, in pretraining's words."""
     rows = [row * 4 + i for i in range(4)]
     i = int(rng.integers(4))
     made = [caption_of(story, i, rows[i])] if rng.random() < phase.captions else []

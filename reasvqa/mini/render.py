@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from reasvqa.mini.world import BOARD, OBJECTS, SECONDS_PER_EVENT, Event, Story, familiar_rgb
+from reasvqa.mini.world import BOARD, OBJECTS, SECONDS_PER_EVENT, Event, Story
 
 SIZE = 256
 CELL = SIZE // BOARD
@@ -66,13 +66,9 @@ def _shade(rgb, factor: float):
     return tuple(int(min(255, max(0, channel * factor + (factor > 1) * 18))) for channel in rgb)
 
 
-def _draw_object(pen: _Pen, name: str, new: bool, x: float, y: float, r: float) -> None:
-    """Object `name` centred at (x, y), about 2r wide and high; its new look stands on a white plate with a dark rim."""
-    rgb = OBJECTS[name].rgb if new else familiar_rgb(name)
-    if new:
-        pen.ellipse(x, y, 1.45 * r, 1.45 * r, (40, 40, 52))
-        pen.ellipse(x, y, 1.12 * r, 1.12 * r, (246, 246, 248))
-        r *= 0.86
+def _draw_object(pen: _Pen, name: str, x: float, y: float, r: float) -> None:
+    """Object `name` centred at (x, y), about 2r wide and high."""
+    rgb = OBJECTS[name].rgb
     dark, light = _shade(rgb, 0.68), _shade(rgb, 1.18)
 
     def box(x0, y0, x1, y1, fill=rgb, radius=0.0):
@@ -193,7 +189,7 @@ def _draw_person(pen: _Pen, person: str, verb: str, x: float, y: float, size: fl
 
 
 @cache
-def _event_sprite(person: str, verb: str, name: str, new: bool) -> np.ndarray:
+def _event_sprite(person: str, verb: str, name: str) -> np.ndarray:
     """float32 (CELL, CELL, 4) RGBA of a person doing `verb` to object `name`."""
     pen = _Pen()
     (px, py, size), (ox, oy, r) = _POSE[verb]
@@ -214,17 +210,17 @@ def _event_sprite(person: str, verb: str, name: str, new: bool) -> np.ndarray:
     if verb == "kick":
         for dx in (0.0, 0.1, 0.2):
             pen.line([(0.62 + dx, 0.5), (0.58 + dx, 0.4)], (120, 60, 40), 0.03)
-    _draw_object(pen, name, new, ox, oy, r)
+    _draw_object(pen, name, ox, oy, r)
     _draw_person(pen, person, verb, px, py, size)
     return pen.small()
 
 
 @cache
-def _idle_sprite(name: str, new: bool) -> np.ndarray:
+def _idle_sprite(name: str) -> np.ndarray:
     """float32 (CELL, CELL, 4) RGBA of an object that nobody uses."""
     pen = _Pen()
     pen.ellipse(0.5, 0.86, 0.3, 0.06, (0, 0, 0, 60))
-    _draw_object(pen, name, new, 0.5, 0.55, 0.3)
+    _draw_object(pen, name, 0.5, 0.55, 0.3)
     return pen.small()
 
 
@@ -274,8 +270,8 @@ def draw_frame(event: Event, person: str, phase: float = 0.5) -> np.ndarray:
     """The picture of an event, uint8 (256, 256, 3). `phase` (0..1) is the time within it: the person bobs a little."""
     frame = _background(event.room).copy()
     for cell, name in event.idle:
-        _paste(frame, _idle_sprite(name, name in event.new), cell)
-    actor = _event_sprite(person, event.verb, event.object, event.object in event.new)
+        _paste(frame, _idle_sprite(name), cell)
+    actor = _event_sprite(person, event.verb, event.object)
     _paste(frame, actor, event.cell, dy=round(2 * np.sin(4 * np.pi * phase)))
     return frame
 
