@@ -4,7 +4,7 @@ They stand for what BLIP-2 and LLaVA-OneVision bring to the paper's experiments:
 a few frames, and fluent English. Three things are kept from them, so that fine-tuning has something to teach:
 
 - the benchmark's videos and questions: pretraining draws stories from seeds of its own;
-- for a third of the objects, the benchmark's names *for what is seen*: their pictures come with colour words ("the lime") only.
+- for half of the objects, the benchmark's names *for what is seen*: their pictures come with colour words ("the lime") only.
   Their names ("lamp") occur in text without pictures, as they did in FlanT5's pretraining;
 - the rules behind the rarer question types (why, how many, what next, ...).
 """

@@ -5,7 +5,7 @@ thing (one of 6 verbs) to one object (one of 16) in one room (one of 5). The fra
 in one of them, a few idle objects stand in others. Everything a question can ask is written in the story, so that answers,
 captions and reasoning follow from it by rule.
 
-Objects have names ("towel") and colours ("crimson"). While students are pretrained, pictures of two thirds of the objects go by
+Objects have names ("towel") and colours ("crimson"). While students are pretrained, pictures of half of the objects go by
 the name and those of the others (`NEW`) by the colour. The benchmark uses names only. So a pretrained student sees well, knows how
 to answer and can say most of what it sees, but has to learn, from a few hundred questions, what the benchmark calls the rest:
 this is what the miniature leaves to be learned. An answer touches one or two objects, a reasoning four or five.
@@ -51,7 +51,7 @@ OBJECTS: dict[str, Thing] = {
         Thing("mirror", "teal", (10, 135, 130)),
     )
 }
-NEW = ("book", "shoe", "bag", "lamp", "mirror")  # objects whose pictures pretraining calls by their colour
+NEW = ("cup", "book", "pillow", "broom", "shoe", "bag", "lamp", "mirror")  # pretraining calls their pictures by colours
 # Regular verbs only: the students' tokenizer splits stem and ending, so "open", "opens" and "opened" share a stem.
 VERBS = ("open", "wash", "lift", "push", "kick", "climb")
 ROOMS = ("kitchen", "garden", "bedroom", "hall", "garage")
