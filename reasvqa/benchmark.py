@@ -1,5 +1,4 @@
-"""Where the time goes: training against the reference recipe, answering, decoding, and what the paper's tables would
-cost.
+"""Where the time goes: training against the reference recipe, answering, decoding, and how costs grow.
 
 The *reference recipe* is what LAVIS-style training code does: the vision encoder runs for every sample in every epoch,
 answer and reasoning are two full forward passes, and every text is padded to a fixed length. Ours caches the features,
@@ -14,6 +13,7 @@ busy machine slows all of them.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -26,46 +26,36 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from reasvqa import paths
 from reasvqa.datasets import load
-from reasvqa.generation import read_reasoning
+from reasvqa.full_size import FULL_SIZE, random_student
 from reasvqa.learning import TrainConfig, build_examples, train
 from reasvqa.learning.answering import generate_reasoning, predict
 from reasvqa.learning.collate import Collator
-from reasvqa.learning.features import build_features, feature_bytes
+from reasvqa.learning.features import Features, build_features, to_disk
 from reasvqa.learning.objective import Objective, target_losses
+from reasvqa.learning.runs import responses_of
 from reasvqa.learning.targets import Example
 from reasvqa.losses import IGNORE, multi_task
-from reasvqa.paper.experiments import EXPERIMENTS, settings_of
-from reasvqa.students import Blip2Student, LlavaStudent, Student, load_student, own_device
+from reasvqa.samples import Sample
+from reasvqa.students import Student, load_student, own_device
 from reasvqa.students.adapters import prepare
-from reasvqa.video import decode, read_many
+from reasvqa.video import decode, read_frames
 
 FIXED_LENGTH = 128  # SeViLA pads its texts to fixed lengths of this order
-FULL_SIZE = ("blip2-flan-t5-xl", "llava-ov-0.5b", "llava-ov-7b")
-LAYERS = {
-    "blip2-flan-t5-xl": 24,
-    "llava-ov-0.5b": 24,
-    "llava-ov-7b": 28,
-}  # of the language model (of encoder and decoder)
-VOCABULARY = {"blip2-flan-t5-xl": 32128, "llava-ov-0.5b": 152000, "llava-ov-7b": 152000}
-# Questions of the official training splits: rows of train.csv (NExT-QA, IntentQA) and entries of STAR_train.json.
-TRAINING_QUESTIONS = {"nextqa": 34132, "star": 45731, "intentqa": 12119}
 
 
 def device_name() -> str:
     """The device in words, for every table and figure."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    model = next(
-        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.machine(),
-    )
+    models = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     threads = torch.get_num_threads()
-    return f"{model}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{models[0] if models else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _lines(path: str) -> list[str]:
@@ -77,19 +67,23 @@ def _lines(path: str) -> list[str]:
 
 @dataclass
 class Workload:
-    """Questions ready for training steps: token ids of `collator`, pixels float (n, N, 3, H, W), features as cached."""
+    """Questions ready for training steps: token ids and features of `collator`, pixels float (n, N, 3, H, W).
+
+    random: the features are not those of the pixels.
+    """
 
     student: Student
     collator: Collator
     pixels: Tensor
     batch_size: int
+    random: bool = False
 
     def batches(self, by_length: bool) -> list[list[int]]:
         """Rows of the batches: neighbours in length, or in the order of the file."""
-        c = self.collator
-        order = list(range(len(c.sources)))
+        lengths = self.collator.lengths()
+        order = list(range(len(lengths)))
         if by_length:
-            order.sort(key=lambda i: len(c.sources[i]) + len(c.targets[i]) + len(c.reasonings[i] or ()))
+            order.sort(key=lengths.__getitem__)
         return [order[at : at + self.batch_size] for at in range(0, len(order) - self.batch_size + 1, self.batch_size)]
 
 
@@ -100,147 +94,39 @@ def mini_workload(
     samples = load(dataset, "train")[:questions]
     model = load_student(student, dtype)
     features = build_features(samples, model, student, 4, paths.features())
-    pixels = torch.stack(
-        [model.preprocess(frames) for frames in read_many([(samples.videos / s.video, s.clip) for s in samples], 4)]
-    )
+    clips = [read_frames(samples.videos / s.video, 4, s.clip) for s in samples]
+    pixels = torch.stack([model.preprocess(frames) for frames in clips])
     config = TrainConfig(dataset=dataset, student=student).resolve()
-    table = read_reasoning(paths.reasoning(paths.dataset(dataset), config.generator, config.kind))
+    table = responses_of(config, paths.dataset(dataset), samples)
     examples = build_examples(samples, table, config)
     prepare(model, config)
     return Workload(model.to(own_device()).train(), Collator(model, examples, features, config), pixels, batch_size)
 
 
-@dataclass
-class RandomFeatures:
-    """In the place of `Features`: (questions, N, Q, E), by a question's number."""
-
-    array: Tensor
-
-    def tensor(self, samples: Sequence[int]) -> Tensor:
-        return self.array[list(samples)]
-
-
 def full_size_workload(
-    student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32, layers: int | None = None
+    student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32
 ) -> Workload:
-    """A student of the paper's widths with random weights on random pixels and words, of the lengths that NExT-QA's
+    """A student of the paper's size with random weights on random pixels and words, of the lengths that NExT-QA's
     questions with options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend
     on what they say."""
-    model = random_student(student, own_device(), dtype, layers)
+    model = random_student(student, own_device(), dtype)
     pieces = sorted(word.lstrip("\u2581\u0120") for word in model.tokenizer.get_vocab())
-    words = [
-        word
-        for word in pieces
-        if word.isalpha() and len(model.tokenizer(f"{word} {word}", add_special_tokens=False).input_ids) == 2
-    ]
+    pieces = [piece for piece in pieces if piece.isalpha()]
+    twice = model.tokenizer([f"{word} {word}" for word in pieces], add_special_tokens=False).input_ids
+    words = [word for word, ids in zip(pieces, twice, strict=True) if len(ids) == 2]
     rng = np.random.default_rng(0)
 
     def text(low: int, high: int) -> str:
         return " ".join(rng.choice(words, size=int(rng.integers(low, high))))
 
-    examples = [Example(i, text(60, 100), text(1, 2), text(60, 200)) for i in range(questions)]
-    features = RandomFeatures(torch.randn(questions, 4, *model.feature_shape, dtype=dtype))
+    samples = [Sample(str(i), f"{i}.mp4", None, "", ("", ""), 0, "") for i in range(questions)]
+    examples = [Example(sample, text(60, 100), text(1, 2), text(60, 200)) for sample in samples]
+    array = to_disk(torch.randn(questions, 4, *model.feature_shape, dtype=dtype))
+    features = Features(array, {(sample.video, sample.clip): i for i, sample in enumerate(samples)}, {})
     config = TrainConfig(dataset="nextqa", student=student).resolve()
     prepare(model, config)
     pixels = torch.randn(questions, 4, 3, model.preprocess.size, model.preprocess.size)
-    return Workload(model.train(), Collator(model, examples, features, config), pixels, batch_size)
-
-
-def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Student:
-    """A student of the real architecture with random weights; its tokenizer is the miniature's (ids, not words,
-    matter).
-
-    Args:
-        layers: so many in every stack, and 1000 words, but all widths as they are; None: the real size.
-    """
-    from transformers import (
-        Blip2Config,
-        Blip2ForConditionalGeneration,
-        Blip2QFormerConfig,
-        Blip2VisionConfig,
-        LlavaOnevisionConfig,
-        LlavaOnevisionForConditionalGeneration,
-        Qwen2Config,
-        SiglipVisionConfig,
-        T5Config,
-    )
-
-    from reasvqa.preprocess import Preprocess
-
-    half = ((0.5,) * 3, (0.5,) * 3)
-    blip2 = name == "blip2-flan-t5-xl"
-    tokenizer = load_student("mini-blip2" if blip2 else "mini-llava-ov-small").tokenizer
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device(device):
-            if blip2:
-                vision = Blip2VisionConfig(
-                    hidden_size=1408,
-                    intermediate_size=6144,
-                    num_hidden_layers=layers or 39,
-                    num_attention_heads=16,
-                    image_size=224,
-                    patch_size=14,
-                    initializer_range=0.02,
-                )
-                qformer = Blip2QFormerConfig(
-                    hidden_size=768,
-                    num_hidden_layers=layers or 12,
-                    num_attention_heads=12,
-                    intermediate_size=3072,
-                    encoder_hidden_size=1408,
-                )
-                text = T5Config(
-                    vocab_size=1000 if layers else VOCABULARY[name],
-                    d_model=2048,
-                    d_kv=64,
-                    d_ff=5120,
-                    num_layers=layers or LAYERS[name],
-                    num_decoder_layers=layers or LAYERS[name],
-                    num_heads=32,
-                    feed_forward_proj="gated-gelu",
-                    tie_word_embeddings=False,
-                    decoder_start_token_id=0,
-                    pad_token_id=0,
-                )
-                config = Blip2Config(
-                    vision_config=vision.to_dict(),
-                    qformer_config=qformer.to_dict(),
-                    text_config=text.to_dict(),
-                    num_query_tokens=32,
-                )
-                return Blip2Student(Blip2ForConditionalGeneration(config), tokenizer, Preprocess(224, *half))
-            wide, inner, heads, groups = {"llava-ov-0.5b": (896, 4864, 14, 2), "llava-ov-7b": (3584, 18944, 28, 4)}[
-                name
-            ]
-            vision = SiglipVisionConfig(
-                hidden_size=1152,
-                intermediate_size=4304,
-                num_hidden_layers=layers or 26,
-                num_attention_heads=16,
-                image_size=384,
-                patch_size=14,
-                vision_use_head=False,
-            )
-            text = Qwen2Config(
-                vocab_size=1000 if layers else VOCABULARY[name],
-                hidden_size=wide,
-                intermediate_size=inner,
-                num_hidden_layers=layers or LAYERS[name],
-                num_attention_heads=heads,
-                num_key_value_heads=groups,
-            )
-            video = tokenizer.convert_tokens_to_ids("<video>")
-            config = LlavaOnevisionConfig(
-                vision_config=vision.to_dict(),
-                text_config=text.to_dict(),
-                video_token_index=video,
-                image_token_index=999,
-            )
-            return LlavaStudent(LlavaOnevisionForConditionalGeneration(config), tokenizer, Preprocess(384, *half))
-    finally:
-        torch.set_default_dtype(default)
+    return Workload(model.train(), Collator(model, examples, features, config), pixels, batch_size, random=True)
 
 
 # --- recipes ----------------------------------------------------------------------------------------------------------
@@ -271,36 +157,37 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
     student = work.student
     batch = {name: value.to(student.device) for name, value in work.collator(rows).items()}
     if not recipe.by_length:
-        batch = _fixed(batch, student.tokenizer.pad_token_id)
-    pixels = None if recipe.cached else work.pixels[rows].to(student.device, student.dtype)
+        batch = _fixed(batch, student.pad)
+
+    seen = batch["features"] if recipe.cached else work.pixels[rows].to(student.device, student.dtype)
+
+    @torch.no_grad()
+    def features(seen: Tensor) -> Tensor:
+        if recipe.cached:
+            return seen
+        return student.vision(seen.flatten(0, 1)).to(student.dtype).unflatten(0, seen.shape[:2])
+
     if recipe.shared:
-        return objective(**batch | ({} if recipe.cached else {"features": _look(student, pixels)}))["loss"]
+        return objective(**batch | {"features": features(seen)})["loss"]
     everybody = torch.arange(len(rows), device=student.device)
     tasks = [(batch["labels"], student.answer_start, everybody)]
     if "reasoning_rows" in batch:
         tasks.append((batch["reasoning_labels"], student.reasoning_start, batch["reasoning_rows"]))
     losses = []
     for labels, start, these in tasks:  # a full pass for each
-        features = batch["features"][these] if recipe.cached else _look(student, pixels[these])
-        states, mask = student.encode(features, batch["input_ids"][these], batch["attention_mask"][these])
-        losses += target_losses(
-            student, states, mask, [(labels, start, torch.arange(len(labels), device=labels.device))]
-        )
+        states, mask = student.encode(features(seen[these]), batch["input_ids"][these], batch["attention_mask"][these])
+        each = torch.arange(len(labels), device=labels.device)
+        losses += target_losses(student, states, mask, [(labels, start, each)])
     return multi_task(losses[0], losses[1] if len(losses) == 2 else None, objective.beta)
-
-
-@torch.no_grad()
-def _look(student: Student, pixels: Tensor) -> Tensor:
-    features = student.vision(pixels.flatten(0, 1))
-    return features.to(student.dtype).view(*pixels.shape[:2], *features.shape[1:])
 
 
 def _fixed(batch: dict[str, Tensor], padding: int) -> dict[str, Tensor]:
     """Texts padded to a fixed length; those that are longer stay."""
     fill = {"input_ids": padding, "attention_mask": 0, "labels": IGNORE, "reasoning_labels": IGNORE}
-    room = {name: max(0, FIXED_LENGTH - batch[name].shape[1]) for name in fill if name in batch}
     return batch | {
-        name: torch.nn.functional.pad(batch[name], (0, width), value=fill[name]) for name, width in room.items()
+        name: F.pad(batch[name], (0, max(0, FIXED_LENGTH - batch[name].shape[1])), value=value)
+        for name, value in fill.items()
+        if name in batch
     }
 
 
@@ -348,9 +235,8 @@ def compare_recipes(
                 spent = losses[name] = np.nan
                 optimizer.zero_grad()
                 torch.cuda.empty_cache()
-            told = np.isfinite(spent) and (
-                torch.cuda.is_available() or len(recipes) == 1
-            )  # a process keeps what others freed
+            # On the CPU a process keeps what other recipes have freed.
+            told = np.isfinite(spent) and (torch.cuda.is_available() or len(recipes) == 1)
             peaks[name] = _peak_gb() if told else np.nan
             times[name] += [spent] if turn else []
             if recipe.recompute:
@@ -360,8 +246,8 @@ def compare_recipes(
     table["samples_per_s"] = [steps * work.batch_size / np.median(times[name]) for name in recipes]
     for column, function in (("times_reference", np.median), ("smallest", np.min), ("largest", np.max)):
         table[column] = [function(ratios[name]) for name in recipes]
-    comparable = not isinstance(work.collator.features, RandomFeatures)
-    table["loss_gap"] = [abs(losses[name] - next(iter(losses.values()))) if comparable else np.nan for name in recipes]
+    first = np.nan if work.random else losses[next(iter(recipes))]
+    table["loss_gap"] = [abs(losses[name] - first) for name in recipes]
     table["peak_gb"] = [peaks[name] for name in recipes]
     return table
 
@@ -382,9 +268,8 @@ def _peak_gb() -> float:
     """Since `_reset_peak`: of the GPU, or the resident memory of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
-    return next(
-        (int(line.split()[1]) * 1024 / 1e9 for line in _lines("/proc/self/status") if line.startswith("VmHWM")), np.nan
-    )
+    peaks = [int(line.split()[1]) for line in _lines("/proc/self/status") if line.startswith("VmHWM")]  # KiB
+    return peaks[0] * 1024 / 1e9 if peaks else np.nan
 
 
 def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
@@ -403,9 +288,8 @@ def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
 def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
     """The FLOP of our training step's matrix products (counted by torch), and which share of `matrix_rate` they
     reach."""
-    objective = Objective(work.student, 0.5)
-    rows = work.batches(True)
-    rows = rows[len(rows) // 2]
+    objective, batches = Objective(work.student, 0.5), work.batches(True)
+    rows = batches[len(batches) // 2]
     with FlopCounterMode(display=False) as counter:
         step_loss(work, objective, rows, Recipe()).backward()
     objective.zero_grad()
@@ -439,9 +323,9 @@ def compare_answering(dataset: str, student: str, questions: int = 192) -> pd.Da
         "ranking the options' texts": lambda: predict(model, samples, features, texts),
         "writing": write,
     }
-    rows = {name: {"questions_per_s": len(samples) / min(_timed(way) for _ in range(3))} for name, way in ways.items()}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("way")
-    return table.assign(times_writing=table["questions_per_s"] / table["questions_per_s"].iloc[-1])
+    table = pd.DataFrame(index=pd.Index(ways, name="way"))
+    table["questions_per_s"] = [len(samples) / _timed(way, 3) for way in ways.values()]
+    return table.assign(times_writing=table["questions_per_s"] / float(table["questions_per_s"]["writing"]))
 
 
 def compare_decoding(lengths: Sequence[int] = (8, 120)) -> pd.DataFrame:
@@ -457,26 +341,19 @@ def compare_decoding(lengths: Sequence[int] = (8, 120)) -> pd.DataFrame:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         return np.stack([frames[int((i + 0.5) * len(frames) / 4)] for i in range(4)])
 
-    rows = []
+    rows = {}
     with tempfile.TemporaryDirectory() as folder:
         for seconds in lengths:
-            rng = np.random.default_rng(0)
-            scenes = [event for i in range(-(-seconds // 8)) for event in make_story(rng, f"B{i}", seen=4).events][
-                : seconds // 2
-            ]
             path = Path(folder) / f"{seconds}.mp4"
-            write_video(Story(f"B{seconds}", "man", tuple(scenes), 0, len(scenes) - 1, "cup"), path)
-            ours = min(_timed(lambda p=path: decode(str(p), 4, None)) for _ in range(5))
-            theirs = min(_timed(lambda p=path: whole(str(p))) for _ in range(3))
-            rows.append(
-                {
-                    "clip_s": seconds,
-                    "ours_frames_per_s": 4 / ours,
-                    "whole_file_frames_per_s": 4 / theirs,
-                    "times_whole_file": theirs / ours,
-                }
-            )
-    return pd.DataFrame(rows).set_index("clip_s")
+            rng = np.random.default_rng(0)
+            stories = [make_story(rng, f"B{i}", seen=4).events for i in range(-(-seconds // 8))]
+            events = tuple(itertools.chain(*stories))[: seconds // 2]
+            write_video(Story(f"B{seconds}", "man", events, 0, len(events) - 1, "cup"), path)
+            ours = 4 / _timed(lambda p=path: decode(str(p), 4, None), 5)
+            theirs = 4 / _timed(lambda p=path: whole(str(p)), 3)
+            rows[seconds] = ours, theirs, ours / theirs
+    columns = ["ours_frames_per_s", "whole_file_frames_per_s", "times_whole_file"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("clip_s")
 
 
 def growth(
@@ -484,177 +361,47 @@ def growth(
 ) -> pd.DataFrame:
     """Seconds of the frozen half (all clips, from an empty cache) and of training, as questions, frames and epochs grow
     one at a time."""
-    base = {"questions": questions[-1], "frames": 4, "epochs": epochs[0]}
+    base = {"questions": questions[-1], "num_frames": 4, "epochs": epochs[0]}
+    ranges = {"questions": questions, "num_frames": frames, "epochs": epochs}
     rows = []
-    for what, values in (("questions", questions), ("frames", frames), ("epochs", epochs)):
-        for value in values:
-            setting = base | {what: value}
-            samples = load(dataset, "train")[: setting["questions"]]
-            with tempfile.TemporaryDirectory() as folder:
-                frozen = _timed(
-                    lambda s=samples, n=setting["frames"], f=folder: build_features(
-                        s, load_student(student), student, n, Path(f)
-                    )
-                )
-                config = TrainConfig(
-                    dataset=dataset,
-                    student=student,
-                    questions=setting["questions"],
-                    num_frames=setting["frames"],
-                    epochs=setting["epochs"],
-                )
-                run = train(config, runs=Path(folder) / "runs")
-                rows.append(
-                    {
-                        "what": what,
-                        "value": value,
-                        "features_s": frozen,
-                        "training_s": run.metrics["seconds"]["training"],
-                    }
-                )
-    return pd.DataFrame(rows)
+    for what, value in [(what, value) for what, values in ranges.items() for value in values]:
+        config = replace(TrainConfig(dataset=dataset, student=student), **base | {what: value})
+        samples = load(dataset, "train")[: config.questions]
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            began = time.perf_counter()
+            build_features(samples, load_student(student), student, config.num_frames, place)
+            frozen = time.perf_counter() - began
+            training = train(config, runs=place / "runs").metrics["seconds"]["training"]
+        rows.append((what.removeprefix("num_"), value, frozen, training))
+    return pd.DataFrame(rows, columns=["what", "value", "features_s", "training_s"])
 
 
-def _timed(function: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
-
-
-# --- what the paper would cost ----------------------------------------------------------------------------------------
-
-
-def sizes(student: str) -> dict:
-    """Of a full-size student: parameters of its halves, tokens read and written for a question, and the FLOP they take.
-
-    A frozen weight takes 2 FLOP a token forward and 2 backward (no gradient of its own); attention and LoRA are left
-    out. Tokens: 80 of question and options, 130 of reasoning and answer, N = 4 frames.
-    """
-    model = random_student(student, torch.device("meta"), torch.bfloat16)
-    count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
-    vision = sum(count(model.model.get_submodule(name)) for name in model.vision_modules)
-    queries, width = model.feature_shape
-    patches = 4 * (257 if isinstance(model, Blip2Student) else queries)
-    if isinstance(model, Blip2Student):
-        language, read = count(model.language_model), 4 * (queries + 2) + 80
-        words = model.language_model.shared.weight.numel()  # looked up, not multiplied
-        encoder, decoder = (
-            count(model.language_model.encoder) - words,
-            count(model.language_model.decoder) - words + count(model.language_model.lm_head),
-        )
-        flop = 4 * (encoder * read + decoder * 130)
-    else:
-        head, side = count(model.model.lm_head), -(-int(queries**0.5) // 2)
-        language, read = count(model.language_model) + head, 4 * side**2 + 1 + 80
-        flop = 4 * ((language - 2 * head) * (read + 130) + head * 130)
-    weights = 2 * (language + vision) / 1e9
-    return {
-        "language_b": language / 1e9,
-        "vision_b": vision / 1e9,
-        "tokens_read": read,
-        "tflop_per_sample": flop / 1e12,
-        "tflop_per_clip": 2 * vision * patches / 1e12,
-        "weights_gb": weights,
-        "cache_mb_per_clip": feature_bytes(1, 4, (queries, width), torch.bfloat16) / 1e6,
-    }
-
-
-def memory(student: str, batch_size: int = 8) -> dict:
-    """GB a training step of a full-size student needs, **computed**, not measured: for a GPU that nobody has at hand.
-
-    weights: frozen ones in bfloat16 without the vision side, trained ones with gradient and two moments in float32.
-    activations: what autograd keeps for the backward pass, counted on models of two and four layers and one question as
-    long as the longest of `full_size_workload`, and extended to all layers and the batch; recomputed: with gradient
-    checkpointing, each layer's input, and one layer's insides with their gradients. logits: of the target tokens, in
-    bfloat16, float32 and as gradient.
-    """
-    kept, trained = [], []
-    for layers in (2, 4):
-        work = full_size_workload(student, 1, questions=1, layers=layers)
-        video = [work.student.video_token] if isinstance(work.student, LlavaStudent) else []
-        work.collator.sources, work.collator.reasonings = [video + [20] * 100], [[20] * 200]
-        storages: dict[int, int] = {}
-        weights = {p.untyped_storage().data_ptr() for p in work.student.parameters()}
-
-        def pack(tensor: Tensor, storages=storages, weights=weights) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in weights:
-                storages[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            loss = step_loss(work, Objective(work.student, 0.5), [0], Recipe())
-        del loss
-        kept.append(sum(storages.values()))
-        trained.append(sum(p.numel() for p in work.student.parameters() if p.requires_grad))
-    depth, found = LAYERS[student], sizes(student)
-    layer, rest = (kept[1] - kept[0]) / 2, 2 * kept[0] - kept[1]
-    width = work.student.language_model.config.hidden_size
-    tokens, targets = found["tokens_read"] + 20 + 202, 202
-    weights_gb = 2 * found["language_b"] + 16 * (trained[0] + (trained[1] - trained[0]) / 2 * (depth - 2)) / 1e9
-    activations, recomputed = rest + depth * layer, rest + 2 * layer + depth * 2 * tokens * width
-    logits = 10 * targets * VOCABULARY[student]
-    return {
-        "weights": weights_gb,
-        "activations": batch_size * activations / 1e9,
-        "recomputed": batch_size * recomputed / 1e9,
-        "logits": batch_size * logits / 1e9,
-        "together": weights_gb + batch_size * (activations + logits) / 1e9,
-        "together, recomputed": weights_gb + batch_size * (recomputed + logits) / 1e9,
-    }
-
-
-def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
-    """GPU-hours of the paper's tables and figures at paper scale, on a GPU that gives the training `tflops` TFLOP/s.
-
-    Runs that several tables share are counted with each, and once in the total. Features and evaluation come on top.
-    Runs on answers alone count for 0.55 of one with reasoning, which is the share of reading in BLIP-2's FLOP.
-    """
-    cost = {name: sizes(name)["tflop_per_sample"] for name in FULL_SIZE}
-
-    def hours(configs: Sequence[TrainConfig]) -> float:
-        return (
-            sum(
-                cost[c.student] * TRAINING_QUESTIONS[c.dataset] * c.epochs * (0.55 if c.reasoning == "none" else 1.0)
-                for c in configs
-            )
-            / tflops
-            / 3600
-        )
-
-    rows, every = {}, {}
-    for name in EXPERIMENTS:
-        configs = [config for configs in settings_of(name, "paper", seeds).values() for config in configs]
-        every |= dict.fromkeys(configs)
-        if configs:
-            rows[name] = {"runs": len(configs), "gpu_hours": hours(configs)}
-    rows["together, each run once"] = {"runs": len(every), "gpu_hours": hours(list(every))}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("table").astype({"runs": int})
-    return table.assign(hours_on_8_gpus=table["gpu_hours"] / 8)
+def _timed(function: Callable[[], object], times: int = 1) -> float:
+    """Seconds, the least of several times."""
+    spent = []
+    for _ in range(times):
+        began = time.perf_counter()
+        function()
+        spent.append(time.perf_counter() - began)
+    return min(spent)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m reasvqa.benchmark", description="Training throughput and memory against the reference recipe."
     )
-    parser.add_argument("--dataset", default="mini-star", help="for students of the miniature")
-    parser.add_argument(
-        "--student",
-        default="mini-blip2",
-        help=f"one of the miniature's, or of full size with random weights: {', '.join(FULL_SIZE)}",
-    )
-    parser.add_argument(
-        "--recipes",
-        nargs="+",
-        choices=list(FULL_SIZE_RECIPES),
-        metavar="RECIPE",
-        help=f"default: all of {', '.join(FULL_SIZE_RECIPES)}",
-    )
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
+    students = f"one of the miniature's, or of full size with random weights: {', '.join(FULL_SIZE)}"
+    every = list(FULL_SIZE_RECIPES)
+    add = parser.add_argument
+    add("--dataset", default="mini-star", help="for students of the miniature")
+    add("--student", default="mini-blip2", help=students)
+    add("--recipes", nargs="+", choices=every, default=every, metavar="RECIPE", help=f"of {', '.join(every)}")
+    add("--batch-size", type=int, default=8)
+    add("--steps", type=int, default=10)
+    add("--rounds", type=int, default=3)
     given = parser.parse_args()
-    recipes = {name: FULL_SIZE_RECIPES[name] for name in given.recipes or FULL_SIZE_RECIPES}
+    recipes = {name: FULL_SIZE_RECIPES[name] for name in given.recipes}
     if given.student in FULL_SIZE:
         work = full_size_workload(given.student, given.batch_size)
     else:
@@ -665,7 +412,7 @@ def main() -> None:
     print(table.round(3).to_string())
     found = {"device": device_name(), "dtype": str(work.student.dtype)[6:]}
     if "ours" in recipes:
-        found |= matrix_fraction(work, table.loc["ours", "samples_per_s"])
+        found |= matrix_fraction(work, float(table["samples_per_s"]["ours"]))
     print(json.dumps(found, indent=1))
 
 

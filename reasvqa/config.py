@@ -60,7 +60,9 @@ PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha":
 
 FROM_PRESET: Any = None  # a setting that is not given
 
-SCALES = ("mini", "smoke", "paper")
+SCALES = ("mini", "preview", "smoke", "paper")
+# A preview asks the miniature's students the validation questions: the test split stays closed until the ledger is run.
+PREVIEW: dict[str, Any] = {"split": "val"}
 MINIATURES = ("mini", "smoke")  # scales whose data sets are made, not downloaded
 BENCHMARKS = ("nextqa", "star", "intentqa")
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -297,13 +299,12 @@ def check_seeds(seeds: int | str | Sequence[int]) -> list[int]:
     Raises:
         ValueError: anything else.
     """
-    given = seeds
     if isinstance(seeds, str):
         parts = seeds.strip().removeprefix("[").removesuffix("]").split(",")
-        seeds = [int(part) if part.strip().isdecimal() else -1 for part in parts]
-    if isinstance(seeds, numbers.Integral) and not isinstance(seeds, bool):
-        seeds = [int(seeds)]
-    whole = isinstance(seeds, Iterable) and all(_is_a(seed, int) and seed >= 0 for seed in seeds)
-    if not whole or not list(seeds) or len(set(seeds)) != len(list(seeds)):
-        raise ValueError(f"seeds={given!r}: give a list of different whole numbers, for example [0, 1, 2]")
-    return [int(seed) for seed in seeds]
+        found = [int(part) if part.strip().isdecimal() else -1 for part in parts]
+    else:
+        found = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    whole = all(_is_a(seed, int) and seed >= 0 for seed in found)
+    if not whole or not found or len(set(found)) != len(found):
+        raise ValueError(f"seeds={seeds!r}: give a list of different whole numbers, for example [0, 1, 2]")
+    return [int(seed) for seed in found]

@@ -1,53 +1,177 @@
 """Phase 2, RR: what of a generated reasoning the student learns from (paper, section 3.2 and appendix A.4).
 
-Sentence by sentence, what concludes goes: the fixed patterns of A.4, the Markdown variants that models write, and any other
-sentence that gives an option's letter away as the answer. Where the generator was wrong, the words of the ground truth go
-too. Every removal has a named rule, so that a reader can see why.
+Sentence by sentence, what concludes goes: the fixed patterns of A.4, the variants that models write in Markdown,
+LaTeX and tags, and any other sentence that gives an option's letter away as the answer. A heading loses itself, a
+conclusion what concludes, and descriptions stay. Where the generator was wrong, the words of the ground truth go too.
+Every removal has a named rule, so that a reader can see why.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
-from reasvqa.answers import QUALIFIER, is_bare_letter, named_letters
+from reasvqa.answers import (
+    ANSWER_TAGS,
+    QUALIFIER,
+    Naming,
+    Sentence,
+    check_text,
+    lists_option,
+    named,
+    namings,
+    normalised,
+    plain,
+)
 
-_DECOR = r"[\s#*_>\-]*"
-_SO = r"(?:(?:therefore|thus|hence|so|consequently|accordingly|overall|in\s+conclusion|in\s+summary|finally)\b[\s,:]*)?"
-
-# Rules in the order they are tried; the first that matches names the removal. All match from the sentence's beginning.
-RULES: dict[str, re.Pattern[str]] = {
-    name: re.compile(pattern, re.IGNORECASE)
-    for name, pattern in {
-        "answer heading": rf"{_DECOR}(?:(?:the|my|final|correct|right|best|predicted)\s+)*answer[\s*_]*(?:[:\uff1a]|$)",
-        "conclusion heading": rf"{_DECOR}(?:(?:final|in)\s+)?conclusion[\s*_]*(?:[:\uff1a,]|$)|#+\s*conclusion\b",
-        "explanation heading": r"[\s*_]*#+[\s*_]*(?:detailed\s+)?(?:explanation|reasoning)\b|\s*\*\*\s*detailed\s+(?:explanation|reasoning)\b",
-        "correct answer": rf"{_DECOR}{_SO}(?:the|our|my)\s+(?:\w+\s+){{0,3}}?{QUALIFIER}\s+(?:answer|option|choice)\b",
-        "the answer is": rf"{_DECOR}{_SO}(?:the|our|my)\s+answer\b(?:\s+to\s+(?:the|this)\s+question)?\s+"
-        r"(?:is|would|should|must|seems|appears|can|could|has)\b",
-        "observations": rf"{_DECOR}{_SO}(?:based\s+on|given|considering|from|with)\s+(?:all\s+)?(?:these|those|the|this|that)\s+(?:\w+\s+)?"
-        r"(?:observations?|evidence|details)\b",
-    }.items()
-}
+ANSWER_RULE = "answer heading"
+CONCLUSION_RULE = "conclusion heading"
+EXPLANATION_RULE = "explanation heading"
+TAG_RULE = "tag"
+CORRECT_RULE = "correct answer"
+ANSWER_IS_RULE = "the answer is"
+OBSERVATIONS_RULE = "observations"
 LETTER_RULE = "option letter"
+RESTATED_RULE = "restated option"  # strict refinement only: beyond the paper
 WORD_RULE = "ground-truth word"
+# Every rule, and the colour in which it is shown everywhere.
+RULES = {
+    ANSWER_RULE: "#fde0c5",
+    CONCLUSION_RULE: "#d4e6f7",
+    EXPLANATION_RULE: "#e3daf1",
+    TAG_RULE: "#dde3c0",
+    CORRECT_RULE: "#c9e8c8",
+    ANSWER_IS_RULE: "#f7d9e3",
+    OBSERVATIONS_RULE: "#e4e4e4",
+    LETTER_RULE: "#fff3b0",
+    RESTATED_RULE: "#c8ece8",
+    WORD_RULE: "#f5b9aa",
+}
 
 # Words that stay although the ground truth has them: without them nothing would be left of the grammar.
 STOP_WORDS = frozenset(
-    "a an the of to in on at by with and or but for from into onto as than then so if is are was were be been being am do does did done"
-    " has have had having it its he him his she her hers they them their theirs this that these those there here who whom which what"
-    " when where why how not no nor can could will would shall should may might must up down out off over under again also too very"
-    " i me my we us our you your someone something".split()
+    "a an the of to in on at by with and or but for from into onto as than then so if is are was were be been being"
+    " am do does did done has have had having it its he him his she her hers they them their theirs this that these"
+    " those there here who whom which what when where why how not no nor can could will would shall should may might"
+    " must up down out off over under again also too very i me my we us our you your someone something".split()
 )
 
-_LABEL = re.compile(r"\s*(?:[-*\u2022]\s+|\(?\d+[.)]\s+)")
-# A sentence ends at . ! ? before white space, but not after a lone option letter: "Answer: C. The cup." is one sentence.
-_SENTENCE = re.compile(r"\S.*?(?:(?<!\b[A-J])[.!?]+[\"'\u201d\u2019)\]*_]*(?=\s|$)|$)")
+_DECOR = r"[\s#*_>`\"'“\[$]{0,12}(?:(?:[-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}"
+_HEADING = re.compile(
+    rf"{_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief"
+    rf"|answer)\s+){{0,3}}"
+    r"(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(?:\s+and\s+answer)?"
+    r"|(?P<explanation>explanation|reasoning|rationale|justification)"
+    r"(?:\s+(?:process|steps?|of\s+the\s+(?:answer|frames|video|reasoning))){0,2})"
+    r"[\s*_`\"'”)\]]{0,6}(?:(?P<colon>[:：])[*_ \t]{0,6}|[–—=-]{1,2}>?(?=[\s*_(\"])[\s*_]{0,4}|\.?$)",
+    re.IGNORECASE,
+)
+# Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
+_DETAILED = re.compile(
+    r"[\s*_]{0,6}(?:#{1,6}[\s*_]{0,4}|\*\*\s?)(?:detailed\s+|step-by-step\s+)?(?:explanation|reasoning)\b"
+    r"(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b[^:\n]{0,120}(?::[*_ ]{0,4})?)?",
+    re.IGNORECASE,
+)
+
+_SO = (
+    r"(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary|short)"
+    r"|to (?:conclude|sum up)|as a result|and|but|step \d+|\d+)[,.:]? ){0,3}"
+)
+_CONCLUDING = QUALIFIER.replace("|only|true|valid", "")
+_BASED = (
+    r"(?:based (?:up)?on|given|considering|judging (?:from|by)|in (?:light|view) of|according to|from|with|by|after)"
+    r"(?: (?:analyzing|examining|reviewing|considering))?"
+)
+_ENDS_WITH_LETTER = re.compile(r"(?<![\w'’])[A-J]\W{0,8}$")
+_OBSERVED = (
+    r"(?:observations?|evidence|clues|cues)(?=[,.;:]|$| (?:in|from|of|provided|presented|shown|above|available"
+    r"|gathered|that|and|we|i|it|the)\b)"
+)
+_BEST_NAMED = (
+    rf"(?:the (?:\w+ )?(?:answer|option|choice)|(?:{QUALIFIER}|most \w+)"
+    r" (?:answer|option|choice|conclusion|explanation|interpretation)|conclude)"
+)
+# On plain text, searched from the beginning of a sentence.
+_SENTENCE_RULES = tuple(
+    (name, re.compile(pattern, re.IGNORECASE))
+    for name, pattern in (
+        (CONCLUSION_RULE, r"^(?:\d+\. )?(?:in conclusion|to conclude)[,:]"),
+        (
+            CORRECT_RULE,
+            rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{_CONCLUDING}"
+            r" (?:answers?|options?|choices?)\b",
+        ),
+        (
+            CORRECT_RULE,
+            r"\b(?:is|as|be|seems|appears|remains)(?: (?:therefore|thus|clearly|likely|hence))?"
+            rf" (?:the|our|my) (?:\w+ )?{QUALIFIER} (?:answer|option|choice)\b",
+        ),
+        (
+            ANSWER_IS_RULE,
+            rf"^{_SO}(?:the|our|my) answer(?: to (?:the|this) question| here)?"
+            r" (?:is|would|should|must|seems|appears|can|could|has|will|becomes)\b",
+        ),
+        (
+            ANSWER_IS_RULE,
+            r"\b(?:so|thus|hence|therefore|that|means|because|and|making|makes|conclude),? (?:the|our"
+            r"|my) (?:\w+ ){0,2}?"
+            r"(?:answer|(?:correct|right|best) (?:option|choice))(?: is| must be| should be| would be| has to be|:)",
+        ),
+        (
+            OBSERVATIONS_RULE,
+            rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:(?:these|those|the above|this|my|our) (?:\w+ ){{0,2}}?|the )"
+            rf"{_OBSERVED}|(?:the )(?:visual |available |provided )(?:evidence|observations?)(?=[,.;:]|$)"
+            r"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){0,2}?(?:details|facts|findings|points|hints|indications"
+            r"|considerations|analyses)\b)",
+        ),
+        (
+            OBSERVATIONS_RULE,
+            rf"^{_SO}(?:{_BASED} (?:the above|the|this|that|these|my|our|process of)\b|by elimination|overall)"
+            rf".{{0,160}}?\b{_BEST_NAMED}\b",
+        ),
+    )
+)
+_TRIGGER = re.compile(
+    r"(?i:answer|option|choice|conclu|observ|eviden|clues|cues|details|facts|findings|points|hints|indications"
+    r"|considerations|analyses)"
+)
+
+# Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
+_CLAUSE = re.compile(
+    r"(?:(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|he|she|they|it|we|i|you|there|in|at|as"
+    r"|when|while|looking|throughout|during|first|next|then|after|before|here|both"
+    r"|its|his|her|their|nobody|frame)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most"
+    r"|people)\s.{1,80}?"
+    r"\s(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
+    r"|(?:the|a|an|this|his|her|one|another)\s(?:[\w-]+\s){1,3}?\w{2,20}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their"
+    r"|up|down|at|in|on|to"
+    r"|into|over|around|towards?|away|out|off|while|and|with|from)\s)",
+    re.IGNORECASE,
+)
+_LEADS_IN = re.compile(
+    r"[\s*_]{0,4}(?:so|thus|therefore|hence|consequently|given|based on|considering|this|these"
+    r"|the above)\b[^\n]{0,200}:[\s*_]{0,4}$",
+    re.IGNORECASE,
+)
+# What speaks of the pictures describes, even in a conclusion.
+_SEEN = re.compile(
+    r"[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all|both)\s(?:\w+\s){0,2}?"
+    r"(?:video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d|we\s(?:can\s)?see|initially"
+    r"|at\sfirst|throughout)",
+    re.IGNORECASE,
+)
+_CONCLUDES = re.compile(
+    r"\b(?:therefore|thus|hence|so|suggest\w*|indicat\w*|support\w*|confirm\w*|align\w*|match\w*|consistent|conclu\w*"
+    r"|clear(?:ly)?|likely|answer"
+    r"|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible|infer\w*|this (?:is|makes)"
+    r"|makes sense)\b",
+    re.IGNORECASE,
+)
 
 
-@dataclass(frozen=True)
-class Removal:
+class Removal(NamedTuple):
     """text[start:end] goes, because of `rule`."""
 
     start: int
@@ -55,103 +179,302 @@ class Removal:
     rule: str
 
 
-def removals(text: str, answer: str | None = None, correct: bool = True) -> list[Removal]:
-    """What one pass of refinement takes out of `text`, in order, without overlaps. Arguments as in `refine`."""
-    found = list(_concluding(text))
-    for start, end, _ in named_letters(text):  # a letter that stands in another line than the words that announce it
-        start = text.rfind("\n", 0, start) + 1
-        if not any(removal.start < end and start < removal.end for removal in found):
-            found.append(Removal(start, end, LETTER_RULE))
-    if not correct and answer:
-        gone = [(removal.start, removal.end) for removal in found]
-        for match in _words_of(answer).finditer(text) if _words_of(answer) else ():
-            if not any(start <= match.start() < end for start, end in gone):
-                found.append(Removal(match.start(), match.end(), WORD_RULE))
-    return sorted(found, key=lambda removal: removal.start)
+MAX_PASSES = 10  # a text settles after one or two; of one made to peel forever, nothing is kept
 
 
-def refine(text: str, answer: str | None = None, correct: bool = True) -> str:
+def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen: str | None = None) -> str:
     """The reasoning without its conclusion and, if the generator was wrong, without the words of the true answer.
 
     Args:
         text: a generator's response.
         answer: the ground-truth option's text; needed only when `correct` is False.
         correct: did the generator choose the right option? (CR and IR of section 3.1)
+        chosen: the text of the option the response chose. When given, refinement is strict, which goes beyond the
+            paper: sentences that restate this option as the answer in words go as well.
 
     Returns:
         What remains: a subsequence of the input's characters, paragraphs and numbered steps in place; refining it again
         changes nothing. Empty when everything concludes.
+
+    Raises:
+        TypeError: the response or an option is not text.
     """
-    while True:
-        rest, at = [], 0
-        for removal in removals(text, answer, correct):
-            rest.append(text[at : removal.start])
-            at = removal.end
-        refined = _tidy("".join([*rest, text[at:]]))
-        if refined == text:
-            return refined
-        text = refined
+    for _ in range(MAX_PASSES):
+        found = removals(text, answer, correct, chosen=chosen)
+        if not found:
+            return text.strip("\n").rstrip()
+        text = _without(text, found)
+    return ""
 
 
-def _concluding(text: str) -> Iterator[Removal]:
-    """The sentences that conclude. A heading that stands alone takes what it announces along: the line after an answer's,
-    the paragraph after a conclusion's."""
-    announced = ""
-    at = 0
-    for line in text.splitlines(keepends=True):
-        start, at = at, at + len(line)
-        if not line.strip():
-            announced = "" if announced == "conclusion heading, open" else announced
+def removals(text: str, answer: str | None = None, correct: bool = True, *, chosen: str | None = None) -> list[Removal]:
+    """What one pass of refinement takes out, in order, without overlaps. Arguments and errors as in `refine`."""
+    check_text(text, "a response")
+    for name, option in (("the answer", answer), ("the chosen option", chosen)):
+        if option is not None:
+            check_text(option, name)
+    option = chosen or (answer if correct else None)
+    found = list(_concluding(text, normalised(option) if option else "", chosen))
+    words = None if correct or not answer else _words_of(answer)
+    return found if words is None else _merged(found, words.finditer(text))
+
+
+def _merged(found: list[Removal], words: Iterator[re.Match[str]]) -> list[Removal]:
+    """The removals and, outside of them, the words."""
+    both, at = [], 0
+    for word in words:
+        while at < len(found) and found[at].end <= word.start():
+            both.append(found[at])
+            at += 1
+        if at == len(found) or word.end() <= found[at].start:
+            both.append(Removal(word.start(), word.end(), WORD_RULE))
+    return both + found[at:]
+
+
+def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]:
+    """The sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
+    pieces = namings(text)
+    restates = _restatement(chosen) if chosen else None
+    announced = ""  # the rule of a heading or sentence that ends where its answer should stand
+    section = ""  # "conclusion": in the paragraph of a conclusion; "element": between <answer> and </answer>
+    begun = False  # has the section's first sentence passed?
+    letter_line = -1  # the line on which a letter has just been named: its option's text may follow
+    for i, (piece, raw, naming) in enumerate(pieces):
+        start, end = piece.start, piece.end
+        if piece.tag:
+            yield Removal(start, end, TAG_RULE)
+            if piece.tag.lstrip("/") in ANSWER_TAGS:
+                section = "" if piece.tag[0] == "/" else "element"
+                announced, begun = section and ANSWER_RULE, False
+            letter_line = -1
             continue
-        label = _LABEL.match(line)
-        if announced:
-            yield Removal(start + (len(line) - len(line.lstrip())), start + len(line.rstrip()), announced.split(",")[0])
-            announced = "conclusion heading, open" if announced.startswith("conclusion") else ""
+        if section == "conclusion" and begun and (piece.after_blank or raw[0] == "#"):
+            section = ""
+        heading = _HEADING.match(raw)
+        if heading and (heading.group("answer") or heading.group("conclusion")):
+            rule = ANSWER_RULE if heading.group("answer") else CONCLUSION_RULE
+            if rule == CONCLUSION_RULE and not section:
+                section, begun = "conclusion", False
+            body = raw[heading.end() :]
+            yield Removal(start, end - len(_description_behind(body, option)), rule)
+            announced = "" if any(map(str.isalnum, body)) else rule
+            begun = begun or not announced
+            letter_line = piece.line if _ENDS_WITH_LETTER.search(raw[-12:]) else -1
             continue
-        for match in _SENTENCE.finditer(line, label.end() if label else 0):
-            sentence = match.group().rstrip()
-            rule = _rule_of(sentence)
-            if rule is None:
+        if not heading or not (heading.group("colon") or raw[0] in "#*" or heading.end() == len(raw)):
+            heading = _DETAILED.match(raw)
+        if heading:
+            cut = heading.end()
+            yield Removal(start, start + cut, EXPLANATION_RULE)
+            start, raw, announced = start + cut, raw[cut:], ""
+            if not raw:
                 continue
-            yield Removal(start + match.start(), start + match.start() + len(sentence), rule)
-            alone = (
-                not line[match.end() :].strip() and not re.search(r"\w", sentence[RULES[rule].match(sentence).end() :])
-                if rule in RULES
-                else False
-            )
-            if alone and rule in ("answer heading", "conclusion heading"):
-                announced = rule
+        rule = _pattern_of(raw) or (LETTER_RULE if naming.letters else None)
+        leads = _answers(pieces, i + 1) and (naming.announces or _LEADS_IN.match(raw) is not None)
+        leads = leads or (naming.announces and rule is not None and not _lists(pieces, i + 1))
+        if leads:
+            rule = rule or CORRECT_RULE
+        elif rule is None:
+            if announced and _is_answer(raw, option, announced in (ANSWER_RULE, CONCLUSION_RULE)):
+                rule = announced
+            elif letter_line == piece.line and _is_option(raw, option):
+                rule = LETTER_RULE
+            elif section and not _SEEN.match(raw) and (not begun or _CONCLUDES.search(raw)):
+                rule = CONCLUSION_RULE
+            elif restates is not None and restates(raw):
+                rule = RESTATED_RULE
+        announced = rule if leads and rule else ""
+        begun = True
+        letter_line = piece.line if rule and _ENDS_WITH_LETTER.search(raw[-12:]) else -1
+        if rule == LETTER_RULE and not naming.explicit and lists_option(raw) and not _CONCLUDES.search(raw):
+            # "B: The man lifts the cup and ..."
+            end -= len(_description_behind(raw, option))
+        if rule is not None:
+            yield Removal(start, end, rule)
 
 
-def _rule_of(sentence: str) -> str | None:
-    """The name of the rule by which a sentence goes, or None when it stays."""
-    for name, pattern in RULES.items():
-        if pattern.match(sentence):
-            return name
-    if is_bare_letter(sentence) or next(named_letters(sentence), None):
-        return LETTER_RULE
-    return None
+@lru_cache(maxsize=512)
+def _pattern_of(raw: str) -> str | None:
+    """The rule whose pattern a sentence has, or None."""
+    if not _TRIGGER.search(raw):
+        return None
+    text = plain(raw)
+    return next((name for name, pattern in _SENTENCE_RULES if pattern.search(text)), None)
+
+
+def _description_behind(body: str, option: str) -> str:
+    """What stays of the text behind "Answer:" or "Conclusion:" in the same sentence: a description, or nothing."""
+    letter = re.match(r"[\s*_(\[\"-]{0,6}[A-J][).:\]\"]{0,2}[*_]{0,2}[.:)]?\s+(?:[–—-]\s+)?", body)
+    rest = body[letter.end() :] if letter else body
+    if letter and len(rest.split()) > 5 and not _is_option(rest, option) and not _CONCLUDES.match(rest):
+        return rest
+    if not letter and _SEEN.match(body) and not _CONCLUDES.search(body) and not named(body).letters:
+        return body
+    return ""
+
+
+def _is_option(raw: str, option: str) -> bool:
+    """Is the text behind a letter its option's, rather than a description?"""
+    words = normalised(raw)
+    if option and (words == option or words.endswith(f" {option}") or option.endswith(f" {words}")):
+        return True
+    bare = raw.lstrip(" *_\"'“(-–:$")
+    return len(raw.split()) <= (12 if bare[:1].islower() else 5) and not _CLAUSE.match(bare)
+
+
+def _is_answer(raw: str, option: str, heading: bool) -> bool:
+    """Is this what a heading, or a sentence that ends in a colon, has announced? What speaks of the pictures is not."""
+    if lists_option(raw) or (option and normalised(raw) == option):
+        return True
+    if _SEEN.match(raw) or raw[0] == "#":
+        return False
+    return heading or len(raw.split()) <= 8
+
+
+def _answers(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
+    """Does piece i name a letter, or open the answer's element?"""
+    return i < len(pieces) and (bool(pieces[i][2].letters) or pieces[i][0].tag in ANSWER_TAGS)
+
+
+def _lists(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
+    """Do piece i and the next line begin with two different letters: is this a list of options?"""
+    lines = [plain(raw)[:40] for _, raw, _ in pieces[i : i + 2]]
+    return len(lines) == 2 and all(map(lists_option, lines)) and lines[0].split()[0] != lines[1].split()[0]
+
+
+_WORDS = re.compile(r"\w+(?:[-'’]\w+)*")
 
 
 def _words_of(answer: str) -> re.Pattern[str] | None:
-    """Matches the content words of an answer, as whole words, with a possessive ending and the space before."""
-    words = [word for word in re.findall(r"\w+(?:[-'\u2019]\w+)*", answer) if word.casefold() not in STOP_WORDS]
+    """Matches the content words of an answer, as whole words, with a possessive ending."""
+    words = {word for word in _WORDS.findall(answer) if word.casefold() not in STOP_WORDS}
     if not words:
         return None
-    alternatives = "|".join(re.escape(word) for word in sorted(set(words), key=len, reverse=True))
-    return re.compile(rf"(?<![\w\-])(?:{alternatives})(?:['\u2019]s)?(?![\w\-])", re.IGNORECASE)
+    alternatives = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    return re.compile(rf"(?<![\w\-])(?:{alternatives})(?:['’]s)?(?![\w\-])", re.IGNORECASE)
 
 
-def _tidy(text: str) -> str:
-    """Closes the gaps that removals leave; drops lines of which only a number, a bullet or punctuation is left."""
-    lines = []
-    for line in text.splitlines():
-        indent = re.match(r"[ \t]*", line).group()
-        line = re.sub(r"[ \t]+", " ", line.strip())
-        line = re.sub(r" +([.,;:!?])", r"\1", line)
-        line = re.sub(r"[,;:]+(?=[.!?])", "", line)
-        if re.search(r"[^\W\d_]", line) or (line and re.search(r"\w", _LABEL.sub("", line + " "))):
-            lines.append((indent if _LABEL.match(line) else "") + line)
-        elif not line:
-            lines.append("")
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n").rstrip()
+# --- closing the gaps ------------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(r"\s*(?:[-*•+]\s+|\(?\d+[.)]\s+|[#>]+\s+)")
+_OPENERS = {"\\[": "\\]", "$$": "$$", "```": "```", "\\begin{": "\\end{"}
+
+
+def _without(text: str, found: Sequence[Removal]) -> str:
+    """The text without the removals. Only lines that lose something are tidied; one of which nothing is left goes,
+    with the empty line or the empty formula or code block around it."""
+    lines: list[str] = []
+    at = position = 0
+    last_gone = -1  # how many lines had been kept when the last one went
+    for line in text.splitlines(keepends=True):
+        start, position = position, position + len(line)
+        rest, done = [], start
+        while at < len(found) and found[at].start < position:
+            rest.append(text[done : found[at].start])
+            done = found[at].end
+            at += 1
+        if rest:
+            line = _tidied("".join([*rest, text[done:position]]), line)
+            if not line:
+                last_gone = len(lines)
+                continue
+        bare = line.strip()
+        if last_gone >= 0:
+            if not bare and last_gone == len(lines) and (not lines or not lines[-1].strip()):
+                continue
+            if bare in ("\\]", "$$", "```") and _closes_nothing(lines, last_gone, bare):
+                last_gone = len(lines)
+                continue
+        lines.append(line)
+    return "".join(lines)
+
+
+def _closes_nothing(lines: list[str], last_gone: int, closer: str) -> bool:
+    """Takes the opening line of a block away of which everything has gone."""
+    at = len(lines) - 1
+    while at >= 0 and not lines[at].strip():
+        at -= 1
+    if at < 0 or last_gone <= at:
+        return False
+    bare = lines[at].strip()
+    opens = bare == {"\\]": "\\["}.get(closer, closer) or (closer == "```" and bare.startswith("```"))
+    if opens:
+        del lines[at:]
+    return opens
+
+
+def _tidied(rest: str, line: str) -> str:
+    """What is left of a line with its gaps closed; "" when it is only a number, a bullet or punctuation."""
+    bare = rest.strip()
+    if not any(map(str.isalnum, _NUMBER.sub("", bare + " ", count=1))):
+        return ""
+    bare = re.sub(r"(?<!\s)\s+", " ", bare)
+    bare = re.sub(r" ([.,;:!?])", r"\1", bare)
+    bare = re.sub(r"(?<![,;:])[,;:]+(?=[.!?])", "", bare)
+    indent = line[: len(line) - len(line.lstrip())].strip("\r\n")
+    return indent + bare + line[len(line.rstrip()) :]
+
+
+# --- strict refinement, and what leaks ------------------------------------------------------------------------------
+
+_SIGNS = re.compile(  # of a sentence that concludes, or says what the question asked for
+    r"\b(?:therefore|thus|hence|so|consequently|accordingly|conclu\w*|suggest\w*|indicat\w*|impl(?:y|ies)|means?|must"
+    r"|likely|clear(?:ly)?|evident\w*|confirm\w*|consistent|best|correct|answer|option|choice|infer\w*|match(?:es)?"
+    r"|fits?|as a result|showing that|(?:right|just|immediately) (?:before|after))\b|^\W*only\b",
+    re.IGNORECASE,
+)
+
+
+def _stems(text: str) -> set[str]:
+    """The content words of a text without their inflection: "opened" and "opening" are "open"."""
+    stems = set()
+    for word in normalised(text).split():
+        if word in STOP_WORDS:
+            continue
+        stem = re.sub(r"(?:ing|ed|es|s|e)$", "", word) if len(word) > 3 else word
+        stems.add(re.sub(r"([^aeiou])\1$", r"\1", stem) if stem != word else stem)
+    return stems
+
+
+# Who acts; an option's text leaves the subject out.
+_SUBJECTS = _stems("person man woman boy girl child kid baby lady people individual someone adult one")
+
+
+def _restatement(option: str) -> Callable[[str], bool]:
+    """Does a sentence restate the option: is it the option, but for who acts and for inflection, or has it all of its
+    words where something is concluded?"""
+    wanted = _stems(option)
+
+    def restates(sentence: str) -> bool:
+        said = _stems(sentence)
+        return bool(wanted) and wanted <= said and (said - wanted <= _SUBJECTS or _SIGNS.search(sentence) is not None)
+
+    return restates
+
+
+def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None) -> dict[str, bool | None]:
+    """What a text tells of the answer, in four ways; None where the question does not arise.
+
+    letter: a sentence names an option's letter as the answer. option text: a sentence says the chosen option in full,
+    all of its content words, whatever their inflection. true option's words, wrongly chosen option's words: one content
+    word of it stands in the text; the latter only where the generator was wrong, and without the words that the true
+    option has as well.
+
+    Args:
+        text: a response, or what refinement has left of it.
+        options: the options' texts.
+        answer: the right option's index.
+        prediction: the index of the option that the response chose, or None.
+    """
+    said = [(raw, naming) for piece, raw, naming in namings(text) if not piece.tag]
+    chosen = _stems(options[prediction]) if prediction is not None else set()
+    true, wrong = _words_of(options[answer]), None
+    if prediction is not None and prediction != answer:
+        shared = " ".join(_WORDS.findall(options[answer])).casefold().split()
+        wrong = _words_of(" ".join(w for w in _WORDS.findall(options[prediction]) if w.casefold() not in shared))
+    return {
+        "letter": any(naming.letters for _, naming in said),
+        "option text": any(chosen <= _stems(raw) for raw, _ in said) if chosen else None,
+        "true option's words": None if true is None else bool(true.search(text)),
+        "wrongly chosen option's words": None if wrong is None else bool(wrong.search(text)),
+    }

@@ -3,6 +3,7 @@ and figures.
 
     python -m reasvqa.reproduce                              everything, at mini scale, 3 seeds
     python -m reasvqa.reproduce --only figure4 table5        two of them
+    python -m reasvqa.reproduce --preview                    everything, with one seed and the validation questions
     python -m reasvqa.reproduce --plan                       only say what would be done
     python -m reasvqa.reproduce --dask tcp://scheduler:8786  the runs on other machines, which share the data folder
 
@@ -20,23 +21,25 @@ import os
 import resource
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import mean
 
-import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
 from reasvqa import paths
-from reasvqa.config import MINIATURES, SCALES, check_seeds
+from reasvqa.config import BENCHMARKS, MINIATURES, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
-from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key, train
+from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key
+from reasvqa.learning.many import is_kept, prepare_features, quiet_bars, train_quietly
 from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, settings_of
-from reasvqa.processes import end_with
+from reasvqa.processes import cores, end_with
 
 ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed
 # Seconds an epoch on one core, for a plan made before anything was measured: without and with reasoning, on a 2026
@@ -91,12 +94,11 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
 
 
 def _kept(config: TrainConfig) -> bool:
-    """Is the run there, with all of its files as they were written?"""
-    key = _key(config)
+    """Is the run there? Data or responses that are not there yet, or are wrong, are what training tells of."""
     try:
-        return key is not None and bool(Run(paths.runs() / key).check())
-    except DamagedRun:
-        return False  # it is made again, which says what was wrong
+        return _made(config.dataset) and is_kept(config)
+    except ValueError:
+        return False
 
 
 def _key(config: TrainConfig) -> str | None:
@@ -117,25 +119,18 @@ def _made(dataset: str) -> bool:
 
 
 def _measured_costs(scale: str) -> dict[tuple, float]:
-    """Mean seconds an epoch of the kept runs of a scale, by student, objective and whether there is reasoning."""
-    rows = []
+    """Mean seconds an epoch of kept runs on a scale's data, by student, objective and whether there is reasoning."""
+    seconds, datasets = defaultdict(list), {dataset_name(scale, name) for name in BENCHMARKS}
     for path in paths.runs().glob("*/meta.json"):
         run = Run(path.parent)
         try:
-            wanted, spent = run.config.scale == scale, run.metrics["seconds"]
+            wanted, spent = run.config.dataset in datasets, run.metrics["seconds"]
         except (DamagedRun, TypeError, ValueError):
             continue  # damaged, or of another version of the library
         if wanted:
-            rows.append(
-                (
-                    run.config.student,
-                    run.config.objective,
-                    run.config.reasoning == "none",
-                    (spent["training"] + spent["answering"] + 1) / run.config.epochs,
-                )
-            )
-    table = pd.DataFrame(rows, columns=["student", "objective", "bare", "seconds"])
-    return table.groupby(["student", "objective", "bare"])["seconds"].mean().to_dict()
+            kind = run.config.student, run.config.objective, run.config.reasoning == "none"
+            seconds[kind].append((spent["training"] + spent["answering"] + 1) / run.config.epochs)
+    return {kind: mean(each) for kind, each in seconds.items()}
 
 
 # --- work, in whatever process or machine -----------------------------------------------------------------------------
@@ -143,15 +138,12 @@ def _measured_costs(scale: str) -> dict[tuple, float]:
 
 def train_one(config: TrainConfig, threads: int) -> Outcome:
     """One run, in a worker. What goes wrong with it is reported, and does not stop the others."""
-    torch.set_num_threads(threads)
-    began = time.time()
-    name = config.label
+    began, error = time.time(), ""
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            train(config)
-    except Exception as error:
-        return Outcome(name, time.time() - began, _memory(), f"{type(error).__name__}: {error}")
-    return Outcome(name, time.time() - began, _memory())
+        train_quietly(config, threads=threads)
+    except Exception as wrong:
+        error = f"{type(wrong).__name__}: {wrong}"
+    return Outcome(config.label, time.time() - began, _memory(), error)
 
 
 def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outcome:
@@ -162,29 +154,15 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
     folder = paths.reproduced(scale)
     folder.mkdir(parents=True, exist_ok=True)
     out, partial = folder / f"{notebook}.ipynb", folder / f"{notebook}.partial.ipynb"
-    parameters = {
-        "scale": scale,
-        **(
-            {"seeds": list(seeds)}
-            if "seeds" in papermill.inspect_notebook(paths.notebooks() / f"{notebook}.ipynb")
-            else {}
-        ),
-    }
+    source = paths.notebooks() / f"{notebook}.ipynb"
+    parameters: dict[str, object] = {"scale": scale}
+    if "seeds" in papermill.inspect_notebook(source):
+        parameters["seeds"] = list(seeds)
     try:
-        papermill.execute_notebook(
-            paths.notebooks() / f"{notebook}.ipynb",
-            partial,
-            parameters=parameters,
-            progress_bar=False,
-            cwd=paths.CHECKOUT,
-        )
+        papermill.execute_notebook(source, partial, parameters, progress_bar=False, cwd=paths.CHECKOUT)
     except Exception as error:
-        return Outcome(
-            notebook,
-            time.time() - began,
-            0.0,
-            f"{type(error).__name__}: {str(error).strip().splitlines()[-1]} (see {partial})",
-        )
+        what = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]} (see {partial})"
+        return Outcome(notebook, time.time() - began, error=what)
     os.replace(partial, out)
     out.with_suffix(".stamp").write_text(stamp)
     return Outcome(notebook, time.time() - began)
@@ -192,17 +170,14 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
 
 def _memory() -> float:
     """This process's peak resident memory so far, MB."""
-    return (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (1 if sys.platform == "darwin" else 1024)
-        / (1024 if sys.platform == "darwin" else 1)
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024  # bytes there, KB elsewhere
 
 
 def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
     """Changes when the notebook, its parameters, its runs or the code that draws from them change."""
     digest = hashlib.sha256((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
-    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted((paths.PAPER_NUMBERS).glob("*.csv")):
+    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted(paths.PAPER_NUMBERS.glob("*.csv")):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
     keys = [_key(config) for config in all_settings(scale, seeds, names)]
@@ -215,20 +190,6 @@ def _fresh(notebook: str, scale: str, seeds: Sequence[int]) -> bool:
 
 
 # --- running it all ---------------------------------------------------------------------------------------------------
-
-
-def prepare_features(configs: Sequence[TrainConfig]) -> None:
-    """The frozen half of every student on every clip, before the runs begin, so that no two of them wait for one
-    another."""
-    from reasvqa.learning.features import build_features
-    from reasvqa.students import load_student
-
-    wanted = {(c.student, c.dataset, c.num_frames, c.precision): c.split for c in configs if not c.blind}
-    for (student, dataset, num_frames, precision), split in sorted(wanted.items()):
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        model = load_student(student, dtype)
-        for part in ("train", split):
-            build_features(load(dataset, part), model, student, num_frames, paths.features())
 
 
 def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar: tqdm) -> list[Outcome]:
@@ -310,8 +271,7 @@ def reproduce(
         dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder; the
             notebooks are executed here.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jobs = jobs or torch.cuda.device_count() or cores
+    jobs = jobs or torch.cuda.device_count() or cores()
     began = time.time()
     for dataset in dict.fromkeys(d for name in only for d in EXPERIMENTS[name].datasets):
         load(dataset_name(scale, dataset), "train")  # a miniature is made on first use, once, before its runs
@@ -322,18 +282,18 @@ def reproduce(
         from distributed import Client
 
         client = Client(dask)
-        workers = max(1, sum(client.nthreads().values()))
+        threads = client.nthreads()
+        workers = max(1, sum(threads.values()))  # pyright: ignore[reportAttributeAccessIssue]  # not an asynchronous client
     if plan.missing:
         print(f"training: about {plan.seconds / workers / 60:.0f} min on {workers} worker{'s' if workers > 1 else ''}")
     prepare_features(plan.missing)
-    threads = max(1, cores // jobs)
+    threads = max(1, cores() // jobs)
     tasks = {config.label: (train_one, config, threads) for config in plan.missing}
     outcomes: list[Outcome] = []
     if tasks:
-        os.environ["TQDM_DISABLE"] = "1"  # for the workers, whose bars would write over each other and over this one
-        with tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05) as bar:
-            outcomes += run_all(tasks, (lambda: client.get_executor(pure=False)) if dask else local_executor(jobs), bar)
-        del os.environ["TQDM_DISABLE"]
+        pool = (lambda: client.get_executor(pure=False)) if dask else local_executor(jobs)
+        with tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05) as bar, quiet_bars():
+            outcomes += run_all(tasks, pool, bar)
     if plan.notebooks:
         tasks = {name: (execute, name, scale, list(seeds), _stamp(name, scale, seeds)) for name in plan.notebooks}
         with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar:
@@ -374,6 +334,7 @@ def main() -> int:
         prog="python -m reasvqa.reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scale", choices=SCALES, default="mini")
+    parser.add_argument("--preview", action="store_true", help="--scale preview --seeds 0")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -389,17 +350,17 @@ def main() -> int:
     parser.add_argument("--dask", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
     given = parser.parse_args()
+    if given.preview:
+        given.scale, given.seeds = "preview", [0]
     try:
         seeds = check_seeds(given.seeds)
     except ValueError as error:
         parser.error(str(error))
     if given.plan:
         plan = make_plan(given.scale, seeds, given.only)
-        minutes = (
-            f"about {plan.seconds / 60:.0f} min of one core"
-            if given.scale != "paper"
-            else "hours and GPUs: notebooks/40_benchmark.ipynb"
-        )
+        minutes = f"about {plan.seconds / 60:.0f} min of one core"
+        if given.scale == "paper":
+            minutes = "hours and GPUs: notebooks/40_benchmark.ipynb"
         print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0
     try:

@@ -1,22 +1,84 @@
+"""A data root of the tests' own, for this process and all that it starts; and a look, at the end, at what was left.
+
+The suite runs in two processes (pytest-xdist), each with a data root; the miniature's smoke data are made once.
+"""
+
 import os
 import shutil
+import subprocess
 import tempfile
+import time
 from pathlib import Path
 
-# A data root of the tests' own, before anything of the library asks for one; kernels and other processes inherit it.
-_ROOT = tempfile.mkdtemp(prefix="reasvqa-tests-")
-os.environ["REASVQA_DATA"] = _ROOT
+# Before anything of the library is imported.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+if WORKER is None:
+    os.environ["REASVQA_TESTS"] = tempfile.mkdtemp(prefix="reasvqa-tests-")
+BASE = Path(os.environ["REASVQA_TESTS"])
+ROOT = BASE / (WORKER or "alone")
+for _name in ("smoke-star", "smoke-nextqa", "smoke-intentqa"):
+    (BASE / "made" / _name).mkdir(parents=True, exist_ok=True)
+    ROOT.mkdir(exist_ok=True)
+    (ROOT / _name).symlink_to(BASE / "made" / _name)
+os.environ |= {
+    "REASVQA_DATA": str(ROOT),
+    "IPYTHONDIR": str(BASE / "ipython"),
+    "JUPYTER_RUNTIME_DIR": str(BASE / "jupyter"),
+    "HF_HUB_OFFLINE": "1",  # a mistyped name must not wait for a network
+    "OMP_NUM_THREADS": "1",  # a process a core
+}
 
+import psutil
 import pytest
 
-from reasvqa import paths
 from reasvqa.datasets import load
 
-SHARED = paths.CHECKOUT.parent / "shared" / "data"
+CHECKOUT = Path(__file__).parents[1]
+SHARED = CHECKOUT.parent / "shared" / "data"
+
+
+def changes() -> str | None:
+    """What git has to say about the checkout; None where there is no git."""
+    try:
+        done = subprocess.run(["git", "status", "--porcelain"], cwd=CHECKOUT, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def orphans() -> list[psutil.Process]:
+    """Processes that a test started, and that have outlived their parents."""
+    own = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in own and process.environ().get("REASVQA_TESTS") == str(BASE):
+                found.append(process)
+        except psutil.Error:
+            pass
+    return found
+
+
+def pytest_sessionstart(session):
+    session.config.changes = changes()
 
 
 def pytest_sessionfinish(session, exitstatus):
-    shutil.rmtree(_ROOT, ignore_errors=True)
+    """The suite fails if it changed the checkout or left a process."""
+    if WORKER is not None:
+        return
+    deadline = time.time() + 20
+    while (left := orphans()) and time.time() < deadline:
+        time.sleep(0.5)
+    problems = [f"a process was left: {' '.join(process.cmdline())[:200]}" for process in left if process.is_running()]
+    if changes() != session.config.changes:
+        problems.append(f"the checkout has changed; git status says\n{changes()}")
+    for process in left:
+        process.kill()
+    shutil.rmtree(BASE, ignore_errors=True)
+    if problems:
+        print("\n" + "\n".join(problems))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +114,7 @@ def videos(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def assert_same_loss_and_gradients():
-    """(student, losses): each loss, with its own graph, has the same value and the same gradient in every trained parameter."""
+    """(student, losses): each loss, with its own graph, has the same value and gradient in every trained parameter."""
     import torch
 
     def check(student, losses) -> None:

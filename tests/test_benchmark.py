@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reasvqa import benchmark
+from reasvqa import benchmark, full_size
 from reasvqa.learning.objective import Objective
 from reasvqa.paper.experiments import all_settings
 
@@ -26,7 +26,8 @@ def test_all_recipes_have_the_same_loss_and_gradient(student):
 
 
 def test_recipes_side_by_side():
-    """All are timed, by the same loss; activations are recomputed for the one recipe that says so, and no longer than that."""
+    """All are timed, by the same loss; activations are recomputed for the one recipe that says so, and no longer than
+    that."""
     work = benchmark.mini_workload("mini-blip2", "smoke-star", 4, questions=8)
     table = benchmark.compare_recipes(work, 1, 2, benchmark.FULL_SIZE_RECIPES)
     assert list(table.index) == list(benchmark.FULL_SIZE_RECIPES) and (table["loss_gap"] < 1e-5).all()
@@ -48,8 +49,9 @@ def test_every_question_is_in_one_batch():
 
 
 def test_sizes_are_those_of_the_published_models():
-    """BLIP-2 FlanT5-XL: ViT-g 0.99 and Q-Former 0.1 billion, T5 2.8 (embeddings and output counted once); SigLIP so400m 0.4; Qwen2 0.5 and 7.6."""
-    sizes = {name: benchmark.sizes(name) for name in benchmark.FULL_SIZE}
+    """BLIP-2 FlanT5-XL: ViT-g 0.99 and Q-Former 0.1 billion, T5 2.8 (embeddings and output counted once); SigLIP so400m
+    0.4; Qwen2 0.5 and 7.6."""
+    sizes = {name: full_size.sizes(name) for name in full_size.FULL_SIZE}
     assert sizes["blip2-flan-t5-xl"]["language_b"] == pytest.approx(2.8, abs=0.05) and sizes["blip2-flan-t5-xl"][
         "vision_b"
     ] == pytest.approx(1.09, abs=0.02)
@@ -64,8 +66,9 @@ def test_sizes_are_those_of_the_published_models():
 
 
 def test_the_rule_for_flop_agrees_with_a_count():
-    """4 FLOP a frozen weight and token, against torch's count of a real step. The rule leaves out attention and LoRA, and lets the decoder
-    multiply what it reads of the encoder for every token it writes."""
+    """4 FLOP a frozen weight and token, against torch's count of a real step. The rule leaves out attention and LoRA,
+    and lets the decoder multiply what it reads of the encoder for every token it writes.
+    """
     work = benchmark.mini_workload("mini-blip2", "smoke-star", 4, questions=8)
     counted = benchmark.matrix_fraction(work, 1.0)["gflop_per_sample"]
     model, rows = work.student.model.language_model, work.batches(True)[1]
@@ -82,16 +85,17 @@ def test_the_rule_for_flop_agrees_with_a_count():
 
 
 def test_the_plan_counts_shared_runs_once():
-    plan = benchmark.plan(100)
+    plan = full_size.plan(100)
     assert plan.loc["together, each run once", "runs"] == len(all_settings("paper", [0]))
     assert plan["runs"].iloc[:-1].sum() > plan["runs"].iloc[-1]
-    assert benchmark.plan(200)["gpu_hours"].iloc[-1] == pytest.approx(plan["gpu_hours"].iloc[-1] / 2)
+    assert full_size.plan(200)["gpu_hours"].iloc[-1] == pytest.approx(plan["gpu_hours"].iloc[-1] / 2)
 
 
 def test_memory_is_extended_in_a_line():
-    """What is computed for a model of few layers and one question grows with layers and batch, and recomputing saves most of it."""
-    one, eight = benchmark.memory("llava-ov-0.5b", 1), benchmark.memory("llava-ov-0.5b", 8)
+    """What is computed for a model of few layers and one question grows with layers and batch, and recomputing saves
+    most of it."""
+    one, eight = full_size.memory("llava-ov-0.5b", 1), full_size.memory("llava-ov-0.5b", 8)
     for part in ("activations", "recomputed", "logits"):
         assert eight[part] == pytest.approx(8 * one[part])
-    assert eight["weights"] == one["weights"] > 2 * benchmark.sizes("llava-ov-0.5b")["language_b"]
+    assert eight["weights"] == one["weights"] > 2 * full_size.sizes("llava-ov-0.5b")["language_b"]
     assert eight["recomputed"] < eight["activations"] / 5

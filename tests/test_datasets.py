@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
+import warnings
 
 import pytest
+import torture
 
 from reasvqa.datasets import DataError, load
 from reasvqa.samples import Sample
@@ -128,7 +131,7 @@ def test_nextqa_errors_name_the_place(tmp_path, rows, message):
 
 def test_missing_column_and_missing_file(tmp_path):
     root = nextqa(tmp_path, [NEXT_ROW[:-1]], NEXT_HEADER.removesuffix(",a4"))
-    with pytest.raises(DataError, match=r"column a4 is missing"):
+    with pytest.raises(DataError, match=r"column 'a4' is missing"):
         load("nextqa", "val", root)
     with pytest.raises(DataError, match=r"train.csv: no such file.*data/README.md"):
         load("nextqa", "train", root)
@@ -159,6 +162,19 @@ def test_star_answers_by_text(tmp_path):
     [
         (star_item(answer="The cup."), r"item 1, field answer: 'The cup.' is not"),
         (star_item(start=20.0), r"item 1: start 20.0, end 18.0"),
+        (star_item(start=float("nan")), r"item 1, field start: nan is not a time in seconds"),
+        (star_item(start=-1), r"item 1, field start: -1 is not a time"),
+        (star_item(end=10**400), r"item 1, field end: 1000.* is not a time"),
+        (star_item(end=float("inf")), r"item 1, field end: inf is not a time"),
+        (star_item(end=[18.0]), r"item 1, field end: \[18.0\] is not a time"),
+        (star_item(start=True), r"item 1, field start: True is not a time"),
+        (star_item(question=["Which?"]), r"item 1, field question: \['Which\?'\] is not a text"),
+        (star_item(video_id=17), r"item 1, field video_id: 17 is not a text"),
+        (star_item(video_id="x" * 300), r"item 1, field video_id: video 'xxx.* is too long for a file's name"),
+        (star_item(question="half \ud800"), r"item 1: '\\ud800' is half a character"),
+        (star_item(choices=None), r"field choices is missing"),
+        (star_item(choices=4), r"item 1, field choices: expected four"),
+        (star_item(choices=[{"choice_id": i, "choice": None} for i in range(4)]), r"field choices: expected four"),
         (star_item(choices=star_item()["choices"][:3]), r"item 1, field choices"),
         (star_item(question_id="Guess_T1_0"), r"field question_id: 'Guess_T1_0'"),
         (star_item(video_id=None), r"field video_id is missing"),
@@ -174,6 +190,157 @@ def test_broken_json_names_the_line(tmp_path):
     (tmp_path / "STAR_val.json").write_text('[\n{"question_id": "Inter')
     with pytest.raises(DataError, match=r"STAR_val.json, line 2: not valid JSON"):
         load("star", "val", tmp_path)
+
+
+def test_star_texts_that_occur_twice_are_told(tmp_path):
+    """One of the official questions offers its answer twice. The first of the two counts as right."""
+    twice = [{"choice_id": i, "choice": f"The {name}."} for i, name in enumerate(("food", "book", "cup", "book"))]
+    items = [star_item(question_id=f"Interaction_T1_{i}") for i in range(3)]
+    items[1] |= {"choices": twice}
+    items[2] |= {"choices": twice, "answer": "The food."}
+    with pytest.warns(
+        UserWarning, match=r"2 of 3 questions offer .* twice \(the first: item 2\); in 1 of them it is the"
+    ):
+        samples = load("star", "val", star(tmp_path, items))
+    assert [sample.answer for sample in samples] == [2, 1, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("star", "val", star(tmp_path, items[:1]))
+
+
+def test_json_that_cannot_be_read_is_told(tmp_path):
+    path = tmp_path / "STAR_val.json"
+    for text, cause in (
+        ("[" * 100_000 + "]" * 100_000, "STAR_val.json: nested too deeply"),
+        (f'[{{"start": {"1" * 5000}}}]', "STAR_val.json: Exceeds the limit"),
+        ('[{"answer": "a", "answer": "b"}]', "STAR_val.json: the key 'answer' occurs twice"),
+        ("{}", "STAR_val.json: expected a list"),
+        ("[]", "STAR_val.json: the file holds no questions"),
+        ("", "STAR_val.json, line 1: not valid JSON"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=cause):
+            load("star", "val", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folders", "cause"),
+    [
+        ({"4010069381": None}, r"map_vid_vidorID.json, entry '4010069381': None is not a path"),
+        ({"4010069381": 12}, r"entry '4010069381': 12 is not a path"),
+        ({"4010069381": ""}, r"entry '4010069381': '' is not a path"),
+        ({"4010069381": "x/" + "y" * 300}, r"entry '4010069381': video .* is too long"),
+        (["4010069381"], r"map_vid_vidorID.json: expected an object"),
+        ("4010069381", r"map_vid_vidorID.json: expected an object"),
+    ],
+)
+@pytest.mark.parametrize("name", ["nextqa", "intentqa"])
+def test_a_map_leads_to_files(tmp_path, name, folders, cause):
+    header = NEXT_HEADER.replace("video", "video_id") if name == "intentqa" else NEXT_HEADER
+    root = nextqa(tmp_path, [NEXT_ROW], header)
+    (root / "map_vid_vidorID.json").write_text(json.dumps(folders))
+    with pytest.raises(
+        DataError, match=cause if name == "nextqa" else cause.replace("entry '4010069381': video", "video")
+    ):
+        load(name, "val", root)
+
+
+def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path):
+    """At any value of any row, as the first character, with and without other quotes before and after it."""
+    rows = [[*NEXT_ROW[:6], str(qid), *NEXT_ROW[7:]] for qid in range(6)]
+    for quoted in (False, True):
+        lines = [",".join(f'"{value}"' if quoted and i == 4 else value for i, value in enumerate(row)) for row in rows]
+        for number in range(len(rows)):
+            for column in (0, 4, 8, 12):
+                values = lines[number].split(",")
+                values[column] = '"' + values[column]
+                root = nextqa(tmp_path, [])
+                text = [NEXT_HEADER, *lines[:number], ",".join(values), *lines[number + 1 :], ""]
+                (root / "val.csv").write_text("\n".join(text))
+                with pytest.raises(DataError, match=rf"val.csv, row {number + 1}\b.*uot"):
+                    load("nextqa", "val", root)
+
+
+def test_a_pair_of_quotes_that_swallows_a_part_is_told(tmp_path):
+    """From a column of one row to the same column of the next one: the number of columns is right."""
+    rows = [[*NEXT_ROW[:6], str(qid), *NEXT_ROW[7:]] for qid in range(4)]
+    rows[1][4], rows[2][4] = '"' + rows[1][4], rows[2][4] + '"'
+    root = nextqa(tmp_path, [])
+    (root / "val.csv").write_text("\n".join([NEXT_HEADER, *(",".join(row) for row in rows), ""]))
+    with pytest.raises(DataError, match=r"val.csv, row 2, column question: the value holds a part of other rows"):
+        load("nextqa", "val", root)
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"", r"val.csv: the file holds nothing"),
+        (NEXT_HEADER.encode(), r"val.csv: the file holds a header but no rows"),
+        (f"{NEXT_HEADER}\n\n,,\n".encode(), r"val.csv: the file holds a header but no rows"),
+        (f"{NEXT_HEADER},a0\n{','.join(NEXT_ROW)},x\n".encode(), r"val.csv: column 'a0' is there twice"),
+        (f"{NEXT_HEADER}\n{','.join(NEXT_ROW)},x\n".encode(), r"row 1: 14 values for 13 columns"),
+        (f"{NEXT_HEADER}\n{','.join(NEXT_ROW)}é\n".encode("latin-1"), r"val.csv: not UTF-8 text \(byte \d+\)"),
+        (f"{NEXT_HEADER}\n{','.join(NEXT_ROW)}\n".encode("utf-16"), r"val.csv: not UTF-8 text"),
+        (f"{NEXT_HEADER}\n{'x' * 200_000}\n".encode(), r"val.csv, row 1 .*field larger than field limit"),
+        (f"{NEXT_HEADER}\n{','.join(changed(5, '1' * 5000))}\n".encode(), r"row 1, column answer: '111.*not a whole"),
+        (f"{NEXT_HEADER}\n{','.join(changed(5, '٣'))}\n".encode(), r"row 1, column answer: '٣' is not a whole"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_told(tmp_path, content, cause):
+    root = nextqa(tmp_path, [NEXT_ROW])
+    (root / "val.csv").write_bytes(content)
+    with pytest.raises(DataError, match=cause) as error:
+        load("nextqa", "val", root)
+    assert len(str(error.value)) < 600
+
+
+def test_an_empty_list_of_rows(tmp_path):
+    root = nextqa(tmp_path, [NEXT_ROW])
+    (root / "atp-hard-ct4.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"atp-hard-ct4.txt: the file holds no row numbers"):
+        load("nextqa", "atp-hard", root)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_stay_inside_of_the_video_folder(tmp_path):
+    """The folder itself may be a link, and links inside of it are fine; a file or a folder elsewhere is not."""
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "1106").mkdir(parents=True)
+    video = elsewhere / "1106" / "4010069381.mp4"
+    video.write_bytes(b"")
+    (root := tmp_path / "data").mkdir()
+    nextqa(root, [NEXT_ROW])
+    videos = root / "videos"
+    videos.symlink_to(elsewhere)
+    assert len(load("nextqa", "val", root)) == 1
+    videos.unlink()
+    (videos / "1106").mkdir(parents=True)
+    (videos / "real.mp4").write_bytes(b"")
+    inside = videos / "1106" / "4010069381.mp4"
+    inside.symlink_to(videos / "real.mp4")
+    assert len(load("nextqa", "val", root)) == 1
+    inside.unlink()
+    inside.symlink_to(video)
+    with pytest.raises(DataError, match=r"4010069381.mp4: a link that leads out of the video folder"):
+        load("nextqa", "val", root)
+    inside.unlink()
+    inside.parent.rmdir()
+    inside.parent.symlink_to(elsewhere / "1106")
+    with pytest.raises(DataError, match=r"1106: a link that leads out of the video folder"):
+        load("nextqa", "val", root)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mutated_annotations_are_read_or_refused(tmp_path, seed):
+    """Small part of `python tests/torture.py annotations`."""
+    counts = torture.mutated_annotations(tmp_path, 100, seed)
+    assert counts["read"] + counts["refused"] == 100 == counts.total() and counts["refused"] > 30, counts
+
+
+def test_large_files_are_read_in_linear_time(tmp_path):
+    """Counted in steps of the interpreter, not in seconds: twice the rows, not much more than twice the steps."""
+    steps = [torture.steps_to_load(tmp_path, rows) for rows in (500, 1000, 2000)]
+    assert steps[1] < 2.1 * steps[0] and steps[2] < 2.1 * steps[1]
 
 
 def test_unknown_names():

@@ -1,13 +1,33 @@
-"""Accuracy against the official evaluator's figures and hand-worked examples; intervals against theory."""
+"""Accuracy against the official evaluator's figures and hand-worked examples; intervals against theory and simulation.
+
+`python tests/test_evaluation.py` simulates the intervals' coverage at full size: some minutes, one line a scenario.
+"""
 
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.api import OLS
+from statsmodels.stats.anova import anova_lm
 
 from reasvqa.datasets import load
-from reasvqa.evaluation import PredictionError, accuracy, bootstrap, mcnemar, paired_difference
+from reasvqa.evaluation import (
+    Estimate,
+    PredictionError,
+    accuracy,
+    estimate,
+    holm,
+    margin_of,
+    mcnemar,
+    mean_estimate,
+    paired_difference,
+    seeds_needed,
+    verdict,
+)
 from reasvqa.samples import Sample
 
 
@@ -65,18 +85,69 @@ def test_unlabelled_split():
         accuracy(predictions(("1", 0)), [sample("1", None, "CW")])
 
 
-def test_bootstrap_matches_the_normal_approximation():
-    correct = np.arange(1000) < 700
-    interval = bootstrap(correct)
-    half = 196 * np.sqrt(0.7 * 0.3 / 1000)
-    assert interval.value == pytest.approx(70)
-    assert interval.low == pytest.approx(70 - half, abs=0.4) and interval.high == pytest.approx(70 + half, abs=0.4)
+# --- intervals --------------------------------------------------------------------------------------------------------
 
 
-def test_seeds_widen_the_interval():
-    """Two seeds that disagree wholly: the interval has to say that another seed could be anywhere between."""
-    interval = bootstrap(np.stack([np.ones(500), np.zeros(500)]))
-    assert interval.low < 5 and interval.high > 95
+def test_independent_questions_and_one_seed_are_a_t_test():
+    values = np.random.default_rng(0).normal(0.1, 1, 60)
+    ours, theirs = estimate(values, range(60)), stats.ttest_1samp(values, 0)
+    assert (ours.low, ours.high) == pytest.approx(tuple(100 * np.array(theirs.confidence_interval())))
+    assert (ours.p, ours.df, ours.value) == pytest.approx((theirs.pvalue, 59, 100 * values.mean()))
+    assert "(one seed)" in str(ours) and np.isnan(ours.seed_sd)
+
+
+def test_one_seed_is_clustered_by_video():
+    """Against statsmodels' cluster-robust variance of a mean, videos with one to nine questions."""
+    rng = np.random.default_rng(1)
+    videos = np.repeat(np.arange(40), rng.integers(1, 10, 40))
+    values = (rng.random(len(videos)) < 0.6) - (rng.random(40) < 0.3)[videos].astype(float)
+    fit = OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds={"groups": videos})
+    ours = estimate(values, [f"{video}.mp4" for video in videos])
+    assert ours.se == pytest.approx(100 * fit.bse[0])
+    assert (ours.videos, ours.questions, ours.df) == (40, len(videos), 39)
+
+
+def test_seeds_crossed_with_videos_by_analysis_of_variance():
+    """Mean squares from statsmodels' two-way analysis of variance, one value a cell."""
+    rng = np.random.default_rng(2)
+    values = rng.normal(0.2, 1, (4, 30)) + rng.normal(0, 0.5, (4, 1)) + rng.normal(0, 2, (1, 30))
+    cells = pd.DataFrame([(s, v, values[s, v]) for s in range(4) for v in range(30)], columns=["seed", "video", "y"])
+    table = anova_lm(OLS.from_formula("y ~ C(seed) + C(video)", cells).fit())
+    seeds, videos, rest = (table["sum_sq"] / table["df"])[["C(seed)", "C(video)", "Residual"]]
+    ours = estimate(values, range(30))
+    assert ours.se == pytest.approx(100 * np.sqrt((seeds + videos - rest) / 120))
+    assert 1 / ours.df == pytest.approx((seeds / 3 + (videos - rest) / 29) / (seeds + videos - rest))
+    assert ours.seed_sd == pytest.approx(100 * np.std(values.mean(axis=1), ddof=1))
+
+
+def test_seeds_that_disagree_wholly():
+    """Two seeds, all right and all wrong: another seed could be anywhere."""
+    interval = estimate(np.stack([np.ones(500), np.zeros(500)]), np.arange(500) // 3)
+    assert interval.value == 50 and interval.low < 0 and interval.high > 100
+
+
+def test_nothing_varies():
+    """Contrasts of equal runs are zero but for rounding, which is no effect; and all wrong is surely not right."""
+    weights, right = np.array([-0.2, -0.1, 0, 0.1, 0.2]), np.random.default_rng(3).random((3, 90)) < 0.7
+    nothing = estimate(sum(weight * right for weight in weights), np.arange(90) // 3)
+    assert nothing.p == 1 and nothing.low == pytest.approx(nothing.high) == pytest.approx(0)
+    assert estimate(np.ones((3, 90)), np.arange(90) // 3).p == 0
+
+
+def test_one_video_has_no_interval():
+    only = estimate(np.array([[1, 0, 1], [1, 1, 1]]), ["a", "a", "a"])
+    assert only.value == pytest.approx(250 / 3) and np.isnan([only.low, only.high, only.p]).all()
+    assert verdict(only, 1, only.p) == "undecided"
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 5))
+def test_order_and_names_do_not_matter(seed, seeds):
+    rng = np.random.default_rng(seed)
+    values, videos = rng.random((seeds, 24)) < rng.random((1, 24)), rng.integers(0, 6, 24)
+    seeds_order, order, names = rng.permutation(seeds), rng.permutation(24), rng.permutation(6)
+    first, second = estimate(values, videos), estimate(values[seeds_order][:, order], names[videos][order])
+    for field in ("value", "low", "high", "df", "p", "seed_sd"):
+        assert getattr(first, field) == pytest.approx(getattr(second, field), nan_ok=True), field
 
 
 def test_pairing_removes_what_runs_share():
@@ -84,8 +155,172 @@ def test_pairing_removes_what_runs_share():
     first = rng.random(600) < 0.5
     second = first.copy()
     second[np.flatnonzero(~first)[:30]] = True  # better on 30 questions, never worse
-    difference = paired_difference(first, second)
+    difference = paired_difference(first, second, range(600))
     assert difference.value == pytest.approx(5) and difference.low > 3 and difference.high < 7
+    with pytest.raises(ValueError, match="cannot be paired"):
+        paired_difference(first, second[:300], range(600))
+
+
+def test_mean_of_data_sets():
+    """A seed that pushes both data sets the same way is chance of the mean; one that pushes them apart is not."""
+    rng = np.random.default_rng(4)
+    push, noise = np.array([[-0.2], [0.0], [0.2]]), rng.normal(0, 1, (2, 3, 200))
+    noise -= noise.mean(axis=2, keepdims=True)
+    same = mean_estimate([(noise[0] + push, range(200)), (noise[1] + push, range(200))])
+    opposed = mean_estimate([(noise[0] + push, range(200)), (noise[1] - push, range(200))])
+    assert same.seed_sd == pytest.approx(20) and opposed.seed_sd == pytest.approx(0)
+    assert same.se > opposed.se and (same.questions, same.videos, same.seeds) == (400, 400, 3)
+    with pytest.raises(ValueError, match="2 and 3 seeds"):
+        mean_estimate([(noise[0], range(200)), (noise[1][:2], range(200))])
+
+
+def test_values_without_videos():
+    with pytest.raises(ValueError, match="3 questions need a video each"):
+        estimate(np.ones((2, 3)), ["a", "b"])
+    with pytest.raises(ValueError, match="no questions"):
+        estimate(np.ones((2, 0)), [])
+
+
+# --- coverage ---------------------------------------------------------------------------------------------------------
+
+# What a seed, a video and both together add to the score behind right and wrong, as standard deviations; that of the
+# score's own noise is 1. 0.15 is about 5 points of accuracy.
+EFFECTS = {
+    "none": (0.0, 0.0, 0.0),
+    "seeds": (0.15, 0.0, 0.0),
+    "small seeds": (0.04, 0.0, 0.0),
+    "videos": (0.0, 0.8, 0.0),
+    "both": (0.08, 0.5, 0.0),
+    "interaction": (0.08, 0.5, 0.5),
+}
+
+
+def covered(rng, what, effects, seeds, videos, per_video=(3, 3)) -> bool:
+    """Does one interval contain the planted value? Right or wrong is whether a score is above zero, so the expected
+    accuracy is a normal probability.
+
+    what: "accuracy" of one setting; "difference" of two that share half of every effect's variance; "mean" of that
+        over three data sets, whose seeds share half of their effects, too.
+    per_video: fewest and most questions about a video.
+    """
+    effects, shared = np.array(effects), np.sqrt(0.5)
+    total = np.sqrt(1 + (effects**2).sum())
+    of = np.repeat(np.arange(videos), rng.integers(*per_video, videos, endpoint=True))
+    settings = 1 if what == "accuracy" else 2
+    means = np.array([0.2, 0.45])[:settings]
+    everywhere = rng.normal(0, effects[0], (settings, seeds, 1))  # what a seed does to all data sets
+    parts = []
+    for _ in range(3 if what == "mean" else 1):
+
+        def draw(which, *shape):
+            common, own = rng.normal(0, effects[which], shape), rng.normal(0, effects[which], (settings, *shape))
+            return own if settings == 1 else shared * (common + own)
+
+        of_seed = draw(0, seeds, 1)
+        if what == "mean":
+            of_seed = shared * (of_seed + everywhere)
+        score = means[:, None, None] + of_seed + (draw(1, 1, videos) + draw(2, seeds, videos))[..., of]
+        right = score + rng.normal(size=(settings, seeds, len(of))) > 0
+        parts.append((right[0] if settings == 1 else right[1].astype(float) - right[0], of))
+    found = mean_estimate(parts)
+    truth = 100 * np.diff([0, *stats.norm.cdf(means / total)])[-1]
+    return found.low <= truth <= found.high
+
+
+def coverage(repetitions, seed=0, **scenario) -> float:
+    rng = np.random.default_rng(seed)
+    return float(np.mean([covered(rng, **scenario) for _ in range(repetitions)]))
+
+
+SCENARIOS = [
+    dict(what=what, effects=effects, seeds=seeds, videos=100)
+    for what in ("accuracy", "difference")
+    for effects in EFFECTS.values()
+    for seeds in (3, 5)
+] + [
+    dict(what="mean", effects=EFFECTS["interaction"], seeds=5, videos=100),
+    dict(what="difference", effects=EFFECTS["both"], seeds=3, videos=1000),
+    dict(what="difference", effects=EFFECTS["videos"], seeds=1, videos=100),
+    dict(what="difference", effects=EFFECTS["interaction"], seeds=3, videos=100, per_video=(1, 9)),
+]
+
+
+def test_coverage():
+    """95 % intervals cover 93 to 97 % in every scenario, give or take three standard errors of the simulation."""
+    repetitions = 600
+    found = [coverage(repetitions, seed=i, **scenario) for i, scenario in enumerate(SCENARIOS)]
+    for share, scenario in zip(found, SCENARIOS, strict=True):
+        assert 0.93 - 3 * np.sqrt(0.93 * 0.07 / repetitions) <= share, scenario
+        assert share <= 0.97 + 3 * np.sqrt(0.97 * 0.03 / repetitions), scenario
+    assert np.mean(found) == pytest.approx(0.953, abs=0.006)  # not all of them at one end
+
+
+# --- one verdict ------------------------------------------------------------------------------------------------------
+
+
+def found(value, se, seeds=5, df=1e6, seed_sd=2.0, videos=1000):
+    half = stats.t.ppf(0.975, df) * se
+    p = 2 * stats.t.sf(abs(value) / se, df)
+    return Estimate(value, value - half, value + half, se, df, p, seeds, videos, 3 * videos, seed_sd)
+
+
+@pytest.mark.parametrize(
+    ("value", "se", "margin", "expected"),
+    [
+        (2.0, 0.5, 1, "reproduced"),
+        (-2.0, 0.5, 1, "contradicted"),
+        (0.3, 0.4, 1, "no effect"),  # 90 % interval [-0.36, 0.96]
+        (0.4, 0.4, 1, "undecided"),  # [-0.26, 1.06]
+        (0.4, 0.4, 2, "no effect"),
+        (-1.0, 2.0, 1, "undecided"),
+    ],
+)
+def test_verdicts(value, se, margin, expected):
+    effect = found(value, se)
+    assert verdict(effect, margin, effect.p) == expected
+    assert verdict(found(value, se, seeds=1), margin, effect.p) is None
+
+
+def test_correction_can_take_a_verdict_away():
+    effect = found(2.0, 0.9)
+    assert effect.p < 0.05
+    assert verdict(effect, 1, effect.p) == "reproduced" and verdict(effect, 1, 0.2) == "undecided"
+
+
+def test_margin_is_a_point_or_half_of_the_papers_effect():
+    assert [margin_of(paper) for paper in (None, np.nan, 1.4, -6.2)] == [1, 1, 1, 3.1]
+
+
+def test_holm_by_hand():
+    """0.01 * 3, 0.02 * 2, and 0.03 * 1 is not less than the one before."""
+    assert holm([0.03, 0.01, 0.02]).tolist() == pytest.approx([0.04, 0.03, 0.04])
+
+
+@pytest.mark.parametrize("df", [4, 10, 1000])
+def test_the_detectable_effect_is_found_four_times_in_five(df):
+    """Against the noncentral t distribution."""
+    effect = found(0.0, 0.7, df=df)
+    critical = stats.t.ppf(0.975, df)
+    assert stats.nct.sf(critical, df, effect.detectable / 0.7) == pytest.approx(0.8, abs=0.03)
+
+
+def test_seeds_needed():
+    """Seeds that differ by 2 points, videos that leave 0.3: enough with the answer, and not with one seed less."""
+
+    def detectable(seeds):
+        variance = 4 / seeds + 0.09
+        df = variance / (4 / seeds / (seeds - 1) + 0.09 / 999)
+        return (stats.t.ppf(0.975, df) + stats.t.ppf(0.8, df)) * np.sqrt(variance)
+
+    measured = found(1.0, np.sqrt(4 / 5 + 0.09))
+    seeds = seeds_needed(measured, size=2)
+    assert seeds is not None and detectable(seeds) <= 2 < detectable(seeds - 1)
+    assert seeds_needed(measured, size=-2) == seeds
+    assert seeds_needed(measured, size=0.5) is None  # the videos alone leave 0.84
+    single = found(1.0, 0.3, seeds=1, seed_sd=np.nan)
+    assert seeds_needed(single, size=2, seed_sd=2) == seeds
+    with pytest.raises(ValueError, match="seed_sd"):
+        seeds_needed(single, size=2)
 
 
 def test_mcnemar_by_hand():
@@ -94,3 +329,17 @@ def test_mcnemar_by_hand():
     second = np.array([False] * 3 + [True] * 9 + [True] * 20)
     assert mcnemar(first, second) == pytest.approx(598 / 4096)
     assert mcnemar(first, first) == 1.0
+
+
+def main() -> None:
+    for what in ("accuracy", "difference", "mean"):
+        for name, effects in EFFECTS.items():
+            for seeds in (1, 2, 3, 5) if effects[0] == 0 == effects[2] else (2, 3, 5):
+                for videos in (100, 300, 1000):
+                    scenario = dict(what=what, effects=effects, seeds=seeds, videos=videos)
+                    share = coverage(5000, **scenario)
+                    print(f"{what:10} {name:12} {seeds} seeds {videos:5} videos: {100 * share:.1f} %", flush=True)
+
+
+if __name__ == "__main__":
+    main()

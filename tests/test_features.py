@@ -1,13 +1,15 @@
-"""The feature cache: precision, room on the disk, interruptions, and a frozen half that is not looked at when all is there."""
+"""The feature cache: precision, room on the disk, interruptions, damage, and nobody looks when all is there."""
 
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from reasvqa import paths
+from reasvqa.datasets import Samples
 from reasvqa.learning import TrainConfig, train
 from reasvqa.learning.features import NoRoom, build_features, feature_bytes
 from reasvqa.students import Student, load_student
@@ -39,7 +41,7 @@ def test_bfloat16_features_are_the_float32_ones_rounded(name, smoke_star, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDENTS)
 def test_training_in_bfloat16(name, tmp_path):
-    """Frozen weights in bfloat16, trained weights in float32, losses near those in float32; also with recomputed activations."""
+    """Frozen weights in bfloat16, trained ones in float32, losses near float32's; with recomputed activations."""
     settings = dict(dataset="smoke-star", student=name, questions=16, epochs=2)
     exact = train(TrainConfig(**settings), runs=tmp_path)
     half = train(TrainConfig(**settings, precision="bf16", gradient_checkpointing=True), runs=tmp_path)
@@ -60,22 +62,19 @@ def test_recomputed_activations_change_no_gradient(name, smoke_star, tmp_path):
     from reasvqa.learning.objective import Objective
 
     samples = smoke_star[0][:4]
-    examples = build_examples(
-        samples,
-        read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b")),
-        objective="mtl",
-        kind="refined",
-    )
+    config = TrainConfig(dataset="smoke-star", student=name).resolve()
+    responses = read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b"))
+    examples = build_examples(samples, responses, config)
     gradients = []
     for recompute in (False, True):
         torch.manual_seed(0)
         student = load_student(name)
-        prepare(student, TrainConfig(dataset="smoke-star").resolve())
+        prepare(student, config)
         features = build_features(samples, student, name, 4, tmp_path)
         if recompute:
             student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
         objective = Objective(student, 0.5).train()
-        objective(**Collator(student, examples, features)(range(4)))["loss"].backward()
+        objective(**Collator(student, examples, features, config)(range(4)))["loss"].backward()
         gradients.append([p.grad for p in objective.parameters() if p.requires_grad])
     assert len(gradients[0]) > 40
     for plain, recomputed in zip(*gradients, strict=True):
@@ -85,16 +84,46 @@ def test_recomputed_activations_change_no_gradient(name, smoke_star, tmp_path):
 def test_nobody_looks_twice(smoke_star, tmp_path, monkeypatch):
     samples, devices = smoke_star[0][:9], []
     first = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
-    monkeypatch.setattr(Student, "see", lambda *_: pytest.fail("all features were there"))
+    monkeypatch.setattr(Student, "encode_frames", lambda *_: pytest.fail("all features were there"))
     monkeypatch.setattr(Student, "move_vision_encoder", lambda self, device: devices.append(device))
     monkeypatch.setattr("reasvqa.learning.features.own_device", lambda: torch.device("meta"))
     again = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
     assert np.array_equal(first.array, again.array) and torch.device("meta") not in devices
 
 
+@pytest.mark.parametrize("name", ["features.npy", "valid.npy"])
+def test_features_cut_short_are_made_again(name, smoke_star, tmp_path):
+    """numpy would fill them with zeros, and nobody would know."""
+    samples = smoke_star[0]
+    whole = np.array(build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path).array)
+    (path,) = tmp_path.rglob(name)
+    path.write_bytes(path.read_bytes()[:-100])
+    again = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path)
+    assert np.array_equal(again.array, whole) and np.abs(whole).sum(axis=(1, 2, 3)).all()
+
+
+def test_a_video_that_is_replaced_is_looked_at_again(smoke_star, tmp_path):
+    """By another of the same size: a shorter one and an empty box to fill it up."""
+    folder = Path(shutil.copytree(smoke_star[0].videos, tmp_path / "videos"))
+    samples = Samples(smoke_star[0], folder)
+
+    def build():
+        return build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "features")
+
+    before = np.array(build().array)
+    used = sorted({folder / sample.video for sample in samples}, key=lambda path: path.stat().st_size)
+    size, other = used[-1].stat().st_size, used[0].read_bytes()
+    fill = size - len(other)
+    used[-1].write_bytes(other + fill.to_bytes(4, "big") + b"free" + bytes(fill - 8))
+    assert used[-1].stat().st_size == size
+    again = build()
+    changed = {clip[0] for clip, row in again.rows.items() if not np.array_equal(again.array[row], before[row])}
+    assert changed == {used[-1].name} and not again.missing
+
+
 def test_an_interrupted_build_goes_on(smoke_star, tmp_path, monkeypatch):
     """Killed in the second block: the first is kept, and all ends as without the interruption."""
-    samples, see, calls = smoke_star[0], Student.see, []
+    samples, encode_frames, calls = smoke_star[0], Student.encode_frames, []
     whole = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "a")
     assert len(whole.rows) > 8
 
@@ -102,9 +131,9 @@ def test_an_interrupted_build_goes_on(smoke_star, tmp_path, monkeypatch):
         calls.append(len(clips))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return see(self, clips)
+        return encode_frames(self, clips)
 
-    monkeypatch.setattr(Student, "see", interrupted)
+    monkeypatch.setattr(Student, "encode_frames", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "b")
     again = build_features(samples, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "b")
@@ -114,7 +143,7 @@ def test_an_interrupted_build_goes_on(smoke_star, tmp_path, monkeypatch):
 def test_a_full_disk_is_told_before_anything_is_computed(smoke_star, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 1000))
-    monkeypatch.setattr(Student, "see", lambda *_: pytest.fail("nothing may be computed"))
+    monkeypatch.setattr(Student, "encode_frames", lambda *_: pytest.fail("nothing may be computed"))
     with pytest.raises(
         NoRoom, match=r"clips x 4 frames x 4 x 96 in float32\) need .* GB, but only .* are free .*Make room there"
     ):

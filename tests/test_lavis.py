@@ -64,7 +64,8 @@ def test_names(ours, theirs):
 
 
 def test_there_and_back(model, tmp_path):
-    """Different output matrix and embeddings, as FlanT5 has them, survive in a model that was constructed with both tied."""
+    """Different output matrix and embeddings, as FlanT5 has them, survive in a model that was constructed with both
+    tied."""
     model.language_model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.language_model.lm_head.weight))
     save_lavis_checkpoint(model, tmp_path / "c.pth")
     saved = torch.load(tmp_path / "c.pth", weights_only=True)

@@ -1,12 +1,14 @@
 """The decoder-only student: one packed pass against separate passes and against the library's own forward."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from reasvqa import paths
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import build_examples
+from reasvqa.learning import TrainConfig, build_examples
 from reasvqa.learning.answering import pad, predict, score_options
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import build_features
@@ -18,15 +20,15 @@ from reasvqa.students.adapters import prepare
 from reasvqa.video import read_frames
 
 STUDENT = "mini-llava-ov-small"
+CONFIG = TrainConfig(dataset="smoke-star", student=STUDENT).resolve()
+STL = replace(CONFIG, objective="stl").resolve()
 
 
 @pytest.fixture
 def student():
     torch.manual_seed(0)
-    from reasvqa.learning import TrainConfig
-
     student = load_student(STUDENT)
-    prepare(student, TrainConfig(dataset="smoke-star", student=STUDENT).resolve())
+    prepare(student, CONFIG)
     for name, parameter in student.named_parameters():
         if "lora_B" in name:  # LoRA begins as zero; a test of gradients needs it to do something
             torch.nn.init.normal_(parameter, std=0.05)
@@ -42,13 +44,14 @@ def features(smoke_star):
 def batch(student, smoke_star, features):
     """Six questions of different length, one of them without a reasoning."""
     reasoning = read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b"))
-    examples = build_examples(smoke_star[0][:6], reasoning, objective="mtl", kind="refined")
+    examples = build_examples(smoke_star[0][:6], reasoning, CONFIG)
     examples[2] = Example(examples[2].sample, examples[2].source, examples[2].target)
-    return Collator(student, examples, features[0])(list(range(6)))
+    return Collator(student, examples, features[0], CONFIG)(list(range(6)))
 
 
 def two_passes(student, batch, beta):
-    """Eq. 2 as it is written, a row and a task at a time, through the library's own model and loss: no packing, no padding."""
+    """Eq. 2 as it is written, a row and a task at a time, through the library's own model and loss: no packing, no
+    padding."""
     total = {"labels": [], "reasoning_labels": []}
     starts = {"labels": student.answer_start, "reasoning_labels": student.reasoning_start}
     for task, rows in (("labels", range(6)), ("reasoning_labels", batch["reasoning_rows"].tolist())):
@@ -99,7 +102,7 @@ def test_it_is_the_librarys_model(student, smoke_star, features):
     sample = smoke_star[1][0]
     pixels = student.preprocess(read_frames(smoke_star[1].videos / sample.video, 4, sample.clip))
     ids, mask = pad(student.source_ids([source_text(sample, "text")], 100), 0)
-    target = torch.tensor([[student.answer_start, *student.target_ids([sample.answer_text], 20)[0]]])
+    target = torch.tensor([[student.answer_start, *student.target_ids([sample.answer_text])[0]]])
     states, states_mask = student.encode(torch.from_numpy(np.array(features[1][sample]))[None], ids, mask)
     (ours,) = student.decode(states, states_mask, [(target, torch.tensor([0]))])
     place = int((ids[0] == student.video_token).nonzero()[0])
@@ -112,10 +115,13 @@ def test_it_is_the_librarys_model(student, smoke_star, features):
 def test_text_scores_are_mean_log_likelihoods(student, smoke_star, features):
     samples = list(smoke_star[1][:3])
     student.eval()
-    for sample, row in zip(samples, score_options(student, samples, features[1], "text"), strict=True):
+    for sample, row in zip(samples, score_options(student, samples, features[1], CONFIG), strict=True):
         for i in range(len(sample.options)):
             single = Collator(
-                student, [Example(sample, source_text(sample, "text"), answer_text(sample, "text", i))], features[1]
+                student,
+                [Example(sample, source_text(sample, "text"), answer_text(sample, "text", i))],
+                features[1],
+                CONFIG,
             )([0])
             assert float(row[i]) == pytest.approx(-float(Objective(student, 0.0)(**single)["loss"]), abs=1e-4)
 
@@ -123,14 +129,14 @@ def test_text_scores_are_mean_log_likelihoods(student, smoke_star, features):
 def test_writing_does_not_depend_on_the_batch(student, smoke_star, features):
     """Rows of different length are padded; what is written for each is what is written for it alone."""
     samples = sorted(smoke_star[1][:6], key=lambda s: len(s.question))
-    together = predict(student, samples, features[1], "text", written=True)[1]
-    alone = [predict(student, [sample], features[1], "text", written=True)[1][0] for sample in samples]
+    together = predict(student, samples, features[1], STL)[1]
+    alone = [predict(student, [sample], features[1], STL)[1][0] for sample in samples]
     assert together == alone and len(set(together)) > 1
 
 
 def test_blind_students_do_not_look(student, smoke_star, features):
     samples = list(smoke_star[1][:4])
-    seeing, blind = (torch.stack(score_options(student, samples, f, "text")) for f in (features[1], None))
+    seeing, blind = (torch.stack(score_options(student, samples, f, CONFIG)) for f in (features[1], None))
     assert not torch.allclose(seeing, blind)
 
 
@@ -143,7 +149,8 @@ def test_only_projector_and_lora_are_trained(student):
 
 def test_a_chat_template_keeps_the_video_in_one_place(student):
     student.tokenizer.chat_template = (
-        "{% for m in messages %}user: {% for c in m['content'] %}{% if c['type'] == 'video' %}<video>{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %}"
+        "{% for m in messages %}user: {% for c in m['content'] %}"
+        "{% if c['type'] == 'video' %}<video>{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %}"
         "{% if add_generation_prompt %} assistant: {% endif %}"
     )
     rows = student.source_ids(["what?", "what did the man do?"], 50)

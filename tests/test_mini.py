@@ -1,8 +1,10 @@
-"""The miniature: official formats, no shortcut for a blind student, generators of the wanted strength, everything from a seed."""
+"""The miniature: official formats, no shortcut for a blind student, generators of the wanted strength, everything from
+a seed."""
 
 import hashlib
 import json
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,8 +53,9 @@ def test_types_come_in_the_benchmarks_shares(questions):
 
 
 def test_wording_gives_nothing_away(questions):
-    """What a student that sees no video could use: the answer's words overlap with other options no more than chance has it,
-    and no word is right more often than it is offered."""
+    """What a student that sees no video could use: the answer's words overlap with other options no more than chance
+    has it, and no word is right more often than it is offered.
+    """
     name, asked = questions
     right, offered = Counter(), Counter()
     closest = 0
@@ -226,7 +229,7 @@ def test_the_students_that_ship_pass_their_gates(name):
 
 @pytest.mark.parametrize("name", ["mini-blip2", "mini-llava-ov-small", "mini-llava-ov"])
 def test_the_students_ship_small_and_safe(name):
-    files = list(STUDENTS[name].iterdir())
+    files = list(Path(STUDENTS[name]).iterdir())
     assert {f.name for f in files} >= {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"}
     assert (
         not [f for f in files if f.suffix in (".bin", ".pt", ".pkl", ".py")]
@@ -279,7 +282,7 @@ def test_gates_keep_their_bounds(measured, passed):
 
 
 def test_all_gates_are_measured_at_reduced_size():
-    """The mechanics on a handful of questions, where only three gates mean anything: every gate gets a finite number."""
+    """The mechanics on a handful of questions, where few gates mean anything: each gets a finite number."""
     table = gates.measure("smoke-star", seeds=(0, 1), few=(0,))
     assert set(table["gate"]) == {
         "takes off", "converged", "room", "zero-shot", "blind", "reads the video", "parts", "generator",

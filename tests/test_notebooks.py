@@ -1,4 +1,7 @@
-"""Each notebook is really executed, headless, at smoke scale; and committed clean."""
+"""Each notebook is really executed, headless, at smoke scale; refuses wrong parameters at once; and is committed clean.
+
+The tables and figures are executed as anybody would, by `reasvqa.reproduce`, which trains their runs as well.
+"""
 
 import subprocess
 import sys
@@ -9,24 +12,53 @@ import papermill
 import pytest
 
 from reasvqa import paths
+from reasvqa.paper.experiments import EXPERIMENTS, all_settings
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-NAMES = [path.stem for path in NOTEBOOKS]
-
-
-PAPER = [
-    name for name in NAMES if 10 <= int(name[:2]) < 40
-]  # the tables and figures: `reasvqa.reproduce` executes them
+BY_NAME = {path.stem: path for path in NOTEBOOKS}
+PAPER = list(dict.fromkeys(what.notebook for what in EXPERIMENTS.values()))
+# What each of the others is executed with: between them every data set, and settings that are not the default.
+OTHERS: dict[str, dict] = {
+    "00_start_here": {"dataset": "intentqa"},
+    "01_generate_reasoning": {},
+    "02_refine_reasoning": {},
+    "03_train_stl": {},
+    "04_train_mtl": {"dataset": "nextqa", "beta": 0.2, "reasoning": "original", "subset": "cr", "seeds": [0, 1]},
+    "05_evaluate": {},
+    "40_benchmark": {"rounds": 1, "steps": 2},
+    "50_your_own_data": {},
+    "90_pretrain_mini": {"student": "mini-llava-ov-small", "retrain": True},
+    "91_lavis_parity": {},
+}
 REPRODUCE = [sys.executable, "-m", "reasvqa.reproduce", "--scale", "smoke", "--seeds", "0"]
 
 
+def execute(name: str, out: Path, **parameters) -> None:
+    parameters = {"scale": "smoke"} | parameters
+    papermill.execute_notebook(BY_NAME[name], out, parameters=parameters, progress_bar=False)
+
+
+def check(path: Path) -> None:
+    """An executed notebook has outputs, and no error among them."""
+    outputs = [o for cell in nbformat.read(path, 4).cells if cell.cell_type == "code" for o in cell.outputs]
+    assert len(outputs) >= 5 and not [o for o in outputs if o.output_type == "error"]
+
+
+def test_every_notebook_is_executed_by_one_of_these_tests():
+    assert set(PAPER) | set(OTHERS) == set(BY_NAME)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path", [path for path in NOTEBOOKS if path.stem not in PAPER], ids=[name for name in NAMES if name not in PAPER]
-)
-def test_runs_headless(path, tmp_path):
-    papermill.execute_notebook(path, tmp_path / path.name, parameters={"scale": "smoke"}, progress_bar=False)
-    check(tmp_path / path.name)
+@pytest.mark.parametrize("name", OTHERS)
+def test_runs_headless(name, tmp_path):
+    """The student that is pretrained again, in a few steps only, is a checkpoint that loads like the one that ships."""
+    again = {"path": str(tmp_path / "again")} if "retrain" in OTHERS[name] else {}
+    execute(name, tmp_path / "out.ipynb", **OTHERS[name], **again)
+    check(tmp_path / "out.ipynb")
+    if again:
+        from reasvqa.students import load_student
+
+        assert load_student(again["path"]).video_token > 0
 
 
 @pytest.fixture(scope="session")
@@ -38,70 +70,59 @@ def reproduced() -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("reproduced")
 @pytest.mark.parametrize("name", PAPER)
 def test_is_reproduced(name, reproduced):
     check(reproduced / f"{name}.ipynb")
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("reproduced")
 def test_a_second_call_has_nothing_to_do(reproduced):
+    kept = {path.name for path in paths.runs().glob("*/meta.json")}
     before = {path: path.stat().st_mtime_ns for path in reproduced.iterdir()}
     done = subprocess.run(REPRODUCE, capture_output=True, text=True)
     assert done.returncode == 0 and "nothing to do" in done.stdout
     assert before == {path: path.stat().st_mtime_ns for path in reproduced.iterdir()}
+    assert kept == {path.name for path in paths.runs().glob("*/meta.json")}
+    assert len(list(paths.runs().glob("*/meta.json"))) >= len(all_settings("smoke", [0]))
 
 
-def check(path: Path) -> None:
-    """An executed notebook has outputs, and no error among them."""
-    outputs = [o for cell in nbformat.read(path, 4).cells if cell.cell_type == "code" for o in cell.outputs]
-    assert len(outputs) >= 5 and not [o for o in outputs if o.output_type == "error"]
+# --- wrong parameters -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_other_data_sets_and_parameters_run(tmp_path):
-    parameters = {
-        "scale": "smoke",
-        "dataset": "nextqa",
-        "beta": 0.2,
-        "reasoning": "original",
-        "subset": "cr",
-        "seeds": [0, 1],
-    }
-    path = next(p for p in NOTEBOOKS if p.stem == "04_train_mtl")
-    papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False)
+def code_of(path: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
 
 
-@pytest.mark.slow
-def test_the_student_can_be_pretrained_again(tmp_path):
-    """A few steps only: what comes out is a checkpoint that loads like the one that ships."""
-    from reasvqa.students import load_student
+PARAMETERS = [(path.stem, name) for path in NOTEBOOKS for name in papermill.inspect_notebook(path)]
 
-    path = next(p for p in NOTEBOOKS if p.stem == "90_pretrain_mini")
-    parameters = {"scale": "smoke", "retrain": True, "path": str(tmp_path / "again"), "student": "mini-llava-ov-small"}
-    papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters=parameters, progress_bar=False)
-    assert load_student(str(tmp_path / "again")).video_token > 0
+
+@pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
+def test_a_wrong_parameter_is_refused_by_the_first_cell(name, parameter, smoke_star, tmp_path, monkeypatch):
+    """A number where text is wanted, text where anything else is: a ValueError that begins with the parameter."""
+    parameters, first, *_ = code_of(BY_NAME[name])
+    values: dict = {}
+    exec(parameters, values)
+    text = isinstance(values[parameter], str) or "None" in parameters.split(f"{parameter} = ")[1].splitlines()[0]
+    values |= {"scale": "smoke", parameter: -3.5 if text else "wrong!"}
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=rf"^{parameter}="):
+        exec(first, values)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "parameters", "message"),
-    [
-        ("04_train_mtl", {"beta": 1.5}, "beta=1.5: the weight of the reasoning must be at least 0 and below 1"),
-        ("04_train_mtl", {"scale": "large"}, "scale='large': choose one of mini, smoke, paper"),
-        ("23_figure4_beta", {"betas": [0.0, 0.55]}, "rows: '0.55' is not among 0.0, 0.1"),
-        ("05_evaluate", {"first": "BERT"}, "'BERT': choose one of Blind"),
-    ],
-)
-def test_a_wrong_parameter_fails_at_once_and_says_why(name, parameters, message, tmp_path):
-    path = next(p for p in NOTEBOOKS if p.stem == name)
-    with pytest.raises(papermill.PapermillExecutionError, match=message) as error:
-        papermill.execute_notebook(
-            path, tmp_path / "out.ipynb", parameters={"scale": "smoke"} | parameters, progress_bar=False
-        )
+def test_a_wrong_parameter_fails_at_once_and_says_why(tmp_path):
+    """As papermill hands it over: text that is not False."""
+    with pytest.raises(papermill.PapermillExecutionError, match="lora='false': True or False is wanted") as error:
+        execute("04_train_mtl", tmp_path / "out.ipynb", lora="false")
     assert error.value.exec_count <= 3
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+# --- as committed -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=BY_NAME)
 def test_is_committed_clean(path):
     notebook = nbformat.read(path, 4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -1,6 +1,8 @@
 """The roads into the project lead to the same place; numbers of the paper stand in one place; pages are safe."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -9,10 +11,8 @@ import pytest
 
 from reasvqa import paper, paths
 from reasvqa.config import check_seeds
-from reasvqa.evaluation import Interval
 from reasvqa.paper.experiments import SETTINGS, config_of
 from reasvqa.report import display
-from reasvqa.report.results import verdict
 from reasvqa.samples import Sample
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +24,7 @@ def test_ci_runs_the_readmes_test_command():
 
 
 def test_conda_and_pip_lead_to_the_same_place():
-    """environment.yml installs what the README's pip command installs, under the same constraints, on the same Python."""
+    """environment.yml installs what the README's pip command installs: same constraints, same Python."""
     environment = (ROOT / "environment.yml").read_text()
     assert re.search(r"-c constraints\.txt", environment) and re.search(r"-e \.\[all\]", environment)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -38,9 +38,23 @@ def test_conda_and_pip_lead_to_the_same_place():
     extras = [
         name for group in ("notebooks", "cluster", "served", "test") for name in project["optional-dependencies"][group]
     ]
-    asked = {re.split(r"[>=<\[]", name)[0].lower() for name in [*project["dependencies"], *extras]}
+    asked = {re.split(r"[>=<;\[]", name)[0].lower() for name in [*project["dependencies"], *extras]}
     assert asked <= pinned
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.parametrize("command", ["ruff check", "ruff format --check"])
+def test_lint(command):
+    _passes(*command.split())
+
+
+def test_types():
+    _passes("basedpyright", "--pythonpath", sys.executable, "--level", "error")
+
+
+def _passes(*command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_paper_tables_as_printed():
@@ -98,13 +112,6 @@ def test_settings_are_checked():
         config_of("STL_QA", "mini", "mini-star")
     with pytest.raises(ValueError, match=r"for example \[0, 1, 2\]"):
         check_seeds([1, 1])
-
-
-def test_verdicts():
-    assert verdict(Interval(2, 1, 3)) == "reproduced"
-    assert verdict(Interval(2, -1, 3)) == "inconclusive"
-    assert verdict(Interval(-2, -3, -1)) == "not reproduced"
-    assert verdict(Interval(-2, -3, -1), expected=-1) == "reproduced"
 
 
 def test_figures_come_with_their_numbers(tmp_path, monkeypatch):

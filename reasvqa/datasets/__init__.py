@@ -10,12 +10,13 @@ from pkgutil import resolve_name
 from reasvqa import paths
 from reasvqa.config import BENCHMARKS, MINIATURES
 from reasvqa.datasets import intentqa, nextqa, own, star
-from reasvqa.datasets.base import DataError, Samples
+from reasvqa.datasets.base import DataError, Samples, check_links
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A row of the registry: how its files are read, and, for a miniature, what makes them (name and folder are its arguments)."""
+    """A row of the registry: how its files are read, and, for a miniature, what makes them (name and folder are its
+    arguments)."""
 
     read: Callable[[Path, str], Samples]
     make: str | None = None
@@ -34,15 +35,16 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
     """The samples of one split, in the order of the annotation file.
 
     Args:
-        name: "nextqa", "star", "intentqa"; "own" for a folder of your own (see `reasvqa.datasets.own`); or one of the first
-            three with "mini-" (or "smoke-") in front: the miniatures have files of the same form. Where an official data set is
-            downloaded, a miniature is made on first use (about a minute).
+        name: "nextqa", "star", "intentqa"; "own" for a folder of your own (see `reasvqa.datasets.own`); or one of the
+            first three with "mini-" (or "smoke-") in front: the miniatures have files of the same form. Where an
+            official data set is downloaded, a miniature is made on first use (about a minute).
         split: "train", "val", "test"; NExT-QA also has "atp-hard".
-        root: folder of the annotation files, which are only read; videos lie in its `videos` folder. Default: the data set's
-            folder under the data root, where a miniature is made if it is not there.
+        root: folder of the annotation files, which are only read; videos lie in its `videos` folder. Default: the data
+            set's folder under the data root, where a miniature is made if it is not there.
 
     Raises:
         DataError: a file is missing, or a row is wrong; the message names the file, the row, the column and the remedy.
+            Or a symbolic link leads a video out of the video folder.
         ValueError: no such data set or split.
     """
     if name not in DATASETS:
@@ -52,7 +54,9 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
         root = paths.dataset(name)
         if dataset.make is not None:
             resolve_name(dataset.make)(name, root)
-    return dataset.read(Path(root), split)
+    samples = dataset.read(Path(root), split)
+    check_links(samples)
+    return samples
 
 
 __all__ = ["DATASETS", "DataError", "Samples", "load"]

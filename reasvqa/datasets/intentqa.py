@@ -1,4 +1,5 @@
-"""IntentQA (Li et al., 2023): {train,val,test}.csv, in NExT-QA's form but for `video_id` and the columns action, lemma, lemma_id.
+"""IntentQA (Li et al., 2023): {train,val,test}.csv, in NExT-QA's form but for `video_id` and the columns action, lemma,
+lemma_id.
 
 Its videos are NExT-QA's. Where map_vid_vidorID.json lies beside the CSV files, it gives their folders; else a video is
 expected as videos/<video_id>.mp4.
@@ -6,10 +7,9 @@ expected as videos/<video_id>.mp4.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from reasvqa.datasets.base import DataError, Samples, annotation_file, read_text, safe_path, split_name
+from reasvqa.datasets.base import Samples, annotation_file, read_map, safe_path, split_name
 from reasvqa.datasets.nextqa import samples_of_csv
 from reasvqa.samples import INTENT_GROUPS
 
@@ -21,14 +21,7 @@ def load(root: Path, split: str) -> Samples:
     split_name(split, SPLITS, "IntentQA")
     path = annotation_file(root, f"{split}.csv", "IntentQA's annotations belong into this folder.")
     map_path = root / "map_vid_vidorID.json"
-    folders: dict[str, str] = {}
-    if map_path.is_file():
-        try:
-            folders = json.loads(read_text(map_path))
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{map_path}, line {error.lineno}: not valid JSON ({error.msg}). Download it again."
-            ) from error
+    folders = read_map(map_path) if map_path.is_file() else {}
 
     def video(name: str, place: str) -> str:
         return safe_path(f"{folders.get(name, name)}.mp4", path, f"{place}, column video_id")

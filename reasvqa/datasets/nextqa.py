@@ -1,22 +1,24 @@
 """NExT-QA (Xiao et al., 2021): {train,val,test}.csv, map_vid_vidorID.json, and the ATP-hard list (Buch et al., 2022).
 
-Format of the CSV: video,frame_count,width,height,question,answer,qid,type,a0..a4. The videos come from VidOR, whose folders the
-map gives: "3238737531" -> "1164/3238737531".
+Format of the CSV: video,frame_count,width,height,question,answer,qid,type,a0..a4. The videos come from VidOR, whose
+folders the map gives: "3238737531" -> "1164/3238737531".
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from reasvqa.datasets.base import (
     DataError,
     Samples,
     annotation_file,
-    check_unique,
-    read_rows,
+    check_filled,
+    check_samples,
+    read_map,
+    read_table,
     read_text,
     safe_path,
+    shown,
     split_name,
     whole_number,
 )
@@ -28,23 +30,20 @@ OPTIONS = tuple(f"a{i}" for i in range(5))
 
 
 def load(root: Path, split: str) -> Samples:
-    """See `reasvqa.datasets.load`. The split "atp-hard" is made of the rows of val.csv that atp-hard-ct4.txt lists, 0-based."""
+    """See `reasvqa.datasets.load`. The split "atp-hard" is made of the rows of val.csv that atp-hard-ct4.txt lists,
+    0-based."""
     split_name(split, SPLITS, "NExT-QA")
     path = annotation_file(
         root, f"{'val' if split == 'atp-hard' else split}.csv", "NExT-QA's annotations belong into this folder."
     )
     map_path = annotation_file(root, "map_vid_vidorID.json", "It maps NExT-QA's video ids to VidOR's folders.")
-    try:
-        folders = json.loads(read_text(map_path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{map_path}, line {error.lineno}: not valid JSON ({error.msg}). Download it again.") from error
-    if not isinstance(folders, dict):
-        raise DataError(f"{map_path}: expected an object that maps video ids to paths. Download it again.")
+    folders = read_map(map_path)
 
     def video(name: str, place: str) -> str:
         if name not in folders:
             raise DataError(
-                f"{path}, {place}, column video: {name!r} is not in {map_path.name}. Use the map of the same release."
+                f"{path}, {place}, column video: {shown(name)} is not in {map_path.name}. Use the map of the same "
+                "release."
             )
         return safe_path(f"{folders[name]}.mp4", map_path, f"entry {name!r}")
 
@@ -59,30 +58,23 @@ def samples_of_csv(path: Path, id_column: str, types, groups, video) -> list[Sam
 
     `video(name, place)` turns a video id into a path. Answers may be missing on an unlabelled split: then all are None.
     """
-    rows = read_rows(path, (id_column, "question", "qid", "type", *OPTIONS))
-    labelled = any(row.get("answer", "").strip() for row in rows)
-    samples = []
-    for number, row in enumerate(rows, 1):
+    columns = (id_column, "question", "qid", "type", *OPTIONS)
+    rows = list(read_table(path, columns))
+    labelled = any(row.get("answer", "").strip() for _, row in rows)
+    placed = []
+    for number, row in rows:
         place = f"row {number}"
+        check_filled(path, place, row, columns)
         if row["type"] not in types:
-            raise DataError(f"{path}, {place}, column type: {row['type']!r} is not one of {', '.join(types)}.")
+            raise DataError(f"{path}, {place}, column type: {shown(row['type'])} is not one of {', '.join(types)}.")
         answer = whole_number(row["answer"], len(OPTIONS), path, f"{place}, column answer") if labelled else None
         options = tuple(row[option] for option in OPTIONS)
         name = row[id_column]
-        samples.append(
-            Sample(
-                f"{name}_{row['qid']}",
-                video(name, place),
-                None,
-                row["question"],
-                options,
-                answer,
-                row["type"],
-                groups[row["type"]],
-            )
+        id, kind = f"{name}_{row['qid']}", row["type"]
+        placed.append(
+            (place, Sample(id, video(name, place), None, row["question"], options, answer, kind, groups[kind]))
         )
-    check_unique(samples, path)
-    return samples
+    return check_samples(placed, path)
 
 
 def atp_hard_rows(root: Path, count: int) -> list[int]:
@@ -91,7 +83,9 @@ def atp_hard_rows(root: Path, count: int) -> list[int]:
     numbers = []
     for line, text in enumerate(read_text(path).splitlines(), 1):
         if text.strip():
-            numbers.append(whole_number(text.strip(), count, path, f"line {line}"))
+            numbers.append(whole_number(text, count, path, f"line {line}"))
     if len(set(numbers)) != len(numbers):
         raise DataError(f"{path}: a row number occurs twice. Download the file again.")
+    if not numbers:
+        raise DataError(f"{path}: the file holds no row numbers. Download it again.")
     return numbers

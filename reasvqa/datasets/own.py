@@ -1,18 +1,34 @@
 """Your own questions about your own videos: questions.csv beside a folder `videos`.
 
-Columns: video (a file in the folder), question, a0, a1, ... up to a9 (2 to 10 options; leave the rest empty), answer (the right option's
-letter, A for a0; empty where it is not known), split (train, val or test). May be there, too: start and end (seconds of a clip), id, type
-(any word to group by), and reasoning (an explanation written by hand, used by `written_reasoning`).
+Columns: video (a file in the folder), question, a0, a1, ... up to a9 (2 to 10 options; leave the rest empty), answer
+(the right option's letter, A for a0; empty where it is not known), split (train, val or test). May be there, too: start
+and end (seconds of a clip), id, type (any word to group by), and reasoning (an explanation written by hand, used by
+`written_reasoning`).
+
+Without an id of your own, a question's id is made of what it asks: the video's name and a hash of video, clip, question
+and options. So rows may be added, sorted or moved to another split, and labels corrected, and each response stays with
+its question; a question that is asked otherwise is a new one.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from pathlib import Path
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
-from reasvqa.datasets.base import DataError, Samples, annotation_file, check_unique, read_text, safe_path, split_name
+from reasvqa.datasets.base import (
+    DataError,
+    Samples,
+    annotation_file,
+    check_filled,
+    check_samples,
+    read_table,
+    safe_path,
+    seconds,
+    shown,
+    split_name,
+)
 from reasvqa.samples import LETTERS, Sample
 
 SPLITS = ("train", "val", "test")
@@ -22,13 +38,13 @@ OPTIONAL = ("start", "end", "id", "type", "reasoning", *OPTIONS[2:])
 
 
 def load(root: Path, split: str) -> Samples:
-    """See `reasvqa.datasets.load`. Without ids a sample's id is its row, as in "row7"; its group is its type, or "All"."""
+    """See `reasvqa.datasets.load`. All rows are checked, those of other splits too. A sample's group is its type, or
+    "All"."""
     split_name(split, SPLITS, "a data set of your own")
-    path, rows = _rows(root)
-    samples = [
-        sample for number, row in rows if (sample := _sample(path, number, row)) and row["split"].strip() == split
-    ]
-    check_unique([_sample(path, number, row) for number, row in rows], path)
+    path = _file(root)
+    rows = list(_rows(path))
+    check_samples([(place, sample) for place, _, sample in rows], path)
+    samples = [sample for _, row, sample in rows if row["split"].strip() == split]
     if not samples:
         raise DataError(f"{path}, column split: no row says {split!r}. Give some questions to it.")
     return Samples(samples, root / "videos")
@@ -36,85 +52,75 @@ def load(root: Path, split: str) -> Samples:
 
 def written_reasoning(root: Path) -> dict[str, str]:
     """By sample id, what the column `reasoning` says; rows where it is empty are left out."""
-    path, rows = _rows(root)
-    return {
-        _sample(path, number, row).id: row["reasoning"].strip()
-        for number, row in rows
-        if row.get("reasoning", "").strip()
-    }
+    return {sample.id: text for _, row, sample in _rows(_file(root)) if (text := row.get("reasoning", "").strip())}
 
 
-def _rows(root: Path) -> tuple[Path, list[tuple[int, dict[str, str]]]]:
-    """The file and its rows with their numbers; row 1 is the first after the header."""
-    path = annotation_file(
+def _file(root: Path) -> Path:
+    return annotation_file(
         root, "questions.csv", f"It holds a question a row, with the columns {', '.join(COLUMNS)}, ..."
     )
-    table = list(csv.reader(io.StringIO(read_text(path), newline="")))
-    header = [name.strip() for name in table[0]] if table else []
-    missing, unknown = (
-        [name for name in COLUMNS if name not in header],
-        [name for name in header if name not in COLUMNS + OPTIONAL],
-    )
-    if missing or unknown:
-        problem = f"column {missing[0]!r} is missing" if missing else f"column {unknown[0]!r} is not known"
-        raise DataError(f"{path}: {problem}. Needed: {', '.join(COLUMNS)}; possible: {', '.join(OPTIONAL)}.")
-    rows = []
-    for number, values in enumerate(table[1:], 1):
-        if not any(value.strip() for value in values):
-            continue  # spreadsheets leave empty rows at the end
-        if len(values) != len(header):
-            raise DataError(
-                f"{path}, row {number}: {len(values)} values for {len(header)} columns. Quote values that contain commas."
-            )
-        rows.append((number, dict(zip(header, values, strict=True))))
-    return path, rows
 
 
-def _sample(path: Path, number: int, row: dict[str, str]) -> Sample:
-    place = f"{path}, row {number}"
-    for column in ("video", "question", "split"):
-        if not row[column].strip():
-            raise DataError(f"{place}, column {column}: empty. Fill it in, or remove the row.")
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, str], Sample]]:
+    """Each row's place ("row 7"; row 1 is the first after the header), its values and the sample they make."""
+    for number, row in read_table(path, COLUMNS, OPTIONAL):
+        place = f"row {number}"
+        yield place, row, _sample(path, place, row)
+
+
+def _sample(path: Path, place: str, row: dict[str, str]) -> Sample:
+    check_filled(path, place, row, ("video", "question", "split"))
     if row["split"].strip() not in SPLITS:
-        raise DataError(f"{place}, column split: {row['split']!r} is not one of {', '.join(SPLITS)}.")
+        raise DataError(f"{path}, {place}, column split: {shown(row['split'])} is not one of {', '.join(SPLITS)}.")
     texts = [row.get(option, "").strip() for option in OPTIONS]
     count = max((i + 1 for i, text in enumerate(texts) if text), default=0)
     if count < 2 or "" in texts[:count]:
         gap = next((option for option, text in zip(OPTIONS, texts, strict=True) if not text), "a0")
         raise DataError(
-            f"{place}, column {gap}: a question needs 2 to {len(OPTIONS)} options, from a0 on without gaps. Fill it in."
+            f"{path}, {place}, column {gap}: a question needs 2 to {len(OPTIONS)} options, from a0 on without gaps. "
+            "Fill it in."
         )
-    if len({text.casefold() for text in texts[:count]}) < count:
-        raise DataError(f"{place}: two options are the same. Make them different, or remove one.")
+    options = tuple(texts[:count])
+    if len({text.casefold() for text in options}) < count:
+        raise DataError(f"{path}, {place}: two options are the same. Make them different, or remove one.")
     letter = row["answer"].strip().upper()
-    if letter and letter not in LETTERS[:count]:
+    if letter and letter not in tuple(LETTERS[:count]):
         raise DataError(
-            f"{place}, column answer: {row['answer']!r} is not a letter from A to {LETTERS[count - 1]}. Give the right option's letter, or leave it empty."
+            f"{path}, {place}, column answer: {shown(row['answer'])} is not a letter from A to {LETTERS[count - 1]}. "
+            "Give the right option's letter, or leave it empty."
         )
-    clip = tuple(_seconds(place, row, column) for column in ("start", "end"))
-    if (clip[0] is None) != (clip[1] is None) or (clip[0] is not None and clip[0] >= clip[1]):
-        raise DataError(
-            f"{place}, columns start and end: {row.get('start')!r}, {row.get('end')!r}. Give both, in seconds, start before end, or none."
-        )
+    video = safe_path(row["video"].strip(), path, f"{place}, column video")
+    clip = _clip(path, place, row)
+    question = row["question"].strip()
     return Sample(
-        row.get("id", "").strip() or f"row{number}",
-        safe_path(row["video"].strip(), path, f"row {number}, column video"),
-        None if clip[0] is None else clip,
-        row["question"].strip(),
-        tuple(texts[:count]),
+        row.get("id", "").strip() or _id(video, clip, question, options),
+        video,
+        clip,
+        question,
+        options,
         LETTERS.index(letter) if letter else None,
         row.get("type", "").strip() or "All",
     )
 
 
-def _seconds(place: str, row: dict[str, str], column: str) -> float | None:
-    text = row.get(column, "").strip()
-    if not text:
+def _clip(path: Path, place: str, row: dict[str, str]) -> tuple[float, float] | None:
+    times = [row.get(column, "").strip() for column in ("start", "end")]
+    if times == ["", ""]:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise DataError(f"{place}, column {column}: {text!r} is not a time in seconds.")
-    return value
+    if all(times):
+        start, end = (
+            seconds(text, path, f"{place}, column {column}")
+            for column, text in zip(("start", "end"), times, strict=True)
+        )
+        if start < end:
+            return start, end
+    raise DataError(
+        f"{path}, {place}, columns start and end: {shown(times[0])}, {shown(times[1])}. Give both, in seconds, start "
+        "before end, or none."
+    )
+
+
+def _id(video: str, clip: tuple[float, float] | None, question: str, options: tuple[str, ...]) -> str:
+    """Twelve digits, so that even 100,000 questions on one video will not meet."""
+    content = json.dumps([video, clip, question, options]).encode()
+    return f"{PurePosixPath(video).stem}_{hashlib.sha256(content).hexdigest()[:12]}"

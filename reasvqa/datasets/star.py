@@ -1,17 +1,27 @@
 """STAR (Wu et al., 2021): STAR_{train,val,test}.json, a list of objects; the test split comes without answers.
 
-An item: {"question_id": "Interaction_T1_13", "question": ..., "video_id": "YSKX3", "start": 12.1, "end": 18.0, "choices":
-[{"choice_id": 0, "choice": "The food."}, ...], "answer": "The blanket."} (and programs and graphs, which are not read). The
-videos are Charades': videos/YSKX3.mp4.
+An item: {"question_id": "Interaction_T1_13", "question": ..., "video_id": "YSKX3", "start": 12.1, "end": 18.0,
+"choices": [{"choice_id": 0, "choice": "The food."}, ...], "answer": "The blanket."} (and programs and graphs, which are
+not read). The videos are Charades': videos/YSKX3.mp4.
 """
 
 from __future__ import annotations
 
-import json
-import math
+import warnings
 from pathlib import Path
+from typing import Any
 
-from reasvqa.datasets.base import DataError, Samples, annotation_file, check_unique, read_text, safe_path, split_name
+from reasvqa.datasets.base import (
+    DataError,
+    Samples,
+    annotation_file,
+    check_samples,
+    read_json,
+    safe_path,
+    seconds,
+    shown,
+    split_name,
+)
 from reasvqa.samples import Sample
 
 SPLITS = ("train", "val", "test")
@@ -19,58 +29,75 @@ TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 
 
 def load(root: Path, split: str) -> Samples:
-    """See `reasvqa.datasets.load`."""
+    """See `reasvqa.datasets.load`. Questions that offer a text twice are kept, and a warning counts them: the answer is
+    given as a text, so where it stands twice the first of them counts as right, and the second as wrong."""
     split_name(split, SPLITS, "STAR")
     path = annotation_file(root, f"STAR_{split}.json", "STAR's annotations belong into this folder.")
-    try:
-        items = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}). Download it again.") from error
+    items = read_json(path)
     if not isinstance(items, list):
         raise DataError(f"{path}: expected a list of questions. Is this the official file?")
+    if not items:
+        raise DataError(f"{path}: the file holds no questions. Download it again.")
     labelled = any(isinstance(item, dict) and "answer" in item for item in items)
-    samples = [_sample(item, labelled, path, f"item {number}") for number, item in enumerate(items, 1)]
-    check_unique(samples, path, "item")
+    placed = [
+        (place, _sample(item, labelled, path, place))
+        for place, item in ((f"item {number}", item) for number, item in enumerate(items, 1))
+    ]
+    samples = check_samples(placed, path)
+    twice = [(place, s) for place, s in placed if len(set(s.options)) < len(s.options)]
+    if twice:
+        answers = sum(s.options.count(s.answer_text) > 1 for _, s in twice if s.answer_text is not None)
+        warnings.warn(
+            f"{path}: {len(twice)} of {len(samples)} questions offer the same text twice (the first: {twice[0][0]}); "
+            "in "
+            f"{answers} of them it is the answer, and the first of the two counts as right",
+            stacklevel=3,
+        )
     return Samples(samples, root / "videos")
 
 
-def _sample(item: dict, labelled: bool, path: Path, place: str) -> Sample:
+def _sample(item: Any, labelled: bool, path: Path, place: str) -> Sample:
     if not isinstance(item, dict):
         raise DataError(f"{path}, {place}: expected an object, found {type(item).__name__}. Download the file again.")
-    for field in ("question_id", "question", "video_id", "start", "end", "choices", *(["answer"] if labelled else [])):
+    texts = ("question_id", "question", "video_id", *(["answer"] if labelled else []))
+    for field in (*texts, "start", "end", "choices"):
         if field not in item or item[field] in ("", None):
             raise DataError(f"{path}, {place}: field {field} is missing. Download the file again.")
-    type_ = str(item["question_id"]).split("_")[0]
-    if type_ not in TYPES:
+    for field in texts:
+        if not isinstance(item[field], str):
+            raise DataError(
+                f"{path}, {place}, field {field}: {shown(item[field])} is not a text. Download the file again."
+            )
+    kind = item["question_id"].split("_")[0]
+    if kind not in TYPES:
         raise DataError(
-            f"{path}, {place}, field question_id: {item['question_id']!r} does not begin with {', '.join(TYPES)}."
+            f"{path}, {place}, field question_id: {shown(item['question_id'])} does not begin with {', '.join(TYPES)}."
         )
-    try:
-        start, end = float(item["start"]), float(item["end"])
-    except (TypeError, ValueError):
-        start = end = math.nan
-    if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
-        raise DataError(
-            f"{path}, {place}: start {item['start']!r}, end {item['end']!r} are not seconds with 0 <= start < end."
-        )
-    try:
-        choices = sorted(item["choices"], key=lambda choice: choice["choice_id"])
-        numbers = [choice["choice_id"] for choice in choices]
-        options = tuple(str(choice["choice"]) for choice in choices)
-    except (TypeError, KeyError) as error:
-        raise DataError(
-            f"{path}, {place}, field choices: every choice needs choice_id and choice. Download the file again."
-        ) from error
-    if numbers != list(range(len(numbers))) or len(numbers) != 4:
-        raise DataError(
-            f"{path}, {place}, field choices: choice_id {numbers}, expected 0 to 3. Download the file again."
-        )
+    start, end = (seconds(item[field], path, f"{place}, field {field}") for field in ("start", "end"))
+    if start >= end:
+        raise DataError(f"{path}, {place}: start {start}, end {end}: the clip ends before it starts. Correct it.")
+    options = _options(item["choices"], path, place)
     answer = None
     if labelled:
-        if options.count(item["answer"]) != 1:
+        if item["answer"] not in options:
             raise DataError(
-                f"{path}, {place}, field answer: {item['answer']!r} is not exactly one of the choices {list(options)}."
+                f"{path}, {place}, field answer: {shown(item['answer'])} is not one of the choices "
+                f"{shown(list(options))}."
             )
         answer = options.index(item["answer"])
     video = safe_path(f"{item['video_id']}.mp4", path, f"{place}, field video_id")
-    return Sample(str(item["question_id"]), video, (start, end), str(item["question"]), options, answer, type_)
+    return Sample(item["question_id"], video, (start, end), item["question"], options, answer, kind)
+
+
+def _options(choices: Any, path: Path, place: str) -> tuple[str, ...]:
+    """The four texts, in the order of their choice_id."""
+    try:
+        texts = {choice["choice_id"]: choice["choice"] for choice in choices}
+        if len(choices) == 4 and all(isinstance(texts[i], str) and texts[i].strip() for i in range(4)):
+            return tuple(texts[i] for i in range(4))
+    except (TypeError, KeyError):
+        pass
+    raise DataError(
+        f"{path}, {place}, field choices: expected four, with choice_id 0 to 3 and the text as choice. Download the "
+        "file again."
+    )

@@ -2,16 +2,18 @@
 
 from reasvqa.answers import parse_answer
 from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
-from reasvqa.generation.run import Generator, ReasoningError, Written, generate, read_reasoning, swap_reasoning
+from reasvqa.generation.reasoning import ReasoningError, read_reasoning
+from reasvqa.generation.run import GenerationError, Generator, UnansweredError, Written, generate
 
 __all__ = [
     "CAPTION_PROMPTS",
+    "GenerationError",
     "Generator",
     "ReasoningError",
+    "UnansweredError",
     "Written",
     "build_prompt",
     "generate",
     "parse_answer",
     "read_reasoning",
-    "swap_reasoning",
 ]

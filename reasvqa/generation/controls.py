@@ -13,23 +13,31 @@ from reasvqa.samples import Sample
 
 
 def swapped(responses: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
-    """Every question with the response to another question of its type, as right or wrong as its own, mostly about another video.
-    Words, style, length and correctness stay as they are; only the tie to the video is cut.
+    """Every question with the response to another question of its type, as right or wrong as its own, about another
+    video as long as no video has more than half of these questions. Words, style, length and correctness stay as they
+    are; only the tie to the video is cut. The same every time.
 
     Args:
-        responses: of `read_reasoning`, a row for each of `samples`.
+        responses: of `read_reasoning`, a row for each of `samples`. Empty ones, of questions without an answer, stay
+            where they are.
     """
-    table = responses.set_index("id").loc[[sample.id for sample in samples]]
-    correct = table["correct"].fillna(False).to_numpy(dtype=bool)
-    groups: dict[tuple, list[int]] = {}
-    for row, sample in enumerate(samples):
-        groups.setdefault((sample.type, bool(correct[row])), []).append(row)
+    table = responses.set_index("id").loc[[sample.id for sample in samples]].reset_index()
+    keys = pd.DataFrame(
+        {
+            "type": [sample.type for sample in samples],
+            "correct": table["correct"].fillna(False).to_numpy(dtype=bool),
+            "answered": (table["response"] != "").to_numpy(dtype=bool),
+            "video": [sample.video for sample in samples],
+        }
+    )
     rng, source = np.random.default_rng(0), np.arange(len(samples))
-    for rows in groups.values():
-        order = rng.permutation(rows)
-        # Turning a random order by half its length gives everybody somebody else, three questions a video notwithstanding.
-        source[order] = np.roll(order, max(1, len(order) // 2))
-    return table.assign(response=table["response"].to_numpy()[source]).reset_index()
+    for _, group in keys.groupby(["type", "correct", "answered"]):
+        # In a random order that keeps a video's questions together, everybody gets the response as far behind as the
+        # most questions of a video are many: another video's.
+        videos, counts = np.unique(group["video"], return_inverse=True, return_counts=True)[1:]
+        order = group.index.to_numpy()[np.lexsort([rng.random(len(group)), rng.permutation(len(counts))[videos]])]
+        source[order] = np.roll(order, max(1, min(counts.max(), len(order) // 2)))
+    return table.assign(response=table["response"].to_numpy()[source])
 
 
 def shuffled_words(text: str, id: str) -> str:

@@ -1,20 +1,34 @@
-"""The prompts of phase 1 (paper, appendix A.3)."""
+"""The prompts of phase 1."""
 
 from __future__ import annotations
 
 from reasvqa.samples import Sample
 
-_REASONING = (
-    "These frames are uniformly sampled from a video. Given a question about the video, you should choose the correct answer "
-    "option from a list of possible answers based on the video content and respond with the option in the format '###Answer: A'. "
-    "You should also provide a detailed reasoning process explaining why the chosen answer is correct. Cite specific details "
-    "from the video frames to support your answer. Explain each step of the reasoning to ensure that the answer is logical and "
-    "reliable. ###Question: {question}, ###Hints: {options}."
-)
+# Prompts whose responses name an option. "reasoning" is the paper's (appendix A.3), word by word. "tagged" is ours, for
+# models that are trained to put their thoughts and their answer into tags.
+REASONING_PROMPTS = {
+    "reasoning": (
+        "These frames are uniformly sampled from a video. Given a question about the video, you should choose "
+        "the correct answer option from a list of possible answers based on the video content and respond "
+        "with the option in the format '###Answer: A'. You should also provide a detailed reasoning process "
+        "explaining why the chosen answer is correct. Cite specific details from the video frames to support "
+        "your answer. Explain each step of the reasoning to ensure that the answer is logical and reliable. "
+        "###Question: {question}, ###Hints: {options}."
+    ),
+    "tagged": (
+        "These frames are uniformly sampled from a video. Given a question about the video, choose the "
+        "correct option from a list of possible answers based on the video content. First reason step by step "
+        "inside <think> and </think>: cite specific details from the video frames and explain each step. Then "
+        "give only the letter of the option you choose inside <answer> and </answer>, for example "
+        "<answer>A</answer>. ###Question: {question}, ###Hints: {options}."
+    ),
+}
 # Table 9 compares with captions; the paper does not print their prompts. These are ours.
 CAPTION_PROMPTS = {
     "brief_caption": "These frames are uniformly sampled from a video. Describe the video in one short sentence.",
-    "detailed_caption": "These frames are uniformly sampled from a video. Describe in detail what happens in the video, in order.",
+    "detailed_caption": (
+        "These frames are uniformly sampled from a video. Describe in detail what happens in the video, in order."
+    ),
 }
 
 
@@ -23,8 +37,16 @@ def build_prompt(sample: Sample, kind: str = "reasoning") -> str:
 
     Args:
         sample: the question; its options are lettered.
-        kind: "reasoning" (appendix A.3), or "brief_caption" or "detailed_caption", which do not depend on the question.
+        kind: "reasoning" (appendix A.3), "tagged" (the same task for reasoning models, who are asked for <think> and
+            <answer>), or "brief_caption" or "detailed_caption", which do not depend on the question.
+
+    Raises:
+        ValueError: an unknown kind.
     """
-    if kind == "reasoning":
-        return _REASONING.format(question=sample.question, options=sample.lettered.rstrip("."))
-    return CAPTION_PROMPTS[kind]
+    if kind in CAPTION_PROMPTS:
+        return CAPTION_PROMPTS[kind]
+    if kind not in REASONING_PROMPTS:
+        raise ValueError(
+            f"kind={kind!r} names no prompt; there are {', '.join([*REASONING_PROMPTS, *CAPTION_PROMPTS])}"
+        )
+    return REASONING_PROMPTS[kind].format(question=sample.question, options=sample.lettered.rstrip("."))

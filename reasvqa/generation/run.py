@@ -1,31 +1,63 @@
-"""Runs a generator over samples, and reads what it wrote.
+"""Runs a generator over samples.
 
-One JSON object a line, appended as soon as it is known and flushed to disk, so that a killed run loses at most the samples in
-flight and a second call goes on where the first stopped.
+A line for each response is appended and flushed to disk batch by batch, so that a killed run loses at most the batch
+in flight and a second call goes on where the first stopped. A question that gets no answer costs that question only.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import pandas as pd
 from filelock import FileLock
 from tqdm.auto import tqdm
 
 from reasvqa.answers import parse_answer
-from reasvqa.generation.prompts import build_prompt
+from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
+from reasvqa.generation.reasoning import (
+    FIELDS,
+    ReasoningError,
+    asks,
+    check_kind,
+    failures_path,
+    judged,
+    open_lines,
+    read_failures,
+    read_reasoning,
+    rows_of,
+    without_surrogates,
+)
 from reasvqa.samples import Sample
+from reasvqa.video import VideoError
 
-FIELDS = ("id", "generator", "prompt", "response", "prediction", "correct")
+HOPELESS = 16  # so many questions in a row without an answer, and it is the generator that fails, not the questions
 
 
-class ReasoningError(ValueError):
-    """A reasoning file cannot be used. The message names the file, the line and the remedy."""
+class GenerationError(RuntimeError):
+    """A model or server cannot answer. The message says which, why and what to do; keys and passwords are cut out of
+    it."""
+
+    def __init__(self, message: str):
+        super().__init__(without_secrets(message))
+
+
+class UnansweredError(GenerationError):
+    """Some questions got no answer; all others are kept.
+
+    Attributes:
+        failures: by sample id, why.
+    """
+
+    def __init__(self, message: str, failures: dict[str, str]):
+        super().__init__(message)
+        self.failures = failures
 
 
 class Generator(Protocol):
@@ -33,8 +65,12 @@ class Generator(Protocol):
 
     name: str
 
-    def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> Iterable[str]:
-        """A response for each sample, in order; samples and prompts have equal length."""
+    def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> Iterable[str | Exception]:
+        """A response for each sample, in order, or an exception in the place of one that cannot be had.
+
+        Raises:
+            GenerationError: it makes no sense to ask on.
+        """
         ...
 
 
@@ -57,7 +93,8 @@ class Written:
         absent = [sample.id for sample in samples if sample.id not in self.texts]
         if absent:
             raise ReasoningError(
-                f"{len(absent)} of {len(samples)} questions have no reasoning, e.g. {absent[0]!r}. Write one, or let a model do it."
+                f"{len(absent)} of {len(samples)} questions have no reasoning, e.g. {absent[0]!r}. "
+                "Write one, or let a model do it."
             )
         return [self.texts[sample.id] for sample in samples]
 
@@ -67,6 +104,11 @@ def generate(
 ) -> pd.DataFrame:
     """Lets `generator` explain every sample that `path` does not hold yet, and returns all of them.
 
+    A line whose question or options have changed since is asked anew, with a warning; it moves to <name>.removed, as
+    does a last line that a kill left unfinished. A question that gets no answer (an unreadable video, a refusal, an
+    empty response) is tried once more after all others and is then listed in <name>.failed.jsonl; the next call tries
+    it again, last.
+
     Args:
         samples: questions, labelled or not.
         generator: writes the responses; its `name` is kept with each of them.
@@ -75,137 +117,247 @@ def generate(
         batch_size: samples handed to the generator at a time.
 
     Returns:
-        A row per sample, in the order of `samples`, with the columns of `FIELDS`.
+        A row per sample, in the order of `samples`, see `read_reasoning`.
 
     Raises:
-        ReasoningError: the file is damaged other than by an interrupted last line, or was written by another generator.
+        UnansweredError: some questions got no answer, or `HOPELESS` of them in a row, which ends the run. What was
+            answered is kept.
+        GenerationError: the generator cannot work at all, such as with a wrong key.
+        ReasoningError: the file is damaged other than by an interrupted last line, was written by another generator or
+            for another kind or other questions, or cannot be written. Nothing in it has been changed.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = list(samples)
-    with FileLock(f"{path}.lock"):
-        _drop_torn_line(path)
-        done = read_reasoning(path) if path.exists() else pd.DataFrame(columns=list(FIELDS))
-        others = set(done["generator"]) - {generator.name}
-        if others:
-            raise ReasoningError(
-                f"{path}: written by {', '.join(sorted(others))}, not {generator.name}. Give each generator a file of its own."
-            )
-        have = set(done["id"])
-        todo = [sample for sample in samples if sample.id not in have]
-        with path.open("a", encoding="utf-8") as file:
-            for at in tqdm(
-                range(0, len(todo), batch_size), desc=generator.name, unit="batch", disable=len(todo) <= batch_size
-            ):
-                batch = todo[at : at + batch_size]
-                prompts = [build_prompt(sample, kind) for sample in batch]
-                for sample, prompt, response in zip(batch, prompts, generator(batch, prompts), strict=True):
-                    prediction = parse_answer(response, sample.options) if kind == "reasoning" else None
-                    correct = None if sample.answer is None or kind != "reasoning" else prediction == sample.answer
-                    values = (sample.id, generator.name, prompt, response, prediction, correct)
-                    file.write(json.dumps(dict(zip(FIELDS, values, strict=True)), ensure_ascii=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-    return read_reasoning(path).set_index("id").loc[[sample.id for sample in samples]].reset_index()
-
-
-def swap_reasoning(samples: Iterable[Sample], path: str | Path) -> Path:
-    """A control: every question gets the response to another question of its type, as right or wrong as its own, mostly about
-    another video. Words, style, length and correctness stay as they are; only the tie to the video is cut.
-
-    Args:
-        samples: the questions that `path` explains.
-        path: a reasoning file; <name>-swapped.jsonl is written beside it.
-
-    Raises:
-        ReasoningError: a question has no line yet.
-    """
-    path = Path(path)
-    out = path.with_name(f"{path.stem}-swapped.jsonl")
-    rows = {
-        row["id"]: row
-        for row in read_reasoning(path).astype(object).where(lambda t: t.notna(), None).to_dict("records")
-    }
-    samples = list(samples)
-    absent = [sample.id for sample in samples if sample.id not in rows]
-    if absent:
-        raise ReasoningError(
-            f"{path}: {len(absent)} of {len(samples)} questions have no line, e.g. {absent[0]!r}. Let the generation run to its end."
-        )
-    rng = np.random.default_rng(0)
-    groups: dict[tuple, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault((sample.type, bool(rows[sample.id]["correct"])), []).append(sample)
-    lines = []
-    for group in groups.values():
-        order = rng.permutation(len(group))
-        # Turning a random order by half its length gives everybody somebody else, three questions a video notwithstanding.
-        other = {group[i].id: group[j].id for i, j in zip(order, np.roll(order, max(1, len(group) // 2)), strict=True)}
-        lines += [
-            json.dumps(rows[sample.id] | {"generator": out.stem, "response": rows[other[sample.id]]["response"]})
-            for sample in group
-        ]
-    partial = out.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text("\n".join(lines) + "\n")
-    os.replace(partial, out)
-    return out
-
-
-def read_reasoning(path: str | Path) -> pd.DataFrame:
-    """A reasoning file, whoever made it: columns of `FIELDS`; prediction Int64 or NA, correct boolean or NA.
-
-    A last line without its line break is an interrupted write and is left out.
-
-    Raises:
-        ReasoningError: no such file; a line is no JSON object, lacks a field or has one of a wrong type; an id occurs twice.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ReasoningError(
-            f"{path}: no such file. Generate the reasoning first: notebooks/01_generate_reasoning.ipynb"
-        )
-    rows, seen = [], {}
-    text = path.read_bytes()
-    for number, line in enumerate(text[: text.rfind(b"\n") + 1].split(b"\n"), 1):
-        if not line.strip():
-            continue
+    path, samples = Path(path), list(samples)
+    todo, outdated = _survey(path, samples, generator.name, kind)
+    if todo or outdated or not path.exists():  # else nothing is written: the file may lie where nothing can be
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{path}.lock")
+            lock.acquire()
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            todo, outdated = _survey(path, samples, generator.name, kind)  # another process may have been at it
+            _take_out(path, outdated)
+            _ask(path, todo, generator, kind, batch_size)
+        finally:
+            lock.release()
+    return read_reasoning(path, samples, kind)
+
+
+def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tuple[list[Sample], dict[int, str | None]]:
+    """(samples without a usable line, {line number: id} of lines that have to go; id None for an unfinished one). All
+    checks are here."""
+    questions = {sample.id: sample for sample in samples}
+    if len(questions) < len(samples):
+        ids = [sample.id for sample in samples]
+        raise ReasoningError(
+            f"two samples have the id {next(id for id in ids if ids.count(id) > 1)!r}. Make ids unique."
+        )
+    have: set[str] = set()
+    outdated: dict[int, str | None] = {}
+    for number, row in rows_of(path) if path.exists() else ():
+        if row is None:
+            outdated[number] = None
+            continue
+        id, writer, prompt = row["id"], row.get("generator"), row.get("prompt")
+        if writer != name:
             raise ReasoningError(
-                f"{path}, line {number}: not valid JSON ({error}). Remove the line; a new run writes it again."
-            ) from error
-        problem = _problem_of(row)
-        if problem:
-            raise ReasoningError(f"{path}, line {number}: {problem}. Remove the line; a new run writes it again.")
-        if row["id"] in seen:
-            raise ReasoningError(
-                f"{path}, line {number}: id {row['id']!r} occurs already in line {seen[row['id']]}. Remove one of them."
+                f"{path}, line {number}: written by {writer or 'nobody named'}, not {name}. "
+                "Give each generator a file of its own."
             )
-        seen[row["id"]] = number
-        rows.append({field: row.get(field) for field in FIELDS})
-    return pd.DataFrame(rows, columns=list(FIELDS)).astype({"prediction": "Int64", "correct": "boolean"})
+        check_kind(path, number, row, kind)
+        have.add(id)
+        if id in questions and asks(prompt, questions[id], kind):
+            judged(path, number, row, questions[id], kind)
+        elif id in questions:
+            outdated[number] = id
+    gone = {id for id in outdated.values() if id is not None}
+    if len(gone) == len(have & questions.keys()) > 1:
+        raise ReasoningError(
+            f"{path}: none of its lines asks what the question of its id asks now, e.g. {min(gone)!r}. "
+            "It was made for other questions: give these a file of their own, or move it away."
+        )
+    return [sample for sample in samples if sample.id not in have or sample.id in gone], outdated
 
 
-def _problem_of(row: object) -> str | None:
-    if not isinstance(row, dict):
-        return "expected a JSON object"
-    for field in ("id", "response"):
-        if not isinstance(row.get(field), str):
-            return f"field {field!r} is missing or not text"
-    if row.get("prediction") is not None and (
-        isinstance(row["prediction"], bool) or not isinstance(row["prediction"], int) or row["prediction"] < 0
-    ):
-        return "field 'prediction' must be a 0-based index or null"
-    if row.get("correct") is not None and not isinstance(row["correct"], bool):
-        return "field 'correct' must be true, false or null"
-    return None
+def _take_out(path: Path, numbers: dict[int, str | None]) -> None:
+    """Moves lines to the end of <name>.removed. A kill in between leaves the file as it was."""
+    if not numbers:
+        return
+    changed = sum(id is not None for id in numbers.values())
+    if changed:
+        warnings.warn(
+            f"{path}: {changed} questions or their options have changed and are asked anew; "
+            f"the old lines move to {_removed(path).name}.",
+            stacklevel=3,
+        )
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with _explained(path):
+            with (
+                open_lines(path) as lines,
+                open_lines(partial, "w") as kept,
+                open_lines(_removed(path), "a") as removed,
+            ):
+                for number, line in enumerate(lines, 1):
+                    ended = line if line.endswith(("\n", "\r")) else line + "\n"
+                    (removed if number in numbers else kept).write(ended)
+                for file in (removed, kept):
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cuts off a last line that a kill left unfinished."""
-    if path.exists():
-        text = path.read_bytes()
-        if text and not text.endswith(b"\n"):
-            with path.open("r+b") as file:
-                file.truncate(text.rfind(b"\n") + 1)
+def _removed(path: Path) -> Path:
+    return path.with_name(f"{path.name.removesuffix('.jsonl')}.removed")
+
+
+def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, batch_size: int) -> None:
+    """Appends a line for each sample that gets an answer. Those that get none are asked once more in the end, and
+    listed."""
+    listed = read_failures(path)
+    failed: dict[str, str] = {}
+    _append(path, [])  # a disk that cannot be written is better found out now than after the first answer
+    try:
+        for again in (False, True):
+            # What failed in an earlier call comes last, so that it never stands in the way of the others.
+            questions = [s for s in todo if s.id in failed] if again else sorted(todo, key=lambda s: s.id in listed)
+            starts = range(0, len(questions), batch_size)
+            in_a_row = 0
+            for at in tqdm(starts, desc=generator.name, unit="batch", disable=len(starts) <= 1):
+                rows = []
+                try:
+                    for sample, prompt, answer in _answers(generator, questions[at : at + batch_size], kind):
+                        if isinstance(answer, Exception):
+                            failed[sample.id] = listed[sample.id] = _reason(answer)
+                            in_a_row += not isinstance(answer, VideoError)
+                        else:
+                            rows.append(_row(sample, generator.name, prompt, answer, kind))
+                            for those in (failed, listed):
+                                those.pop(sample.id, None)
+                            in_a_row = 0
+                finally:
+                    _append(path, rows)
+                if in_a_row >= HOPELESS:
+                    raise _unanswered(path, failed, left=0 if again else max(0, len(questions) - at - batch_size))
+    finally:
+        _list(path, listed)
+    if failed:
+        raise _unanswered(path, failed)
+
+
+def _answers(
+    generator: Generator, samples: Sequence[Sample], kind: str
+) -> Iterator[tuple[Sample, str, str | Exception]]:
+    """(sample, prompt, response or what went wrong). Where a whole batch fails, the rest of it is asked one by one."""
+    prompts = [build_prompt(sample, kind) for sample in samples]
+    count = 0
+    try:
+        for answer in generator(samples, prompts):
+            if count == len(samples):
+                raise GenerationError(f"{generator.name}: more than {count} responses to {count} questions")
+            if isinstance(answer, str):
+                answer = without_surrogates(answer) if answer.strip() else GenerationError("the response is empty")
+            elif not isinstance(answer, Exception):
+                answer = GenerationError(f"the response is no text but {type(answer).__name__}")
+            yield samples[count], prompts[count], answer
+            count += 1
+        if count < len(samples):
+            raise GenerationError(f"{generator.name}: {count} responses to {len(samples)} questions")
+    except (GenerationError, ReasoningError):
+        raise
+    except Exception as error:
+        if len(samples) == 1:
+            yield samples[0], prompts[0], error
+            return
+        for sample in samples[count:]:
+            yield from _answers(generator, [sample], kind)
+
+
+def _row(sample: Sample, name: str, prompt: str, response: str, kind: str) -> dict:
+    prediction = parse_answer(response, sample.options) if kind not in CAPTION_PROMPTS else None
+    correct = None if sample.answer is None or kind in CAPTION_PROMPTS else prediction == sample.answer
+    return dict(zip(FIELDS, (sample.id, name, prompt, response, prediction, correct), strict=True))
+
+
+def _append(path: Path, rows: Sequence[dict]) -> None:
+    """Adds lines to the file and waits until the disk has them."""
+    with _explained(path), path.open("a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) not in b"\r\n":  # somebody else's whole last line
+                file.write(b"\n")
+        file.write(b"".join(_line(row) for row in rows))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _line(row: dict) -> bytes:
+    try:
+        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # a lone surrogate in a question
+        return json.dumps(row).encode() + b"\n"
+
+
+def _list(path: Path, failures: dict[str, str]) -> None:
+    """Writes the list of questions without an answer; there is no file when there are none."""
+    place = failures_path(path)
+    with _explained(place):
+        if not failures:
+            place.unlink(missing_ok=True)
+            return
+        partial = place.with_name(f"{place.name}.partial")
+        partial.write_bytes(b"".join(_line({"id": id, "error": error}) for id, error in failures.items()))
+        os.replace(partial, place)
+
+
+def _unanswered(path: Path, failed: dict[str, str], left: int = 0) -> UnansweredError:
+    id, reason = next(iter(failed.items()))
+    text = f"{path}: {len(failed)} questions got no answer, e.g. {id!r} ({reason.rstrip('.')})."
+    if left:
+        text += f" The last {HOPELESS} in a row failed, so {left} were not asked any more."
+    return UnansweredError(
+        f"{text} All other responses are kept; {failures_path(path).name} lists these. Generate again to retry.",
+        failed,
+    )
+
+
+def _reason(error: Exception) -> str:
+    """An error as one sentence without secrets."""
+    named = str(error) if isinstance(error, GenerationError | VideoError) else f"{type(error).__name__}: {error}"
+    return shortened(without_secrets(named))
+
+
+def shortened(text: str, length: int = 400) -> str:
+    """On one line, and cut: a server may send a whole page."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def without_secrets(text: str, known: Collection[str] = ()) -> str:
+    """The text without keys and passwords: those known, the key in the environment, and whatever looks like one."""
+    for secret in sorted({*known, os.environ.get("OPENAI_API_KEY", "").strip()}, key=len, reverse=True):
+        if len(secret) > 4:  # shorter ones are no secrets, and stand in other words
+            text = text.replace(secret, "[secret]")
+    return _SECRET.sub("[secret]", text)
+
+
+_SECRET = re.compile(
+    r"(?<=Bearer )(?!\[secret)[^\s\"',;]+"  # an Authorization header
+    r"|(?<=Basic )[\w+/=-]{8,}"
+    r"|(?<=://)[^/\s@\"']+(?=@)"  # user:password@ in an address
+    r"|(?<=key=|ken=|ord=)(?!\[secret)[^&\s\"']+"  # api_key, token, password in an address
+    r"|\b(?:sk|hf|gsk|xai|pk)[-_][\w*-]{8,}"  # as providers make them
+)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Says which file could not be written, and that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        raise ReasoningError(
+            f"{path}: cannot be written ({error.strerror or error}). Make room or choose another place, and generate "
+            "again; what was kept before is still there."
+        ) from error

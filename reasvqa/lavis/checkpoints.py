@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -157,7 +157,7 @@ def _joined(state: dict[str, Tensor], keys: tuple[str, ...]) -> Tensor:
     return torch.cat([query, torch.zeros_like(query), value])
 
 
-def _untie(language_model: nn.Module, found: dict[str, Tensor]) -> None:
+def _untie(language_model: Any, found: dict[str, Tensor]) -> None:
     """Gives T5's output matrix a tensor of its own where the checkpoint's differs from the embeddings.
 
     transformers ties the two when a model is constructed, whatever its configuration says; FlanT5's differ.

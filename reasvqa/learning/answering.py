@@ -31,7 +31,7 @@ def read(
     """What `Student.encode` makes of questions and their clips, (B, S, D) and (B, S); without `features` the student is
     blind."""
     texts = [source_text(sample, config.answer_format) for sample in samples]
-    ids, mask = pad(student.source_ids(texts, config.max_source_tokens), student.tokenizer.pad_token_id)
+    ids, mask = pad(student.source_ids(texts, config.max_source_tokens), student.pad)
     device = student.device
     visual = torch.zeros(len(samples), 0, *student.feature_shape) if features is None else features.tensor(samples)
     return student.encode(visual.to(device), ids.to(device), mask.to(device))
@@ -79,7 +79,7 @@ def _rank(
     options = student.target_ids(texts)
     whole = [prefix + option for prefix, option in zip(prefixes, options, strict=True)]
     counted = [[IGNORE] * len(prefix) + option for prefix, option in zip(prefixes, options, strict=True)]
-    inputs = shift_right(pad(whole, IGNORE)[0], student.answer_start, student.tokenizer.pad_token_id).to(states.device)
+    inputs = shift_right(pad(whole, IGNORE)[0], student.answer_start, student.pad).to(states.device)
     labels = pad(counted, IGNORE)[0].to(states.device)
     rows = torch.arange(len(samples)).repeat_interleave(torch.tensor(counts)).to(states.device)
     (logits,) = student.decode(states, mask, [(inputs, rows)])

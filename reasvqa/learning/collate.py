@@ -28,7 +28,7 @@ class Collator:
         self, student: Student, examples: Sequence[Example], features: Features | None, config: TrainConfig
     ) -> None:
         self.features, self.examples = features, examples
-        self.pad, self.feature_shape = student.tokenizer.pad_token_id, student.feature_shape
+        self.pad, self.feature_shape = student.pad, student.feature_shape
         sources, limit = [e.source for e in examples], config.max_target_tokens
         self.sources = student.source_ids(sources, config.max_source_tokens)
         targets = student.target_ids([e.target for e in examples])
@@ -39,7 +39,7 @@ class Collator:
         ]
         reasonings = student.target_ids([e.reasoning for e in examples if e.reasoning is not None])
         fitting = iter([shortened(ids, limit, ids[-1:]) for ids in reasonings])
-        self.reasonings = [next(fitting) if e.reasoning is not None else None for e in examples]
+        self.reasonings = [next(fitting) if e.reasoning is not None else [] for e in examples]
         self.cut = {
             "sources": student.too_long(sources, config.max_source_tokens),
             "targets": sum(len(ids) > limit for ids in targets),
@@ -49,7 +49,7 @@ class Collator:
     def lengths(self) -> list[int]:
         """Tokens read and written, of each example."""
         rows = zip(self.sources, self.targets, self.reasonings, strict=True)
-        return [len(source) + len(target) + len(reasoning or ()) for source, target, reasoning in rows]
+        return [len(source) + len(target) + len(reasoning) for source, target, reasoning in rows]
 
     def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """The arguments of `Objective.forward` for these examples."""
@@ -60,7 +60,7 @@ class Collator:
             features = self.features.tensor([self.examples[i].sample for i in indices])
         labels, _ = pad([self.targets[i] for i in indices], IGNORE)
         batch = {"features": features, "input_ids": source, "attention_mask": mask, "labels": labels}
-        rows = [row for row, i in enumerate(indices) if self.reasonings[i] is not None]
+        rows = [row for row, i in enumerate(indices) if self.reasonings[i]]
         if rows:
             batch["reasoning_labels"], _ = pad([self.reasonings[indices[row]] for row in rows], IGNORE)
             batch["reasoning_rows"] = torch.tensor(rows)

@@ -107,8 +107,8 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
             failed = {i: str(picture) for i, picture in read.items() if isinstance(picture, VideoError)}
             missing |= {clips[i]: cause for i, cause in failed.items()}
             blank = np.zeros((num_frames, 8, 8, 3), np.uint8)  # in the place of what cannot be read
-            pictures = [blank if i in failed else picture for i, picture in read.items()]
-            array[block.start : block.stop] = _to_disk(student.encode_frames(pictures))
+            pictures = [blank if isinstance(picture, VideoError) else picture for picture in read.values()]
+            array[block.start : block.stop] = to_disk(student.encode_frames(pictures))
             array.flush()
             valid[block.start : block.stop] = [0 if i in failed else stamps[i] for i in block]
         student.move_vision_encoder(torch.device("cpu"))
@@ -162,7 +162,7 @@ def _whole(path: Path, kind: type, shape: tuple[int, ...]) -> bool:
     return array.dtype == kind and array.shape == shape
 
 
-def _to_disk(features: Tensor) -> np.ndarray:
+def to_disk(features: Tensor) -> np.ndarray:
     """As numpy has no bfloat16, its bits are kept as uint16."""
     features = features.cpu()
     return features.view(torch.uint16).numpy() if features.dtype == torch.bfloat16 else features.numpy()

@@ -39,7 +39,7 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
     jobs = min(jobs or (1 if torch.cuda.is_available() else cores()), len(missing))
     if jobs > 1:
         prepare_features(missing)
-        with _quiet_bars(), ProcessPoolExecutor(jobs, get_context("spawn"), end_with, (os.getpid(),)) as executor:
+        with quiet_bars(), ProcessPoolExecutor(jobs, get_context("spawn"), end_with, (os.getpid(),)) as executor:
             futures = [executor.submit(train_quietly, config, force) for config in missing]
             for _ in tqdm(as_completed(futures), desc="runs", total=len(futures), unit="run", disable=False):
                 pass
@@ -61,7 +61,7 @@ def is_kept(config: TrainConfig) -> bool:
 
 
 def prepare_features(configs: Sequence[TrainConfig]) -> None:
-    """What the frozen vision encoders of these runs make of their clips, made once before runs would wait for each other."""
+    """What the frozen vision encoders of these runs make of their clips, once, before runs wait for each other."""
     seen = [config for config in configs if not config.blind]
     for config in {(c.student, c.dataset, c.num_frames, c.precision, c.split): c for c in seen}.values():
         student = load_student(config.student, dtype_of(config))
@@ -77,7 +77,7 @@ def train_quietly(config: TrainConfig, force: bool = False, threads: int = 1) ->
 
 
 @contextlib.contextmanager
-def _quiet_bars() -> Iterator[None]:
+def quiet_bars() -> Iterator[None]:
     """Processes started inside show no progress bars."""
     before = os.environ.get("TQDM_DISABLE")
     os.environ["TQDM_DISABLE"] = "1"

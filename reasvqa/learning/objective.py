@@ -48,8 +48,7 @@ class Objective(nn.Module):
         """
         states, mask = self.student.encode(features, input_ids, attention_mask)
         targets = [(labels, self.student.answer_start, torch.arange(len(labels), device=labels.device))]
-        with_reasoning = self.beta > 0 and reasoning_rows is not None and len(reasoning_rows) > 0
-        if with_reasoning:
+        if self.beta > 0 and reasoning_labels is not None and reasoning_rows is not None:
             targets.append((reasoning_labels, self.student.reasoning_start, reasoning_rows))
         losses = target_losses(self.student, states, mask, targets)
         if torch.distributed.is_initialized():
@@ -65,12 +64,10 @@ def _shared(losses: list[Tensor], targets: Sequence[tuple[Tensor, int, Tensor]])
     Processes average their gradients; one with more target tokens, or the only one with a reasoning, must count for
     more.
     """
-    own = torch.stack(
-        [
-            (targets[task][0] != IGNORE).sum() if task < len(targets) else targets[0][0].new_zeros(())
-            for task in range(2)
-        ]
-    ).float()
+    tokens = [(labels != IGNORE).sum() for labels, _, _ in targets]
+    if len(tokens) == 1:  # no reasoning here
+        tokens.append(torch.zeros_like(tokens[0]))
+    own = torch.stack(tokens).float()
     counts = own.clone()
     torch.distributed.all_reduce(counts)
     weights = own * torch.distributed.get_world_size() / counts.clamp(min=1)
@@ -93,6 +90,6 @@ def target_losses(
     Returns:
         A scalar in float32 for each task.
     """
-    inputs = [(shift_right(labels, start, student.tokenizer.pad_token_id), rows) for labels, start, rows in targets]
+    inputs = [(shift_right(labels, start, student.pad), rows) for labels, start, rows in targets]
     logits = student.decode(states, mask, inputs)
     return [cross_entropy(z, labels) for z, (labels, _, _) in zip(logits, targets, strict=True)]

@@ -57,10 +57,12 @@ class Run:
         """When it finished, versions, device, processes, the generator's accuracy, the data's folder, checksums."""
         try:
             meta = json.loads((self.path / "meta.json").read_text())
-            meta["files"].keys()
-            return meta
+            whole = meta.pop("sha256") == _sha_of(meta)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged("meta.json", "cannot be read") from error
+        if not whole:
+            raise self._damaged("meta.json", "has changed since it was written")
+        return meta
 
     def file(self, name: str) -> Path:
         """The path of one of the run's files, once its content is found to be what was written."""
@@ -76,6 +78,13 @@ class Run:
         for name in RESULT:
             self.file(name)
         return self
+
+    def _has(self, name: str) -> bool:
+        """Is this file there, as it was written?"""
+        try:
+            return bool(self.file(name))
+        except DamagedRun:
+            return False
 
     def _damaged(self, name: str, what: str) -> DamagedRun:
         return DamagedRun(
@@ -118,15 +127,15 @@ class Run:
             return self.predictions
         name = f"predictions-{split}.csv"
         with FileLock(f"{self.path}.lock"):
-            meta = json.loads((self.path / "meta.json").read_text())
-            if name not in meta["files"]:
+            self.__dict__.pop("meta", None)  # another process may have answered meanwhile
+            if not self._has(name):
                 samples, student = self.samples(split), self.load_student()
                 features = None if self.config.blind else features_of(samples, student, self.config)
                 samples = samples if features is None else readable(samples, features, self.config.skip_missing)
                 student = student.without_vision_encoder(own_device())
                 write(self.path / name, answers(student, samples, features, self.config).to_csv(index=False))
-                write_json(self.path / "meta.json", meta | {"files": meta["files"] | {name: _sha(self.path / name)}})
-                self.__dict__.pop("meta", None)
+                self.meta["files"][name] = _sha(self.path / name)
+                _write_meta(self.path, self.meta)
         return _read_predictions(self.file(name))
 
     @cached_property
@@ -182,13 +191,8 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
     root = root or paths.dataset(config.dataset)
     learned = build_digest(config, root)
     asked = _asked(config.dataset, config.split, root, _state(root))
-    versions = [
-        PROCEDURE,
-        FEATURES_PROCEDURE,
-        torch.__version__.split("+")[0],
-        transformers.__version__,
-        peft.__version__,
-    ]
+    torch_version = torch.__version__.split("+")[0]
+    versions = [PROCEDURE, FEATURES_PROCEDURE, torch_version, transformers.__version__, peft.__version__]
     everything = [asdict(config), learned, asked, fingerprint(config.student), versions]
     if not config.blind:
         everything += [_videos(config.dataset, split, root) for split in ("train", config.split)]
@@ -199,20 +203,20 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
 
 def build_digest(config: TrainConfig, root: Path) -> str:
     """A hash of the training examples that these settings make of the data set in `root`: texts, in their order."""
-    path = paths.reasoning(root, config.generator, config.kind) if config.generator else None
+    path = paths.reasoning(root, config.generator, config.kind)
     chosen = ("objective", "reasoning", "refinement", "control", "subset", "fraction", "target_order", "answer_format")
     named = {name: getattr(config, name) for name in chosen}
     seed = config.seed if config.fraction < 1 else 0  # it only draws the fraction
     small = TrainConfig(
         dataset=config.dataset, questions=config.questions, generator=config.generator, seed=seed, **named
     )
-    return _examples_digest(small, root, path, _state(root), _state_of(path) if path else None)
+    return _examples_digest(small, root, _state(root), _state_of(path) if config.generator else None)
 
 
 @lru_cache(maxsize=4096)
-def _examples_digest(config: TrainConfig, root: Path, path: Path | None, *_states) -> str:
+def _examples_digest(config: TrainConfig, root: Path, *_states) -> str:
     samples = _load(config.dataset, "train", root)[: config.questions]
-    examples = build_examples(samples, responses_at(path) if path else None, config)
+    examples = build_examples(samples, responses_of(config, root, samples), config)
     return _hash((e.sample.id, e.source, e.target, e.reasoning or "", e.ending) for e in examples)
 
 
@@ -229,14 +233,15 @@ def _videos(dataset: str, split: str, root: Path) -> str:
     return _hash((video, str(video_stamp(samples.videos / video))) for video in sorted({s.video for s in samples}))
 
 
-def responses_at(path: Path) -> pd.DataFrame:
-    """`read_reasoning`, kept in memory until the file changes."""
-    return _responses(path, _state_of(path))
+def responses_of(config: TrainConfig, root: Path, samples: Samples) -> pd.DataFrame | None:
+    """What the generator wrote about these questions, of `read_reasoning`; None where nothing is learned from it.
 
-
-@lru_cache(maxsize=8)
-def _responses(path: Path, _state) -> pd.DataFrame:
-    return read_reasoning(path)
+    Raises:
+        ReasoningError: the file is missing, wrong, or written for other questions.
+    """
+    if not config.generator:
+        return None
+    return read_reasoning(paths.reasoning(root, config.generator, config.kind), samples, config.kind)
 
 
 def _load(dataset: str, split: str, root: Path) -> Samples:
@@ -286,14 +291,15 @@ def features_of(samples: Samples, student: Student, config: TrainConfig) -> Feat
 def answers(student: Student, samples: Samples, features: Features | None, config: TrainConfig) -> pd.DataFrame:
     """The student's predictions as a table, see `Run.predictions`."""
     predictions, texts = predict(student, samples, features, config)
-    table = samples.to_pandas()[["id", "answer", "type", "group"]]
-    table.insert(1, "prediction", pd.array(predictions, dtype="Int64"))
+    table = pd.DataFrame(samples.to_pandas(), columns=["id", "answer", "type", "group"])
+    table.insert(1, "prediction", pd.Series(predictions, dtype="Int64"))
     table["text"] = texts
     return table
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False, na_values={"prediction": [""]})
+    blank = {"prediction": [""], "answer": [""]}
+    table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False, na_values=blank)
     return table.astype({"prediction": "Int64", "answer": "Int64"})
 
 
@@ -312,10 +318,18 @@ def write_json(path: Path, content: dict) -> None:
 def seal(folder: Path, meta: dict) -> None:
     """Writes meta.json with versions and the checksums of the result's files: the last step of a run."""
     versions = {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)}
+    versions["python"] = platform.python_version()
     files = {name: _sha(folder / name) for name in RESULT}
-    write_json(
-        folder / "meta.json", meta | {"versions": versions | {"python": platform.python_version()}, "files": files}
-    )
+    _write_meta(folder, meta | {"versions": versions, "files": files})
+
+
+def _write_meta(folder: Path, meta: dict) -> None:
+    """meta.json with a checksum of its own."""
+    write_json(folder / "meta.json", meta | {"sha256": _sha_of(meta)})
+
+
+def _sha_of(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _sha(path: Path) -> str:

@@ -21,8 +21,7 @@ _refined = lru_cache(maxsize=1 << 18)(refine)  # runs share most of their texts
 @dataclass(frozen=True)
 class Example:
     """A training question: `source` is read; `target` is written from the answer's start token, and `reasoning`, if
-    there is one, from its own. `ending` is the end of `target` that stays when a long target is cut: the answer of Eq.
-    1."""
+    there is one, from its own. `ending` is the end of `target` that stays when a long target is cut: the answer."""
 
     sample: Sample
     source: str
@@ -41,6 +40,7 @@ def source_text(sample: Sample, answer_format: str) -> str:
 def answer_text(sample: Sample, answer_format: str, option: int | None = None) -> str:
     """The answer as the student writes it: an option's text, or its letter. Default: the right option."""
     index = sample.answer if option is None else option
+    assert index is not None, f"sample {sample.id!r} is unlabelled"
     return sample.options[index] if answer_format == "text" else LETTERS[index]
 
 
@@ -72,9 +72,9 @@ def build_examples(samples: Samples, responses: pd.DataFrame | None, config: Tra
         source = source_text(sample, config.answer_format)
         answer, text = answer_text(sample, config.answer_format), texts.get(sample.id)
         if config.objective == "mtl":
-            examples.append(Example(sample, source, answer, text))
+            examples.append(Example(sample, source, answer, text, ending=answer))
         elif config.reasoning == "none":
-            examples.append(Example(sample, source, answer))
+            examples.append(Example(sample, source, answer, ending=answer))
         elif text is not None and config.target_order == "answer_first":
             examples.append(Example(sample, source, f"{ANSWER} {answer}\n{text}"))
         elif text is not None:
@@ -117,9 +117,10 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
 def _text(sample: Sample, response: str, prediction: int | None, correct: bool, config: TrainConfig) -> str:
     text = response.strip()
     if config.reasoning == "refined":
-        strict = config.refinement == "strict" and prediction is not None
-        chosen = {"chosen": sample.options[prediction]} if strict else {}
-        text = _refined(response, sample.answer_text, correct, **chosen)
+        if config.refinement == "strict" and prediction is not None:
+            text = _refined(response, sample.answer_text, correct, chosen=sample.options[prediction])
+        else:
+            text = _refined(response, sample.answer_text, correct)
     if config.control == "shuffled_words":
         return shuffled_words(text, sample.id)
     return key_words(text) if config.control == "key_words" else text

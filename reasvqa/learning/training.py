@@ -22,9 +22,9 @@ import safetensors.torch
 import torch
 import transformers
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, reduce
 from filelock import FileLock
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -32,11 +32,20 @@ from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import right_or_wrong
-from reasvqa.generation import read_reasoning
 from reasvqa.learning.collate import ByLength, Collator
 from reasvqa.learning.features import readable
 from reasvqa.learning.objective import Objective
-from reasvqa.learning.runs import DamagedRun, Run, answers, dtype_of, features_of, run_key, seal, write_json
+from reasvqa.learning.runs import (
+    DamagedRun,
+    Run,
+    answers,
+    dtype_of,
+    features_of,
+    responses_of,
+    run_key,
+    seal,
+    write_json,
+)
 from reasvqa.learning.targets import build_examples
 from reasvqa.students import load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare, trained_state
@@ -77,7 +86,11 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
             shutil.rmtree(partial, ignore_errors=True)
         state.wait_for_everyone()
         if wanted:
-            _train(config, place, partial, state)
+            try:
+                _train(config, place, partial, state)
+            except Diverged:
+                shutil.rmtree(partial, ignore_errors=True)  # its checkpoints lead there again
+                raise
             if state.is_main_process:
                 _replace(partial, path)
             state.wait_for_everyone()
@@ -113,7 +126,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     folder.mkdir(parents=True, exist_ok=True)
     train_samples = load(config.dataset, "train", root)[: config.questions]
     test_samples = load(config.dataset, config.split, root)
-    responses = read_reasoning(paths.reasoning(root, config.generator, config.kind)) if config.generator else None
+    responses = responses_of(config, root, train_samples)
     # All chance of a run: LoRA's initial weights, the order of samples, dropout.
     transformers.set_seed(config.seed)
     transformers.logging.set_verbosity_error()
@@ -155,12 +168,12 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     began = time.time()
     table = answers(student, test_samples[rank::world], test_features, config)
     if world > 1:
-        table.index = range(rank, len(test_samples), world)
+        table.index = pd.RangeIndex(rank, len(test_samples), world)
         table = pd.concat(gather_object([table])).sort_index()
     seconds["answering"] = time.time() - began
     if not state.is_main_process:
         return
-    labelled = table["answer"].notna().all()
+    labelled = bool(table["answer"].notna().all())
     history = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
     in_target = len(examples) if config.reasoning != "none" else 0
     metrics = {
@@ -182,12 +195,12 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     write_json(folder / "metrics.json", metrics)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    known = responses is not None and responses["correct"].notna().any()
+    known = [] if responses is None else [bool(correct) for correct in responses["correct"].dropna()]
     meta = {
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,
         "processes": world,
-        "generator_accuracy": float(100 * responses["correct"].mean()) if known else None,
+        "generator_accuracy": 100 * sum(known) / len(known) if known else None,
         "root": None if root == paths.dataset(config.dataset) else str(root.resolve()),
     }
     seal(folder, meta)
@@ -228,6 +241,9 @@ class _Trainer(Trainer):
     """`Trainer` that draws batches by length, keeps only the trained weights in its checkpoints, logs both losses and
     stops where a loss is no number."""
 
+    model: nn.Module
+    data_collator: Collator
+
     def __init__(self, *args, **kwargs):
         self._sums: dict[str, list[Tensor]] = {}
         super().__init__(*args, **kwargs)
@@ -249,15 +265,12 @@ class _Trainer(Trainer):
 
     def log(self, logs, *args, **kwargs):
         if "loss" in logs:
-            means = {
-                name: self.accelerator.reduce(torch.stack(values).mean(), "mean").item()
-                for name, values in self._sums.items()
-            }
-            logs = {**logs, **{name: round(mean, 4) for name, mean in means.items()}}
+            means = reduce({name: torch.stack(values).mean() for name, values in self._sums.items()}, "mean")
+            logs = {**logs, **{name: round(mean.item(), 4) for name, mean in means.items()}}
             self._sums = {}
         super().log(logs, *args, **kwargs)
 
-    def _save(self, output_dir=None, state_dict=None):
+    def _save(self, output_dir: str, state_dict=None):
         os.makedirs(output_dir, exist_ok=True)
         safetensors.torch.save_file(trained_state(self.model), os.path.join(output_dir, "trained.safetensors"))
 

@@ -36,9 +36,9 @@ QUESTIONS_PER_VIDEO = 3
 # Videos per split. So many training questions that answers alone teach a student most but not all of it within the recipe's
 # epochs (on validation: 50 to 80 %); the questions of mini-star are of fewer kinds, so fewer are needed. "smoke" is a handful.
 SIZES = {
-    "mini-star": {"train": 160, "val": 150, "test": 1000},
-    "mini-nextqa": {"train": 320, "val": 150, "test": 1000},
-    "mini-intentqa": {"train": 320, "val": 150, "test": 1000},
+    "mini-star": {"train": 160, "val": 300, "test": 1000},
+    "mini-nextqa": {"train": 320, "val": 300, "test": 1000},
+    "mini-intentqa": {"train": 320, "val": 300, "test": 1000},
     **{f"smoke-{kind}": {"train": 12, "val": 6, "test": 8} for kind in ("star", "nextqa", "intentqa")},
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from reasvqa.config import BENCHMARKS, SCALES, TrainConfig, check_seeds, one_of
+from reasvqa.config import BENCHMARKS, PREVIEW, SCALES, TrainConfig, check_seeds, one_of
 
 SEEDS = (0, 1, 2)  # of every setting; rows that decide a claim get two more
 
@@ -72,7 +72,8 @@ GENERATORS = {
     "mini": ("sim-chance", "sim-weak", "sim-4b", "sim-26b", "sim-strong", "sim-perfect"),
     "paper": ("internvl-4b", "internvl-26b"),
 }
-GENERATORS["smoke"] = GENERATORS["mini"]
+GENERATORS["smoke"] = GENERATORS["preview"] = GENERATORS["mini"]
+TABLE4 = {"InternVL(4B)": "internvl-4b", "InternVL(26B)": "internvl-26b"}  # its rows are generators; nothing is trained
 
 EXPERIMENTS: dict[str, Experiment] = {
     "table1": Experiment(
@@ -165,17 +166,14 @@ EXPERIMENTS: dict[str, Experiment] = {
             "STL_QA": _QA,
             "MTL_All": _MTL,
             "MTL, other videos' reasoning": _MTL | {"control": "other_videos"},
-            "STL_QA, three times as long": _QA | {"longer": 3},
-            "MTL_All, three times as long": _MTL | {"longer": 3},
-            "MTL, other videos' reasoning, three times as long": _MTL | {"control": "other_videos", "longer": 3},
+            "MTL, shuffled words": _MTL | {"control": "shuffled_words"},
+            "MTL, key words only": _MTL | {"control": "key_words"},
+            "MTL, error-free reasoning": _MTL | {"generator": "sim-perfect"},
+            "MTL, strict refinement": _MTL | {"refinement": "strict"},
+            "STL_All, answer first": SETTINGS["STL_All"] | {"target_order": "answer_first"},
+            "STL_QA, twice as long": _QA | {"longer": 2},
         },
-        (
-            "STL_QA",
-            "MTL_All",
-            "STL_QA, three times as long",
-            "MTL_All, three times as long",
-            "MTL, other videos' reasoning, three times as long",
-        ),
+        ("STL_QA", "MTL_All", "MTL, other videos' reasoning", "STL_QA, twice as long"),
     ),
     "strength": Experiment(
         "31_generator_strength",
@@ -226,7 +224,7 @@ def settings_of(
 
 
 def _config(values: dict, scale: str, dataset: str, seed: int) -> TrainConfig:
-    values = {"student": "blip2-flan-t5-xl", "seed": seed, **values}
+    values = {"student": "blip2-flan-t5-xl", "seed": seed, **(PREVIEW if scale == "preview" else {}), **values}
     values["student"] = name_at(scale, values["student"])
     if values.get("generator") in STANDS_FOR:
         values["generator"] = name_at(scale, values["generator"])
@@ -258,7 +256,7 @@ def dataset_name(scale: str, dataset: str) -> str:
         raise ValueError(
             f"dataset={dataset!r}: choose one of nextqa, star, intentqa (the scale is a parameter of its own)"
         )
-    return dataset if scale == "paper" else f"{scale}-{dataset}"
+    return dataset if scale == "paper" else f"{'mini' if scale == 'preview' else scale}-{dataset}"
 
 
 def config_of(setting: str, scale: str, dataset: str, **values) -> TrainConfig:
@@ -270,7 +268,8 @@ def config_of(setting: str, scale: str, dataset: str, **values) -> TrainConfig:
     """
     one_of("setting", setting, SETTINGS)
     base = TrainConfig(dataset=dataset_name(scale, dataset), student=name_at(scale, "blip2-flan-t5-xl"))
-    given = {name: value for name, value in values.items() if value is not None}
+    given = PREVIEW if scale == "preview" else {}
+    given = given | {name: value for name, value in values.items() if value is not None}
     config = replace(base, **{**SETTINGS[setting], **given})
     config.resolve()
     return config

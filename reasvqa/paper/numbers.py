@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import combinations
+
 import pandas as pd
 
 from reasvqa import paths
@@ -10,21 +13,36 @@ from reasvqa import paths
 def table(number: int) -> pd.DataFrame:
     """Table `number` of the paper as printed: accuracies in percent (Table 7: counts), rows and columns in print
     order."""
-    return _read(f"table{number:02d}")
+    return _read(f"table{number:02d}").copy()
 
 
 def figure(number: int) -> pd.DataFrame:
     """The values of Figure 3 or 4 that the text states; the figures themselves are images, and nothing is read off
     them."""
-    return _read(f"figure{number:02d}")
+    return _read(f"figure{number:02d}").copy()
 
 
+def cell(place: str) -> float:
+    """A printed number by its place, "table5|MTL_All|NExT-QA".
+
+    Raises:
+        ValueError: the paper prints none there.
+    """
+    try:
+        source, row, column = place.split("|")
+        return float(_read(f"table{int(source.removeprefix('table')):02d}")[column].astype(float)[row])
+    except (ValueError, KeyError, FileNotFoundError):
+        raise ValueError(
+            f"{place!r}: no number of the paper stands there; give table|row|column as in data/paper"
+        ) from None
+
+
+@cache
 def _read(name: str) -> pd.DataFrame:
     cells = pd.read_csv(paths.PAPER_NUMBERS / f"{name}.csv", dtype={"row": str, "column": str})
     wide = cells.pivot(index="row", columns="column", values="value")
-    wide = wide.loc[cells["row"].unique(), cells["column"].unique()]
-    wide.index.name = wide.columns.name = None
-    return wide
+    wide = wide.reindex(index=cells["row"].unique(), columns=cells["column"].unique())
+    return wide.rename_axis(index=None, columns=None)
 
 
 # The data sets' names as the paper's tables print them.
@@ -46,54 +64,30 @@ def checks(tolerance: float = 0.051) -> pd.DataFrame:
     rows: list[tuple] = []
     for number in (3, 4, 5):
         for name, line in table(number).iterrows():
-            mean = line[["NExT-QA", "STAR", "IntentQA"]].mean()
-            rows.append(
-                (
-                    "average",
-                    f"Table {number}",
-                    f"average of {name}",
-                    line["Avg"],
-                    mean,
-                    abs(line["Avg"] - mean) <= tolerance,
-                )
-            )
+            average, mean = line["Avg"], line[list(PRINTED.values())].mean()
+            agrees = abs(average - mean) <= tolerance
+            rows.append(("average", f"Table {number}", f"average of {name}", average, mean, agrees))
     for number, prefixes in ((1, ("NExT-QA ", "STAR ")), (2, ("",)), (6, ("",)), (8, ("",)), (9, ("",))):
         for prefix in prefixes:
-            columns = [column for column in table(number) if column.startswith(prefix)]
+            columns = [column for column in table(number) if str(column).startswith(prefix)]
             for name, line in table(number)[columns].dropna().iterrows():
                 total, parts = line[f"{prefix}Tot"], line.drop(f"{prefix}Tot")
                 nearest = min(max(total, parts.min()), parts.max())
-                rows.append(
-                    (
-                        "total between its parts",
-                        f"Table {number}",
-                        f"{prefix}{name}",
-                        total,
-                        nearest,
-                        abs(total - nearest) <= tolerance,
-                    )
-                )
+                agrees = abs(total - nearest) <= tolerance
+                rows.append(("total between its parts", f"Table {number}", f"{prefix}{name}", total, nearest, agrees))
     star = table(1).filter(like="STAR ").dropna()
-    for i, first in enumerate(star.index):
-        for second in star.index[i + 1 :]:
-            equal = int((star.loc[first] == star.loc[second]).sum())
-            if equal >= 3:
-                rows.append(
-                    (
-                        "row repeats another",
-                        "Table 1",
-                        f"STAR: {second} has {equal} of {star.shape[1]} values of {first}",
-                        float("nan"),
-                        equal,
-                        False,
-                    )
-                )
-    for line in pd.read_csv(paths.PAPER_NUMBERS / "stated.csv").itertuples():
+    for first, second in combinations(star.index, 2):
+        equal = int((star.loc[first] == star.loc[second]).sum())
+        if equal >= 3:
+            what = f"STAR: {second} has {equal} of {star.shape[1]} values of {first}"
+            rows.append(("row repeats another", "Table 1", what, float("nan"), equal, False))
+    columns = ["kind", "where", "what", "stated", "recomputed", "agrees"]
+    stated = pd.read_csv(paths.PAPER_NUMBERS / "stated.csv")
+    for kind, where, what, number, terms in stated[[*columns[:4], "terms"]].itertuples(index=False):
         value = 0.0
-        for term in line.terms.split(";"):
+        for term in terms.split(";"):
             weight, place = term.split("*", 1)
-            source, row, column = place.split("|")
-            value += float(weight) * float(table(int(source.removeprefix("table"))).loc[row, column])
-        agrees = value > 1e-9 if line.kind == "order" else abs(line.stated - value) <= tolerance
-        rows.append((line.kind, line.where, line.what, line.stated, value, agrees))
-    return pd.DataFrame(rows, columns=["kind", "where", "what", "stated", "recomputed", "agrees"])
+            value += float(weight) * cell(place)
+        agrees = value > 1e-9 if kind == "order" else abs(number - value) <= tolerance
+        rows.append((kind, where, what, number, value, agrees))
+    return pd.DataFrame(rows, columns=columns)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from IPython.display import display as _display
+from matplotlib.figure import Figure
+from PIL import Image
 
-from reasvqa.refinement import WORD_RULE, removals
+from reasvqa.config import TrainConfig
+from reasvqa.datasets import Samples
+from reasvqa.refinement import RULES, WORD_RULE, removals
 from reasvqa.samples import LETTERS, Sample
+from reasvqa.video import VideoError, read_frames
 
-_RULE_COLOURS = ("#fde0c5", "#d4e6f7", "#e3daf1", "#d8ecd4", "#f7d9e3", "#ececec", "#fff3b0")
+if TYPE_CHECKING:
+    from reasvqa.mini.world import Event
 
 
-def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> plt.Figure:
+def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> Figure:
     """Frames side by side. pictures: uint8 (T, H, W, 3)."""
     figure, axes = plt.subplots(1, len(pictures), figsize=(2.3 * len(pictures), 2.5), squeeze=False)
     for t, axis in enumerate(axes[0]):
@@ -29,38 +41,139 @@ def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> plt.Fig
     return figure
 
 
+VIDEO_LIMIT = 4 << 20  # bytes of a file that is put into a notebook; NExT-QA's are mostly smaller
+
+
+def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | None = None) -> HTML:
+    """A video to play, with the frames that a student sees marked on its timeline.
+
+    The file is put into the page as it is, if it is H.264 in an MP4 or MOV of at most `VIDEO_LIMIT` bytes: nothing is
+    fetched and nothing encoded anew. Of any other file its frames are shown as stills, with the reason.
+
+    Args:
+        path, num_frames, clip: as in `reasvqa.video.read_frames`; the clip is shaded, and playing starts there.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    path = Path(path)
+    pictures = read_frames(path, num_frames, clip)  # a file that brings the decoder down is refused here
+    codec, length = _codec_and_length(path)
+    start, end = clip if clip is not None else (0.0, length)
+    end = min(end, length)
+    times = [start + (t + 0.5) * (end - start) / num_frames for t in range(num_frames)]
+    reason = ""
+    if codec != "h264" or path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+        reason = f"{path.suffix[1:] or 'file'} with {codec}, which not every browser plays"
+    elif path.stat().st_size > VIDEO_LIMIT:
+        reason = f"{path.stat().st_size >> 20} MB, too large for a page"
+    said = f"{path.name}, {length:.1f} s; frames at {', '.join(f'{t:.1f}' for t in times)} s"
+    if reason:
+        strip = np.concatenate(list(pictures), axis=1)
+        body = f"<img src='{_png(strip)}' alt='{escape(said, quote=True)}' style='width:100%'>"
+    else:
+        data = base64.b64encode(path.read_bytes()).decode()
+        source = f"data:video/mp4;base64,{data}#t={start:g},{end:g}"
+        body = (
+            f"<video controls muted playsinline preload='auto' aria-label='{escape(said, quote=True)}' "
+            f"style='width:100%;display:block' src='{source}'></video>"
+        )
+    marks = "".join(
+        f"<div style='position:absolute;left:{100 * time / length:.2f}%;top:0;height:14px;"
+        f"border-left:2px solid #D55E00'></div>"
+        f"<div style='position:absolute;left:{100 * time / length:.2f}%;top:14px;transform:translateX(-50%);"
+        f"white-space:nowrap'>{t + 1}</div>"
+        for t, time in enumerate(times)
+    )
+    bar = (
+        "<div style='position:relative;height:32px;font-size:11px;color:inherit'>"
+        "<div style='position:absolute;left:0;right:0;top:4px;height:6px;background:#cccccc'></div>"
+        f"<div style='position:absolute;left:{100 * start / length:.2f}%;width:{100 * (end - start) / length:.2f}%;"
+        f"top:4px;height:6px;background:#56B4E9'></div>{marks}</div>"
+    )
+    tail = (
+        f"Shown as stills: {reason}."
+        if reason
+        else "Orange: what generator and student see; blue: the clip asked about."
+    )
+    note = f"<div style='font-size:11px;opacity:.75'>{escape(said)}. {escape(tail)}</div>"
+    width = 128 * num_frames if reason else 320
+    return HTML(f"<div style='width:{width}px;max-width:100%'>{body}{bar}{note}</div>")
+
+
+def _codec_and_length(path: Path) -> tuple[str, float]:
+    """The codec's name and the seconds that a video's frames last, from its first frame on."""
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.best("video")
+            if stream is None:
+                raise VideoError(f"{path}: no video stream")
+            base = float(stream.time_base or 0)
+            times = sorted(packet.pts * base for packet in container.demux(stream) if packet.pts is not None)
+            name = stream.codec_context.name
+    except (FFmpegError, OSError) as error:
+        raise VideoError(f"{path}: {error}") from error
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
+    return name, times[-1] - times[0] + step
+
+
+def _png(picture: np.ndarray) -> str:
+    """A picture, uint8 (H, W, 3), as a data URI."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def clip(samples: Samples, sample: Sample, num_frames: int = 4) -> Figure:
+    """The frames of a question's clip that generator and student see."""
+    return frames(read_frames(samples.videos / sample.video, num_frames, sample.clip))
+
+
 def question(sample: Sample, prediction: int | None = None, note: str = "") -> HTML:
-    """A question with its lettered options; the right one is ticked, a wrong prediction is crossed. A prediction may be None or
-    pandas' NA: a response that names no option."""
-    prediction = None if pd.isna(prediction) else prediction
+    """A question with its lettered options; the right one is ticked, a wrong prediction is crossed.
+
+    A prediction may be None or pandas' NA: a response that names no option.
+    """
+    prediction = None if prediction is pd.NA else prediction
     rows = []
     for i, option in enumerate(sample.options):
         mark = "&#10003;" if i == sample.answer else "&#10007;" if i == prediction else "&nbsp;"
         style = "color:#1b7837;font-weight:600" if i == sample.answer else "color:#b2182b" if i == prediction else ""
         rows.append(f"<div style='{style}'>{mark} {LETTERS[i]}. {escape(option)}</div>")
     head = (
-        f"<b>{escape(sample.question)}</b> <span style='color:#666'>({escape(sample.type)}, {escape(sample.id)})</span>"
+        f"<b>{escape(sample.question)}</b> <span style='opacity:.7'>({escape(sample.type)}, {escape(sample.id)})</span>"
     )
-    tail = f"<div style='color:#444;margin-top:.3em'>{note}</div>" if note else ""
+    tail = f"<div style='opacity:.8;margin-top:.3em'>{note}</div>" if note else ""
     return HTML(f"<div style='margin:.5em 0'>{head}{''.join(rows)}{tail}</div>")
 
 
-def refinement(text: str, answer: str | None = None, correct: bool = True) -> HTML:
-    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering."""
-    found = removals(text, answer, correct)
-    colours = {
-        rule: _RULE_COLOURS[i % len(_RULE_COLOURS)]
-        for i, rule in enumerate(dict.fromkeys(removal.rule for removal in found))
-    }
+def ranking(sample: Sample, scores: Sequence[float]) -> pd.DataFrame:
+    """The options by their scores, mean log-likelihoods of their tokens (nats), best first."""
+    column = "mean log-likelihood (nats a token)"
+    table = pd.DataFrame({"option": sample.options, column: scores}, list(LETTERS[: len(scores)]))
+    return table.sort_values(column, ascending=False).round(2)
+
+
+def refinement(text: str, answer: str | None = None, correct: bool = True, chosen: str | None = None) -> HTML:
+    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering. chosen:
+    as in `reasvqa.refinement.refine`, for strict refinement."""
+    found = removals(text, answer, correct, chosen=chosen)
+    present = {removal.rule for removal in found}
+    colours = {rule: colour for rule, colour in RULES.items() if rule in present}
     parts, at = [], 0
     for removal in found:
         parts.append(escape(text[at : removal.start]))
         gone = escape(text[removal.start : removal.end])
-        parts.append(f"<del title='{escape(removal.rule)}' style='background:{colours[removal.rule]}'>{gone}</del>")
+        look = f"background:{colours[removal.rule]};color:#222222"
+        parts.append(f"<del title='{escape(removal.rule)}' style='{look}'>{gone}</del>")
         at = removal.end
     parts.append(escape(text[at:]))
     legend = " ".join(
-        f"<span style='background:{colour};padding:0 .4em'>{escape(rule)}</span>" for rule, colour in colours.items()
+        f"<span style='background:{colour};color:#222222;padding:0 .4em'>{escape(rule)}</span>"
+        for rule, colour in colours.items()
     )
     kind = (
         "CR: the generator was right"
@@ -70,14 +183,15 @@ def refinement(text: str, answer: str | None = None, correct: bool = True) -> HT
     body = "".join(parts).replace("\n", "<br>")
     return HTML(
         f"<div style='border-left:3px solid #999;padding:.3em .8em;margin:.5em 0;line-height:1.6'>{body}</div>"
-        f"<div style='color:#444;font-size:90%'>{escape(kind)}. Removed by rule: {legend or 'nothing'}</div>"
+        f"<div style='opacity:.8;font-size:90%'>{escape(kind)}. Removed by rule: {legend or 'nothing'}</div>"
     )
 
 
 def texts(**pieces: str | None) -> HTML:
     """Named texts, one below the other."""
     rows = "".join(
-        f"<tr><td style='vertical-align:top;color:#666;text-align:left;white-space:nowrap'>{escape(name.replace('_', ' '))}</td>"
+        "<tr><td style='vertical-align:top;opacity:.7;text-align:left;white-space:nowrap'>"
+        f"{escape(name.replace('_', ' '))}</td>"
         f"<td style='text-align:left;white-space:pre-wrap'>{escape(str(text)) if text else '<i>none</i>'}</td></tr>"
         for name, text in pieces.items()
     )
@@ -93,3 +207,57 @@ def show(*things) -> None:
     """Shows several things from one cell, one below the other."""
     for thing in things:
         _display(thing)
+
+
+def unusual(config: TrainConfig) -> str:
+    """Which settings of a run differ from its scale's preset, as a sentence. There are thirty; most never change."""
+    config = config.resolve()
+    preset = asdict(TrainConfig(dataset=config.dataset, student=config.student, seed=config.seed).resolve())
+    different = [f"`{name}` = {value!r}" for name, value in asdict(config).items() if value != preset[name]]
+    settings = f"`{config.student}` on `{config.dataset}`, {config.epochs} epoch{'s' if config.epochs > 1 else ''}"
+    return f"{settings}; all settings are the preset's" + (f" but {', '.join(different)}." if different else ".")
+
+
+def say(*sentences: str) -> None:
+    """Prose that a cell computes: Markdown, a paragraph for each argument."""
+    _display(Markdown("\n\n".join(sentences)))
+
+
+def p_value(p: float) -> str:
+    """ "p = 0.034", or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def oddities(response: str, refined: str, events: Sequence[Event] = ()) -> list[str]:
+    """What is odd about a refined reasoning: sentences that lost words, and sentences that stay although false.
+
+    events: what happens in the clip, which only a miniature knows; without them nothing is said about truth.
+    """
+    sentences = [line.strip() for line in re.split(r"(?<=[.!?])\s+", refined) if line.strip()]
+    cut = [sentence for sentence in sentences if sentence not in response]
+    found = []
+    if cut:
+        found.append(
+            f"{len(cut)} of its {len(sentences)} sentences lost a word of the true answer, and their grammar with it: "
+            f"“{escape(cut[0])}” The student learns to write this."
+        )
+    false = [sentence for sentence in sentences if events and not _may_be_true(sentence, events)]
+    if false:
+        found.append(
+            f"{len(false)} of its {len(sentences)} sentences say what the video does not show, and stay, because no "
+            f"rule knows the video: “{escape(false[0])}”"
+        )
+    return found
+
+
+def _may_be_true(sentence: str, events: Sequence[Event]) -> bool:
+    """False where somebody does to a thing what nobody does in these events, or where a used thing is "never used"."""
+    from reasvqa.mini.world import OBJECTS, VERBS
+
+    verbs, things = "|".join(VERBS), "|".join(OBJECTS)
+    told = re.findall(rf"\b({verbs})(?:s|es|ed|ing)? the ({things})\b", sentence)
+    told += [(verb, thing) for thing, verb in re.findall(rf"\b({things}) is ({verbs})ed\b", sentence)]
+    unused = re.findall(rf"\b({things})\b.* never used", sentence)
+    return set(told) <= {(event.verb, event.object) for event in events} and not set(unused) & {
+        event.object for event in events
+    }

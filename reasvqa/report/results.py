@@ -1,54 +1,35 @@
-"""Many runs side by side: the one way to aggregate them, to compare settings, and to judge a claim."""
+"""Many runs side by side: the one way to aggregate them, to compare settings, and to judge the paper's claims."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
-from reasvqa import paper, paths
+from reasvqa import paths
 from reasvqa.config import TrainConfig
-from reasvqa.evaluation import Interval, bootstrap, bootstrap_means, mcnemar, paired_difference, right_or_wrong
+from reasvqa.datasets import load
+from reasvqa.evaluation import Estimate, holm, mean_estimate, right_or_wrong, verdict
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import Run, train
-from reasvqa.paper.claims import CLAIMS, Claim
-from reasvqa.paper.experiments import SETTINGS, config_of, dataset_name, name_at, settings_of
+from reasvqa.learning import Run, train_all
+from reasvqa.paper.claims import Claim, Term, claims
+from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
+
+# --- runs -------------------------------------------------------------------------------------------------------------
 
 
 def runs_of(experiment: str, scale: str, seeds: Sequence[int], **which) -> dict[tuple[str, str], list[Run]]:
-    """The finished runs of a table or figure, by (dataset, row); what is not kept is trained. Arguments of `settings_of`."""
-    return {
-        cell: [train(config) for config in configs]
-        for cell, configs in settings_of(experiment, scale, seeds, **which).items()
-    }
-
-
-def cells(runs: dict[tuple[str, str], list[Run]]) -> pd.DataFrame:
-    """A row per (dataset, row): accuracy in percent with its 95 % interval over questions and seeds, seeds, questions."""
-    rows = []
-    for (dataset, row), seeds in runs.items():
-        interval = bootstrap(correct_of(seeds))
-        rows.append(
-            {
-                "dataset": dataset,
-                "row": row,
-                "accuracy": interval.value,
-                "low": interval.low,
-                "high": interval.high,
-                "seeds": len(seeds),
-                "questions": seeds[0].metrics["questions"],
-            }
-        )
-    return pd.DataFrame(rows)
+    """The runs of a table or figure, by (dataset, row); what is not kept is trained. Arguments of `settings_of`."""
+    cells = settings_of(experiment, scale, seeds, **which)
+    runs = iter(train_all([config for configs in cells.values() for config in configs]))
+    return {cell: [next(runs) for _ in configs] for cell, configs in cells.items()}
 
 
 def train_seeds(config: TrainConfig, seeds: Sequence[int], **options) -> list[Run]:
     """One run per seed."""
-    return [train(replace(config, seed=seed), **options) for seed in seeds]
+    return train_all([replace(config, seed=seed) for seed in seeds], **options)
 
 
 def find_runs(name: str, scale: str, dataset: str, seeds: Sequence[int]) -> list[Run]:
@@ -62,139 +43,191 @@ def find_runs(name: str, scale: str, dataset: str, seeds: Sequence[int]) -> list
     return train_seeds(config_of(name, scale, dataset), seeds)
 
 
-def correct_of(runs: Sequence[Run], group: str | None = None) -> np.ndarray:
-    """Right or wrong: bool (runs, questions), of one of the paper's groups or of all questions."""
-    tables = [run.predictions for run in runs]
+# --- aggregation ------------------------------------------------------------------------------------------------------
+
+
+def outcomes(runs: Sequence[Run], group: str | None = None, split: str | None = None) -> pd.DataFrame:
+    """Right (1.0) or wrong (0.0): a row per question, by id and video, a column per run, by its seed.
+
+    Args:
+        runs: of one setting on one data set.
+        group: only questions of this group of the paper's (Tem, Cau, ...).
+        split: None: the runs' own.
+
+    Raises:
+        ValueError: runs on different questions, or a split without labels.
+    """
+    split = split or runs[0].config.split
+    tables = [run.predictions_on(split) for run in runs]
     if group is not None:
         tables = [table[table["group"] == group] for table in tables]
-    return right_or_wrong(tables)
+    if tables[0]["answer"].isna().any():
+        raise ValueError(f"{runs[0].config.dataset}, {split}: this split has no labels; ask for another")
+    video = {sample.id: sample.video for sample in runs[0].samples(split)}
+    ids = tables[0]["id"]
+    index = pd.MultiIndex.from_arrays([ids, ids.map(video)], names=["id", "video"])
+    return pd.DataFrame(right_or_wrong(tables).T.astype(float), index, [run.config.seed for run in runs])
 
 
-def summary(runs: dict[str, list[Run]]) -> pd.DataFrame:
-    """A row per setting: mean accuracy over seeds with a 95 % interval (over questions and seeds), spread over seeds, n."""
-    rows = {}
-    for name, seeds in runs.items():
-        interval = bootstrap(correct_of(seeds))
-        spread = float(np.std([run.accuracy for run in seeds], ddof=1)) if len(seeds) > 1 else np.nan
-        rows[name] = {
-            "accuracy": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "sd of seeds": spread,
-            "seeds": len(seeds),
-            "questions": seeds[0].metrics["questions"],
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+def contrast(weighted: Sequence[Sequence[tuple[float, pd.DataFrame]]]) -> Estimate:
+    """A weighted sum of accuracies in points, paired question by question and seed by seed; the mean over data sets.
 
+    Args:
+        weighted: for each data set, weights with `outcomes`. Of the seeds, those are used that all of them have.
 
-def by_group(runs: dict[str, list[Run]], split: str | None = None) -> pd.DataFrame:
-    """Accuracy in percent of each setting on one data set, the mean over seeds: a column for each of the paper's question groups
-    (Tem, Cau, ...) and "Tot"; on the runs' own split or another."""
-    rows = {}
-    for name, seeds in runs.items():
-        tables = [run.predictions_on(split or run.config.split) for run in seeds]
-        right = pd.DataFrame({"group": tables[0]["group"], "right": 100 * right_or_wrong(tables).mean(0)})
-        rows[name] = {**right.groupby("group", sort=False)["right"].mean(), "Tot": right["right"].mean()}
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def common_seeds(first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """The runs of two settings with the seeds that both have, in the same order: deciding rows have more seeds than others."""
-    seeds = [run.config.seed for run in first if run.config.seed in {other.config.seed for other in second}]
-    return tuple([next(run for run in runs if run.config.seed == seed) for seed in seeds] for runs in (first, second))
-
-
-def compare(first: Sequence[Run], second: Sequence[Run]) -> tuple[Interval, float | None]:
-    """second - first, seed by seed on the same questions: the paired difference in points with its interval, and, for a
-    single seed, McNemar's p-value."""
-    a, b = correct_of(first), correct_of(second)
-    return paired_difference(a, b), mcnemar(a[0], b[0]) if len(a) == 1 else None
-
-
-def verdict(difference: Interval, expected: int = 1) -> str:
-    """ "reproduced", "not reproduced" or "inconclusive": does the interval lie on the expected side of zero (+1 above, -1
-    below), on the other, or across?"""
-    low, high = (difference.low, difference.high) if expected > 0 else (-difference.high, -difference.low)
-    if low > 0:
-        return "reproduced"
-    return "not reproduced" if high < 0 else "inconclusive"
-
-
-# --- claims ---
-
-
-def outcomes(claim: Claim, scale: str, seeds: Sequence[int]) -> list[np.ndarray]:
-    """For each data set the claim's weighted sum of right and wrong answers: float (seeds, questions). Its mean is the effect.
-
-    Rows are paired question by question and seed by seed, on the seeds they have in common.
+    Raises:
+        ValueError: no common seed, or different questions.
     """
-    values = []
-    for dataset in claim.datasets:
-        rows = [(weight, _correct(name, dataset, claim.split, scale, seeds)) for name, weight in claim.weights.items()]
-        common = min(len(correct) for _, correct in rows)
-        values.append(sum(weight * correct[:common] for weight, correct in rows))
-    return values
+    columns = [table.columns for terms in weighted for _, table in terms]
+    seeds = [seed for seed in columns[0] if all(seed in other for other in columns)]
+    if not seeds:
+        raise ValueError(f"no seed is common to all settings: {'; '.join(str(list(other)) for other in columns)}")
+    sums = []
+    for terms in weighted:
+        total = sum(weight * table[seeds] for weight, table in terms)
+        assert isinstance(total, pd.DataFrame)
+        if total.isna().any(axis=None):  # pandas aligns by question
+            raise ValueError(
+                "settings that answered different questions cannot be compared "
+                f"({', '.join(str(len(table)) for _, table in terms)} questions); make the runs of one of them anew"
+            )
+        sums.append(total)
+    return mean_estimate([(table.to_numpy().T, table.index.get_level_values("video")) for table in sums])
 
 
-def _correct(name: str, dataset: str, split: str | None, scale: str, seeds: Sequence[int]) -> np.ndarray:
-    """Right or wrong, float (seeds, questions), of a row "experiment/row" on a data set."""
-    experiment, row = name.split("/", 1)
-    if experiment == "table4":  # the generators' own answers to the training questions; they have no seeds
-        generator = name_at(scale, {"InternVL(4B)": "internvl-4b", "InternVL(26B)": "internvl-26b"}[row])
-        table = read_reasoning(paths.reasoning(paths.dataset(dataset_name(scale, dataset)), generator))
-        return table.sort_values("id")["correct"].to_numpy(dtype=float)[None]
-    runs = runs_of(experiment, scale, seeds, datasets=[dataset], rows=[row])[dataset, row]
-    return right_or_wrong([run.predictions_on(split or run.config.split) for run in runs]).astype(float)
+def accuracy_of(runs: Sequence[Run], group: str | None = None, split: str | None = None) -> Estimate:
+    """Accuracy of a setting in percent over its seeds, with its interval; arguments of `outcomes`."""
+    return contrast([[(1, outcomes(runs, group, split))]])
 
 
-def test(claim: Claim, scale: str, seeds: Sequence[int]) -> dict:
-    """Effect in percentage points with its 95 % bootstrap interval, two-sided p-value, seeds, questions, the paper's effect.
+def difference(
+    first: Sequence[Run], second: Sequence[Run], group: str | None = None, split: str | None = None
+) -> Estimate:
+    """second - first in points, paired on the questions and the seeds that both have; other arguments of `outcomes`."""
+    return contrast([[(1, outcomes(second, group, split)), (-1, outcomes(first, group, split))]])
 
-    p comes from the effect over the bootstrap's standard error, by the normal distribution. With three seeds the spread
-    between seeds is itself known only roughly.
+
+def summary(runs: Mapping[Any, Sequence[Run]]) -> pd.DataFrame:
+    """A row per setting, by its key: accuracy in percent, low, high (95 %), sd of seeds (points), seeds, questions.
+
+    Keys (dataset, row), as `runs_of` has them, become two levels of the index with these names.
     """
-    values = outcomes(claim, scale, seeds)
-    draws = np.mean([bootstrap_means(v, seed=i) for i, v in enumerate(values)], axis=0)
-    effect = float(np.mean([v.mean() for v in values]))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    p = 2 * stats.norm.sf(abs(effect) / draws.std()) if draws.std() > 0 else 1.0
-    printed = sum(weight * _printed(*place) for place, weight in claim.printed.items()) if claim.printed else None
-    return {
-        "claim": claim.id,
-        "where": claim.where,
-        "text": claim.text,
-        "paper": printed,
-        "effect": 100 * effect,
-        "low": 100 * low,
-        "high": 100 * high,
-        "p": p,
-        "seeds": min(len(v) for v in values),
-        "questions": sum(v.shape[1] for v in values),
-        "control": claim.control,
-    }
-
-
-def _printed(table: str, row: str, column: str) -> float:
-    return float(paper.table(int(table.removeprefix("table"))).loc[row, column])
-
-
-def ledger(scale: str, seeds: Sequence[int], level: float = 0.05) -> pd.DataFrame:
-    """Every claim with its effect, interval, p-value after Holm's correction over all claims of the paper, and verdict.
-
-    verdict: "reproduced" if the effect has the claimed sign and its corrected p is below `level`; "not reproduced" if it has the
-    other sign and so; else "inconclusive". Controls are judged by their own p.
-    """
-    table = pd.DataFrame([test(claim, scale, seeds) for claim in CLAIMS])
-    table["p_corrected"] = table["p"]
-    ours = ~table["control"]
-    table.loc[ours, "p_corrected"] = multipletests(table.loc[ours, "p"], method="holm")[1]
-    sure = table["p_corrected"] < level
-    table["verdict"] = np.select(
-        [sure & (table["effect"] > 0), sure & (table["effect"] < 0)], ["reproduced", "not reproduced"], "inconclusive"
-    )
+    rows = []
+    for setting in runs.values():
+        found = accuracy_of(setting)
+        rows.append((found.value, found.low, found.high, found.seed_sd, found.seeds, found.questions))
+    table = pd.DataFrame(rows, columns=["accuracy", "low", "high", "sd of seeds", "seeds", "questions"])
+    keys = list(runs)
+    pairs = all(isinstance(key, tuple) for key in keys)
+    table.index = pd.MultiIndex.from_tuples(keys, names=["dataset", "row"]) if pairs else pd.Index(keys)
     return table
+
+
+def by_group(runs: Mapping[str, Sequence[Run]], split: str | None = None) -> pd.DataFrame:
+    """Accuracy in percent of each setting on one data set: a column for each of the paper's question groups (Tem, Cau,
+    ...) and "Tot"; on the runs' own split or another."""
+    rows = {}
+    for name, setting in runs.items():
+        groups = setting[0].predictions_on(split or setting[0].config.split)["group"].unique()
+        rows[name] = {group: accuracy_of(setting, group, split).value for group in groups}
+        rows[name]["Tot"] = accuracy_of(setting, None, split).value
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+def effect_of(claim: Claim, scale: str, seeds: Sequence[int]) -> Estimate:
+    """A claim's contrast on our runs; what is not kept is trained."""
+    return contrast(
+        [
+            [(term.weight, _outcomes(term, dataset, claim.split, scale, seeds)) for term in claim.terms]
+            for dataset in claim.datasets
+        ]
+    )
+
+
+def _outcomes(term: Term, dataset: str, split: str | None, scale: str, seeds: Sequence[int]) -> pd.DataFrame:
+    if term.experiment != "table4":
+        runs = runs_of(term.experiment, scale, seeds, datasets=[dataset], rows=[term.row])
+        return outcomes(runs[dataset, term.row], split=split)
+    # The generators' own answers to the training questions: there is one file, not a run per seed.
+    name = dataset_name(scale, dataset)
+    table = read_reasoning(paths.reasoning(paths.dataset(name), name_at(scale, TABLE4[term.row])))
+    video = {sample.id: sample.video for sample in load(name, "train")}
+    index = pd.MultiIndex.from_arrays([table["id"], table["id"].map(video)], names=["id", "video"])
+    return pd.DataFrame({0: table["correct"].to_numpy(dtype=float)}, index)
+
+
+# The columns of the ledger, also of figures/claims.csv.
+LEDGER = "claim where text kind paper effect low high margin detectable p_corrected seeds questions verdict".split()
+
+
+def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
+    """Every claim, a row each, with the verdict of our runs.
+
+    Claims that need a simulated generator are left out at paper scale, where there is none.
+
+    Returns:
+        Columns `LEDGER`. kind: "claim" of the paper; "set", if it served to set up the miniature, so that its verdict
+        is no evidence; "control" of ours. paper, effect, low, high (95 %), margin, detectable: points. p_corrected:
+        after Holm, over the claims of a kind. verdict: of `evaluation.verdict`; None for a single seed.
+    """
+    found = [(claim, effect_of(claim, scale, seeds)) for claim in claims() if _possible(claim, scale)]
+    table = pd.DataFrame(
+        [
+            {
+                "claim": claim.id,
+                "where": claim.where,
+                "text": claim.text,
+                "kind": claim.kind,
+                "paper": claim.paper,
+                "effect": effect.value,
+                "low": effect.low,
+                "high": effect.high,
+                "margin": claim.margin,
+                "detectable": effect.detectable,
+                "p_corrected": effect.p,
+                "seeds": effect.seeds,
+                "questions": effect.questions,
+            }
+            for claim, effect in found
+        ]
+    )
+    table["paper"] = table["paper"].astype(float)
+    table["p_corrected"] = table.groupby("kind")["p_corrected"].transform(holm)
+    table["verdict"] = [
+        verdict(effect, claim.margin, p) for (claim, effect), p in zip(found, table["p_corrected"], strict=True)
+    ]
+    return table[LEDGER]
+
+
+def _possible(claim: Claim, scale: str) -> bool:
+    return all(
+        term.experiment == "table4" or settings_of(term.experiment, scale, [0], claim.datasets, [term.row])
+        for term in claim.terms
+    )
 
 
 def interval(row: pd.Series) -> str:
     """A ledger row's effect as text: "+2.1 [0.3, 3.9]"."""
-    return f"{'+' if row['effect'] >= 0 else ''}{Interval(row['effect'], row['low'], row['high'])}"
+    return f"{row['effect']:+.1f} [{row['low']:.1f}, {row['high']:.1f}]"
+
+
+def judged(experiment: str, scale: str) -> pd.DataFrame:
+    """What the ledger, as 30_claims last saved it, says of a table or figure: its lines about it.
+
+    A claim has one verdict, corrected for all claims that are judged together, and it stands there; a notebook about
+    one table cannot give another.
+
+    Returns:
+        By claim: text, kind, paper, ours, seeds, verdict; empty before 30_claims has saved a ledger at this scale.
+    """
+    path = paths.figures(scale) / "claims.csv"
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=LEDGER)
+    if list(table.columns) != LEDGER:  # an older project's
+        table = pd.DataFrame(columns=LEDGER)
+    about = {claim.id for claim in claims() if any(term.experiment == experiment for term in claim.terms)}
+    table = table[table["claim"].isin(about)].set_index("claim")
+    table["ours"] = [interval(row) for _, row in table.iterrows()]
+    return table[["text", "kind", "paper", "ours", "seeds", "verdict"]]

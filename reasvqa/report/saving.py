@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
 import reasvqa
 from reasvqa import paths
@@ -19,7 +19,7 @@ _SETTINGS = ("student", "epochs", "learning_rate", "batch_size", "lora_rank")
 
 
 def save_figure(
-    figure: plt.Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
+    figure: Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
 ) -> Path:
     """Writes <name>.{pdf,png,csv,json} to `reasvqa.paths.figures(scale)`: picture, numbers, provenance. Returns the
     PNG's path."""
@@ -32,13 +32,12 @@ def save_figure(
 def save_table(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
     """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX
     file."""
-    shown = table.copy()
-    shown.index = shown.index.map(lambda key: tuple(map(_escaped, key)) if isinstance(key, tuple) else _escaped(key))
-    shown.columns = [_escaped(column) for column in shown.columns]
+    shown = table.map(lambda value: _escaped(value) if isinstance(value, str) else value)
+    shown = shown.rename(index=_escaped, columns=_escaped)
     shown.index.names = [_escaped(level or "") for level in table.index.names]
-    for column in shown.columns:
-        shown[column] = shown[column].map(lambda value: _escaped(value) if isinstance(value, str) else value)
-    latex = shown.style.format(precision=1, na_rep="--").to_latex(
+    style = shown.style
+    style.format(precision=1, na_rep="--")
+    latex = style.to_latex(
         hrules=True,
         caption=_escaped(describe(caption, runs)) or None,
         label=f"tab:{name}",

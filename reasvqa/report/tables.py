@@ -1,42 +1,191 @@
-"""Tables as the paper has them, its rows beside ours, and their export: CSV, LaTeX (booktabs) and where the numbers came from."""
+"""Tables as the paper has them, its rows beside ours, and differences with their intervals."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 import pandas as pd
 from IPython.display import HTML
 
 from reasvqa import paper
-from reasvqa.evaluation import bootstrap
+from reasvqa.config import TrainConfig
 from reasvqa.learning import Run
-from reasvqa.report.results import correct_of
+from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes
 
-PAPER, OURS = "paper, as printed", {"mini": "ours, miniature", "smoke": "ours, smoke test", "paper": "ours, full scale"}
+PAPER, OURS = (
+    "paper, as printed",
+    {
+        "mini": "ours, miniature",
+        "preview": "ours, miniature (preview)",
+        "smoke": "ours, smoke test",
+        "paper": "ours, full scale",
+    },
+)
 Runs = dict[tuple[str, str], list[Run]]
+
+
+def plan(settings: dict[tuple[str, str], list[TrainConfig]]) -> str:
+    """How many runs a table or figure has: "10 settings, 34 runs". settings: of `experiments.settings_of`."""
+    return f"{len(settings)} settings, {sum(map(len, settings.values()))} runs"
+
+
+def every(runs: dict) -> list[Run]:
+    """All runs of all settings, in order."""
+    return [run for seeds in runs.values() for run in seeds]
+
+
+def caption(title: str, runs: dict) -> str:
+    """A caption that says on which data sets our rows stand."""
+    return f"{title}. Ours: {', '.join(dict.fromkeys(run.config.dataset for run in every(runs)))}"
 
 
 def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
     """Mean accuracy in percent: rows as in `runs`, a column per data set (by its printed name), and their average."""
-    table = pd.DataFrame(
-        {
-            paper.PRINTED[d]: {
-                row: 100 * correct_of(seeds).mean() for (other, row), seeds in runs.items() if other == d
-            }
-            for d in dict.fromkeys(d for d, _ in runs)
-        }
-    )
+    columns: dict[str, dict[str, float]] = {}
+    for (dataset, row), setting in runs.items():
+        columns.setdefault(paper.PRINTED[dataset], {})[row] = accuracy_of(setting).value
+    table = pd.DataFrame(columns)
     return table.assign(Avg=table.mean(axis=1)) if average else table
 
 
 def with_intervals(runs: Runs) -> pd.DataFrame:
     """The same accuracies as text with their 95 % intervals over questions and seeds, "72.8 [69.1, 76.3]", and n."""
     table: dict[str, dict[str, str]] = {}
-    for (dataset, row), seeds in runs.items():
-        table.setdefault(row, {})[paper.PRINTED[dataset]] = (
-            f"{bootstrap(correct_of(seeds))} n={len(seeds[0].predictions)} x {len(seeds)} seeds"
-        )
+    for (dataset, row), setting in runs.items():
+        found = accuracy_of(setting)
+        table.setdefault(row, {})[paper.PRINTED[dataset]] = f"{found} n={found.questions} x {found.seeds} seeds"
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def support(runs: dict) -> str:
+    """What accuracies rest on, for a figure's title: "n = 900 questions, 3 to 5 seeds, 95 % intervals"."""
+    counts = sorted({len(seeds) for seeds in runs.values()})
+    seeds = (
+        f"{counts[0]} seed{'s' if counts[0] > 1 else ''}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    )
+    questions = " or ".join(map(str, sorted({run.metrics["questions"] for run in every(runs)})))
+    return f"n = {questions} questions, {seeds}, 95 % intervals"
+
+
+def differences(runs: Runs, pairs: Sequence[tuple[str, str]], printed: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What a setting brings against another: a row per pair and data set, on the seeds that both have.
+
+    Args:
+        runs: of `results.runs_of`.
+        pairs: names of rows, (better, worse).
+        printed: the paper's table, for its own differences where it prints them.
+    """
+    rows = []
+    for better, worse in pairs:
+        for dataset in dict.fromkeys(d for d, row in runs if row == better and (d, worse) in runs):
+            ours = difference(runs[dataset, worse], runs[dataset, better])
+            row = {"comparison": f"{better} - {worse}", "data set": paper.PRINTED[dataset], "ours (points)": str(ours)}
+            rows.append(row | {"paper (points)": _printed(printed, better, worse, paper.PRINTED[dataset])})
+    table = pd.DataFrame(rows, columns=["comparison", "data set", "ours (points)", "paper (points)"])
+    table = table.set_index("comparison")
+    return table if any(table["paper (points)"]) else table.drop(columns="paper (points)")
+
+
+def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -> str:
+    """The paper's difference, "+2.4", or nothing where it prints none."""
+    if table is None or better not in table.index or worse not in table.index:
+        return ""
+    column = column if column in table else "Tot"
+    cells = table.to_dict()[column]
+    return _signed(cells[better] - cells[worse])
+
+
+def changes(
+    settings: dict[str, list[Run]], parts: dict[str, set[str]] | None = None, split: str | None = None
+) -> pd.DataFrame:
+    """Two settings on parts of the questions, seed by seed on the same ones: their accuracies and second - first.
+
+    Args:
+        settings: the two, by their names.
+        parts: by its name the ids of a part's questions; None: the paper's question groups, and all.
+        split: another than the runs' own.
+    """
+    first, second = (outcomes(runs, split=split) for runs in settings.values())
+    if parts is None:
+        run = next(iter(settings.values()))[0]
+        asked = run.predictions_on(split or run.config.split)
+        parts = {str(group): set(rows["id"]) for group, rows in asked.groupby("group", sort=False)}
+        parts["all"] = set(asked["id"])
+    rows: dict[str, dict[str, object]] = {}
+    for name, ids in parts.items():
+        a, b = (right.loc[right.index.get_level_values("id").isin(set(ids))] for right in (first, second))
+        rows[name] = {"questions": len(a)}
+        for setting, right in zip(settings, (a, b), strict=True):
+            rows[name][f"{setting} (%)"] = f"{100 * right.to_numpy().mean():.1f}"
+        rows[name]["difference (points)"] = str(contrast([[(1, b), (-1, a)]]))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def claims(ledger: pd.DataFrame) -> pd.DataFrame:
+    """A ledger to read: what is claimed and where, the paper's effect and ours in points, p, verdict.
+
+    ledger: of `results.ledger`, or rows of it.
+    """
+    rows = []
+    for row in ledger.to_dict("records"):
+        lines = {"where": row["where"], "claim": row["text"], "paper (points)": _signed(row["paper"])}
+        lines |= {"ours (points)": interval(pd.Series(row)), "detectable (points)": f"{row['detectable']:.1f}"}
+        lines["p"] = "< 0.001" if row["p_corrected"] < 0.001 else f"{row['p_corrected']:.3f}"
+        rows.append(lines | {"verdict": _verdict(row) + (" (set)" if row["kind"] == "set" else "")})
+    return pd.DataFrame(rows).set_index("where")
+
+
+def verdicts(experiment: str, scale: str, claim: str | None = None) -> pd.DataFrame:
+    """What the ledger, as 30_claims last saved it, says of a table or figure, or of one claim; see `results.judged`."""
+    rows = {}
+    for name, row in judged(experiment, scale).to_dict("index").items():
+        if claim in (None, name):
+            rows[name] = {"claim": row["text"], "paper (points)": _signed(row["paper"])}
+            rows[name] |= {"ours (points)": row["ours"], "verdict": _verdict(row)}
+    if not rows:
+        return pd.DataFrame({"ledger": ["says nothing at this scale; 30_claims makes it"]}, [""])
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ledger")
+
+
+def _signed(effect: float) -> str:
+    return "" if pd.isna(effect) else f"{effect:+.1f}"
+
+
+def _verdict(row: dict) -> str:
+    return "one seed: none" if pd.isna(row["verdict"]) else row["verdict"]
+
+
+def accuracies(summary: pd.DataFrame) -> pd.DataFrame:
+    """A table of `results.summary` to read: rounded, with units, without a spread where there is one seed."""
+    spread = ["" if pd.isna(sd) else f"{sd:.1f}" for sd in summary["sd of seeds"]]
+    table = {
+        "accuracy (%)": summary["accuracy"].map("{:.1f}".format),
+        "95 % interval": [
+            f"{low:.1f} to {high:.1f}" for low, high in zip(summary["low"], summary["high"], strict=True)
+        ],
+        "sd of seeds (points)": spread,
+        "seeds": summary["seeds"],
+        "questions": summary["questions"],
+    }
+    return pd.DataFrame(table).drop(columns=[] if any(spread) else "sd of seeds (points)")
+
+
+def trained(runs: dict[str, list[Run]]) -> pd.DataFrame:
+    """What the first seed of each setting was trained on, and how long it took."""
+    rows = {}
+    for name, seeds in runs.items():
+        metrics, seconds = seeds[0].metrics, seeds[0].metrics["seconds"]
+        rows[name] = {
+            "training questions": metrics["train_examples"],
+            "with reasoning": metrics["with_reasoning"],
+            "texts cut": ", ".join(f"{n} {what}" for what, n in metrics["cut"].items() if n) or "none",
+            "trained parameters": f"{metrics['trained_parameters']:,}",
+            "steps": metrics["steps"],
+            "training (s)": f"{seconds['training']:.0f}",
+            "answering (s)": f"{seconds['answering']:.0f}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFrame:
@@ -49,14 +198,12 @@ def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFram
 
 def show(table: pd.DataFrame, caption: str = "") -> HTML:
     """The table for a notebook: one decimal, the paper's block and ours told apart by their background."""
-    style = table.style.format(precision=1, na_rep="–", escape="html").set_caption(html.escape(caption))
+    style = table.style.set_caption(html.escape(caption))
+    style.format(precision=1, na_rep="–", escape="html")
     for axis in (0, 1):
-        style = style.format_index(escape="html", axis=axis)
+        style.format_index(escape="html", axis=axis)
     if table.index.nlevels > 1:
-        style = style.apply(
-            lambda row: (
-                ["background-color: #f2f2f2" if row.name[0] == PAPER else "background-color: #fdf0e3"] * len(row)
-            ),
-            axis=1,
-        )
+        theirs, ours = ("background-color: #f2f2f2; color: #222222", "background-color: #fdf0e3; color: #222222")
+        looks = [theirs if source == PAPER else ours for source in table.index.get_level_values(0)]
+        style.apply(lambda column: looks, axis=0)
     return HTML(style.to_html())

@@ -16,7 +16,7 @@ from transformers import (
     Blip2ForConditionalGeneration,
     LlavaOnevisionForConditionalGeneration,
 )
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from reasvqa import paths
 from reasvqa.preprocess import Preprocess
@@ -68,7 +68,8 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
             kind = config.text_config.model_type
             raise ValueError(f"student {name!r}: its language model is {kind}, but this student needs T5")
         model_class, student_class = FAMILIES[config.model_type]
-        model, found = model_class.from_pretrained(source, dtype=dtype, use_safetensors=True, output_loading_info=True)
+        options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, found = model_class.from_pretrained(source, dtype=dtype, **options)
         tokenizer = AutoTokenizer.from_pretrained(source)
     except OSError as error:
         raise FileNotFoundError(f"{absent} ({error})") from error
@@ -85,7 +86,9 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
 
 def read_preprocess(source: str) -> Preprocess:
     """The checkpoint's image size, mean and standard deviation, from its `preprocessor_config.json`."""
-    config = json.loads(Path(cached_file(source, "preprocessor_config.json")).read_text())
+    path = cached_file(source, "preprocessor_config.json")
+    assert path is not None  # where there is none, it raises
+    config = json.loads(Path(path).read_text())
     size = config["size"].get("height") or config["size"]["shortest_edge"]
     return Preprocess(size, tuple(config["image_mean"]), tuple(config["image_std"]))
 
@@ -114,4 +117,15 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["FAMILIES", "STUDENTS", "Student", "Targets", "fingerprint", "load_student", "own_device", "read_preprocess"]
+__all__ = [
+    "FAMILIES",
+    "STUDENTS",
+    "Blip2Student",
+    "LlavaStudent",
+    "Student",
+    "Targets",
+    "fingerprint",
+    "load_student",
+    "own_device",
+    "read_preprocess",
+]

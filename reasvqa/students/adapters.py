@@ -7,6 +7,7 @@ from pathlib import Path
 import peft
 import safetensors.torch
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from reasvqa.config import TrainConfig
@@ -22,14 +23,14 @@ def prepare(student: Student, config: TrainConfig) -> None:
     if config.lora:
         lora = peft.LoraConfig(
             r=config.lora_rank,
-            lora_alpha=config.lora_alpha,
+            lora_alpha=config.lora_alpha,  # pyright: ignore[reportArgumentType]  # any number is meant
             lora_dropout=config.lora_dropout,
             target_modules=list(student.lora_targets),
         )
         peft.inject_adapter_in_model(lora, student.language_model)
     student.projection.requires_grad_(True)
     for module in student.modules():
-        if isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer):
+        if isinstance(module, LoraLayer):
             module.cast_input_dtype_enabled = False  # autocast does it, in the cheaper direction
     for parameter in student.parameters():
         if parameter.requires_grad:

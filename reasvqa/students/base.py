@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,10 @@ class Student(nn.Module):
     feature_shape: tuple[int, int]
     answer_start: int
     reasoning_start: int
-    language_model: nn.Module
+    # Their attributes have no types in transformers.
+    model: Any
+    tokenizer: Any
+    language_model: Any
     projection: nn.Module
 
     def __init__(self, model: transformers.PreTrainedModel, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess):
@@ -70,6 +74,11 @@ class Student(nn.Module):
     def device(self) -> torch.device:
         """Where video and question are read."""
         return self.language_model.get_input_embeddings().weight.device
+
+    @property
+    def pad(self) -> int:
+        """Id of the token that texts are padded with."""
+        return self.tokenizer.pad_token_id
 
     @torch.no_grad()
     def encode_frames(self, clips: Sequence[np.ndarray]) -> Tensor:
@@ -126,6 +135,6 @@ class Student(nn.Module):
 
 def own_device() -> torch.device:
     """The GPU of this process (of several started by torchrun each has its own), or the CPU where there is none."""
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
-    )
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))

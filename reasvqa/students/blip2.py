@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,13 +31,14 @@ class Blip2Student(Student):
         self, model: Blip2ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess
     ):
         super().__init__(model, tokenizer, preprocess)
-        self.numbers_added = getattr(model.config, "frame_numbers", "before") == "added"
-        self.feature_shape = model.config.num_query_tokens, model.config.qformer_config.hidden_size
-        self.answer_start = model.config.text_config.decoder_start_token_id
-        self.reasoning_start = tokenizer.convert_tokens_to_ids("<extra_id_0>")  # a sentinel of T5's own vocabulary
+        config = self.model.config
+        self.numbers_added = getattr(config, "frame_numbers", "before") == "added"
+        self.feature_shape = config.num_query_tokens, config.qformer_config.hidden_size
+        self.answer_start = config.text_config.decoder_start_token_id
+        self.reasoning_start = self.tokenizer.convert_tokens_to_ids("<extra_id_0>")  # a sentinel of T5's own vocabulary
 
     @property
-    def language_model(self) -> nn.Module:
+    def language_model(self) -> Any:
         return self.model.language_model
 
     @property
@@ -65,15 +67,13 @@ class Blip2Student(Student):
         visual = self.projection(features.to(self.dtype))
         parts = [visual.flatten(1, 2)[:, :0]]  # without frames: no tokens
         for t in range(features.shape[1]):
-            ids = self.tokenizer(
-                f"{t + 1}" if self.numbers_added else f"{t + 1}:", add_special_tokens=False, return_tensors="pt"
-            ).input_ids
+            text = f"{t + 1}" if self.numbers_added else f"{t + 1}:"
+            ids = self.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
             number = self.language_model.get_input_embeddings()(ids.to(features.device)).to(visual.dtype)
-            parts += (
-                [visual[:, t] + number.mean(1)]
-                if self.numbers_added
-                else [number.expand(len(visual), -1, -1), visual[:, t]]
-            )
+            if self.numbers_added:
+                parts.append(visual[:, t] + number.mean(1))
+            else:
+                parts += [number.expand(len(visual), -1, -1), visual[:, t]]
         return torch.cat(parts, dim=1)
 
     @in_own_precision

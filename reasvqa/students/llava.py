@@ -4,6 +4,7 @@ sequence."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,17 +30,16 @@ class LlavaStudent(Student):
         self, model: LlavaOnevisionForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess
     ):
         super().__init__(model, tokenizer, preprocess)
-        vision = model.config.vision_config
-        layers = model.config.vision_feature_layer
+        config = self.model.config
+        vision, layers = config.vision_config, config.vision_feature_layer
         self.layers = [layers] if isinstance(layers, int) else list(layers)
         self.feature_shape = (vision.image_size // vision.patch_size) ** 2, vision.hidden_size * len(self.layers)
-        self.video_token: int = model.config.video_token_index
-        self.answer_start, self.reasoning_start = (
-            _token(tokenizer, *words) for words in (("<answer>", "Answer"), ("<reasoning>", "Reason"))
-        )
+        self.video_token: int = config.video_token_index
+        self.answer_start = _token(tokenizer, "<answer>", "Answer")
+        self.reasoning_start = _token(tokenizer, "<reasoning>", "Reason")
 
     @property
-    def language_model(self) -> nn.Module:
+    def language_model(self) -> Any:
         return self.model.model.language_model
 
     @property
@@ -64,9 +64,8 @@ class LlavaStudent(Student):
         if self.tokenizer.chat_template is None:
             return [self.tokenizer(f"{video}{text}").input_ids for text in cut]
         chats = [[{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}] for text in cut]
-        rendered = [
-            self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats
-        ]
+        template = self.tokenizer.apply_chat_template
+        rendered = [template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
         return self.tokenizer(rendered, add_special_tokens=False).input_ids if rendered else []
 
     def target_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -116,18 +115,15 @@ class LlavaStudent(Student):
             block = ids.new_zeros(len(states), count, width)
             block[rows, slots] = ids
             blocks.append(self.model.get_input_embeddings()(block.flatten(1)).to(states.dtype))
-            positions.append(
-                (lengths[:, None] + torch.arange(width, device=ids.device)).expand(-1, count, -1).flatten(1)
-            )
+            place = lengths[:, None] + torch.arange(width, device=ids.device)
+            positions.append(place.expand(-1, count, -1).flatten(1))
             number = len(segments) * 1000 + torch.arange(count, device=ids.device).repeat_interleave(width)
             segments.append(number.expand(len(states), -1))
             places.append((rows, at + slots * width, width))
             at += count * width
         segment = torch.cat(segments, dim=1)
         sees = torch.tril((segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None]))
-        bias = torch.zeros(sees.shape, dtype=states.dtype, device=states.device).masked_fill(
-            ~sees, torch.finfo(states.dtype).min
-        )
+        bias = states.new_zeros(sees.shape).masked_fill(~sees, torch.finfo(states.dtype).min)
         hidden = self.language_model(
             inputs_embeds=torch.cat(blocks, dim=1),
             attention_mask=bias[:, None],
@@ -143,9 +139,8 @@ class LlavaStudent(Student):
     @in_own_precision
     def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
         """See `Student.generate`. Padding moves to the left, as generation wants it."""
-        first = self.model.get_input_embeddings()(torch.full((len(states), 1), start, device=states.device)).to(
-            states.dtype
-        )
+        starts = torch.full((len(states), 1), start, device=states.device)
+        first = self.model.get_input_embeddings()(starts).to(states.dtype)
         order = mask.argsort(dim=1, stable=True)  # zeros, the padding, first
         states = torch.cat([states.gather(1, order[..., None].expand_as(states)), first], dim=1)
         mask = F.pad(mask.gather(1, order), (0, 1), value=1)
@@ -155,7 +150,7 @@ class LlavaStudent(Student):
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
-            pad_token_id=self.tokenizer.pad_token_id,
+            pad_token_id=self.pad,
             eos_token_id=self.tokenizer.eos_token_id,
         )
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]

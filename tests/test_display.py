@@ -1,0 +1,132 @@
+"""Views for notebooks and the two drawn figures: what they show is what was given, and nothing of it is markup."""
+
+import base64
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from reasvqa.mini.world import Event
+from reasvqa.refinement import refine
+from reasvqa.report import display, figures
+from reasvqa.samples import Sample
+from reasvqa.video import VideoError
+
+SAMPLE = Sample("q1", "v.mp4", None, "Which object was taken ?", ("The cup.", "The towel."), 0, "Interaction")
+
+
+def marks(page: str) -> list[float]:
+    """Where on the timeline frames are marked, in percent."""
+    return [float(found) for found in re.findall(r"left:([\d.]+)%;top:0", page)]
+
+
+def test_a_video_is_in_the_page_as_the_file_has_it(videos):
+    page = display.video(videos / "good.mp4").data
+    data = re.search(r"src='data:video/mp4;base64,([^#']+)#", page)
+    assert data and base64.b64decode(data[1]) == (videos / "good.mp4").read_bytes()
+    assert "http" not in page
+
+
+def test_frames_are_marked_where_they_are_read(videos):
+    # Six events of two seconds; the clip is the middle four, and frames are the middles of its quarters.
+    assert marks(display.video(videos / "good.mp4", 4, (2.0, 10.0)).data) == pytest.approx(
+        [25, 125 / 3, 175 / 3, 75], abs=0.1
+    )
+    assert marks(display.video(videos / "good.mp4", 2).data) == pytest.approx([25, 75], abs=0.1)
+
+
+def test_a_large_file_is_shown_as_stills(videos, monkeypatch):
+    monkeypatch.setattr(display, "VIDEO_LIMIT", 1000)
+    page = display.video(videos / "good.mp4").data
+    assert "<video" not in page and "data:image/png" in page and "too large for a page" in page
+
+
+def test_another_container_is_shown_as_stills(shared):
+    page = display.video(shared / "videos" / "flipping_a_pancake.mkv").data
+    assert "<video" not in page and "data:image/png" in page and "mkv" in page
+
+
+def test_what_cannot_be_read_is_refused(videos):
+    with pytest.raises(VideoError):
+        display.video(videos / "text.mp4")
+
+
+def test_a_file_name_is_no_markup(videos, tmp_path):
+    odd = tmp_path / "<img src=x onerror='1'>.mp4"
+    odd.write_bytes((videos / "good.mp4").read_bytes())
+    page = display.video(odd).data
+    assert "<img src=x" not in page and "&lt;img" in page
+
+
+EVENTS = (Event("lift", "cup", "hall", 0, ()), Event("open", "towel", "hall", 1, ()))
+
+
+def test_what_is_false_or_broken_in_a_refined_text_is_said():
+    response = "The girl lifts the cup. The girl kicks the towel. The box is new."
+    (false,) = display.oddities(response, response, EVENTS)
+    assert "1 of its 3 sentences" in false and "The girl kicks the towel." in false
+    (cut,) = display.oddities(response, response.replace("cup", ""), ())
+    assert "lost a word" in cut and "The girl lifts the ." in cut
+    assert display.oddities(response, "The girl lifts the cup.", EVENTS) == []
+
+
+def test_a_used_thing_that_is_never_used_is_false():
+    text = "The cup stands by and is never used."
+    assert len(display.oddities(text, text, EVENTS)) == 1 and not display.oddities(text, text, EVENTS[1:])
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0, "p < 0.001"), (0.00099, "p < 0.001"), (0.0344, "p = 0.034")])
+def test_p_values(p, text):
+    assert display.p_value(p) == text
+
+
+def test_the_conclusion_and_the_words_of_the_truth_are_removed_pieces():
+    parts = figures.pieces("She takes the cup. Therefore, the answer is B.", "The cup.", False)
+    assert [text.strip() for text, kept in parts if not kept] == ["cup", "Therefore, the answer is B."]
+
+
+RESPONSES = st.lists(
+    st.sampled_from(["The girl takes the cup.", "Therefore, the answer is A.", "### Answer: B", "She smiles.", "\n"]),
+    min_size=1,
+    max_size=30,
+).map(" ".join)
+
+
+@given(RESPONSES, st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_pieces_are_the_response_and_the_kept_ones_hold_what_remains(response, correct):
+    parts = figures.pieces(response, "The cup.", correct)
+    assert "".join("".join(text for text, _ in parts).split()) == "".join(response.split())
+    letters = iter("".join("".join(text for text, kept in parts if kept).split()))
+    remaining = "".join(refine(response, "The cup.", correct).split())  # further passes may remove more, never less
+    assert all(letter in letters for letter in remaining)
+
+
+@given(RESPONSES, st.integers(100, 400))
+@settings(max_examples=40, deadline=None)
+def test_a_shortened_text_keeps_what_is_removed(response, letters):
+    parts = figures.pieces(response, "The cup.", False)
+    short = figures._shortened(parts, letters)
+    assert [text for text, kept in short if not kept] == [text for text, kept in parts if not kept]
+    assert sum(len(text) for text, _ in short) <= max(sum(len(text) for text, _ in parts), letters)
+
+
+def test_no_word_leaves_its_box_or_the_page():
+    """The drawn figures: every text lies on the page, for a short and for a very long response."""
+    pictures = np.zeros((4, 32, 32, 3), dtype=np.uint8)
+    for response in ("The girl takes the towel. ### Answer: B", "She takes the towel out. " * 200 + "### Answer: B"):
+        drawn = (
+            figures.pipeline(pictures, SAMPLE, response, False, "title", "mini"),
+            figures.example(pictures, SAMPLE, 1, response, "title", "mini"),
+        )
+        for figure in drawn:
+            width, height = figure.get_size_inches() * figure.dpi
+            renderer = FigureCanvasAgg(figure).get_renderer()
+            for text in figure.axes[0].texts:
+                box = text.get_window_extent(renderer)
+                assert box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height, text.get_text()
+            assert "miniature" in figure.axes[0].texts[0].get_text()
+            assert min(text.get_fontsize() for text in figure.axes[0].texts) >= 7  # it is as wide as a page's text

@@ -1,0 +1,91 @@
+"""Figures of results, from made-up numbers: they fit a page, can be read, and say that they show the miniature."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from reasvqa import paper
+from reasvqa.report import figures
+
+
+def accuracies(rows, datasets) -> pd.DataFrame:
+    """Made-up rows of `results.summary`."""
+    value = np.linspace(50, 80, len(rows) * len(datasets))
+    table = pd.DataFrame([(dataset, row) for dataset in datasets for row in rows], columns=["dataset", "row"])
+    return table.assign(accuracy=value, low=value - 3, high=value + 3, seeds=3, questions=900)
+
+
+def ledger() -> pd.DataFrame:
+    row = {
+        "text": "Learning from refined reasoning beats learning from answers alone",
+        "where": "Section 4.3, Figure 3",
+    }
+    row |= {"kind": "claim", "paper": 2.4, "effect": 1.0, "low": -1.0, "high": 3.0, "margin": 1.2}
+    verdicts = ["reproduced", "contradicted", "no effect", "undecided", None] * 7
+    rows = [row | {"verdict": verdict} for verdict in verdicts]
+    return pd.DataFrame([*rows, row | {"kind": "control", "paper": np.nan, "verdict": "undecided"}])
+
+
+def drawn() -> dict[str, figures.plt.Figure]:
+    figures.style()
+    every, betas = ["nextqa", "star", "intentqa"], [f"{k / 10:.1f}" for k in range(10)]
+    amounts = ["25%\nCR", "50%\nCR", "75%\nCR", "CR", "All"]
+    lines = {kind: [f"{kind} {amount}" for amount in amounts] for kind in ("Original", "Refined")}
+    bars = accuracies(["Blind", "STL_QA", "MTL_All"], ["star"]).set_index("row")
+    groups = pd.DataFrame(60.0, ["STL_QA", "MTL_All"], ["Int", "Seq", "Pre", "Fea", "Tot"])
+    table3, table8 = paper.table(3), paper.table(8)
+    two = ["nextqa", "star"]
+    figure4 = accuracies(betas, two), ["0\nSTL_QA", *betas[1:]], {"MTL": betas}, {"MTL": [(0, 75.4), (9, 75.9)]}
+    figure3 = (
+        accuracies([row for rows in lines.values() for row in rows], two),
+        amounts,
+        lines,
+        {"Original": [(0, 75.3), (3, 76.2)]},
+    )
+    return {
+        "table3": figures.beside_paper(accuracies(list(table3.index), every), table3, "Table 3", "mini"),
+        "table8": figures.beside_paper(accuracies(list(table8.index), ["star"]), table8, "Table 8", "mini"),
+        "figure3": figures.curves(*figure3, "Figure 3", "reasoning used", "mini"),
+        "figure4": figures.curves(*figure4, "Figure 4", "beta", "mini"),
+        "bars": figures.accuracy_bars(bars, "MTL on mini-star", "mini", 25, paper.table(5)["STAR"]),
+        "groups": figures.group_bars(groups, "mini-star, seed 0", "mini"),
+        "ledger": figures.ledger(ledger(), "Claims of the paper", "mini"),
+    }
+
+
+DRAWN = drawn()
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_it_fits_a_page_and_can_be_read_there(name):
+    figure = DRAWN[name]
+    width, height = figure.get_size_inches()
+    assert width <= 7.2 and height <= 9.7  # inches: what a page of A4 or letter has for text
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    assert texts and min(text.get_fontsize() for text in texts) >= 7
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_panel_of_ours_says_that_it_is_the_miniature(name):
+    titles = [axis.get_title() or axis.get_title("right") for axis in DRAWN[name].axes]
+    assert all("miniature" in title or title.startswith("Paper") for title in titles)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_labels_do_not_touch(name):
+    figure = DRAWN[name]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for axis in figure.axes:
+        for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
+            boxes = [label.get_window_extent(renderer) for label in labels if label.get_text() and label.get_visible()]
+            apart = [a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0 for a, b in pairwise(boxes)]
+            assert all(apart), [label.get_text() for label in labels]
+
+
+def test_at_paper_scale_nothing_is_called_a_miniature():
+    figure = figures.beside_paper(accuracies(["STL_QA"], ["star"]), paper.table(5), "Table 5", "paper")
+    assert not any("miniature" in text.get_text() for text in figure.findobj(Text))

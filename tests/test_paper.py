@@ -1,0 +1,130 @@
+"""The lists of settings, the tables made of them, and reproducing it all."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from reasvqa import paper, paths
+from reasvqa.paper.experiments import EXPERIMENTS, all_settings, settings_of
+from reasvqa.report import saving, tables
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_equal_settings_are_one_run():
+    """The paper's own identities: beta = 0 is STL_QA, beta = 0.5 with all refined reasoning is MTL_All, and so on."""
+    of = {name: settings_of(name, "mini", [0]) for name in EXPERIMENTS}
+    assert (
+        of["figure4"]["star", "0.0"]
+        == of["table5"]["star", "STL_QA"]
+        == of["table8"]["star", "w/o. Reasoning"]
+        == of["table9"]["star", "QA only"]
+    )
+    assert (
+        of["figure4"]["star", "0.5"]
+        == of["table5"]["star", "MTL_All"]
+        == of["figure3"]["star", "Refined, All"]
+        == of["table8"]["star", "ReasVQA (3B)"]
+    )
+    assert of["table5"]["nextqa", "MTL_CR"] == of["figure3"]["nextqa", "Refined, CR"]
+    assert (
+        of["table1"]["nextqa", "ReasVQA"]
+        == of["table3"]["nextqa", "BLIP-FlanT5(3B) w. ReasVQA"]
+        == of["table6"]["nextqa", "BLIP-FlanT5 (w. ReasVQA)"]
+    )
+    assert of["strength"]["star", "Refined, sim-26b"] == of["table9"]["star", "w. Reasoning"]
+    assert of["table10"]["nextqa", "Refined, All"] != of["table5"]["nextqa", "MTL_All"]  # another generator
+    once = all_settings("mini", [0])
+    assert len(once) == len(set(once)) < sum(len(settings) for settings in of.values())
+
+
+def test_the_papers_settings_at_paper_scale():
+
+    for (_, row), (config,) in settings_of("table3", "paper", [0]).items():
+        assert (config.learning_rate, config.batch_size, config.epochs, config.num_frames) == (3e-5, 8, 10, 4)
+        assert (
+            config.student
+            == {
+                "BLIP-FlanT5(3B)": "blip2-flan-t5-xl",
+                "LLaVA-OV(0.5B)": "llava-ov-0.5b",
+                "LLaVA-OV(7B)": "llava-ov-7b",
+            }[row.split(" ")[0]]
+        )
+    assert settings_of("table10", "paper", [0])["nextqa", "Refined, All"][0].generator == "internvl-4b"
+    assert all("sim-" not in row for _, row in settings_of("strength", "paper", [0]))
+
+
+def test_deciding_rows_get_five_seeds():
+    settings = settings_of("table5", "mini", [0, 1, 2])
+    assert [c.seed for c in settings["star", "MTL_All"]] == [0, 1, 2, 3, 4] and [
+        c.seed for c in settings["star", "MTL_CR"]
+    ] == [0, 1, 2]
+    assert len(settings_of("table5", "smoke", [7])["star", "MTL_All"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("table5", "large", [0]), "scale='large': choose one of mini, preview, smoke, paper"),
+        (("table55", "mini", [0]), "experiment='table55': choose one of table1"),
+        (("figure4", "mini", [0, 0]), "give a list of different whole numbers"),
+        (("figure4", "mini", [0], ["intentqa"]), "datasets='intentqa': choose one of nextqa, star"),
+        (("figure4", "mini", [0], None, ["0.55"]), "rows='0.55': choose one of 0.0, 0.1"),
+    ],
+)
+def test_wrong_names_say_what_is_possible(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        settings_of(*arguments)
+
+
+def test_every_notebook_of_the_paper_is_there():
+    names = {path.stem for path in (paths.notebooks()).glob("*.ipynb")}
+    assert {what.notebook for what in EXPERIMENTS.values()} <= names
+    assert {name for name in names if 10 <= int(name[:2]) < 40} == {what.notebook for what in EXPERIMENTS.values()}
+
+
+# --- the paper's numbers ----------------------------------------------------------------------------------------------
+
+
+def test_what_the_paper_prints_and_what_follows():
+    """The contradictions that were found by reading, found again by computing."""
+    checks = paper.checks()
+    odd = checks[~checks["agrees"]]
+    found = " | ".join(odd["where"] + ": " + odd["what"])
+    for known in (
+        "Tables 3 and 5: BLIP-FlanT5, answers only, NExT-QA",
+        "Tables 3 and 5: BLIP-FlanT5, answers only, IntentQA",
+        "Tables 4 and 9: InternVL(26B) on STAR",
+        "STAR: gain over the best other FlanT5-3B model",
+        "Table 6: Temporal[ATP]",
+        "STAR: ViLA has 3 of 5 values of SeViLA",
+        "more substantial impact",
+        "3.2% improvement",
+    ):
+        assert known in found, known
+    assert len(odd) == 14 and checks[checks["kind"] == "average"]["agrees"].all()
+    assert not set(odd["kind"]) & {"average"}
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_tables_are_exported_for_a_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "figures", lambda scale: tmp_path)
+    ours = pd.DataFrame({"NExT-QA": [50.123], "Avg": [50.0]}, index=["MTL_All"])
+    whole = tables.beside(paper.table(5), ours, "mini")
+    saving.save_table(whole, "t", "mini", caption="100 % of it")
+    text = (tmp_path / "t.tex").read_text()
+    assert (
+        r"\toprule" in text
+        and r"MTL\_All & 76.8 & 73.2 & 77.0 & 75.7" in text
+        and r"MTL\_All & 50.1 & -- & -- & 50.0" in text
+        and r"100 \% of it" in text
+    )
+    assert (
+        pd.read_csv(tmp_path / "t.csv").shape == (6, 6)
+        and json.loads((tmp_path / "t.json").read_text())["scale"] == "mini"
+    )
+    assert whole.index.get_level_values("source").unique().tolist() == ["paper, as printed", "ours, miniature"]
+    assert "<script" not in tables.show(whole.rename(index={"MTL_All": "<script>"})).data

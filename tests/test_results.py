@@ -1,0 +1,241 @@
+"""The claims as rows of data, the one aggregator of runs, and the ledger, against hand-worked numbers."""
+
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reasvqa import paths
+from reasvqa.evaluation import estimate
+from reasvqa.paper.claims import Claim, Term, claims
+from reasvqa.paper.experiments import BETAS, EXPERIMENTS, settings_of
+from reasvqa.paper.numbers import PRINTED, cell
+from reasvqa.report import figures, results
+from reasvqa.samples import Sample
+
+OF = {claim.id: claim for claim in claims()}
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_term_is_a_row_that_is_trained_and_every_place_is_printed():
+    trained = {name: settings_of(name, "mini", [0]) for name in EXPERIMENTS}
+    for claim in claims():
+        for term in claim.terms:
+            for dataset in claim.datasets:
+                if term.experiment != "table4":
+                    assert (dataset, term.row) in trained[term.experiment]
+                if term.printed:
+                    assert np.isfinite(cell(term.printed.format(dataset=PRINTED[dataset])))
+    kinds = pd.Series([claim.kind for claim in claims()])
+    assert (kinds != "control").sum() == 31
+    assert {claim.id for claim in claims() if claim.kind == "set"} == {"stl-cr", "generators", "lora"}
+
+
+def test_the_papers_effects_by_hand():
+    """From Tables 3, 4, 5, 8, 9 and 10, as printed."""
+    by_hand = {
+        "mtl": (76.8 + 73.2 + 77.0 - 75.4 - 71.0 - 73.3) / 3,
+        "mtl-nextqa": 76.8 - 75.4,
+        "mtl-star": 73.2 - 71.0,
+        "mtl-intentqa": 77.0 - 73.3,
+        "mtl-cr": (76.2 + 72.9 + 76.1 - 75.4 - 71.0 - 73.3) / 3,
+        "all-cr": (76.8 + 73.2 + 77.0 - 76.2 - 72.9 - 76.1) / 3,
+        "stl-cr": (74.2 + 71.9 + 74.4 - 75.4 - 71.0 - 73.3) / 3,
+        "stl-all": (75.4 + 71.0 + 73.3 - 73.3 - 70.6 - 70.8) / 3,
+        "mtl-stl": (76.8 + 73.2 + 77.0 + 76.2 + 72.9 + 76.1 - 73.3 - 70.6 - 70.8 - 74.2 - 71.9 - 74.4) / 6,
+        "backbone-1": (77.0 + 74.5 + 77.0 - 74.5 - 71.0 - 73.0) / 3,
+        "backbone-2": (65.8 + 61.5 + 63.2 - 64.2 - 60.0 - 58.9) / 3,
+        "backbone-3": (78.9 + 68.2 + 77.6 - 77.5 - 66.2 - 74.1) / 3,
+        "generators": (67.0 + 69.8 + 69.0 - 59.8 - 60.3 - 61.9) / 3,
+        "reasoning": 74.5 - 71.0,
+        "lora": 74.5 - 68.3,
+        "reasoning-lora": 68.3 - 71.0,
+        "brief": 71.0 - 70.7,
+        "detailed": 71.7 - 71.0,
+        "captions": 73.2 - 71.7,
+        "refined-4b": (75.9 + 76.2 + 76.5 + 76.3 + 76.3 + 76.4 - 75.0 - 75.9 - 75.5 - 75.0 - 75.7 - 75.7) / 6,
+        "original-all-4b": (75.9 + 75.7 - 75.5 - 75.7) / 2,
+        "refined-all-4b": (76.5 + 76.4 - 76.2 - 76.3) / 2,
+        "stronger": (76.8 + 77.0 - 76.5 - 76.4) / 2,
+    }
+    printed = {claim.id: claim.paper for claim in claims() if claim.paper is not None}
+    assert printed == pytest.approx(by_hand)
+    assert OF["mtl-intentqa"].margin == pytest.approx(3.7 / 2) and OF["all-cr"].margin == 1
+
+
+def value(claim, accuracies):
+    """A contrast's value, its rows' accuracies given by name."""
+    return sum(term.weight * accuracies[term.row] for term in claim.terms)
+
+
+def test_contrasts_on_accuracies_made_up_for_them():
+    amounts = ("25% CR", "50% CR", "75% CR", "CR", "All")
+    rising = {f"Refined, {amount}": 60 + 1.5 * i for i, amount in enumerate(amounts)}
+    flat = {f"Original, {amount}": 61.0 for amount in amounts}
+    assert value(OF["trend"], rising | flat) == pytest.approx(1.5)  # points a step
+    assert value(OF["plateau"], rising | flat) == pytest.approx(1.5)
+    assert value(OF["refined-mean"], rising | flat) == pytest.approx(63 - 61)
+    assert value(OF["refined"], rising | flat) == pytest.approx(66 - 61)
+    curve = {f"{beta:.1f}": 70 + 0.25 * min(10 * beta, 8) for beta in BETAS}  # to 0.8, then level
+    assert value(OF["beta-rise"], curve) == pytest.approx(0.25)  # points a tenth
+    assert value(OF["beta-half"], curve) == pytest.approx(1.25)
+    assert value(OF["little"], curve) == pytest.approx(0.25)
+    curve["0.9"] = 69.0
+    assert value(OF["beta-fall"], curve) == pytest.approx(70 + 0.25 * (5 + 6 + 7 + 8) / 4 - 69)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("claims.csv", ",claim,,nextqa star,", ",hope,,nextqa star,", "line 22, column kind: 'hope' is not among"),
+        ("claims.csv", ",claim,,star,", ",claim,,STAR,", "column datasets: 'STAR'"),
+        ("claims.csv", ",claim,0.25,", ",claim,a quarter,", "column margin: 'a quarter'"),
+        ("claims.csv", "mtl-nextqa,", "mtl,", "line 3, column claim: 'mtl' stands here a second time"),
+        ("claims.csv", "mtl-nextqa,", "mtl-next,", "the weights of 'mtl-next' in claims_terms.csv must be there"),
+        ("claims_terms.csv", "mtl,table5,STL_QA,-1,", "mtl,table5,STL_QA,-2,", "sum to zero"),
+        ("claims_terms.csv", "mtl,table5,STL_QA,-1,", "mtl,table5,STL_QA,one,", "line 3, column weight: 'one'"),
+        (
+            "claims_terms.csv",
+            "mtl,table5,STL_QA",
+            "mtl,table5,STLQA",
+            "column row: table5 has no 'STLQA'; it has STL_QA",
+        ),
+        ("claims_terms.csv", "mtl,table5,STL_QA", "mtl,table55,STL_QA", "column experiment: 'table55' is not among"),
+        ("claims_terms.csv", "mtl,table5,STL_QA", "new,table5,STL_QA", "sum to zero"),
+    ],
+)
+def test_claims_that_cannot_be(tmp_path, file, old, new, message):
+    for name in ("claims.csv", "claims_terms.csv"):
+        shutil.copy(paths.PAPER_NUMBERS / name, tmp_path)
+    text = (tmp_path / file).read_text()
+    assert old in text
+    (tmp_path / file).write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=message):
+        claims(tmp_path)
+
+
+# --- aggregation ------------------------------------------------------------------------------------------------------
+
+
+def run(seed, right, ids="abcdef", groups="TTCCDD", dataset="made-up"):
+    """A run that answered option 1 where it should have, else option 0; two questions a video."""
+    predictions = pd.DataFrame({"id": list(ids), "prediction": [int(ok) for ok in right], "answer": 1})
+    predictions["prediction"] = predictions["prediction"].astype("Int64")
+    predictions["group"] = list(groups)
+    samples = [Sample(id, f"{i // 2}.mp4", None, "q", ("a", "b"), 1, "CW") for i, id in enumerate(sorted(ids))]
+    config = SimpleNamespace(seed=seed, split="test", dataset=dataset)
+    return SimpleNamespace(config=config, predictions_on=lambda split: predictions, samples=lambda split: samples)
+
+
+def test_accuracy_over_seeds_and_by_group():
+    runs = [run(0, [1, 0, 1, 1, 0, 0]), run(1, [1, 1, 1, 1, 0, 1])]
+    found = results.accuracy_of(runs)
+    assert found.value == pytest.approx(100 * (3 / 6 + 5 / 6) / 2)
+    assert (found.seeds, found.questions, found.videos) == (2, 6, 3)
+    assert found == estimate(np.array([[1, 0, 1, 1, 0, 0], [1, 1, 1, 1, 0, 1]]), [0, 0, 1, 1, 2, 2])
+    table = results.by_group({"ours": runs})
+    assert table.loc["ours"].to_dict() == pytest.approx({"T": 75, "C": 100, "D": 25, "Tot": 200 / 3})
+    rows = results.summary({("star", "MTL_All"): runs, ("star", "STL_QA"): runs[:1]}).reset_index()
+    assert rows[["dataset", "row", "seeds"]].values.tolist() == [["star", "MTL_All", 2], ["star", "STL_QA", 1]]
+    assert rows["sd of seeds"].tolist() == pytest.approx([100 * np.std([3 / 6, 5 / 6], ddof=1), np.nan], nan_ok=True)
+
+
+def test_differences_are_paired_by_seed_and_question():
+    """Other order of questions, other order of seeds, one seed more: the same pairs."""
+    first = [run(0, [1, 0, 1, 1, 0, 0]), run(1, [1, 1, 1, 1, 0, 1])]
+    second = [run(2, [0, 0, 0, 0, 0, 0]), run(1, [1, 1, 1, 1, 1, 1], "fedcba"), run(0, [0, 0, 1, 1, 1, 1], "fedcba")]
+    found = results.difference(first, second)
+    # second, in the order abcdef: seed 0 right on a, b, c, d; seed 1 on all
+    by_hand = np.array([[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0]])
+    assert found == estimate(by_hand, [0, 0, 1, 1, 2, 2])
+    assert found.value == pytest.approx(100 / 6) and found.seeds == 2
+
+
+def test_what_cannot_be_paired():
+    first = [run(0, [1, 0, 1, 1, 0, 0])]
+    with pytest.raises(ValueError, match="different questions"):
+        results.difference(first, [run(0, [1, 0, 1, 1, 0, 0], "abcdeg")])
+    with pytest.raises(ValueError, match="not the same"):
+        results.accuracy_of([*first, run(1, [1, 0, 1, 1, 0], "abcde", "TTCCD")])
+    with pytest.raises(ValueError, match="no seed is common"):
+        results.difference(first, [run(3, [1, 0, 1, 1, 0, 0])])
+    unlabelled = run(0, [1, 0, 1, 1, 0, 0])
+    unlabelled.predictions_on("test")["answer"] = None
+    with pytest.raises(ValueError, match="made-up, test: this split has no labels"):
+        results.accuracy_of([unlabelled])
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made_up(monkeypatch, tmp_path):
+    """A ledger of made-up claims on students that answer at random with the given chances."""
+
+    def make(kinds: dict[str, str], chances: dict[str, float], seeds=3):
+        rng = np.random.default_rng(0)
+        index = pd.MultiIndex.from_tuples([(str(q), q // 3) for q in range(3000)], names=["id", "video"])
+        # What the rows share: how easy a question is.
+        easy = rng.random(len(index))
+        right = {
+            row: pd.DataFrame(dict.fromkeys(range(seeds), easy < chance), index).astype(float)
+            for row, chance in chances.items()
+        }
+        for table in right.values():  # one answer in ten is a matter of luck
+            lucky = rng.random(table.shape) < 0.1
+            table[:] = np.where(lucky, rng.random(table.shape) < 0.5, table)
+        made = tuple(
+            Claim(id, "", id, kind, (Term("table5", id, 1, ""), Term("table5", "base", -1, "")), ("star",))
+            for id, kind in kinds.items()
+        )
+        monkeypatch.setattr(results, "claims", lambda: made)
+        monkeypatch.setattr(results, "_possible", lambda claim, scale: True)
+        monkeypatch.setattr(results, "_outcomes", lambda term, *_: right[term.row])
+        monkeypatch.setattr(paths, "figures", lambda scale: tmp_path)
+        return results.ledger("mini", list(range(seeds)))
+
+    return make
+
+
+CHANCES = {"base": 0.6, "up": 0.7, "down": 0.5, "same": 0.6, "control": 0.7}
+KINDS = {"up": "claim", "down": "claim", "same": "claim", "control": "control"}
+
+
+def test_the_ledger_finds_what_is_there(made_up):
+    table = made_up(KINDS, CHANCES).set_index("claim", drop=False)
+    assert list(table.columns) == results.LEDGER
+    verdicts = {"up": "reproduced", "down": "contradicted", "same": "no effect", "control": "reproduced"}
+    assert table["verdict"].to_dict() == verdicts
+    assert table["effect"].to_dict() == pytest.approx({"up": 9, "down": -9, "same": 0, "control": 9}, abs=2)
+    assert (table["low"] < table["effect"]).all() and (table["effect"] < table["high"]).all()
+    assert (table["margin"] == 1).all() and (table["seeds"] == 3).all() and (table["questions"] == 3000).all()
+    figures.ledger(table, "made up", "mini")
+
+
+def test_one_seed_gets_no_verdict(made_up):
+    table = made_up(KINDS, CHANCES, seeds=1)
+    assert table["verdict"].isna().all() and (table["seeds"] == 1).all()
+    figures.ledger(table, "made up", "mini")
+
+
+def test_controls_are_a_family_of_their_own(made_up, monkeypatch):
+    """Holm by hand: of p = 0.01, 0.02, 0.04 in three claims 0.03, 0.04, 0.04 remain; a control keeps its own."""
+    p = iter([0.01, 0.02, 0.04, 0.04])
+    found = estimate(np.random.default_rng(0).random((3, 30)), np.arange(30))
+    monkeypatch.setattr(results, "contrast", lambda *_: replace(found, p=next(p)))
+    assert made_up(KINDS, CHANCES)["p_corrected"].tolist() == pytest.approx([0.03, 0.04, 0.04, 0.04])
+
+
+def test_notebooks_read_their_verdict_in_the_ledger(made_up, tmp_path):
+    table = made_up(KINDS, CHANCES)
+    assert results.judged("table5", "mini").empty
+    table.to_csv(tmp_path / "claims.csv", index=False, float_format="%.4f")
+    read = results.judged("table5", "mini")
+    assert read["verdict"].tolist() == table["verdict"].tolist()
+    assert read.loc["same", "ours"] == results.interval(table.iloc[2])
+    assert results.judged("table8", "mini").empty

@@ -1,0 +1,131 @@
+"""The house: imports point downwards, without a circle; scales are known to few; a formula stands once."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import reasvqa
+
+PACKAGE = Path(reasvqa.__file__).parent
+# From the ground up; rooms of one floor do not know each other.
+FLOORS = (
+    ("config", "processes", "losses", "preprocess"),
+    ("paths", "samples"),
+    ("answers", "evaluation", "video"),
+    ("refinement", "datasets"),
+    ("generation", "students"),
+    ("learning",),
+    ("mini", "lavis", "paper"),
+    ("report",),
+    ("full_size", "check"),
+    ("benchmark",),
+    ("reproduce",),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def room(module: str) -> str:
+    """ "reasvqa.learning.runs" -> "learning"; "" for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text())
+
+
+def imported(module: str) -> set[str]:
+    """The library's modules that a module imports, wherever in its code."""
+    found: set[str] = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in inner}
+    return {name for name in found if name.split(".")[0] == "reasvqa"} - {"reasvqa", module}
+
+
+def test_every_room_has_its_floor():
+    rooms = {room(module) for module in MODULES} - {""}
+    assert rooms <= set(FLOOR), "a new room: say where it stands in FLOORS"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downwards(module):
+    for other in imported(module):
+        assert other in MODULES, f"{module} imports {other}, which is not there"
+        if room(other) != room(module):
+            assert module == "reasvqa" or FLOOR[room(other)] < FLOOR[room(module)], f"{module} imports {other}"
+
+
+def test_no_circle_inside_a_room():
+    """Of modules; that a package's front door imports its own files is no circle."""
+    state: dict[str, str] = {}
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert state.get(module) != "open", " -> ".join([*way, module])
+        if module not in state:
+            state[module] = "open"
+            for other in sorted(imported(module)):
+                visit(other, (*way, module))
+            state[module] = "done"
+
+    for module in MODULES:
+        visit(module, ())
+
+
+# Where a folder or a label has a scale's name. Everybody else passes a scale on without knowing which there are.
+KNOW_SCALES = {"config", "mini", "paper", "reproduce", "benchmark", "full_size", "check"}
+NAME_SCALES = {"reasvqa.paths", "reasvqa.report.tables", "reasvqa.report.figures"}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) not in KNOW_SCALES and m not in NAME_SCALES])
+def test_scales_are_known_to_few(module):
+    """No branch, default or table on a scale's name. (A student's or a data set's, "mini-blip2", is another name.)"""
+    words = {node.value for node in ast.walk(tree(module)) if isinstance(node, ast.Constant)}
+    assert not words & {"smoke", "mini", "preview"}
+
+
+def test_equation_2_stands_once():
+    """alpha = 1 - beta, and the weighted sum: in `losses` (the sum) and `config` (what a run reports)."""
+    places = []
+    for module in MODULES:
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+                names = {ast.unparse(side) for side in (node.left, node.right)}
+                if any(name.split(".")[-1] == "beta" for name in names):
+                    places.append(module)
+    assert places == ["reasvqa.losses"]
+
+
+def test_the_phases_use_each_others_front_doors():
+    """What one phase imports of another is public, and not its loop's inside."""
+    private = {
+        f"{module} imports {node.module}.{alias.name}"
+        for module in MODULES
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("reasvqa")
+        for alias in node.names
+        if alias.name.startswith("_") and room(str(node.module)) != room(module)
+    }
+    assert not private
+
+
+def test_only_torch_is_needed_for_the_losses():
+    """LAVIS's environment has other versions of everything else."""
+    assert imported("reasvqa.losses") == set()
+    assert {room(other) for other in imported("reasvqa.lavis.model")} <= {
+        "losses",
+        "preprocess",
+        "video",
+        "lavis",
+        "paths",
+    }

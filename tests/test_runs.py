@@ -1,0 +1,329 @@
+"""The run store: what is kept is what was written, or is named and made again; nothing is lost by a kill."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reasvqa import paths, reproduce
+from reasvqa.config import TrainConfig
+from reasvqa.datasets import load
+from reasvqa.learning import DamagedRun, Diverged, Run, run_key, train, training
+from reasvqa.learning.answering import predict
+from reasvqa.learning.features import build_features
+from reasvqa.learning.runs import RESULT
+
+CONFIG = TrainConfig(dataset="smoke-star").resolve()
+# Small and quick where only the store is looked at.
+QUICK = replace(CONFIG, reasoning="none", blind=True, questions=8).resolve()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Run:
+    """A run, never touched."""
+    return train(QUICK, runs=tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Run:
+    """Its copy in a store of one's own, `tmp_path`."""
+    return Run(Path(shutil.copytree(trained.path, tmp_path / trained.path.name)))
+
+
+@pytest.fixture
+def trainings(trained, monkeypatch) -> list[Path]:
+    """Training gives the same run at once; the folders it was asked for."""
+    asked: list[Path] = []
+
+    def copied(config, root, folder, state):
+        asked.append(folder)
+        shutil.copytree(trained.path, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(training, "_train", copied)
+    return asked
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_predictions(tmp_path):
+    """Bit for bit, weights included; another seed differs."""
+    runs = [train(replace(CONFIG, seed=seed), runs=tmp_path / str(k)) for k, seed in enumerate((0, 0, 1))]
+    weights = [(run.path / "weights.safetensors").read_bytes() for run in runs]
+    assert weights[0] == weights[1] != weights[2]
+    pd.testing.assert_frame_equal(runs[0].predictions, runs[1].predictions)
+
+
+def test_a_run_is_kept_and_read_back(tmp_path, smoke_star):
+    run = train(CONFIG, runs=tmp_path)
+    written = (run.path / "weights.safetensors").stat().st_mtime_ns
+    again = train(CONFIG, runs=tmp_path)
+    assert again.path == run.path and (again.path / "weights.safetensors").stat().st_mtime_ns == written
+    assert again.config == CONFIG and again.check() == again
+    assert list(run.predictions.columns) == ["id", "prediction", "answer", "type", "group", "text"]
+    assert run.accuracy == pytest.approx(100 * (run.predictions["prediction"] == run.predictions["answer"]).mean())
+    assert {"step", "loss", "answer_loss", "reasoning_loss"} <= set(run.history.columns)
+    # The kept student answers as it did, and writes.
+    features = build_features(smoke_star[1], run.load_student(), "mini-blip2", 4, paths.features())
+    predictions, _ = predict(run.load_student(), smoke_star[1], features, run.config)
+    assert predictions == run.predictions["prediction"].tolist()
+    assert len(run.explain(smoke_star[1][:2])) == 2
+
+
+def test_stl_students_write_and_are_parsed(tmp_path):
+    run = train(replace(CONFIG, objective="stl"), runs=tmp_path)
+    assert run.name == "STL_All" and run.predictions["text"].str.len().gt(0).all()
+
+
+def test_a_run_remembers_where_its_data_lay(smoke_star, tmp_path, monkeypatch):
+    """What is asked of it later is about the data it learned from, wherever data of that name lie, too."""
+    root = Path(shutil.copytree(paths.dataset("smoke-star"), tmp_path / "mine"))
+    own = json.loads((root / "STAR_val.json").read_text())
+    (root / "STAR_val.json").write_text(json.dumps(own[:5]))
+    run = train(replace(CONFIG, questions=8), root=root, runs=tmp_path / "runs")
+    monkeypatch.setenv("REASVQA_DATA", str(tmp_path / "elsewhere"))
+    assert run.root == root and run.samples().videos == root / "videos"
+    assert run.predictions_on("val")["id"].tolist() == [row["question_id"] for row in own[:5]]
+    assert len(run.explain(run.samples("val")[:2])) == 2
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {"features"}
+
+
+def test_an_unlabelled_split_can_be_answered(smoke_star, tmp_path):
+    """As the official test split of STAR is."""
+    root = Path(shutil.copytree(paths.dataset("smoke-star"), tmp_path / "mine"))
+    rows = json.loads((root / "STAR_test.json").read_text())
+    (root / "STAR_test.json").write_text(json.dumps([{k: v for k, v in row.items() if k != "answer"} for row in rows]))
+    run = train(QUICK, root=root, runs=tmp_path / "runs")
+    assert run.accuracy is None and len(run.predictions) == len(rows)
+    assert run.predictions["answer"].isna().all() and run.predictions["prediction"].notna().all()
+
+
+def test_other_splits_are_answered_once_and_kept(run, monkeypatch):
+    first = run.predictions_on("val")
+    assert set(first["id"]) == {s.id for s in load("smoke-star", "val")}
+    assert (run.path / "predictions-val.csv").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "load_student", lambda self: pytest.fail("answered a second time"))
+        pd.testing.assert_frame_equal(first, run.predictions_on("val"))
+        pd.testing.assert_frame_equal(first, Run(run.path).predictions_on("val"))
+        pd.testing.assert_frame_equal(run.predictions, run.predictions_on("test"))
+    (run.path / "predictions-val.csv").write_text("id,prediction\n")  # damaged: answered again
+    pd.testing.assert_frame_equal(first, run.predictions_on("val"))
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+DAMAGES = (flipped, cut, emptied, Path.unlink)
+READS = {
+    "config.json": lambda run: run.config,
+    "metrics.json": lambda run: run.accuracy,
+    "predictions.csv": lambda run: run.predictions,
+    "history.csv": lambda run: run.history,
+    "weights.safetensors": lambda run: run.load_student(),
+    "meta.json": lambda run: run.predictions,
+}
+
+
+def test_every_file_of_a_run_is_damaged_in_turn(trained):
+    assert {path.name for path in trained.path.iterdir()} == set(READS) == {*RESULT, "meta.json"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", READS)
+def test_a_damaged_file_is_named_and_the_run_is_made_again(name, damage, run, trained, trainings, tmp_path, capsys):
+    damage(run.path / name)
+    for look in (READS[name], Run.check):
+        with pytest.raises(DamagedRun, match=rf"{name}: (is missing|cannot be read|has changed).*makes it anew"):
+            look(Run(run.path))
+    again = train(QUICK, runs=tmp_path)
+    assert len(trainings) == 1 and f"{name}: " in capsys.readouterr().out
+    assert again.check().path == run.path and not list(tmp_path.glob("*.partial")) + list(tmp_path.glob("*.old"))
+    train(QUICK, runs=tmp_path)
+    assert len(trainings) == 1
+
+
+def test_what_is_made_again_is_what_it_was(run, trained, tmp_path):
+    flipped(run.path / "weights.safetensors")
+    again = train(QUICK, runs=tmp_path)
+    assert (again.path / "weights.safetensors").read_bytes() == (trained.path / "weights.safetensors").read_bytes()
+    pd.testing.assert_frame_equal(again.predictions, trained.predictions)
+
+
+def test_an_empty_folder_is_no_run(trained, trainings, tmp_path):
+    (tmp_path / trained.path.name).mkdir()
+    with pytest.raises(DamagedRun, match=r"meta\.json: cannot be read"):
+        Run(tmp_path / trained.path.name).check()
+    assert train(QUICK, runs=tmp_path).check() and len(trainings) == 1
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "meta.json", "config.json"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"files": 3}'])
+def test_one_bad_file_does_not_break_a_plan(name, text, smoke_star, tmp_path, monkeypatch):
+    """The run is missing, the others are kept, and their costs are known."""
+    os.symlink(paths.dataset("smoke-star"), tmp_path / "smoke-star")
+    configs = [replace(QUICK, seed=seed) for seed in (0, 1)]
+    monkeypatch.setenv("REASVQA_DATA", str(tmp_path))
+    monkeypatch.setattr(reproduce, "all_settings", lambda *_: configs)
+    made = [fake_run(tmp_path / "runs" / run_key(config), config) for config in configs]
+    assert reproduce.make_plan("smoke", [0, 1], ["table8"]).missing == []
+    (made[0].path / name).write_text(text)
+    plan = reproduce.make_plan("smoke", [0, 1], ["table8"])
+    assert plan.missing == configs[:1] and plan.seconds == pytest.approx(4.0)  # as the other one took
+
+
+def fake_run(folder: Path, config: TrainConfig) -> Run:
+    """A finished run of one epoch that took three seconds to train, without training."""
+    from reasvqa.learning.runs import seal
+
+    folder.mkdir(parents=True)
+    for name in RESULT:
+        (folder / name).write_text("")
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+    (folder / "metrics.json").write_text(json.dumps({"seconds": {"training": 2.5, "answering": 0.5}}))
+    seal(folder, {})
+    return Run(folder)
+
+
+# --- interruptions ----------------------------------------------------------------------------------------------------
+
+
+def test_force_keeps_the_old_run_until_the_new_one_is_whole(run, trained, tmp_path, monkeypatch):
+    """Broken off before the end, and between the end and the exchange."""
+    before = (run.path / "meta.json").read_bytes()
+    for place in ("_train", "_replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(training, place, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                train(QUICK, runs=tmp_path, force=True)
+        assert Run(run.path).check() and (run.path / "meta.json").read_bytes() == before
+    again = train(QUICK, runs=tmp_path, force=True)
+    assert (again.path / "meta.json").read_bytes() != before and again.check()
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == [run.path.name]
+    pd.testing.assert_frame_equal(again.predictions, trained.predictions)
+
+
+def test_divergence_is_an_error_and_keeps_nothing(tmp_path):
+    for _ in range(2):  # asked again, it diverges again
+        with pytest.raises(
+            Diverged, match=r"(step \d+: training has diverged|no numbers after the last step).*learning rate below"
+        ):
+            train(replace(CONFIG, learning_rate=1e5, epochs=4, warmup=0.0, questions=16), runs=tmp_path)
+        assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+
+
+STEPS = replace(CONFIG, questions=8, epochs=4)  # a step an epoch, a checkpoint a step
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Run:
+    return train(STEPS, runs=tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture(scope="module")
+def broken_off(undisturbed, tmp_path_factory) -> Path:
+    """A store whose run was broken off after its third step."""
+    store = tmp_path_factory.mktemp("broken-off")
+
+    class Broken(training._Complete):
+        def on_save(self, args, state, control, **_):
+            super().on_save(args, state, control)
+            if state.global_step == 3:
+                raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "_Complete", Broken)
+        with pytest.raises(KeyboardInterrupt):
+            train(STEPS, runs=store)
+    return store
+
+
+def resumed_at(store: Path, monkeypatch) -> tuple[Run, int]:
+    """The run, asked for again, and the step from which it went on."""
+    at: list[int] = []
+    began = training._Progress.on_train_begin
+
+    def noted(self, args, state, control, **_):
+        at.append(state.global_step)
+        began(self, args, state, control)
+
+    monkeypatch.setattr(training._Progress, "on_train_begin", noted)
+    return train(STEPS, runs=store), at[0]
+
+
+CHECKPOINT = (
+    "trained.safetensors",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+    "trainer_state.json",
+    "complete.json",
+)
+
+
+@pytest.mark.parametrize("name", CHECKPOINT)
+def test_a_damaged_checkpoint_is_left_for_the_one_before(name, broken_off, undisturbed, tmp_path, monkeypatch):
+    store = Path(shutil.copytree(broken_off, tmp_path / "store"))
+    (newest,) = store.glob("*.partial/checkpoints/checkpoint-3")
+    assert set(CHECKPOINT) <= {path.name for path in newest.iterdir()}
+    damage = DAMAGES[CHECKPOINT.index(name) % len(DAMAGES)]
+    damage(newest / name)
+    run, step = resumed_at(store, monkeypatch)
+    assert step == 2 and same(run, undisturbed)
+
+
+def test_a_whole_checkpoint_is_gone_on_from(broken_off, undisturbed, tmp_path, monkeypatch):
+    run, step = resumed_at(Path(shutil.copytree(broken_off, tmp_path / "store")), monkeypatch)
+    assert step == 3 and same(run, undisturbed)
+
+
+def same(one: Run, other: Run) -> bool:
+    """Weights bit for bit, predictions, and every logged step."""
+    pd.testing.assert_frame_equal(one.predictions, other.predictions)
+    pd.testing.assert_frame_equal(one.history, other.history)
+    weights = [(run.path / "weights.safetensors").read_bytes() for run in (one, other)]
+    return weights[0] == weights[1] and not (one.path / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_to_the_same_result(tmp_path):
+    """The process is killed after its first checkpoint; what follows ends with the weights of an undisturbed run."""
+    settings = dict(dataset="smoke-star", epochs=12)
+    undisturbed = train(TrainConfig(**settings), runs=tmp_path / "a")
+    code = (
+        "from reasvqa.learning import *; from pathlib import Path; "
+        f"train(TrainConfig(**{settings!r}), runs=Path({str(tmp_path / 'b')!r}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "b" / f"{undisturbed.path.name}.partial" / "checkpoints"
+    deadline = time.time() + 120
+    while not list(checkpoints.glob("*/complete.json")) and time.time() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "b" / undisturbed.path.name).exists()  # it was killed before it ended
+    assert list(checkpoints.glob("*/complete.json"))
+    assert same(train(TrainConfig(**settings), runs=tmp_path / "b"), undisturbed)

@@ -1,0 +1,287 @@
+"""Many broken inputs, servers and kills, seeded: `python tests/torture.py all`, or videos, annotations, reasoning,
+servers, kills.
+
+pytest does not run this page: it takes minutes. The suite runs small seeded parts of the same trials. Every command
+prints what happened how often, and its exit status is 1 when something did that must not: a wait without end, a process
+left behind, a bare exception, other frames without a word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torture_kills
+import torture_reasoning
+import torture_servers
+
+from reasvqa import video
+from reasvqa.datasets import DataError, load
+from reasvqa.video import VideoError, read_many
+
+# A decoder that dies or hangs where the file's name says so; "decord" in the name: only while decord may read it.
+FAULTY = """
+import os, signal, time
+from reasvqa import video
+
+def faulty(path, num_frames, clip, decord, honest=video.decode):
+    name = os.path.basename(path)
+    if decord or "decord" not in name:
+        if "segfault" in name:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if "abort" in name:
+            os.abort()
+        if "hang" in name:
+            time.sleep(3600)
+        if "spin" in name:
+            while True:
+                pass
+    return honest(path, num_frames, clip, decord)
+
+video.decode = faulty
+video.serve()
+"""
+FAULTS = ("segfault", "abort", "hang", "spin")
+
+
+def clips_with_faults(good: Path, folder: Path, count: int, faults: dict[int, str]) -> list[tuple[Path, None]]:
+    """`count` links to a good video; those at the places in `faults` are named for what their decoder shall do."""
+    paths = [folder / f"{place:03d}_{faults.get(place, 'good')}.mp4" for place in range(count)]
+    for path in paths:
+        path.symlink_to(good)
+    return [(path, None) for path in paths]
+
+
+def mutate(content: bytes, rng: random.Random) -> bytes:
+    """The content with one kind of damage: cut off, bytes changed, a part zeroed, removed, doubled or moved."""
+    at, length = rng.randrange(len(content)), rng.choice((1, 16, 1000, max(len(content) // 4, 1)))
+    kind = rng.randrange(6)
+    if kind == 0:
+        return content[:at]
+    if kind == 1:
+        changed = bytearray(content)
+        for _ in range(rng.choice((1, 10, 100))):
+            changed[rng.randrange(len(content))] = rng.randrange(256)
+        return bytes(changed)
+    before, part, after = content[:at], content[at : at + length], content[at + length :]
+    return {2: before + bytes(len(part)) + after, 3: before + after, 4: before + part + part + after}.get(
+        kind, part + before + after
+    )
+
+
+def remux(source: Path, target: Path, **options: str) -> Path:
+    """The video stream of `source` in the container that `target` is named for."""
+    import av
+
+    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
+        stream = old.streams.best("video")
+        copy = new.add_stream_from_template(stream)
+        for packet in old.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                new.mux(packet)
+    return target
+
+
+def decoders() -> list[psutil.Process]:
+    """This process's decoders that are alive."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def mutated_clips(originals: list[Path], folder: Path, count: int, seed: int) -> Counter:
+    """Damages copies of the originals and reads them: how many were "read" and "refused" (and what else happened).
+
+    One that is only cut off must be refused or show the original's frames.
+    """
+    rng, counts, paths = random.Random(seed), Counter(), []
+    whole = dict(zip(originals, read_many([(path, None) for path in originals], 2, 2), strict=True))
+    for number in range(count):
+        original = originals[number % len(originals)]
+        paths.append(folder / f"{number:03d}{original.suffix}")
+        paths[-1].write_bytes(mutate(original.read_bytes(), rng))
+    for number, (path, frames) in enumerate(zip(paths, read_many([(path, None) for path in paths], 2, 2), strict=True)):
+        original = originals[number % len(originals)]
+        if isinstance(frames, VideoError):
+            counts["refused" if str(frames).startswith(f"{path}: ") else "refused without the file's name"] += 1
+        elif original.read_bytes().startswith(path.read_bytes()) and not np.array_equal(frames, whole[original]):
+            counts[f"cut off, and other frames ({original.name})"] += 1
+        else:
+            counts["read" if frames.dtype == np.uint8 and frames.ndim == 4 and len(frames) == 2 else "other"] += 1
+    return counts
+
+
+def annotations(folder: Path, rows: int) -> dict[str, Path]:
+    """A file of each loader with so many questions, each in a folder of its own under `folder`."""
+    folders = {name: folder / name for name in ("nextqa", "intentqa", "star", "own")}
+    for place in folders.values():
+        place.mkdir(parents=True, exist_ok=True)
+    options = [f"does thing {i}" for i in range(5)]
+    for name, column in (("nextqa", "video"), ("intentqa", "video_id")):
+        header = [column, "frame_count", "width", "height", "question", "answer", "qid", "type"]
+        table = [[*header, *(f"a{i}" for i in range(5))]]
+        for i in range(rows):
+            question = 'why, in the end, does he say "go"' if i % 3 else "what happens"
+            table.append([str(10 + i // 5), "99", "640", "480", question, str(i % 5), str(i), "CW", *options])
+        with (folders[name] / "val.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(table)
+        paths = {str(10 + i): f"11/{10 + i}" for i in range(rows // 5 + 1)}
+        (folders[name] / "map_vid_vidorID.json").write_text(json.dumps(paths))
+    choices = [{"choice_id": i, "choice": text} for i, text in enumerate(options[:4])]
+    item = {"question": "Which?", "start": 1.5, "end": 9.0, "choices": choices, "answer": options[2]}
+    items = [item | {"question_id": f"Sequence_T1_{i}", "video_id": f"V{i // 5}"} for i in range(rows)]
+    (folders["star"] / "STAR_val.json").write_text(json.dumps(items, indent=1))
+    table = [["video", "start", "end", "question", "a0", "a1", "a2", "answer", "split", "reasoning"]]
+    for i in range(rows):
+        table.append(["v.mp4", "1", "2.5", f"Who {i}, then?", *options[:3], "B", "val", 'He "runs", then\nhe stops.'])
+    with (folders["own"] / "questions.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(table)
+    return folders
+
+
+_HOSTILE = (
+    '"', "''", ",", "\n", "\r", "\0", "\ufeff", "\ud800", "é", "[", "{", "}", "null", "NaN", "-1", "1e999", "1" * 5000,
+    "x" * 140_000, "../", "/etc/passwd", "C:\\", "a.m3u8", "[" * 20_000, '{"a": ', "true", ",,,,", "\t", "\u2028",
+    "\x1a",
+)  # fmt: skip
+
+
+def mutated_annotations(folder: Path, count: int, seed: int) -> Counter:
+    """Damages a file of each loader and loads it: how many were "read" and "refused", and what must not be.
+
+    A quotation mark put somewhere may be refused or be a part of a text; it may not cost rows.
+    """
+    rng, counts, rows = random.Random(seed), Counter(), 20
+    folders = annotations(folder, rows)
+    originals = [(name, path, path.read_bytes()) for name in folders for path in sorted(folders[name].iterdir())]
+    for number in range(count):
+        name, path, content = originals[number % len(originals)]
+        quote = rng.random() < 0.2 and path.suffix == ".csv"
+        if quote or rng.random() < 0.5:
+            at = rng.randrange(len(content))
+            added = '"' if quote else rng.choice(_HOSTILE)
+            damaged = (
+                content[:at]
+                + added.encode("utf-8", "surrogatepass")
+                + content[at + rng.choice((0, 0, 1, 5)) * (not quote) :]
+            )
+        else:
+            damaged = mutate(content, rng)
+        path.write_bytes(damaged)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = load(name, "val", folders[name])
+            counts["rows lost by a quote" if quote and len(found) != rows else "read"] += 1
+        except DataError as error:
+            named = str(error).startswith(str(folders[name])) and len(str(error)) < 1200
+            counts["refused" if named else f"refused without the file's name: {str(error)[:200]}"] += 1
+        except Exception as error:
+            counts[f"{name}: {type(error).__name__}: {str(error)[:100]}"] += 1
+        path.write_bytes(content)
+    return counts
+
+
+def steps_to_load(folder: Path, rows: int) -> int:
+    """How many function calls it takes to load so many rows with every loader."""
+    folders, steps = annotations(folder, rows), 0
+
+    def count(frame, event, argument) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        for name, place in folders.items():
+            load(name, "val", place).to_pandas()
+    finally:
+        sys.setprofile(None)
+    return steps
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=[*TRIALS, "all"])
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    failed = False
+    for name in TRIALS if arguments.command == "all" else [arguments.command]:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            bad = TRIALS[name](Path(folder), arguments.seed)
+        print(f"{name}: {'bad: ' + '; '.join(bad) if bad else 'good'}, {time.monotonic() - began:.0f} s", flush=True)
+        failed |= bool(bad)
+    return int(failed)
+
+
+def annotation_files(folder: Path, seed: int) -> list[str]:
+    """5,000 mutated annotation files."""
+    counts = mutated_annotations(folder, 5000, seed)
+    for what, count in counts.most_common():
+        print(f"{count:6} {what}")
+    return [what for what in counts if what not in ("read", "refused")]
+
+
+def videos(folder: Path, seed: int) -> list[str]:
+    """300 mutated clips in four containers, and 40 decoders that die or hang, with 2 and with 4 workers."""
+    from reasvqa.mini.render import write_video
+    from reasvqa.mini.world import make_story
+
+    good, bad = folder / "good.mp4", []
+    write_video(make_story(np.random.default_rng(seed), "good", before=1, after=1), good)
+    originals = [good, remux(good, folder / "good.mkv"), remux(good, folder / "good.flv")]
+    originals.append(remux(good, folder / "fast.mp4", movflags="faststart"))
+    (folder / "clips").mkdir()
+    counts = mutated_clips(originals, folder / "clips", 300, seed)
+    print("300 mutated clips:", dict(counts))
+    bad += [what for what in counts if what not in ("read", "refused")]
+
+    video.close()
+    video._PROGRAM, video.TIMEOUT_S = FAULTY, 4
+    rng = random.Random(seed)
+    for workers in (2, 4):
+        places = rng.sample(range(80), 40)
+        faults = {place: FAULTS[i % 4] + ("_decord" if i % 8 >= 4 else "") for i, place in enumerate(places)}
+        (place := folder / f"faults-{workers}").mkdir()
+        clips = clips_with_faults(good, place, 80, faults)
+        results, expected = list(read_many(clips, 2, workers)), video.decode(str(good), 2, None)
+        wrong = 0
+        for i, result in enumerate(results):
+            lost = i in faults and "decord" not in faults[i]
+            wrong += not (isinstance(result, VideoError) if lost else np.array_equal(np.asarray(result), expected))
+        refused = sum(isinstance(result, VideoError) for result in results)
+        print(f"{workers} workers, 40 decoders that die or hang among 80: {refused} refused, {wrong} wrong")
+        bad += ["a wrong result beside faulty decoders"] * (wrong > 0 or len(results) != 80)
+    video.close()
+    left = decoders()
+    print(f"decoders left: {len(left)}")
+    return bad + ["decoders left"] * bool(left)
+
+
+def mistakes(count: int) -> list[str]:
+    """A number of mistakes in the words of the other trials."""
+    return [f"{count} mistakes"] * bool(count)
+
+
+TRIALS: dict[str, Callable[[Path, int], list[str]]] = {
+    "videos": videos,
+    "annotations": annotation_files,
+    "reasoning": lambda _, seed: mistakes(torture_reasoning.main(5000, 60, seed)),
+    "servers": lambda *_: mistakes(torture_servers.main()),
+    "kills": lambda _, seed: mistakes(torture_kills.main(100, seed)),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
