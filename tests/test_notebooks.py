@@ -23,7 +23,7 @@ OTHERS: dict[str, dict] = {
     "01_generate_reasoning": {},
     "02_refine_reasoning": {},
     "03_train_stl": {},
-    "04_train_mtl": {"dataset": "nextqa", "beta": 0.2, "reasoning": "original", "subset": "cr", "seeds": [0, 1]},
+    "04_train_mtl": {"dataset": "nextqa", "beta": 0.2, "reasoning": "original", "subset": "cr", "seeds": [1]},
     "05_evaluate": {},
     "40_benchmark": {"rounds": 1, "steps": 2},
     "50_your_own_data": {},

@@ -226,6 +226,16 @@ def test_force_keeps_the_old_run_until_the_new_one_is_whole(run, trained, tmp_pa
     pd.testing.assert_frame_equal(again.predictions, trained.predictions)
 
 
+def test_a_run_that_only_lacks_its_name_is_not_trained_again(trained, trainings, tmp_path, monkeypatch):
+    """Killed after the last file and before the folder is renamed."""
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(QUICK, runs=tmp_path)
+    assert train(QUICK, runs=tmp_path).check().path.name == trained.path.name and len(trainings) == 1
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_divergence_is_an_error_and_keeps_nothing(tmp_path):
     for _ in range(2):  # asked again, it diverges again
         with pytest.raises(

@@ -81,6 +81,10 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
     partial = Path(f"{path}.partial")
     state = PartialState(cpu=not torch.cuda.is_available())
     with FileLock(f"{path}.lock") if state.is_main_process else nullcontext():
+        finished = (partial / "meta.json").exists() and not path.exists()
+        if state.is_main_process and finished and not force and _is_whole(partial):
+            _replace(partial, path)  # killed between the end and its name
+        state.wait_for_everyone()  # all look at the same store
         wanted = force or not _is_whole(path)
         if state.is_main_process and wanted and (force or path.exists()):
             shutil.rmtree(partial, ignore_errors=True)

@@ -129,6 +129,13 @@ def _numbers(name: str, value: Any) -> list[float]:
     return [float(item) for item in values]
 
 
+def _texts(name: str, value: Any) -> list[str]:
+    values = several(name, value)
+    if not all(isinstance(item, str) and item.strip() for item in values):
+        raise ValueError(f"{name}={value!r}: give a list of different names")
+    return values
+
+
 def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else check(name, value)
 
@@ -142,7 +149,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "betas": _numbers,
     "student": _or_none(_student),
     "generator": _or_none(_text),
-    "generators": _or_none(several),
+    "generators": _or_none(_texts),
     "model": _or_none(_text),
     "base_url": _or_none(_text),
     "folder": _or_none(_text),
