@@ -24,20 +24,21 @@ from tqdm.auto import tqdm
 
 from reasvqa import paths
 from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
-from reasvqa.mini.generator import STRENGTHS, Strength, caption, perceive, respond, rng_for
+from reasvqa.mini.generator import STRENGTHS, Strength, caption, judge, perceive, respond, rng_for
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, ask, distractors, needs_several_frames, solve
 from reasvqa.mini.render import FPS, SIZE, write_video
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
+from reasvqa.refinement import refine
 from reasvqa.samples import Sample
 
-VERSION = 2  # raise it when the world changes: data made by an older version is made again
+VERSION = 3  # raise it when the world changes: data made by an older version is made again
 QUESTIONS_PER_VIDEO = 3
 # Videos per split. So many training questions that answers alone teach a student most but not all of it within the recipe's
 # epochs (on validation: 50 to 80 %); the questions of mini-star are of fewer kinds, so fewer are needed. "smoke" is a handful.
 SIZES = {
-    "mini-star": {"train": 160, "val": 150, "test": 300},
-    "mini-nextqa": {"train": 320, "val": 150, "test": 300},
-    "mini-intentqa": {"train": 320, "val": 150, "test": 300},
+    "mini-star": {"train": 160, "val": 300, "test": 1000},
+    "mini-nextqa": {"train": 320, "val": 300, "test": 1000},
+    "mini-intentqa": {"train": 320, "val": 300, "test": 1000},
     **{f"smoke-{kind}": {"train": 12, "val": 6, "test": 8} for kind in ("star", "nextqa", "intentqa")},
 }
 
@@ -53,14 +54,15 @@ class Asked:
     answer: int
 
 
-def build(name: str, root: Path, seed: int = 2025) -> None:
+def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None = None) -> None:
     """Makes the data set `name` ("mini-star", "smoke-nextqa", ...) in `root`, unless it is there already.
 
-    An interrupted build goes on where it stopped; `complete.json` is written last.
+    An interrupted build goes on where it stopped; `complete.json` is written last. `sizes`: videos per split, if not `SIZES`.
     """
     kind = name.split("-", 1)[1]
     marker = root / "complete.json"
-    wanted = {"name": name, "version": VERSION, "seed": seed, "sizes": SIZES[name]}
+    sizes = sizes or SIZES[name]
+    wanted = {"name": name, "version": VERSION, "seed": seed, "sizes": sizes}
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".build.lock"):
         if marker.exists() and json.loads(marker.read_text()) == wanted:
@@ -70,7 +72,7 @@ def build(name: str, root: Path, seed: int = 2025) -> None:
             for part in ("videos", "reasoning"):  # what another version made must not be mixed in
                 shutil.rmtree(root / part, ignore_errors=True)
             started.write_text(json.dumps(wanted))
-        splits = {split: compose(f"mini-{kind}", split, count, seed) for split, count in SIZES[name].items()}
+        splits = {split: compose(f"mini-{kind}", split, count, seed) for split, count in sizes.items()}
         stories = {asked.story.id: asked.story for questions in splits.values() for asked in questions}
         (root / "stories.json").write_text(json.dumps({id: asdict(story) for id, story in stories.items()}))
         _WRITERS[kind](root, splits)
@@ -270,7 +272,7 @@ def read_stories(root: Path) -> dict[str, Story]:
     """The stories behind a miniature data set, by video id."""
 
     def event(values: dict) -> Event:
-        return Event(**values | {"idle": tuple((cell, name) for cell, name in values["idle"])})
+        return Event(**values | {"idle": tuple(map(tuple, values["idle"]))})
 
     stories = json.loads((root / "stories.json").read_text())
     return {id: Story(**values | {"events": tuple(map(event, values["events"]))}) for id, values in stories.items()}
@@ -306,7 +308,8 @@ class SimulatedGenerator:
         return respond(query, sample.options, story, self.strength, rng_for(self.name, sample.id))
 
     def diagnose(self, samples: Sequence[Sample]) -> pd.DataFrame:
-        """Where the errors in its reasoning come from: a row per sample with id, events (seen), events_wrong, cause.
+        """Where the errors in its reasoning come from: a row per sample with id, events (seen), events_wrong, sentences (of the
+        response, what concludes left out), sentences_false (about the video), cause.
 
         cause: "right answer"; "perception" (what it believes it saw implies a wrong answer, or none); "inference" (it saw well
         enough and concluded wrongly); "no answer".
@@ -319,14 +322,17 @@ class SimulatedGenerator:
                 story, self.strength, rng_for(self.name, sample.id)
             )  # the same draws as in its response
             wrong = sum((a.verb, a.object) != (b.verb, b.object) for a, b in zip(believed, story.seen, strict=True))
-            choice = parse_answer(self._respond(sample), sample.options)
+            response = self._respond(sample)
+            choice = parse_answer(response, sample.options)
+            judged = [truth for _, truth in judge(refine(response), story)]
             if choice is None:
                 cause = "no answer"
             elif choice == sample.answer:
                 cause = "right answer"
             else:
                 cause = "inference" if solve(query, believed) == sample.answer_text else "perception"
-            rows.append({"id": sample.id, "events": len(believed), "events_wrong": wrong, "cause": cause})
+            row = {"id": sample.id, "events": len(believed), "events_wrong": wrong, "cause": cause}
+            rows.append(row | {"sentences": len(judged), "sentences_false": judged.count(False)})
         return pd.DataFrame(rows)
 
 

@@ -10,16 +10,18 @@ they can be measured separately; two strengths stand for the paper's two generat
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reasvqa.mini.questions import Query, fill, locate, solve
+from reasvqa.mini.questions import NUMBERS, Query, solve
 from reasvqa.mini.world import OBJECTS, VERBS, Event, Story, gerund, past, present
 from reasvqa.samples import LETTERS
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+RESTATED = 0.2  # share of the wrong inferences that are stated as a fact before they are concluded
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ STRENGTHS = {
     "sim-chance": Strength("sim-chance", perception=0.40, inference=0.72, silent=0.03),
     "sim-weak": Strength("sim-weak", perception=0.15, inference=0.50, silent=0.03),
     "sim-4b": Strength("sim-4b", perception=0.08, inference=0.31, silent=0.03),
-    "sim-26b": Strength("sim-26b", perception=0.05, inference=0.22, silent=0.02),
+    "sim-26b": Strength("sim-26b", perception=0.05, inference=0.26, silent=0.02),
     "sim-strong": Strength("sim-strong", perception=0.02, inference=0.08, silent=0.01),
     "sim-perfect": Strength("sim-perfect", perception=0.0, inference=0.0, silent=0.0),
 }
@@ -79,7 +81,7 @@ def respond(query: Query, options: Sequence[str], story: Story, strength: Streng
         choice = int(rng.choice([i for i in range(len(options)) if i != choice]))
         slipped = True
     style = int(rng.integers(4))
-    steps = describe(query, events, story.person, style, rng)
+    steps = describe(query, events, style)
     steps += explain(query, events, options, choice, slipped, rng)
     if style == 1:  # numbered steps, as chat models like them
         body = "\n".join(f"{i}. {step}" for i, step in enumerate(steps, 1))
@@ -91,63 +93,83 @@ def respond(query: Query, options: Sequence[str], story: Story, strength: Streng
     return conclude(body, LETTERS[choice], options[choice], rng)
 
 
-def describe(query: Query, events: Sequence[Event], person: str, style: int, rng: np.random.Generator) -> list[str]:
-    """A sentence a frame: what the person does there; rooms are mentioned where the question is about rooms."""
+def describe(query: Query, events: Sequence[Event], style: int) -> list[str]:
+    """A sentence a frame: what the person does there; rooms and idle objects are mentioned where the question is about them."""
     rooms = "room" in (query.form.select, query.form.report) or query.form.select == "rooms"
+    bystanders = query.form.select == "never" or query.form.report == "bystander"
     sentences = []
     for i, event in enumerate(events):
-        act = f"the {person} {present(event.verb)} the {event.object}"
-        if style == 2:
-            act = f"the {person} is {gerund(event.verb)} the {event.object}"
-        if rooms:
-            act += f" in the {event.room}"
+        fact = f"they {event.verb} the {event.object}"
+        fact += f" in the {event.room}" if rooms else ""
+        fact += " near the " + " and the ".join(name for _, name in event.idle) if bystanders else ""
         if style == 0:
-            sentences.append(f"In the {ORDINALS[i]} frame, {act}.")
+            sentences.append(f"{ORDINALS[i].capitalize()} {fact}.")
         elif style == 2:
-            sentences.append(f"Frame {i + 1} shows that {act}.")
+            sentences.append(f"In frame {NUMBERS[i]} {fact}.")
         else:
-            sentences.append(act[0].upper() + act[1:] + ".")
-        if query.form.select == "never" or query.form.report == "bystander":
-            sentences[-1] = (
-                sentences[-1][:-1] + " while the " + " and the ".join(name for _, name in event.idle) + " stand by."
-            )
+            sentences.append(fact.capitalize() + ".")
     return sentences
 
 
 def explain(
     query: Query, events: Sequence[Event], options: Sequence[str], choice: int, slipped: bool, rng: np.random.Generator
 ) -> list[str]:
-    """How the generator gets from what it saw to its choice; when it slips, this is where the slip shows."""
-    form, person = query.form, query.person
-    option = options[choice].rstrip(".")
-    content = (
-        option.removeprefix("The ").removeprefix("They ").removeprefix("to ").removeprefix("the ").removeprefix("in ")
-    )
+    """How the generator gets from what it saw to its choice. Where it slips, mostly nothing is said before the conclusion; one
+    time in five (`RESTATED`) the wrong choice is stated as a fact."""
+    form = query.form
     steps = []
-    if form.select in ("after", "before"):
-        anchor = fill("{past} the {object}", query.anchor)
-        found = locate(query, events)
-        if not slipped and len(found) == 1:
-            fact = fill("{past} the {object}", events[found[0]])
-            steps.append(f"Right {form.select} the {person} {anchor}, they {fact}.")
-        elif form.report == "object":
-            steps.append(f"Right {form.select} the {person} {anchor}, they used the {content}.")
-        else:
-            verb, _, name = content.removeprefix("by ").partition(" the ")
-            stem = next((v for v in VERBS if verb in (v, past(v), gerund(v))), verb)
-            steps.append(f"Right {form.select} the {person} {anchor}, they {past(stem)} the {name}.")
-    elif form.select == "never":
-        steps.append(f"The {content} stands by and is never used.")
-    elif form.select == "verb":
-        steps.append(f"Only the {content} is {past(query.anchor.verb)}.")
-    elif form.select == "rooms":
-        steps.append("The rooms are the " + ", the ".join(dict.fromkeys(event.room for event in events)) + ".")
+    if not slipped or rng.random() < RESTATED:
+        words = options[choice].rstrip(".").split()
+        name = words[-1]
+        verb = next((v for v in VERBS if {v, past(v), gerund(v)} & set(words)), "use")
+        if form.select in ("after", "before"):
+            steps.append(f"{form.select.capitalize()} the {query.anchor.object} they {verb} the {name}.")
+        elif form.select == "never":
+            steps.append(f"They never use the {name}.")
+        elif form.select == "rooms":
+            steps.append("The rooms are the " + ", the ".join(dict.fromkeys(event.room for event in events)) + ".")
     # Elimination, in the manner of the paper's Figure 2: an option that names nothing visible is ruled out.
     visible = {event.object for event in events} | {name for event in events for _, name in event.idle}
     unseen = [name for name in OBJECTS if name not in visible and any(f"the {name}" in o.lower() for o in options)]
-    if unseen and rng.random() < 0.5:
-        steps.append(f"The {unseen[0]} is not visible in any frame.")
+    if unseen and rng.random() < 0.25:
+        steps.append(f"The {unseen[0]} is not there.")
     return steps
+
+
+_EVENT = re.compile(rf"\bthey ({'|'.join(VERBS)}) the (\w+)(?: in the (\w+))?(?: near the (\w+)(?: and the (\w+))?)?$")
+_STEP = re.compile(r"(after|before) the (\w+) they (\w+) the (\w+)$")
+
+
+def judge(text: str, story: Story) -> list[tuple[str, bool | None]]:
+    """The sentences of a reasoning in this generator's language, its own or a student's, and whether each is true of the clip.
+
+    Events are told in order: the first sentence of that form is about the first frame. None: the sentence claims nothing that
+    can be judged (it is broken, or beyond the four frames).
+    """
+    seen, told, judged = story.seen, 0, []
+    objects = [event.object for event in seen]
+    for sentence in re.findall(r"[^.\n]*[a-z][^.\n]*", text):
+        words = re.sub(r"[^a-z, ]", "", sentence.lower()).strip()
+        truth: bool | None = None
+        if step := _STEP.match(words):
+            at = (objects.index(step[2]) if step[2] in objects else -9) + (1 if step[1] == "after" else -1)
+            if 0 <= at < len(seen):
+                truth = seen[at].object == step[4] and step[3] in ("use", seen[at].verb)
+            else:
+                truth = False
+        elif never := re.match(r"they never use the (\w+)$", words):
+            truth = never[1] not in objects
+        elif absent := re.match(r"the (\w+) is not there$", words):
+            truth = absent[1] not in {*objects, *(name for event in seen for _, name in event.idle)}
+        elif words.startswith("the rooms are the "):
+            truth = set(words.removeprefix("the rooms are the ").split(", the ")) == {event.room for event in seen}
+        elif (event := _EVENT.search(words)) and told < len(seen):
+            true, told = seen[told], told + 1
+            near = {name for name in event.groups()[3:] if name}
+            truth = event[1] == true.verb and event[2] == true.object and event[3] in (None, true.room)
+            truth = truth and near <= {name for _, name in true.idle}
+        judged.append((sentence.strip(), truth))
+    return judged
 
 
 def conclude(body: str, letter: str, option: str, rng: np.random.Generator) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from itertools import zip_longest
 from pathlib import Path
 
 from reasvqa.learning import Run
 from reasvqa.mini.build import read_stories
-from reasvqa.mini.world import gerund, present
+from reasvqa.mini.world import VERBS
 
 
 def grounding(run: Run, questions: int | None = None) -> float:
@@ -18,12 +17,7 @@ def grounding(run: Run, questions: int | None = None) -> float:
     right = total = 0
     for sample, text in zip(samples, run.explain(samples), strict=True):
         events = stories[Path(sample.video).stem].seen
-        sentences = [
-            re.sub(r"[^a-z ]", " ", sentence).split()
-            for sentence in text.lower().split(".")
-            if re.search("[a-z]", sentence)
-        ]
-        for event, words in zip_longest(events, sentences[: len(events)], fillvalue=[]):
-            right += event.object in words and bool({present(event.verb), gerund(event.verb)} & set(words))
+        told = re.findall(rf"they ({'|'.join(VERBS)}) the (\w+)", text.lower())
+        right += sum(said == (event.verb, event.object) for said, event in zip(told, events, strict=False))
         total += len(events)
     return 100 * right / total

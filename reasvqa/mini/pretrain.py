@@ -4,8 +4,8 @@ They stand for what BLIP-2 and LLaVA-OneVision bring to the paper's experiments:
 a few frames, and fluent English. Three things are kept from them, so that fine-tuning has something to teach:
 
 - the benchmark's videos and questions: pretraining draws stories from seeds of its own;
-- the benchmark's names *for what is seen*: pictures come with colour words ("the lime") only. The names ("lamp") occur in
-  text without pictures, as they did in FlanT5's pretraining;
+- for half of the objects, the benchmark's names *for what is seen*: their pictures come with colour words ("the lime") only.
+  Their names ("lamp") occur in text without pictures, as they did in FlanT5's pretraining;
 - the rules behind the rarer question types (why, how many, what next, ...).
 """
 
@@ -40,7 +40,7 @@ from reasvqa.losses import IGNORE, shift_right
 from reasvqa.mini.generator import ORDINALS, STRENGTHS, respond
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, ask, distractors, solve
 from reasvqa.mini.render import draw_frame
-from reasvqa.mini.world import OBJECTS, Event, Story, make_story, present
+from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story, present
 from reasvqa.preprocess import Preprocess
 from reasvqa.students import Blip2Student, LlavaStudent, Student, load_student
 
@@ -61,6 +61,29 @@ PRETRAIN_FORMS = tuple(
     Form("", 1, "Which object did the person {verb}?", "verb", "object", "The {object}."),
     Form("", 1, "In which room was the {object} {past}?", "event", "room", "in the {room}"),
     Form("", 1, "What was done with the {object}?", "object", "verb", "It was {past}."),
+    Form("", 1, "In which frame was the {object} {past}?", "event", "frame", "in frame {frame}"),
+)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of pretraining: in each step so many stories, each with its frames' captions and narrations (shares: 0.25 is one story
+    in four), its questions, and beside them texts without pictures. `stories=0`: captions of `captions` single frames only."""
+
+    steps: int
+    stories: int
+    captions: float
+    narrations: float = 0
+    questions: int = 0
+    texts: int = 0
+
+
+# First what is seen has to be there before it can be talked about; then everything; once frames are narrated without mistakes, mostly
+# questions, in small steps: to find an event by its object, and the one after it, takes many steps, not large ones.
+PHASES = (
+    Phase(900, 0, captions=64),
+    Phase(1100, 24, captions=1, narrations=1, questions=4, texts=10),
+    Phase(4000, 10, captions=0.2, narrations=0.2, questions=4, texts=3),
 )
 
 
@@ -71,14 +94,7 @@ class PretrainConfig:
     student: str = "mini-blip2"
     seed: int = 7
     stories: int = 6000
-    caption_steps: int = (
-        700  # first, only captions of single frames: what is seen has to be there before it can be talked about
-    )
-    captions_per_step: int = 64
-    steps: int = 3800  # then everything
-    stories_per_step: int = 24
-    questions_per_story: int = 4
-    texts_per_step: int = 10
+    phases: tuple[Phase, ...] = PHASES
     learning_rate: float = 1e-3
     warmup: int = 200
     noise: float = 0.04  # standard deviation added to normalised pixels
@@ -86,26 +102,24 @@ class PretrainConfig:
 
 
 # How the students that ship were made.
-_LLAVA = PretrainConfig(caption_steps=300, captions_per_step=48, steps=3700, stories_per_step=16, texts_per_step=6)
-PRETRAINED = {"mini-blip2": PretrainConfig()} | {
-    name: replace(_LLAVA, student=name) for name in ("mini-llava-ov-small", "mini-llava-ov")
-}
+PRETRAINED = {name: PretrainConfig(name) for name in ("mini-blip2", "mini-llava-ov-small", "mini-llava-ov")}
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
 def in_colours(story: Story) -> Story:
-    """The same story with every object called by its colour."""
+    """The same story as pretraining tells it: objects that are `NEW` go by their colours."""
+
+    def called(name: str) -> str:
+        return OBJECTS[name].colour if name in NEW else name
 
     def recolour(event: Event) -> Event:
         return replace(
-            event,
-            object=OBJECTS[event.object].colour,
-            idle=tuple((cell, OBJECTS[name].colour) for cell, name in event.idle),
+            event, object=called(event.object), idle=tuple((cell, called(name)) for cell, name in event.idle)
         )
 
-    return replace(story, events=tuple(map(recolour, story.events)), spare=OBJECTS[story.spare].colour)
+    return replace(story, events=tuple(map(recolour, story.events)), spare=called(story.spare))
 
 
 def describe_frame(event: Event, person: str) -> str:
@@ -117,15 +131,14 @@ def describe_frame(event: Event, person: str) -> str:
 def narrate(story: Story) -> str:
     """What a narration says of four frames: actions only, in order."""
     return " ".join(
-        f"In the {ORDINALS[i]} frame, the {story.person} {present(event.verb)} the {event.object}."
-        for i, event in enumerate(story.seen)
+        f"{ORDINALS[i].capitalize()} they {event.verb} the {event.object}." for i, event in enumerate(story.seen)
     )
 
 
 def read_text(rng: np.random.Generator) -> str:
     """Text without pictures, as a language model reads it: a question, its answer, or a reasoning, about a random story.
 
-    The names of the objects occur here; the stories are nobody's videos.
+    All names of objects occur here; the stories are nobody's videos.
     """
     story = make_story(rng, "text", before=1, after=1)
     dataset = str(rng.choice(list(FORMS)))
@@ -339,17 +352,20 @@ def caption_of(story: Story, i: int, row: int) -> Example:
     return Example([row], "Describe the frame.", describe_frame(in_colours(story).seen[i], story.person), True)
 
 
-def examples_of(story: Story, row: int, rng: np.random.Generator, questions: int) -> list[Example]:
-    """A caption of one frame, a narration of all four, and a few questions, in colour words."""
+def examples_of(story: Story, row: int, rng: np.random.Generator, phase: Phase) -> list[Example]:
+    """A caption of one frame, a narration of all four, and a few questions, as the phase has it, in pretraining's words."""
     rows = [row * 4 + i for i in range(4)]
     i = int(rng.integers(4))
-    made = [caption_of(story, i, rows[i])]
+    made = [caption_of(story, i, rows[i])] if rng.random() < phase.captions else []
     story = in_colours(story)
-    made.append(Example(rows, "Describe the video.", narrate(story), True))
-    while len(made) < 2 + questions:
+    if rng.random() < phase.narrations:
+        made.append(Example(rows, "Describe the video.", narrate(story), True))
+    asked = 0
+    while asked < phase.questions:
         query = ask(PRETRAIN_FORMS[int(rng.integers(len(PRETRAIN_FORMS)))], story, rng)
         if query is not None:
             made.append(Example(rows, query.text, solve(query, story.seen), False))
+            asked += 1
     return made
 
 
@@ -404,26 +420,28 @@ def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
         f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, vocabulary {len(student.tokenizer)}, {len(pixels)} frames"
     )
     optimizer = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    total = config.caption_steps + config.steps
+    plan = [phase for phase in config.phases for _ in range(phase.steps)]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=total, pct_start=config.warmup / total, anneal_strategy="cos"
+        optimizer,
+        config.learning_rate,
+        total_steps=len(plan),
+        pct_start=config.warmup / len(plan),
+        anneal_strategy="cos",
     )
     began, running = time.time(), {}
-    for step in range(total):
-        if step < config.caption_steps:
-            rows = torch.from_numpy(rng.integers(len(pixels), size=config.captions_per_step))
+    for step, phase in enumerate(plan):
+        if phase.stories == 0:
+            rows = torch.from_numpy(rng.integers(len(pixels), size=int(phase.captions)))
             examples = [caption_of(stories[k // 4], k % 4, row) for row, k in enumerate(rows.tolist())]
         else:
-            chosen = rng.integers(config.stories, size=config.stories_per_step)
+            chosen = rng.integers(config.stories, size=phase.stories)
             rows = torch.from_numpy((chosen[:, None] * 4 + np.arange(4)).ravel())
-            examples = [
-                e for row, k in enumerate(chosen) for e in examples_of(stories[k], row, rng, config.questions_per_story)
-            ]
+            examples = [e for row, k in enumerate(chosen) for e in examples_of(stories[k], row, rng, phase)]
             # An encoder-decoder restores blanked words; a decoder just writes.
             restore = isinstance(student, Blip2Student)
             examples += [
                 blank_out(read_text(rng), rng) if restore else Example([], "", read_text(rng), True)
-                for _ in range(config.texts_per_step)
+                for _ in range(phase.texts)
             ]
         with torch.autocast("cpu", torch.bfloat16):
             view = pixels[rows].float()
@@ -440,7 +458,7 @@ def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
             running[key] = 0.98 * running.get(key, value.item()) + 0.02 * value.item()
         if step % 100 == 99 or step == 0:
             text = "  ".join(f"{k[0]}f {'text' if k[1] else 'answer'} {v:.3f}" for k, v in sorted(running.items()))
-            log(f"step {step + 1}/{total}  {time.time() - began:.0f} s  {text}")
+            log(f"step {step + 1}/{len(plan)}  {time.time() - began:.0f} s  {text}")
         if step % 500 == 499:
             save_student(student, path)
             log(f"gates {gates(student, count=100)}")

@@ -24,7 +24,7 @@ class Form:
 
     select: "verb" the event with that verb; "room" the event in that room; "event" a named event; "after"/"before" the event
     next to a named one; "never" the idle object that no event uses; "rooms" the number of different rooms.
-    report: "object", "event", "verb", "room", "bystander" (an idle object of that event) or "number".
+    report: "object", "event", "verb", "room", "bystander" (an idle object of that event), "number" (of rooms) or "frame".
     """
 
     type: str
@@ -38,38 +38,37 @@ class Form:
 # Shares: STAR's and NExT-QA's own mix of types (rounded), IntentQA's of its validation split.
 FORMS: dict[str, tuple[Form, ...]] = {
     "mini-star": (
-        Form("Interaction", 0.35, "Which object was {past} by the person?", "verb", "object", "The {object}."),
+        Form("Interaction", 0.07, "Which object was {past} by the person?", "verb", "object", "The {object}."),
+        Form("Interaction", 0.14, "What did the person do with the {object}?", "object", "verb", "They {past} it."),
         Form(
-            "Sequence",
-            0.12,
-            "Which object did the person use right after they {past} the {object}?",
-            "after",
-            "object",
+            "Interaction",
+            0.14,
+            "Which object was near when the person {past} the {object}?",
+            "event",
+            "bystander",
             "The {object}.",
         ),
-        Form(
-            "Sequence",
-            0.12,
-            "Which object did the person use right before they {past} the {object}?",
-            "before",
-            "object",
-            "The {object}.",
-        ),
-        Form(
-            "Sequence",
-            0.12,
-            "What happened right after the person {past} the {object}?",
-            "after",
-            "event",
-            "They {past} the {object}.",
-        ),
-        Form(
-            "Sequence",
-            0.12,
-            "What happened right before the person {past} the {object}?",
-            "before",
-            "event",
-            "They {past} the {object}.",
+        *(
+            form
+            for order in ("after", "before")
+            for form in (
+                Form(
+                    "Sequence",
+                    0.06,
+                    f"Which object did the person use right {order} they {{past}} the {{object}}?",
+                    order,
+                    "object",
+                    "The {object}.",
+                ),
+                Form(
+                    "Sequence",
+                    0.18,
+                    f"What happened right {order} the person {{past}} the {{object}}?",
+                    order,
+                    "event",
+                    "They {past} the {object}.",
+                ),
+            )
         ),
         Form("Prediction", 0.10, "Which object will the person use next?", "never", "object", "The {object}."),
         Form(
@@ -190,6 +189,8 @@ def solve(query: Query, events: Sequence[Event]) -> str | None:
     event = events[found[0]]
     if form.report == "bystander":
         return say(form, "object", event.idle[0][1]) if event.idle else None
+    if form.report == "frame":
+        return say(form, "frame", NUMBERS[found[0]])
     return fill(form.answer, event, query.person)
 
 
@@ -242,7 +243,7 @@ def distractors(query: Query, story: Story, count: int, rng: np.random.Generator
         pairs = [(verb, name) for verb in verbs for name in names if (verb, name) != (right.verb, right.object)]
         words = [form.answer.format(verb=v, past=past(v), gerund=gerund(v), object=o) for v, o in shuffled(pairs)]
     elif form.report == "verb":
-        words = [form.answer.format(verb=verb) for verb in shuffled(list(VERBS))]
+        words = [form.answer.format(verb=verb, past=past(verb)) for verb in shuffled(list(VERBS))]
     elif form.report == "room":
         words = [say(form, "room", room) for room in shuffled(list(ROOMS))]
     elif form.report == "number":

@@ -5,9 +5,10 @@ thing (one of 6 verbs) to one object (one of 16) in one room (one of 5). The fra
 in one of them, a few idle objects stand in others. Everything a question can ask is written in the story, so that answers,
 captions and reasoning follow from it by rule.
 
-Objects have two names. The *name* ("towel") is the benchmark's word. The *colour* ("crimson") is how the students hear of the
-object while they are pretrained. So a pretrained student sees well and knows how to answer, but has to learn, from a few
-hundred questions, what the benchmark calls the things it sees: this is what the miniature leaves to be learned.
+Objects have names ("towel") and colours ("crimson"). While students are pretrained, pictures of half of the objects go by
+the name and those of the others (`NEW`) by the colour. The benchmark uses names only. So a pretrained student sees well, knows how
+to answer and can say most of what it sees, but has to learn, from a few hundred questions, what the benchmark calls the rest:
+this is what the miniature leaves to be learned. An answer touches one or two objects, a reasoning four or five.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SECONDS_PER_EVENT = 2.0
 
 @dataclass(frozen=True)
 class Thing:
-    """An object: the benchmark's `name`, the pretraining word `colour`, and how it is drawn."""
+    """An object: the benchmark's `name`, its `colour` in a word, and how it is drawn."""
 
     name: str
     colour: str
@@ -50,6 +51,7 @@ OBJECTS: dict[str, Thing] = {
         Thing("mirror", "teal", (10, 135, 130)),
     )
 }
+NEW = ("cup", "book", "pillow", "broom", "shoe", "bag", "lamp", "mirror")  # pretraining calls their pictures by colours
 # Regular verbs only: the students' tokenizer splits stem and ending, so "open", "opens" and "opened" share a stem.
 VERBS = ("open", "wash", "lift", "push", "kick", "climb")
 ROOMS = ("kitchen", "garden", "bedroom", "hall", "garage")
@@ -132,5 +134,6 @@ def make_story(rng: np.random.Generator, id: str, *, before: int = 0, seen: int 
         others = [other for other in used if other != name]
         bystanders = [str(rng.choice(others))] + ([spare] if name != spare else [])
         cells = [int(cell) for cell in rng.permutation(BOARD * BOARD)[: 1 + len(bystanders)]]
-        events.append(Event(verb, name, room, cells[0], tuple(sorted(zip(cells[1:], bystanders, strict=True)))))
+        idle = tuple(sorted(zip(cells[1:], bystanders, strict=True)))
+        events.append(Event(verb, name, room, cells[0], idle))
     return Story(id, person, tuple(events), before, before + seen - 1, spare)
