@@ -25,7 +25,7 @@ OTHERS: dict[str, dict] = {
     "03_train_stl": {},
     "04_train_mtl": {"dataset": "nextqa", "beta": 0.2, "reasoning": "original", "subset": "cr", "seeds": [1]},
     "05_evaluate": {},
-    "40_benchmark": {"rounds": 1, "steps": 2},
+    "40_benchmark": {"rounds": 1, "steps": 1, "batch_size": 2},
     "50_your_own_data": {},
     "90_pretrain_mini": {"student": "mini-llava-ov-small", "retrain": True},
     "91_lavis_parity": {},
