@@ -40,7 +40,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "generator": "sim-26b",
         "answer_format": "text",
         "split": "test",
-        "epochs": 4,
+        "epochs": 10,
         "batch_size": 8,
         "learning_rate": 2e-3,
         "schedule": "cosine",
