@@ -143,6 +143,7 @@ def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "scale": _choice(SCALES),
     "dataset": _choice(BENCHMARKS),
+    "split": _choice(("val", "test")),
     "datasets": lambda name, value: several(name, value, BENCHMARKS),
     "seeds": lambda _, value: check_seeds(value),
     "seed": _whole(0),

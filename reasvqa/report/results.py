@@ -36,7 +36,7 @@ def train_settings(
     return {name: [next(runs) for _ in each] for name, each in wanted.items()}
 
 
-def find_runs(name: str, scale: str, dataset: str, seeds: Sequence[int]) -> list[Run]:
+def find_runs(name: str, scale: str, dataset: str, split: str, seeds: Sequence[int]) -> list[Run]:
     """The runs of a setting, trained if they are not kept; or the one kept run whose folder in data/runs has this name.
 
     Raises:
@@ -44,7 +44,7 @@ def find_runs(name: str, scale: str, dataset: str, seeds: Sequence[int]) -> list
     """
     if name not in SETTINGS and (paths.runs() / name / "meta.json").is_file():
         return [Run(paths.runs() / name)]
-    return train_settings({name: config_of(name, scale, dataset)}, seeds)[name]
+    return train_settings({name: config_of(name, scale, dataset, split=split)}, seeds)[name]
 
 
 # --- aggregation ------------------------------------------------------------------------------------------------------
