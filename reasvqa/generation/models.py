@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from reasvqa import hub
 from reasvqa.generation.run import GenerationError, shortened, without_secrets
 from reasvqa.samples import Sample
 from reasvqa.video import VideoError, read_many
@@ -70,7 +71,7 @@ class TransformersGenerator:
 
         self.name = name or Path(model).name
         self.videos, self.num_frames, self.max_new_tokens, self.cut = videos, num_frames, max_new_tokens, 0
-        offline = not Path(model).is_dir() and _unreachable_hub()
+        offline = not Path(model).is_dir() and hub.unreachable()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
         load: Any = partial(AutoModelForImageTextToText.from_pretrained, dtype=dtype, use_safetensors=True)
@@ -114,19 +115,6 @@ class TransformersGenerator:
             self.cut += cut
             _warn_of(cut, self.name, self.max_new_tokens)
         return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
-
-
-def _unreachable_hub() -> str:
-    """Why the hub cannot be asked, or "". Loading would find out as well, after two minutes of trying for every
-    file."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    try:
-        get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception as error:  # of httpx, requests or the hub, as its version and HF_HUB_OFFLINE have it
-        return f"{constants.ENDPOINT} does not answer ({error})"
-    return ""
 
 
 def _warn_of(cut: int, name: str, max_new_tokens: int) -> None:

@@ -76,9 +76,11 @@ def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None 
     marker = root / "complete.json"
     sizes = sizes or SIZES[name]
     wanted = {"name": name, "version": VERSION, "seed": seed, "sizes": sizes}
+    if _made(marker, wanted):
+        return  # also where nothing can be written
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".build.lock"):
-        if marker.exists() and json.loads(marker.read_text()) == wanted:
+        if _made(marker, wanted):
             return
         started = root / "started.json"
         if not (started.exists() and json.loads(started.read_text()) == wanted):
@@ -103,6 +105,10 @@ def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None 
                     batch_size=len(train),
                 )
         marker.write_text(json.dumps(wanted))
+
+
+def _made(marker: Path, wanted: dict) -> bool:
+    return marker.exists() and json.loads(marker.read_text()) == wanted
 
 
 # --- questions --------------------------------------------------------------------------------------------------------

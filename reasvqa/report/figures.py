@@ -48,6 +48,7 @@ def style() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "pdf.fonttype": 42,
+            "text.parse_math": False,  # a dollar in a question is a dollar
         }
     )
 

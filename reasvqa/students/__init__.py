@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.utils.hub import cached_file
 
-from reasvqa import paths
+from reasvqa import hub, paths
 from reasvqa.preprocess import Preprocess
 from reasvqa.students.base import Student, Targets, own_device
 from reasvqa.students.blip2 import Blip2Student
@@ -57,9 +57,11 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
     )
     if "/" not in source and not Path(source).exists():
         raise FileNotFoundError(absent)  # a hub id has an owner, so the hub need not be asked
+    reason = "" if Path(source).is_dir() else hub.unreachable()
+    cached = {"local_files_only": bool(reason)}
     transformers.logging.disable_progress_bar()  # a bar for reading a few megabytes only litters a notebook
     try:
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, **cached)
         if config.model_type not in FAMILIES:
             raise ValueError(
                 f"student {name!r}: a {config.model_type} checkpoint; students are {' or '.join(FAMILIES)}"
@@ -70,9 +72,9 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
         model_class, student_class = FAMILIES[config.model_type]
         options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
         model, found = model_class.from_pretrained(source, dtype=dtype, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, **cached)
     except OSError as error:
-        raise FileNotFoundError(f"{absent} ({error})") from error
+        raise FileNotFoundError(f"{absent} ({reason or error})") from error
     problems = {what: sorted(map(str, found[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
     problems = {what: keys for what, keys in problems.items() if keys}
     if problems:  # transformers would draw missing weights at random and go on
