@@ -1,5 +1,5 @@
-"""Makes a miniature benchmark: real mp4 files, annotations in the official file formats, and what the simulated generators
-write about the training questions. Everything follows from the data set's name and a seed.
+"""Makes a miniature benchmark: real mp4 files, annotations in the official file formats, and what the simulated
+generators write about the training questions. Everything follows from the data set's name and a seed.
 
     mini-star/     STAR_{train,val,test}.json          videos/*.mp4     stories.json     reasoning/*.jsonl
     mini-nextqa/   {train,val,test}.csv, map_vid_vidorID.json, atp-hard-ct4.txt ...
@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,17 @@ from tqdm.auto import tqdm
 from reasvqa import paths
 from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
 from reasvqa.mini.generator import STRENGTHS, Strength, caption, judge, perceive, respond, rng_for
-from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, ask, distractors, needs_several_frames, solve
+from reasvqa.mini.questions import (
+    FORMS,
+    NUM_OPTIONS,
+    Form,
+    Query,
+    answer_of,
+    ask,
+    distractors,
+    needs_several_frames,
+    solve,
+)
 from reasvqa.mini.render import FPS, SIZE, write_video
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
 from reasvqa.refinement import refine
@@ -33,8 +44,9 @@ from reasvqa.samples import Sample
 
 VERSION = 3  # raise it when the world changes: data made by an older version is made again
 QUESTIONS_PER_VIDEO = 3
-# Videos per split. So many training questions that answers alone teach a student most but not all of it within the recipe's
-# epochs (on validation: 50 to 80 %); the questions of mini-star are of fewer kinds, so fewer are needed. "smoke" is a handful.
+# Videos per split. So many training questions that answers alone teach a student most but not all of it within the
+# recipe's epochs (on validation: 50 to 80 %); the questions of mini-star are of fewer kinds, so fewer are needed.
+# "smoke" is a handful.
 SIZES = {
     "mini-star": {"train": 160, "val": 300, "test": 1000},
     "mini-nextqa": {"train": 320, "val": 300, "test": 1000},
@@ -57,7 +69,8 @@ class Asked:
 def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None = None) -> None:
     """Makes the data set `name` ("mini-star", "smoke-nextqa", ...) in `root`, unless it is there already.
 
-    An interrupted build goes on where it stopped; `complete.json` is written last. `sizes`: videos per split, if not `SIZES`.
+    An interrupted build goes on where it stopped; `complete.json` is written last. `sizes`: videos per split, if not
+    `SIZES`.
     """
     kind = name.split("-", 1)[1]
     marker = root / "complete.json"
@@ -100,8 +113,8 @@ def compose(dataset: str, split: str, videos: int, seed: int) -> list[Asked]:
     rng = np.random.default_rng([seed, sorted(FORMS).index(dataset), ("train", "val", "test").index(split)])
     forms = FORMS[dataset]
     total = videos * QUESTIONS_PER_VIDEO
-    # Exactly the wanted number of each form, in random order; a form that a story cannot serve waits for the next story. Forms
-    # that a story can serve only once come a little earlier, so that they are not what remains in the end.
+    # Exactly the wanted number of each form, in random order; a form that a story cannot serve waits for the next
+    # story. Forms that a story can serve only once come a little earlier, so that they are not what remains in the end.
     shares = np.array([form.share for form in forms]) / sum(form.share for form in forms)
     counts = np.floor(shares * total).astype(int)
     counts[np.argsort(shares * total - counts)[::-1][: total - counts.sum()]] += 1
@@ -122,7 +135,7 @@ def compose(dataset: str, split: str, videos: int, seed: int) -> list[Asked]:
             raise RuntimeError(f"no story found that serves three of the remaining questions of {dataset}/{split}")
         for number, (form, query) in enumerate(chosen):
             waiting.remove(form)
-            truth = solve(query, story.seen)
+            truth = answer_of(query, story.seen)
             if form.report == "number":
                 numbers[truth] = numbers.get(truth, 0) + 1
             wrong = distractors(query, story, NUM_OPTIONS[dataset] - 1, rng)
@@ -140,7 +153,7 @@ def _choose(
         query = ask(form, story, rng)
         if query is None or query.text in {other.text for _, other in chosen}:
             continue
-        if form.report == "number" and numbers.get(solve(query, story.seen), 0) > min(
+        if form.report == "number" and numbers.get(answer_of(query, story.seen), 0) > min(
             [numbers.get(n, 0) for n in ("two", "three", "four")]
         ):
             continue
@@ -271,8 +284,8 @@ def _write_some(batch: list[tuple[Story, Path]]) -> None:
 def read_stories(root: Path) -> dict[str, Story]:
     """The stories behind a miniature data set, by video id."""
 
-    def event(values: dict) -> Event:
-        return Event(**values | {"idle": tuple(map(tuple, values["idle"]))})
+    def event(values: dict[str, Any]) -> Event:
+        return Event(**values | dict[str, Any](idle=tuple(map(tuple, values["idle"]))))
 
     stories = json.loads((root / "stories.json").read_text())
     return {id: Story(**values | {"events": tuple(map(event, values["events"]))}) for id, values in stories.items()}
@@ -308,11 +321,11 @@ class SimulatedGenerator:
         return respond(query, sample.options, story, self.strength, rng_for(self.name, sample.id))
 
     def diagnose(self, samples: Sequence[Sample]) -> pd.DataFrame:
-        """Where the errors in its reasoning come from: a row per sample with id, events (seen), events_wrong, sentences (of the
-        response, what concludes left out), sentences_false (about the video), cause.
+        """Where the errors in its reasoning come from: a row per sample with id, events (seen), events_wrong, sentences
+        (of the response, what concludes left out), sentences_false (about the video), cause.
 
-        cause: "right answer"; "perception" (what it believes it saw implies a wrong answer, or none); "inference" (it saw well
-        enough and concluded wrongly); "no answer".
+        cause: "right answer"; "perception" (what it believes it saw implies a wrong answer, or none); "inference" (it
+        saw well enough and concluded wrongly); "no answer".
         """
         rows = []
         for sample in samples:

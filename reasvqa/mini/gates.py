@@ -1,7 +1,7 @@
 """Can the miniature tell? The gates of data/mini/PROTOCOL.md, one function each, over runs on validation data.
 
-An instrument is judged before it is read: on validation splits, over seeds, before any claim is looked at. `measure` trains what the
-gates need on one data set and applies all of them.
+An instrument is judged before it is read: on validation splits, over seeds, before any claim is looked at. `measure`
+trains what the gates need on one data set and applies all of them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def _mean(runs: Sequence[Run]) -> float:
 
 
 def takes_off(runs: Sequence[Run]) -> list[Measured]:
-    """Every seed learns: the spread over seeds, and how far the worst one lies below the mean. For STL_QA and for MTL_All."""
+    """Every seed learns: the spread over seeds, and how far the worst one lies below the mean. For STL_QA and for
+    MTL_All."""
     values = [run.accuracy for run in runs]
     return [
         Measured("takes off", f"{runs[0].name}: sd over seeds", float(np.std(values, ddof=1)), high=2),
@@ -90,7 +91,8 @@ def reads_the_video(told_right: Sequence[float]) -> list[Measured]:
 def parts(
     stl_qa: Sequence[Run], mtl: Sequence[Run], stl_cr: Sequence[Run], without_lora: Sequence[Run]
 ) -> list[Measured]:
-    """The parts matter about as much as in the paper (-6.2 and +0.3 points). What this sets is no evidence for a claim."""
+    """The parts matter about as much as in the paper (-6.2 and +0.3 points). What this sets is no evidence for a
+    claim."""
     loss = _mean(mtl[: len(without_lora)]) - _mean(without_lora)
     gap = _mean(stl_cr) - _mean(stl_qa[: len(stl_cr)])
     return [
@@ -100,7 +102,8 @@ def parts(
 
 
 def generator(diagnosis: pd.DataFrame, right: float) -> list[Measured]:
-    """As often right as Table 4 says, and mostly wrong in what it concludes. `diagnosis`: `SimulatedGenerator.diagnose`."""
+    """As often right as Table 4 says, and mostly wrong in what it concludes. `diagnosis`:
+    `SimulatedGenerator.diagnose`."""
     wrong = diagnosis[diagnosis["cause"] != "right answer"]
     false = 100 * wrong["sentences_false"].sum() / wrong["sentences"].sum()
     share = 100 * float((diagnosis["cause"] == "right answer").mean())

@@ -1,10 +1,10 @@
 """A simulated multimodal generator: it stands for InternVL in phase 1 at mini scale. It is not a neural network.
 
-It is handed the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an answer
-from what it believes it saw, again with occasional errors, and writes its reasoning in the styles real models use. As the
-paper observes of InternVL (section 3.2), most of its wrong answers come from inference - it compares the wrong events, or
-eliminates the wrong option - while most of what it says it saw is right. Both error rates are its only parameters, so that
-they can be measured separately; two strengths stand for the paper's two generators.
+It is handed the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an
+answer from what it believes it saw, again with occasional errors, and writes its reasoning in the styles real models
+use. As the paper observes of InternVL (section 3.2), most of its wrong answers come from inference - it compares the
+wrong events, or eliminates the wrong option - while most of what it says it saw is right. Both error rates are its only
+parameters, so that they can be measured separately; two strengths stand for the paper's two generators.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ RESTATED = 0.2  # share of the wrong inferences that are stated as a fact before
 
 @dataclass(frozen=True)
 class Strength:
-    """perception: chance that an event, or one frame's idle objects, is seen wrongly. inference: chance that the wrong option
-    is concluded from what was seen. silent: chance that no option is named at all."""
+    """perception: chance that an event, or one frame's idle objects, is seen wrongly. inference: chance that the wrong
+    option is concluded from what was seen. silent: chance that no option is named at all."""
 
     name: str
     perception: float
@@ -35,8 +35,9 @@ class Strength:
     silent: float
 
 
-# sim-4b and sim-26b: set so that the answers are right about as often as the paper's Table 4 says of InternVL 4B and 26B (60 and
-# 69 %). The others span the range from guessing to faultless, for the question where imperfect reasoning stops helping.
+# sim-4b and sim-26b: set so that the answers are right about as often as the paper's Table 4 says of InternVL 4B and
+# 26B (60 and 69 %). The others span the range from guessing to faultless, for the question where imperfect reasoning
+# stops helping.
 STRENGTHS = {
     "sim-chance": Strength("sim-chance", perception=0.40, inference=0.72, silent=0.03),
     "sim-weak": Strength("sim-weak", perception=0.15, inference=0.50, silent=0.03),
@@ -94,7 +95,8 @@ def respond(query: Query, options: Sequence[str], story: Story, strength: Streng
 
 
 def describe(query: Query, events: Sequence[Event], style: int) -> list[str]:
-    """A sentence a frame: what the person does there; rooms and idle objects are mentioned where the question is about them."""
+    """A sentence a frame: what the person does there; rooms and idle objects are mentioned where the question is about
+    them."""
     rooms = "room" in (query.form.select, query.form.report) or query.form.select == "rooms"
     bystanders = query.form.select == "never" or query.form.report == "bystander"
     sentences = []
@@ -114,15 +116,15 @@ def describe(query: Query, events: Sequence[Event], style: int) -> list[str]:
 def explain(
     query: Query, events: Sequence[Event], options: Sequence[str], choice: int, slipped: bool, rng: np.random.Generator
 ) -> list[str]:
-    """How the generator gets from what it saw to its choice. Where it slips, mostly nothing is said before the conclusion; one
-    time in five (`RESTATED`) the wrong choice is stated as a fact."""
+    """How the generator gets from what it saw to its choice. Where it slips, mostly nothing is said before the
+    conclusion; one time in five (`RESTATED`) the wrong choice is stated as a fact."""
     form = query.form
     steps = []
     if not slipped or rng.random() < RESTATED:
         words = options[choice].rstrip(".").split()
         name = words[-1]
         verb = next((v for v in VERBS if {v, past(v), gerund(v)} & set(words)), "use")
-        if form.select in ("after", "before"):
+        if query.anchor and form.select in ("after", "before"):
             steps.append(f"{form.select.capitalize()} the {query.anchor.object} they {verb} the {name}.")
         elif form.select == "never":
             steps.append(f"They never use the {name}.")
@@ -141,10 +143,11 @@ _STEP = re.compile(r"(after|before) the (\w+) they (\w+) the (\w+)$")
 
 
 def judge(text: str, story: Story) -> list[tuple[str, bool | None]]:
-    """The sentences of a reasoning in this generator's language, its own or a student's, and whether each is true of the clip.
+    """The sentences of a reasoning in this generator's language, its own or a student's, and whether each is true of
+    the clip.
 
-    Events are told in order: the first sentence of that form is about the first frame. None: the sentence claims nothing that
-    can be judged (it is broken, or beyond the four frames).
+    Events are told in order: the first sentence of that form is about the first frame. None: the sentence claims
+    nothing that can be judged (it is broken, or beyond the four frames).
     """
     seen, told, judged = story.seen, 0, []
     objects = [event.object for event in seen]
@@ -181,7 +184,8 @@ def conclude(body: str, letter: str, option: str, rng: np.random.Generator) -> s
         f"{body}\n**Answer:** ({letter}) {option}",
         f"{body} Therefore, the correct answer is {letter}: {text}.",
         f"{body} Thus, the correct answer is {letter}.\n###Answer: {letter}",
-        f"{body}\n**Conclusion**: Based on these observations, the best option is {letter}. {text}.\n**Answer**: {letter}",
+        f"{body}\n**Conclusion**: Based on these observations, the best option is {letter}. {text}."
+        f"\n**Answer**: {letter}",
         f"{body} Given these observations and the context, the answer is {letter}. {text}.",
         f"### Answer: {letter}\n{body}\n### Conclusion: {text} is the best fit.",
     )

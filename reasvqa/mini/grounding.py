@@ -11,8 +11,8 @@ from reasvqa.mini.world import VERBS
 
 
 def grounding(run: Run, questions: int | None = None) -> float:
-    """Is what the student writes true of the video? Percent of the clips' events (verb and object) that stand in the right
-    place of the reasoning it writes for the first `questions` of the evaluation split (None: all)."""
+    """Is what the student writes true of the video? Percent of the clips' events (verb and object) that stand in the
+    right place of the reasoning it writes for the first `questions` of the evaluation split (None: all)."""
     samples, stories = run.samples()[:questions], read_stories(run.root)
     right = total = 0
     for sample, text in zip(samples, run.explain(samples), strict=True):

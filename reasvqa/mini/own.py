@@ -13,8 +13,9 @@ from reasvqa.mini.render import write_video
 from reasvqa.mini.world import OBJECTS, make_story, past, present
 from reasvqa.samples import LETTERS
 
-# Questions about three real clips, where these are at hand: video, (start, end) or None, type, question, options, the right one, split,
-# and a reasoning in the words of somebody who looked at a few frames. One of them concludes wrongly, as a model's might.
+# Questions about three real clips, where these are at hand: video, (start, end) or None, type, question, options, the
+# right one, split, and a reasoning in the words of somebody who looked at a few frames. One of them concludes wrongly,
+# as a model's might.
 _REAL = {
     "pancake": "flipping_a_pancake.mkv",
     "telescope": "nasa_13013.mp4",
@@ -39,7 +40,8 @@ _QUESTIONS = [
         ("She eats it.", "She flips it.", "She sells it."),
         "B",
         "train",
-        "The woman moves the pan up. The pancake leaves the pan for a moment. It turns over and lands. The correct answer is B.",
+        "The woman moves the pan up. The pancake leaves the pan for a moment. It turns over and lands. "
+        "The correct answer is B.",
     ),
     (
         "pancake",
@@ -49,7 +51,8 @@ _QUESTIONS = [
         ("In a garden.", "In a kitchen.", "On a street.", "On a beach."),
         "B",
         "train",
-        "Behind the woman there are wooden cupboards and a coffee machine. Somebody sits at a table. So the answer is B.",
+        "Behind the woman there are wooden cupboards and a coffee machine. Somebody sits at a table. "
+        "So the answer is B.",
     ),
     (
         "pancake",
@@ -79,7 +82,8 @@ _QUESTIONS = [
         ("Hexagons.", "Circles.", "Triangles.", "Stars."),
         "A",
         "train",
-        "The mirror is made of many parts. Their edges meet in threes. They look round from afar. Therefore, the answer is B.",
+        "The mirror is made of many parts. Their edges meet in threes. They look round from afar. "
+        "Therefore, the answer is B.",
     ),
     (
         "telescope",
@@ -100,7 +104,8 @@ _QUESTIONS = [
         ),
         "A",
         "train",
-        "Close to the mirror a person is seen from the side. A white suit with a hood covers head and body. The answer is A.",
+        "Close to the mirror a person is seen from the side. A white suit with a hood covers head and body. "
+        "The answer is A.",
     ),
     ("telescope", None, "Where", "Where is the person?", ("In a boat.", "On a lift.", "On a horse."), "B", "test", ""),
     (
@@ -161,7 +166,8 @@ def make_example(folder: Path, clips: Path | None) -> Path:
 
 
 def _drawn(videos: Path) -> list[tuple]:
-    """Rows like those of the real clips, about twelve clips of the miniature, with 2 to 10 options; every fourth reasoning is wrong."""
+    """Rows like those of the real clips, about twelve clips of the miniature, with 2 to 10 options; every fourth
+    reasoning is wrong."""
     rng, rows = np.random.default_rng(50), []
     for i in range(12):
         story = make_story(rng, f"OWN{i:02d}", seen=4)

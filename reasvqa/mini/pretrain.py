@@ -1,11 +1,13 @@
-"""Makes the miniature's students: the families' own architectures, four orders of magnitude smaller, pretrained on worlds of their own.
+"""Makes the miniature's students: the families' own architectures, four orders of magnitude smaller, pretrained on
+worlds of their own.
 
-They stand for what BLIP-2 and LLaVA-OneVision bring to the paper's experiments: seeing, naming, answering simple questions about
-a few frames, and fluent English. Three things are kept from them, so that fine-tuning has something to teach:
+They stand for what BLIP-2 and LLaVA-OneVision bring to the paper's experiments: seeing, naming, answering simple
+questions about a few frames, and fluent English. Three things are kept from them, so that fine-tuning has something to
+teach:
 
 - the benchmark's videos and questions: pretraining draws stories from seeds of its own;
-- for half of the objects, the benchmark's names *for what is seen*: their pictures come with colour words ("the lime") only.
-  Their names ("lamp") occur in text without pictures, as they did in FlanT5's pretraining;
+- for half of the objects, the benchmark's names *for what is seen*: their pictures come with colour words ("the lime")
+  only. Their names ("lamp") occur in text without pictures, as they did in FlanT5's pretraining;
 - the rules behind the rarer question types (why, how many, what next, ...).
 """
 
@@ -38,7 +40,7 @@ from transformers import (
 from reasvqa.learning.answering import pad
 from reasvqa.losses import IGNORE, shift_right
 from reasvqa.mini.generator import ORDINALS, STRENGTHS, respond
-from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, ask, distractors, solve
+from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, answer_of, ask, distractors
 from reasvqa.mini.render import draw_frame
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story, present
 from reasvqa.preprocess import Preprocess
@@ -67,8 +69,9 @@ PRETRAIN_FORMS = tuple(
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of pretraining: in each step so many stories, each with its frames' captions and narrations (shares: 0.25 is one story
-    in four), its questions, and beside them texts without pictures. `stories=0`: captions of `captions` single frames only."""
+    """A part of pretraining: in each step so many stories, each with its frames' captions and narrations (shares: 0.25
+    is one story in four), its questions, and beside them texts without pictures. `stories=0`: captions of `captions`
+    single frames only."""
 
     steps: int
     stories: int
@@ -78,8 +81,9 @@ class Phase:
     texts: int = 0
 
 
-# First what is seen has to be there before it can be talked about; then everything; once frames are narrated without mistakes, mostly
-# questions, in small steps: to find an event by its object, and the one after it, takes many steps, not large ones.
+# First what is seen has to be there before it can be talked about; then everything; once frames are narrated without
+# mistakes, mostly questions, in small steps: to find an event by its object, and the one after it, takes many steps,
+# not large ones.
 PHASES = (
     Phase(900, 0, captions=64),
     Phase(1100, 24, captions=1, narrations=1, questions=4, texts=10),
@@ -136,7 +140,8 @@ def narrate(story: Story) -> str:
 
 
 def read_text(rng: np.random.Generator) -> str:
-    """Text without pictures, as a language model reads it: a question, its answer, or a reasoning, about a random story.
+    """Text without pictures, as a language model reads it: a question, its answer, or a reasoning, about a random
+    story.
 
     All names of objects occur here; the stories are nobody's videos.
     """
@@ -146,7 +151,7 @@ def read_text(rng: np.random.Generator) -> str:
     query = ask(form, story, rng)
     if query is None:
         return narrate(story)
-    truth = solve(query, story.seen)
+    truth = answer_of(query, story.seen)
     kind = rng.random()
     if kind < 0.15:
         return narrate(story)
@@ -158,10 +163,12 @@ def read_text(rng: np.random.Generator) -> str:
 
 
 def make_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
-    """A byte-level BPE, so that any text can be written; verb endings are split off, so that forms of a verb share a stem.
+    """A byte-level BPE, so that any text can be written; verb endings are split off, so that forms of a verb share a
+    stem.
 
-    T5's layout: padding 0 (also the decoder's start token), end of text 1, and one sentinel for the start of reasoning and
-    one for blanks in text. A decoder-only student has tokens for the starts of answer and reasoning, and for the video's place.
+    T5's layout: padding 0 (also the decoder's start token), end of text 1, and one sentinel for the start of reasoning
+    and one for blanks in text. A decoder-only student has tokens for the starts of answer and reasoning, and for the
+    video's place.
     """
     rng = np.random.default_rng([config.seed, 1])
     texts = [read_text(rng) for _ in range(4000)]
@@ -213,8 +220,8 @@ def make_student(name: str, tokenizer: PreTrainedTokenizerFast) -> Student:
 
 
 def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
-    """Two defaults of the library's configuration would leave it unable to learn from scratch (they assume pretrained weights):
-    the vision initialiser's range and query tokens of zeros."""
+    """Two defaults of the library's configuration would leave it unable to learn from scratch (they assume pretrained
+    weights): the vision initialiser's range and query tokens of zeros."""
     config = Blip2Config(
         vision_config=Blip2VisionConfig(
             hidden_size=96,
@@ -249,20 +256,20 @@ def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
             dropout_rate=0.0,
             pad_token_id=0,
             eos_token_id=1,
-            decoder_start_token_id=0,
-        ).to_dict(),
+        ).to_dict()
+        | {"decoder_start_token_id": 0},
         num_query_tokens=4,
         initializer_range=INIT,
-        frame_numbers="added",
     )
+    config.frame_numbers = "added"
     model = Blip2ForConditionalGeneration(config)
     torch.nn.init.normal_(model.query_tokens, std=0.5)
     return model
 
 
 def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> LlavaOnevisionForConditionalGeneration:
-    """Both sizes have the same vision tower, as the real ones do. It begins as mini-blip2's ViT, which knows this world's
-    pictures, as theirs begins as SigLIP."""
+    """Both sizes have the same vision tower, as the real ones do. It begins as mini-blip2's ViT, which knows this
+    world's pictures, as theirs begins as SigLIP."""
     wide, layers, heads = (96, 3, 4) if name.endswith("small") else (128, 3, 4)
     text = tokenizer.get_vocab()
     config = LlavaOnevisionConfig(
@@ -317,7 +324,8 @@ def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> LlavaOnevisionForCo
 
 
 def save_student(student: Student, path: Path) -> None:
-    """Writes the checkpoint in the library's own format, with its preprocessing, so that `from_pretrained(path)` loads it."""
+    """Writes the checkpoint in the library's own format, with its preprocessing, so that `from_pretrained(path)` loads
+    it."""
     student.model.save_pretrained(path)
     student.tokenizer.save_pretrained(path)
     size, mean, std = student.preprocess.size, student.preprocess.mean, student.preprocess.std
@@ -353,7 +361,8 @@ def caption_of(story: Story, i: int, row: int) -> Example:
 
 
 def examples_of(story: Story, row: int, rng: np.random.Generator, phase: Phase) -> list[Example]:
-    """A caption of one frame, a narration of all four, and a few questions, as the phase has it, in pretraining's words."""
+    """A caption of one frame, a narration of all four, and a few questions, as the phase has it, in pretraining's
+    words."""
     rows = [row * 4 + i for i in range(4)]
     i = int(rng.integers(4))
     made = [caption_of(story, i, rows[i])] if rng.random() < phase.captions else []
@@ -364,13 +373,14 @@ def examples_of(story: Story, row: int, rng: np.random.Generator, phase: Phase) 
     while asked < phase.questions:
         query = ask(PRETRAIN_FORMS[int(rng.integers(len(PRETRAIN_FORMS)))], story, rng)
         if query is not None:
-            made.append(Example(rows, query.text, solve(query, story.seen), False))
+            made.append(Example(rows, query.text, answer_of(query, story.seen), False))
             asked += 1
     return made
 
 
 def blank_out(text: str, rng: np.random.Generator) -> Example:
-    """Text with a part of its words blanked; the whole is to be restored (FlanT5 was pretrained on a task of this family)."""
+    """Text with a part of its words blanked; the whole is to be restored (FlanT5 was pretrained on a task of this
+    family)."""
     words = text.split(" ")
     rate = rng.choice([0.15, 0.5])
     kept = ["<extra_id_1>" if rng.random() < rate else word for word in words]
@@ -385,7 +395,7 @@ def batches(examples: list[Example]) -> Iterator[list[Example]]:
     yield from groups.values()
 
 
-def loss_of(student: Student, group: list[Example], features: Tensor | None) -> Tensor:
+def loss_of(student: Student, group: list[Example], features: Tensor) -> Tensor:
     """Mean cross-entropy per target token of a group of examples."""
     inputs, inputs_mask = pad(
         student.source_ids([example.prompt for example in group], 160), student.tokenizer.pad_token_id
@@ -417,7 +427,8 @@ def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
         [student.preprocess(np.stack([draw_frame(event, s.person) for event in s.seen])).half() for s in stories]
     )
     log(
-        f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, vocabulary {len(student.tokenizer)}, {len(pixels)} frames"
+        f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, "
+        f"vocabulary {len(student.tokenizer)}, {len(pixels)} frames"
     )
     optimizer = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     plan = [phase for phase in config.phases for _ in range(phase.steps)]
@@ -448,7 +459,7 @@ def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
             view = view + config.noise * torch.randn_like(view)
             features = student.vision(view).float()
             losses = {(len(g[0].frames), g[0].reasoning): loss_of(student, g, features) for g in batches(examples)}
-            loss = sum(losses.values())
+            loss = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -471,9 +482,11 @@ def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
 
 @torch.no_grad()
 def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float]:
-    """What a student must be able to do before fine-tuning is worth a minute: shares of right texts on stories it never saw.
+    """What a student must be able to do before fine-tuning is worth a minute: shares of right texts on stories it never
+    saw.
 
-    caption: whole captions of one frame; narration: events right, of four frames; retrieval: the thing with a given verb;
+    caption: whole captions of one frame; narration: events right, of four frames; retrieval: the thing with a given
+        verb;
     order: before and after.
     """
     student.eval()
@@ -520,7 +533,7 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
             forms = [form for form in PRETRAIN_FORMS if form.select in selects]
             query = ask(forms[int(rng.integers(len(forms)))], story, rng)
             if query is not None:
-                examples.append(Example([4 * i + k for k in range(4)], query.text, solve(query, story.seen), False))
+                examples.append(Example([4 * i + k for k in range(4)], query.text, answer_of(query, story.seen), False))
         shares[name] = np.mean([text == e.target for text, e in zip(answers(examples), examples, strict=True)])
     student.train()
     return {name: round(float(100 * share), 1) for name, share in shares.items()}

@@ -1,9 +1,9 @@
 """Questions about stories, and their answers by rule.
 
-A question *form* says which event it is about (`select`) and what it wants to know of it (`report`). That is enough to ask it
-of any story, to answer it from a list of events (the true ones, or the ones a generator believes it saw), to find
-distractors, and to tell whether a single frame can answer it (the ATP-hard list). Wording and type codes follow the three
-benchmarks; so does the share of each type among the questions.
+A question *form* says which event it is about (`select`) and what it wants to know of it (`report`). That is enough to
+ask it of any story, to answer it from a list of events (the true ones, or the ones a generator believes it saw), to
+find distractors, and to tell whether a single frame can answer it (the ATP-hard list). Wording and type codes follow
+the three benchmarks; so does the share of each type among the questions.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ NUMBERS = ("one", "two", "three", "four", "five")
 class Form:
     """One way of asking.
 
-    select: "verb" the event with that verb; "room" the event in that room; "event" a named event; "after"/"before" the event
-    next to a named one; "never" the idle object that no event uses; "rooms" the number of different rooms.
-    report: "object", "event", "verb", "room", "bystander" (an idle object of that event), "number" (of rooms) or "frame".
+    select: "verb" the event with that verb; "room" the event in that room; "event" a named event; "after"/"before" the
+    event next to a named one; "never" the idle object that no event uses; "rooms" the number of different rooms.
+    report: "object", "event", "verb", "room", "bystander" (an idle object of that event), "number" (of rooms) or
+        "frame".
     """
 
     type: str
@@ -161,12 +162,12 @@ def fill(template: str, event: Event | None, person: str = "", number: str = "")
 def locate(query: Query, events: Sequence[Event]) -> list[int]:
     """Indices of the events the query is about, among `events` in order of time; empty when they do not show it."""
     select, anchor = query.form.select, query.anchor
+    if anchor is None or select in ("never", "rooms"):
+        return []
     if select == "verb":
         return [i for i, event in enumerate(events) if event.verb == anchor.verb]
     if select == "room":
         return [i for i, event in enumerate(events) if event.room == anchor.room]
-    if select in ("never", "rooms"):
-        return []
     # Events are found again by their object: objects are all different within a clip.
     at = [i for i, event in enumerate(events) if event.object == anchor.object]
     step = {"after": 1, "before": -1}.get(select, 0)
@@ -192,6 +193,18 @@ def solve(query: Query, events: Sequence[Event]) -> str | None:
     if form.report == "frame":
         return say(form, "frame", NUMBERS[found[0]])
     return fill(form.answer, event, query.person)
+
+
+def answer_of(query: Query, events: Sequence[Event]) -> str:
+    """The answer of a question that `ask` made.
+
+    Raises:
+        ValueError: the events do not settle it.
+    """
+    answer = solve(query, events)
+    if answer is None:
+        raise ValueError(f"{query.text!r} has no answer in these events")
+    return answer
 
 
 def say(form: Form, field: str, word: str) -> str:

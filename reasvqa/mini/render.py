@@ -1,8 +1,8 @@
 """Draws the miniature's stories as frames and real H.264 files.
 
-Frames are 256x256: large enough to be pleasant to look at. The students see them at 64x64, where a board cell is 16 pixels.
-Sprites are drawn once at four times their size with Pillow and shrunk, which gives smooth edges; a frame is a room's
-background with a few sprites laid over it.
+Frames are 256x256: large enough to be pleasant to look at. The students see them at 64x64, where a board cell is 16
+pixels. Sprites are drawn once at four times their size with Pillow and shrunk, which gives smooth edges; a frame is a
+room's background with a few sprites laid over it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """The miniature's world: who does what to which object, where, and in which order.
 
-A *story* is a few seconds of one person's life: a sequence of events, each two seconds long. In an event the person does one
-thing (one of 6 verbs) to one object (one of 16) in one room (one of 5). The frame is a 4x4 board of cells: the event happens
-in one of them, a few idle objects stand in others. Everything a question can ask is written in the story, so that answers,
-captions and reasoning follow from it by rule.
+A *story* is a few seconds of one person's life: a sequence of events, each two seconds long. In an event the person
+does one thing (one of 6 verbs) to one object (one of 16) in one room (one of 5). The frame is a 4x4 board of cells: the
+event happens in one of them, a few idle objects stand in others. Everything a question can ask is written in the story,
+so that answers, captions and reasoning follow from it by rule.
 
-Objects have names ("towel") and colours ("crimson"). While students are pretrained, pictures of half of the objects go by
-the name and those of the others (`NEW`) by the colour. The benchmark uses names only. So a pretrained student sees well, knows how
-to answer and can say most of what it sees, but has to learn, from a few hundred questions, what the benchmark calls the rest:
-this is what the miniature leaves to be learned. An answer touches one or two objects, a reasoning four or five.
+Objects have names ("towel") and colours ("crimson"). While students are pretrained, pictures of half of the objects go
+by the name and those of the others (`NEW`) by the colour. The benchmark uses names only. So a pretrained student sees
+well, knows how to answer and can say most of what it sees, but has to learn, from a few hundred questions, what the
+benchmark calls the rest: this is what the miniature leaves to be learned. An answer touches one or two objects, a
+reasoning four or five.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def present(verb: str) -> str:
 
 @dataclass(frozen=True)
 class Event:
-    """Two seconds: the person does `verb` to `object` in `room`, inside board cell `cell`, while `idle` objects stand by.
+    """Two seconds: the person does `verb` to `object` in `room`, inside board cell `cell`, while `idle` objects stand
+    by.
 
     `idle` maps board cells (0..15, row by row) to object names.
     """
@@ -91,8 +93,8 @@ class Event:
 class Story:
     """A video's content: `events` in order of time; `first`..`last` (inclusive) is what questions see.
 
-    `spare` is an object that stands idle in every frame the questions see and is never used there: it is the one the person
-    turns to next. With `last < len(events) - 1` the event after the clip shows it.
+    `spare` is an object that stands idle in every frame the questions see and is never used there: it is the one the
+    person turns to next. With `last < len(events) - 1` the event after the clip shows it.
     """
 
     id: str
@@ -116,8 +118,9 @@ class Story:
 def make_story(rng: np.random.Generator, id: str, *, before: int = 0, seen: int = 4, after: int = 0) -> Story:
     """Draws a story of `before + seen + after` events, of which the middle `seen` are what questions are about.
 
-    Within the clip the objects are all different and no verb comes more than twice. Two idle objects stand in every frame: the
-    spare one and one that is used at another time, so that only comparing frames tells which of them is never used.
+    Within the clip the objects are all different and no verb comes more than twice. Two idle objects stand in every
+    frame: the spare one and one that is used at another time, so that only comparing frames tells which of them is
+    never used.
     """
     names = [str(name) for name in rng.permutation(list(OBJECTS))]
     used, spare, rest = names[:seen], names[seen], names[seen + 1 :]
