@@ -61,6 +61,21 @@ def orphans() -> list[psutil.Process]:
     return found
 
 
+# Tests that share what takes long to make are run by the same process, and first.
+TOGETHER = ("test_is_reproduced", "test_a_second_call", "test_two_processes_are_one", "test_two_killed_processes")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.split("::")[0] if any(name in nodeid for name in TOGETHER) else nodeid
+
+    return Scheduling(config, log)
+
+
 def pytest_sessionstart(session):
     session.config.changes = changes()
 

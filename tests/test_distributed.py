@@ -63,7 +63,6 @@ def assert_two_are_one(one: Run, two: Run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("distributed")
 def test_two_processes_are_one(two, tmp_path):
     assert_two_are_one(train(TrainConfig(**SETTINGS), runs=tmp_path), two)
 
@@ -76,7 +75,6 @@ def test_two_processes_are_one_with_a_decoder_only_student(smoke_star, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("distributed")
 def test_two_killed_processes_continue_to_the_same_result(two, tmp_path):
     """Both are killed after the first checkpoint; the next start ends with the undisturbed weights, bit for bit."""
     process = start(tmp_path, SETTINGS)

@@ -98,6 +98,7 @@ def checkpoint(tmp_path_factory) -> Path:
     with torch.no_grad():  # so that what it writes depends on what it sees
         model.model.multi_modal_projector.linear_2.weight.mul_(20)
         model.model.vision_tower.embeddings.patch_embedding.weight.mul_(20)
+    model.generation_config.min_new_tokens = 4  # at random it may end at once, and an empty answer is none
     model.save_pretrained(path)
     processor.save_pretrained(path)
     return path
@@ -336,8 +337,10 @@ def test_interrupting_does_not_wait_for_the_server(smoke_star, tmp_path):
     threading.Thread(target=interrupt, daemon=True).start()
     samples = smoke_star[0][:2]
     generator = OpenAIGenerator("m", samples.videos, f"http://127.0.0.1:{server.server_port}/v1", timeout=50)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist would not hear it
     with pytest.raises(KeyboardInterrupt):
         generate(samples, generator, tmp_path / "r.jsonl")
+    signal.signal(signal.SIGINT, before)
     assert not over.is_set()
     over.set()
     server.shutdown()

@@ -48,6 +48,7 @@ def test_lint(command):
     _passes(*command.split())
 
 
+@pytest.mark.slow
 def test_types():
     _passes("basedpyright", "--pythonpath", sys.executable, "--level", "error")
 
