@@ -52,7 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lora_dropout": 0.0,
         "max_source_tokens": 256,
         "max_target_tokens": 256,
-        "max_new_tokens": 128,
+        "max_new_tokens": 256,
         "precision": "fp32",
     },
 }
