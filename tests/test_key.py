@@ -171,7 +171,7 @@ def another_response(root: Path) -> None:
     path = paths.reasoning(root, "sim-26b")
     lines = path.read_text().splitlines(keepends=True)
     row = json.loads(lines[0])
-    row["response"] = row["response"].replace(" is ", " Is ", 1)
+    row["response"] = "Somebody walks through the room. " + row["response"]  # what describes is learned
     assert json.dumps(row, ensure_ascii=False) + "\n" != lines[0]
     path.write_text("".join([json.dumps(row, ensure_ascii=False) + "\n", *lines[1:]]))
 
