@@ -216,6 +216,7 @@ def test_pretraining_keeps_new_names_from_what_it_shows():
 
 
 @pytest.mark.parametrize("name", ["mini-blip2", "mini-llava-ov-small", "mini-llava-ov"])
+@pytest.mark.slow
 def test_the_students_that_ship_pass_their_gates(name):
     """What a student must be able to do before fine-tuning means anything (design of the miniature), on new stories."""
     from reasvqa.mini import pretrain
@@ -281,6 +282,7 @@ def test_gates_keep_their_bounds(measured, passed):
     assert [m.passed for m in measured] == passed
 
 
+@pytest.mark.slow
 def test_all_gates_are_measured_at_reduced_size():
     """The mechanics on a handful of questions, where few gates mean anything: each gets a finite number."""
     table = gates.measure("smoke-star", seeds=(0, 1), few=(0,))

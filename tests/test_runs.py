@@ -55,6 +55,7 @@ def trainings(trained, monkeypatch) -> list[Path]:
 # --- a run ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_same_seed_same_predictions(tmp_path):
     """Bit for bit, weights included; another seed differs."""
     runs = [train(replace(CONFIG, seed=seed), runs=tmp_path / str(k)) for k, seed in enumerate((0, 0, 1))]

@@ -116,6 +116,7 @@ def faulty(monkeypatch):
         (4, {0: "abort", 1: "hang_decord", 2: "segfault", 3: "segfault_decord", 11: "spin"}),
     ],
 )
+@pytest.mark.slow
 def test_decoders_that_die_or_hang_cost_their_file_only(videos, tmp_path, faulty, workers, faults):
     """Wherever they stand in the queue. Where decord is at fault, PyAV reads the file."""
     clips = torture.clips_with_faults(videos / "good.mp4", tmp_path, 12, faults)
@@ -152,6 +153,7 @@ def run(program: str, *arguments, **options) -> subprocess.Popen:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("sign", ["SIGKILL", "SIGTERM"])
+@pytest.mark.slow
 def test_decoders_end_with_their_parent(videos, tmp_path, sign):
     """One is idle, one hangs, and a process forked before holds their pipes open: the parent is killed, they end."""
     clips = torture.clips_with_faults(videos / "good.mp4", tmp_path, 2, {1: "hang"})
