@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
@@ -55,7 +54,7 @@ def to_latex(table: pd.DataFrame, caption: str, label: str, half_widths: pd.Data
     pages: list[list[str]] = [[]]
     height = 0.0
     for heading, row in cells:
-        lines = max([1, *(math.ceil(_letters(c) * letter / w) for c, w in zip(row, widths, strict=True) if w)])
+        lines = max([1, *(_lines(text, width / letter) for text, width in zip(row, widths, strict=True) if width)])
         if height and height + lines * line > TEXT_HEIGHT:
             pages.append([])
             height = 0.0
@@ -63,8 +62,8 @@ def to_latex(table: pd.DataFrame, caption: str, label: str, half_widths: pd.Data
         if heading is not None:
             space_above = r"\addlinespace " if pages[-1] else ""
             pages[-1].append(rf"{space_above}\multicolumn{{{len(header)}}}{{@{{}}l}}{{\emph{{{heading}}}}} \\")
-        wrapped = [rf"{{\raggedright {text}\par}}" if width else text for text, width in zip(row, widths, strict=True)]
-        pages[-1].append(" & ".join(wrapped) + r" \\")
+        wrapped = [rf"\raggedright {text}" if width else text for text, width in zip(row, widths, strict=True)]
+        pages[-1].append(" & ".join(wrapped) + (r" \tabularnewline" if widths[-1] else r" \\"))
     texts = []
     for number, rows in enumerate(pages):
         named = rf"\label{{tab:{label}}}" if number == 0 else "% continued"
@@ -168,6 +167,17 @@ def _letters(text: str) -> float:
     text = text.replace(r"\quad", "xx")
     shown = re.sub(r"\\text\w+\{\}|\\[a-zA-Z]+", "x", re.sub(r"[{}$]|\\(?=[&%$#_{},])", "", text))
     return len(shown) + 0.35 * sum(letter.isupper() for letter in shown)
+
+
+def _lines(text: str, letters: float) -> int:
+    """How many lines of so many letters a text takes."""
+    lines, used = 1, 0.0
+    for word in text.split():
+        length = _letters(word) + 1
+        if used and used + length > letters + 1:
+            lines, used = lines + 1, 0.0
+        used += length
+    return lines
 
 
 def _stacked(title: str, right: bool) -> str:
