@@ -96,7 +96,7 @@ def main(steps: int = 12) -> list[str]:
                 print(f"full at {room} of {used} kB: stage {printed[-1][:40]!r}, status {status}, {error[:110]}")
                 if status < 0 or (status == 0 and printed[-1] != undisturbed):
                     bad.append(f"full at {room} kB: status {status}")
-                if status > 0 and not any(word in error for word in ("No space left", "space")):
+                if status > 0 and not any(word in error for word in ("No space left", "GB are free")):
                     bad.append(f"full at {room} kB: no word of the disk: {error[:200]}")
                 _remount(folder, "size=1000000k")
                 status, printed, error = _run(folder)
