@@ -42,7 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "split": "test",
         "epochs": 10,
         "batch_size": 8,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
         "schedule": "cosine",
         "warmup": 0.05,
         "weight_decay": 0.01,

@@ -266,7 +266,7 @@ def reproduce(
     Args:
         scale: "mini", "smoke" or "paper".
         only: names of `EXPERIMENTS`.
-        seeds: of every run; deciding rows get two more.
+        seeds: of every run; most rows get two more.
         jobs: processes at a time; default: one per GPU, or per core where there is none.
         dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder; the
             notebooks are executed here.
