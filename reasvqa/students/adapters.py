@@ -37,6 +37,22 @@ def prepare(student: Student, config: TrainConfig) -> None:
             parameter.data = parameter.data.float()
 
 
+def merge(student: Student) -> None:
+    """Adds LoRA to the weights and takes it out again, in place; nothing of the student is trained any more.
+
+    All is then in the frozen weights' number format; the sum is computed in float32.
+    """
+    for name, layer in list(student.named_modules()):
+        if isinstance(layer, LoraLayer):
+            linear = layer.get_base_layer()
+            with torch.no_grad():
+                linear.weight.copy_(linear.weight.float() + layer.get_delta_weight("default").float())
+            parent, _, child = name.rpartition(".")
+            setattr(student.get_submodule(parent), child, linear)
+    student.projection.to(student.dtype)
+    student.requires_grad_(False)
+
+
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
     """The parameters that are trained, by name, on the CPU."""
     return {n: p.detach().cpu().contiguous() for n, p in module.named_parameters() if p.requires_grad}

@@ -4,9 +4,11 @@ once and decodes any number of targets (paper, sections 4.1 and 4.2).
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -132,9 +134,18 @@ class Student(nn.Module):
         """Token ids of what is to be written, with the end-of-text token."""
         return self.tokenizer(list(texts)).input_ids if texts else []
 
+    def write_processing(self, folder: Path) -> None:
+        """Writes what a processor of transformers reads beside the tokenizer, for a checkpoint that comes without (the
+        miniatures)."""
+
 
 def own_device() -> torch.device:
     """The GPU of this process (of several started by torchrun each has its own), or the CPU where there is none."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def write_json(path: Path, content: dict) -> None:
+    """As transformers writes its configurations."""
+    path.write_text(json.dumps(content, indent=2) + "\n")

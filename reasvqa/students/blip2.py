@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 from reasvqa.preprocess import Preprocess
-from reasvqa.students.base import Student, Targets, in_own_precision
+from reasvqa.students.base import Student, Targets, in_own_precision, write_json
 
 
 class Blip2Student(Student):
@@ -99,3 +100,16 @@ class Blip2Student(Student):
             num_beams=1,
         )
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+    def write_processing(self, folder: Path) -> None:
+        """See `Student.write_processing`. Pictures stand at a sentinel of T5's that nothing else uses, renamed as the
+        processor wants it."""
+        sentinel = "<extra_id_1>"
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            text = (folder / name).read_text(encoding="utf-8")
+            (folder / name).write_text(text.replace(f'"{sentinel}"', '"<image>"'), encoding="utf-8")
+        self.model.config.image_token_index = self.tokenizer.convert_tokens_to_ids(sentinel)
+        queries = self.model.config.num_query_tokens
+        chat = "{% for m in messages %}{% for c in m['content'] %}{{ c.get('text', '') }}{% endfor %}{% endfor %}"
+        write_json(folder / "processor_config.json", {"processor_class": "Blip2Processor", "num_query_tokens": queries})
+        write_json(folder / "chat_template.json", {"chat_template": chat})
