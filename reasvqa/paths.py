@@ -3,6 +3,7 @@
 $REASVQA_DATA                 the data root; without it data/ of a checkout, else reasvqa-data/ in the current folder
     <dataset>/                annotations, videos/, reasoning/<generator>.jsonl
     runs/<key>/               finished runs
+    exports/<key>/            runs as peft or transformers read them
     features/                 what frozen vision encoders made of clips
     reproduced/<scale>/       executed notebooks
 figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own
@@ -45,6 +46,11 @@ def reasoning(root: Path, generator: str, kind: str = "reasoning") -> Path:
 def runs() -> Path:
     """The run store."""
     return data() / "runs"
+
+
+def exports() -> Path:
+    """Runs as others read them, unless they go elsewhere."""
+    return data() / "exports"
 
 
 def features() -> Path:

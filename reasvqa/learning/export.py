@@ -167,11 +167,13 @@ def card(
     on_hub = "/" in base and not Path(base).exists()
     if merged:
         what = f"A `{kind}` with all of its weights, tokenizer and processor, made from {base}"
+        what += "; LoRA is rounded to bfloat16 in it, an adapter is exact" if config.precision == "bf16" else ""
         load = f'from transformers import {kind}\n\nmodel = {kind}.from_pretrained("THIS FOLDER")'
     else:
         what = f"An adapter of `peft` on {base}: LoRA in the language model, the connector as a module to save"
         load = f"from peft import PeftModel\nfrom transformers import {kind}\n\n"
-        load += f'base = {kind}.from_pretrained("{base}")\nmodel = PeftModel.from_pretrained(base, "THIS FOLDER")'
+        place = base if on_hub else f"FOLDER OF {base}"
+        load += f'base = {kind}.from_pretrained("{place}")\nmodel = PeftModel.from_pretrained(base, "THIS FOLDER")'
     taught, texts = f"{found['train_examples']} questions of {config.dataset}'s training split", ""
     if config.reasoning != "none":
         taught += f", {found['with_reasoning']} of them with {config.reasoning} texts of {config.generator}"
@@ -180,7 +182,8 @@ def card(
         texts = f"; from texts of {config.generator}, whose terms may not allow to train with them"
     how_well = "not known, the split has no labels."
     if accuracy is not None:
-        how_well = f"{accuracy} %. The interval (95 %) is over videos and says nothing of other seeds."
+        how_well = f"{accuracy.value:.1f} % [{accuracy.low:.1f}, {accuracy.high:.1f}]. "
+        how_well += "The interval (95 %) is over videos and says nothing of other seeds."
     start, reasoning = student.tokenizer.convert_ids_to_tokens([student.answer_start, student.reasoning_start])
     starts = f"It writes its answer after the token `{start}`"
     if config.objective == "mtl":
@@ -197,13 +200,14 @@ def card(
         "## How it was asked",
         f"It sees {'no frames' if config.blind else seen}, and reads, for the question {sample.question!r},",
         "\n".join(f"    {line}" for line in prompt.splitlines()),
-        f"{starts}. An option is chosen by {_CHOSEN[config.answer_format]}. Asked otherwise, it may answer otherwise.",
+        f"(`{type(student).__name__}` of reasvqa puts frames and text together.) {starts}. An option is chosen by "
+        f"{_CHOSEN[config.answer_format]}. Asked otherwise, it may answer otherwise.",
         "## How well it answers",
         f"- Trained on {taught}.",
         f"- Accuracy on {found['questions']} questions of the split `{config.split}`: {how_well}",
         "## Licence",
         f"None is chosen yet. The weights come from {base}, whose licence goes on holding; from annotations and videos "
-        f"of {config.dataset}, some of which are for non-commercial use only{texts}. Read them, add `license:` to the "
+        f"of {config.dataset}, which may be for non-commercial use only{texts}. Read them, add `license:` to the "
         "head of this page, or do not publish it.",
         "## Settings",
         "\n".join(f"    {name} = {value!r}" for name, value in asdict(config).items()),

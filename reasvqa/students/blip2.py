@@ -110,6 +110,4 @@ class Blip2Student(Student):
             (folder / name).write_text(text.replace(f'"{sentinel}"', '"<image>"'), encoding="utf-8")
         self.model.config.image_token_index = self.tokenizer.convert_tokens_to_ids(sentinel)
         queries = self.model.config.num_query_tokens
-        chat = "{% for m in messages %}{% for c in m['content'] %}{{ c.get('text', '') }}{% endfor %}{% endfor %}"
         write_json(folder / "processor_config.json", {"processor_class": "Blip2Processor", "num_query_tokens": queries})
-        write_json(folder / "chat_template.json", {"chat_template": chat})
