@@ -62,7 +62,7 @@ def write_adapter(student: Student, config: TrainConfig, folder: Path) -> None:
     with torch.no_grad():
         for name, value in trained.items():
             own[name].data = value.detach().clone()
-    adapter.save_pretrained(folder, save_embedding_layers=False)
+    adapter.save_pretrained(str(folder), save_embedding_layers=False)
 
 
 def _pattern(language: str, targets: tuple[str, ...]) -> str:

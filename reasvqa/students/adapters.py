@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import peft
 import safetensors.torch
@@ -43,8 +44,8 @@ def merge(student: Student) -> None:
     All is then in the frozen weights' number format; the sum is computed in float32.
     """
     for name, layer in list(student.named_modules()):
-        if isinstance(layer, LoraLayer):
-            linear = layer.get_base_layer()
+        if isinstance(layer, peft.tuners.lora.Linear):
+            linear = cast(nn.Linear, layer.get_base_layer())
             with torch.no_grad():
                 linear.weight.copy_(linear.weight.float() + layer.get_delta_weight("default").float())
             parent, _, child = name.rpartition(".")
