@@ -92,10 +92,12 @@ def check(
         splits: dict[str, Samples] = {}
         yield from annotation_files(config, root, splits)
         used = {split: splits[split] for split in ("train", config.split) if split in splits}
+        if "train" in used:
+            used["train"] = used["train"][: config.questions]
         if used:
             yield from videos(config, used, every)
             yield disk(config, used, student)
-        yield from reasoning(config, root, splits.get("train"))
+        yield from reasoning(config, root, used.get("train"))
         if used and question is None:
             question = next(iter(used.values())), config
     if server is not None:
@@ -297,8 +299,7 @@ def disk(config: TrainConfig, splits: dict[str, Samples], student: Student | Non
 
 
 def reasoning(config: TrainConfig, root: Path, samples: Samples | None) -> Iterator[Row]:
-    """A row for each reasoning file, the one that is learned from first. samples: the training questions, if known."""
-    samples = None if samples is None else samples[: config.questions]
+    """A row for each reasoning file, the one that is learned from first. samples: the training questions that are used, if they are there."""
     needed = paths.reasoning(root, config.generator, config.kind) if config.generator else None
     others = sorted(path for path in (root / "reasoning").glob("*.jsonl") if not path.name.endswith(".failed.jsonl"))
     for path in ([needed] if needed else []) + [path for path in others if path != needed]:
@@ -369,6 +370,8 @@ def weights(name: str, role: str) -> Iterator[Row]:
         yield Row(FAILS, what, _line(error), remedy)
         return
     files = {part: _cached(source, part) for part in ["config.json", "preprocessor_config.json", *parts]}
+    if _cached(source, "processor_config.json") is not None:  # it may hold the image processor
+        files = {part: path for part, path in files.items() if path or part != "preprocessor_config.json"}
     absent = [part for part, path in files.items() if path is None]
     if len(absent) == len(files):
         yield Row(FAILS, what, "not in the hub's cache" if not Path(source).is_dir() else "no checkpoint", remedy)

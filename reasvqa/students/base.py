@@ -4,7 +4,6 @@ once and decodes any number of targets (paper, sections 4.1 and 4.2).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -144,8 +143,3 @@ def own_device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-
-
-def write_json(path: Path, content: dict) -> None:
-    """As transformers writes its configurations."""
-    path.write_text(json.dumps(content, indent=2) + "\n")

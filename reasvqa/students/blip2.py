@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 from reasvqa.preprocess import Preprocess
-from reasvqa.students.base import Student, Targets, in_own_precision, write_json
+from reasvqa.students.base import Student, Targets, in_own_precision
 
 
 class Blip2Student(Student):
@@ -110,4 +111,5 @@ class Blip2Student(Student):
             (folder / name).write_text(text.replace(f'"{sentinel}"', '"<image>"'), encoding="utf-8")
         self.model.config.image_token_index = self.tokenizer.convert_tokens_to_ids(sentinel)
         queries = self.model.config.num_query_tokens
-        write_json(folder / "processor_config.json", {"processor_class": "Blip2Processor", "num_query_tokens": queries})
+        processor = {"processor_class": "Blip2Processor", "num_query_tokens": queries}
+        (folder / "processor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
