@@ -299,7 +299,7 @@ def disk(config: TrainConfig, splits: dict[str, Samples], student: Student | Non
 
 
 def reasoning(config: TrainConfig, root: Path, samples: Samples | None) -> Iterator[Row]:
-    """A row for each reasoning file, the one that is learned from first. samples: the training questions that are used, if they are there."""
+    """A row for each reasoning file, the one that is learned from first. samples: the training questions in use."""
     needed = paths.reasoning(root, config.generator, config.kind) if config.generator else None
     others = sorted(path for path in (root / "reasoning").glob("*.jsonl") if not path.name.endswith(".failed.jsonl"))
     for path in ([needed] if needed else []) + [path for path in others if path != needed]:

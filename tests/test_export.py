@@ -14,6 +14,7 @@ import peft
 import pytest
 import torch
 import transformers
+from transformers import AutoConfig
 from transformers.utils import is_torchvision_available
 
 from reasvqa import paths
@@ -22,22 +23,42 @@ from reasvqa.lavis import LavisError, load_lavis_checkpoint, save_lavis_checkpoi
 from reasvqa.learning import Run, train
 from reasvqa.learning.answering import pad
 from reasvqa.learning.targets import source_text
-from reasvqa.students import STUDENTS, Student, load_student
+from reasvqa.students import FAMILIES, STUDENTS, Student, load_student
 from reasvqa.video import read_frames
 
 MINIS = [name for name in STUDENTS if name.startswith("mini-")]
+_HAVE_A_MINI = {AutoConfig.from_pretrained(STUDENTS[name]).model_type for name in MINIS}
+ALL = [*MINIS, *(family for family in FAMILIES if family not in _HAVE_A_MINI)]
 CONFIG = TrainConfig(dataset="smoke-star", questions=24, learning_rate=5e-3).resolve()
 
 
 @pytest.fixture(scope="module")
-def run_of(tmp_path_factory):
+def base_of(tmp_path_factory):
+    """The folder of a student of the miniature, or of a tiny random checkpoint of a family."""
+    made: dict[str, str] = {}
+
+    def get(name: str) -> str:
+        if name in STUDENTS:
+            return STUDENTS[name]
+        if name not in made:
+            from reasvqa.mini.tiny import write_tiny
+
+            made[name] = str(write_tiny(name, tmp_path_factory.mktemp(name)))
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory, base_of):
     """A trained student by its name; each is trained once."""
     runs: dict[tuple, Run] = {}
 
     def get(student: str, **settings) -> Run:
         key = (student, *settings.items())
         if key not in runs:
-            config = replace(CONFIG, student=student, **settings).resolve()
+            name = student if student in STUDENTS else base_of(student)
+            config = replace(CONFIG, student=name, **settings).resolve()
             runs[key] = train(config, runs=tmp_path_factory.mktemp("runs"))
         return runs[key]
 
@@ -67,13 +88,13 @@ def seen(student: Student, samples) -> torch.Tensor:
     return student.encode_frames(clips)
 
 
-@pytest.mark.parametrize("name", MINIS)
-def test_the_adapter_on_its_base_is_the_student(name, run_of, smoke_star, tmp_path):
+@pytest.mark.parametrize("name", ALL)
+def test_the_adapter_on_its_base_is_the_student(name, run_of, base_of, smoke_star, tmp_path):
     """Also with pictures: what was not trained is the base's."""
     run, samples = run_of(name), smoke_star[1][:3]
     assert run.export(tmp_path / "adapter") == tmp_path / "adapter"
-    ours, untrained = run.load_student(), load_student(name).eval()
-    base = plain_model(STUDENTS[name])
+    ours, untrained = run.load_student(), load_student(base_of(name)).eval()
+    base = plain_model(base_of(name))
     loaded = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
     theirs = type(ours)(loaded.base_model.model, ours.tokenizer, ours.preprocess)
     expected, found, before = (decoded(s, samples, seen(s, samples)) for s in (ours, theirs, untrained))
@@ -81,13 +102,13 @@ def test_the_adapter_on_its_base_is_the_student(name, run_of, smoke_star, tmp_pa
         torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-5)
         assert (a - c).abs().max() > 1e-2  # training has changed them
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == name and config["peft_type"] == "LORA"
+    assert config["base_model_name_or_path"] == run.config.student and config["peft_type"] == "LORA"
     state = peft.utils.load_peft_weights(str(tmp_path / "adapter"), device="cpu")
     assert sum(value.numel() for value in state.values()) == run.metrics["trained_parameters"]
 
 
-@pytest.mark.parametrize("name", MINIS)
-def test_the_merged_checkpoint_is_the_student(name, run_of, smoke_star, tmp_path):
+@pytest.mark.parametrize("name", ALL)
+def test_the_merged_checkpoint_is_the_student(name, run_of, base_of, smoke_star, tmp_path):
     run, samples = run_of(name), smoke_star[1][:3]
     run.export(tmp_path / "merged", merged=True)
     ours, again = run.load_student(), load_student(str(tmp_path / "merged")).eval()
@@ -100,6 +121,11 @@ def test_the_merged_checkpoint_is_the_student(name, run_of, smoke_star, tmp_path
         for a, b in zip(expected, found, strict=True):
             torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-5)
     assert again.preprocess == ours.preprocess
+    for processing in ("processor_config.json", "preprocessor_config.json"):
+        base = Path(base_of(name), processing)
+        if base.exists():  # what a checkpoint has stays as it is
+            assert (tmp_path / "merged" / processing).read_bytes() == base.read_bytes()
+    assert (tmp_path / "merged" / "processor_config.json").exists()
 
 
 def test_without_lora_the_adapter_is_the_connector(run_of, smoke_star, tmp_path):
