@@ -118,7 +118,12 @@ def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]
     name = config.dataset
     benchmark = name.split("-")[-1]
     files = [row for row in official() if row["dataset"] == benchmark]
-    yield from _map(benchmark, root, [row["file"] for row in files if row["split"] in ("train", config.split)])
+    yield from _map(
+        f"{name} map_vid_vidorID.json",
+        benchmark,
+        root,
+        [row["file"] for row in files if row["split"] in ("train", config.split)],
+    )
     said: set[str] = set()
     for row in files:
         split, what = row["split"], f"{name} {row['file']}"
@@ -152,18 +157,18 @@ def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]
             yield Row(OK, what, f"{found}, the official number")
 
 
-def _map(benchmark: str, root: Path, files: Sequence[str]) -> Iterator[Row]:
+def _map(what: str, benchmark: str, root: Path, files: Sequence[str]) -> Iterator[Row]:
     """The row of map_vid_vidorID.json: its entries, and the videos of the annotation files that have none."""
     path, column = root / "map_vid_vidorID.json", "video" if benchmark == "nextqa" else "video_id"
     if benchmark not in ("nextqa", "intentqa") or not (path.is_file() or benchmark == "nextqa"):
         return
     if not path.is_file():
-        yield Row(FAILS, f"{root.name} {path.name}", "not there", "it comes with the annotations, see data/README.md")
+        yield Row(FAILS, what, "not there", "it comes with the annotations, see data/README.md")
         return
     try:
         folders = read_map(path)
     except DataError as error:
-        yield Row(FAILS, f"{root.name} {path.name}", str(error))
+        yield Row(FAILS, what, str(error))
         return
     asked = set()
     for file in files:
@@ -172,11 +177,11 @@ def _map(benchmark: str, root: Path, files: Sequence[str]) -> Iterator[Row]:
     absent = sorted(asked - folders.keys())
     found = f"{len(folders):,} entries; {len(asked) - len(absent):,} of {len(asked):,} videos have one"
     if not absent:
-        yield Row(OK, f"{root.name} {path.name}", found)
+        yield Row(OK, what, found)
     elif benchmark == "nextqa":
-        yield Row(FAILS, f"{root.name} {path.name}", f"{found}, not {_some(absent)}", "use the map of the same release")
+        yield Row(FAILS, what, f"{found}, not {_some(absent)}", "use the map of the same release")
     else:
-        yield Row(NOTE, f"{root.name} {path.name}", f"{found}; {_some(absent)} are expected at videos/<video_id>.mp4")
+        yield Row(NOTE, what, f"{found}; {_some(absent)} are expected at videos/<video_id>.mp4")
 
 
 # --- videos -----------------------------------------------------------------------------------------------------------
@@ -211,9 +216,9 @@ def videos(config: TrainConfig, splits: dict[str, Samples], every: bool) -> Iter
 
 def _readable(config: TrainConfig, folder: Path, clips: list[tuple[str, Clip]], every: bool) -> Row:
     """The row of what could be decoded: a sample that is the same every time, or all clips."""
-    what, memory = f"{config.dataset} videos, decoded", Remembered(config)
+    what, memory = f"{config.dataset} videos, decoded", Remembered(folder, config.num_frames)
     looked = clips if every else sorted(random.Random(0).sample(clips, min(LOOKED_AT, len(clips))), key=str)
-    new = [clip for clip in looked if not memory.has(folder, clip)]
+    new = [clip for clip in looked if not memory.has(clip)]
     wrong, forgotten = {}, ""
     frames = read_many([(folder / video, clip) for video, clip in new], config.num_frames)
     for clip, picture in zip(new, tqdm(frames, total=len(new), unit="clip", disable=not every), strict=True):
@@ -221,7 +226,7 @@ def _readable(config: TrainConfig, folder: Path, clips: list[tuple[str, Clip]], 
             wrong[clip] = str(picture)
         elif every and not forgotten:
             try:
-                memory.add(folder, clip)
+                memory.add(clip)
             except OSError as error:
                 forgotten = f"; what was read is not remembered ({error})"
     found = f"{len(looked) - len(wrong):,} of {len(looked):,} clips can be read"
@@ -239,23 +244,23 @@ class Remembered:
     """Which clips could be read with which number of frames, as lines of a file under the data root; a clip whose file
     has changed since (size, time) is another one. What could not be read is not kept: it is tried every time."""
 
-    def __init__(self, config: TrainConfig):
-        self.path, self.num_frames = paths.checked(config.dataset), config.num_frames
+    def __init__(self, folder: Path, num_frames: int):
+        self.folder, self.num_frames, self.path = folder, num_frames, paths.checked(folder.parent.name)
         text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         self.lines = set(text.splitlines())  # one that a kill left unfinished is no clip's
         self.before = "\n" if text and not text.endswith("\n") else ""
 
-    def has(self, folder: Path, clip: tuple[str, Clip]) -> bool:
-        return self._line(folder, clip) in self.lines
+    def has(self, clip: tuple[str, Clip]) -> bool:
+        return self._line(clip) in self.lines
 
-    def add(self, folder: Path, clip: tuple[str, Clip]) -> None:
+    def add(self, clip: tuple[str, Clip]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{self.before}{self._line(folder, clip)}\n")
+            file.write(f"{self.before}{self._line(clip)}\n")
         self.before = ""
 
-    def _line(self, folder: Path, clip: tuple[str, Clip]) -> str:
-        state = (folder / clip[0]).stat()
+    def _line(self, clip: tuple[str, Clip]) -> str:
+        state = (self.folder / clip[0]).stat()
         return json.dumps([*clip, self.num_frames, state.st_size, state.st_mtime_ns])
 
 
@@ -416,7 +421,8 @@ def memory(config: TrainConfig) -> Row:
     if not torch.cuda.is_available():
         if config.scale in MINIATURES:
             return Row(OK, what, "none, and none is needed")
-        return Row(NOTE, what, "none here", "on a CPU a run of this size takes weeks")
+        measure = f"how fast: python -m reasvqa.benchmark --student {config.student} --recipes ours --steps 1"
+        return Row(NOTE, what, "none here, a run would use the CPU", measure)
     device, total = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1] / 1e9
     if config.student not in full_size.FULL_SIZE:
         return Row(OK, what, f"{device}, {total:.0f} GB; what {config.student} takes is not known")
