@@ -12,6 +12,7 @@ from pathlib import Path
 
 import peft
 import pytest
+import safetensors.torch
 import torch
 import transformers
 from transformers import AutoConfig
@@ -22,6 +23,7 @@ from reasvqa.config import TrainConfig
 from reasvqa.lavis import LavisError, load_lavis_checkpoint, save_lavis_checkpoint
 from reasvqa.learning import Run, train
 from reasvqa.learning.answering import pad
+from reasvqa.learning.export import write_merged
 from reasvqa.learning.targets import source_text
 from reasvqa.students import FAMILIES, STUDENTS, Student, load_student
 from reasvqa.video import read_frames
@@ -126,6 +128,28 @@ def test_the_merged_checkpoint_is_the_student(name, run_of, base_of, smoke_star,
         if base.exists():  # what a checkpoint has stays as it is
             assert (tmp_path / "merged" / processing).read_bytes() == base.read_bytes()
     assert (tmp_path / "merged" / "processor_config.json").exists()
+
+
+def test_in_bfloat16_the_adapter_keeps_its_precision(run_of, smoke_star, tmp_path):
+    """What was trained is in float32, and stays so; merged, it is rounded to what the other weights are in."""
+    run, samples = run_of("mini-blip2", precision="bf16"), smoke_star[1][:3]
+    run.export(tmp_path / "a")
+    kept = safetensors.torch.load_file(run.path / "weights.safetensors")
+    state = peft.utils.load_peft_weights(str(tmp_path / "a"), device="cpu")
+    assert {value.dtype for value in state.values()} == {torch.float32}
+    assert sorted(value.sum().item() for value in state.values()) == sorted(v.sum().item() for v in kept.values())
+    run.export(tmp_path / "a", merged=True)
+    again, ours = load_student(str(tmp_path / "a"), torch.bfloat16).eval(), run.load_student()
+    for a, b in zip(*(decoded(s, samples, seen(s, samples)) for s in (ours, again)), strict=True):
+        assert (a - b).float().abs().mean() < 0.05 * a.float().abs().mean()
+    assert "rounded to bfloat16" in (tmp_path / "a" / "README.md").read_text()
+
+
+def test_a_processor_that_is_not_here_is_not_made_up(run_of, tmp_path, monkeypatch):
+    run, base = run_of("mini-blip2"), STUDENTS["mini-blip2"]
+    monkeypatch.setitem(STUDENTS, "mini-blip2", "nobody/such-student")
+    with pytest.raises(FileNotFoundError, match="hf download nobody/such-student"):
+        write_merged(load_student(base), run.config, tmp_path)
 
 
 def test_without_lora_the_adapter_is_the_connector(run_of, smoke_star, tmp_path):

@@ -79,15 +79,21 @@ def write_merged(student: Student, config: TrainConfig, folder: Path) -> None:
     """The whole model in the library's own format, LoRA added to the weights, with tokenizer and processor.
 
     In the student's number format: in bfloat16 the sum is rounded.
+
+    Raises:
+        FileNotFoundError: the base's processor is neither in the hub's cache nor to be had.
     """
     merge(student)
     source = STUDENTS.get(config.student, config.student)
+    quiet: Any = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
     for name in _PROCESSING:
-        found = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+        found = cached_file(source, name, **quiet)
         if found is not None:
             shutil.copyfile(found, folder / name)
     student.tokenizer.save_pretrained(folder)
     if not (folder / "processor_config.json").exists():
+        if not Path(source).is_dir():
+            raise FileNotFoundError(f"{source}: its processor is not here. Get it with a network: hf download {source}")
         student.write_processing(folder)
     student.model.save_pretrained(folder)
 

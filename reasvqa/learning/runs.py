@@ -176,6 +176,7 @@ class Run:
         Raises:
             FileExistsError: something that is no export lies at `path`.
             DataError: the questions that it was evaluated on are gone; the card needs their videos.
+            FileNotFoundError: the base, or for `merged` its processor, is not to be had.
         """
         samples, path = self.samples(), Path(path).expanduser()
         with export_folder(path, {"run": self.path.name, "merged": merged, "config": asdict(self.config)}) as folder:
@@ -185,7 +186,8 @@ class Run:
             (ids,) = student.source_ids([prompt], self.config.max_source_tokens)
             asked = samples[0], student.tokenizer.decode(ids)
             found = {"name": self.path.name, **self.meta, **self.metrics}
-            (folder / "README.md").write_text(card(self.config, student, asked, found, self._estimate(samples), merged))
+            page = card(self.config, student, asked, found, self._estimate(samples), merged)
+            (folder / "README.md").write_text(page, encoding="utf-8")
         return path
 
     def _estimate(self, samples: Samples) -> Estimate | None:
