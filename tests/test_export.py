@@ -162,24 +162,36 @@ def test_without_lora_the_adapter_is_the_connector(run_of, smoke_star, tmp_path)
         torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", MINIS)
-def test_the_processor_sees_as_the_student_does(name, run_of, smoke_star, tmp_path):
+def test_blip2s_processor_sees_as_the_student_does(run_of, smoke_star, tmp_path):
     """A picture of the model's own size, so that nothing is resized, and a text, through the library's own forward."""
-    run = run_of(name)
-    run.export(tmp_path / "m", merged=True)
-    if name.startswith("mini-llava") and not is_torchvision_available():
-        pytest.skip("transformers reads videos with torchvision, which is not here")
-    processor = transformers.AutoProcessor.from_pretrained(tmp_path / "m")
-    student, sample = run.load_student(), smoke_star[1][0]
+    run, sample = run_of("mini-blip2"), smoke_star[1][0]
+    folder, student = run.export(tmp_path / "m", merged=True), run.load_student()
     picture = read_frames(smoke_star[1].videos / sample.video, 4, sample.clip)[0, ::4, ::4]
-    inputs = processor(images=[picture], text=sample.question, return_tensors="pt")
+    inputs = transformers.AutoProcessor.from_pretrained(folder)([picture], sample.question, return_tensors="pt")
     torch.testing.assert_close(inputs["pixel_values"], student.preprocess(picture[None]), atol=1e-5, rtol=1e-5)
     words = torch.tensor([[student.answer_start, *student.target_ids([sample.options[0]])[0]]])
     with torch.no_grad():
-        theirs = plain_model(str(tmp_path / "m"))(**inputs, decoder_input_ids=words).logits
+        theirs = plain_model(str(folder))(**inputs, decoder_input_ids=words).logits
         text = student.language_model.get_input_embeddings()(inputs["input_ids"][:, student.feature_shape[0] :])
         visual = student.projection(student.vision(student.preprocess(picture[None])))
         ours = student.language_model(inputs_embeds=torch.cat([visual, text], 1), decoder_input_ids=words).logits
+    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(not is_torchvision_available(), reason="transformers reads videos with torchvision, not here")
+def test_llavas_processor_sees_as_the_student_does(run_of, smoke_star, tmp_path):
+    """The same with a video."""
+    run, sample = run_of("mini-llava-ov-small"), smoke_star[1][0]
+    folder, student = run.export(tmp_path / "m", merged=True), run.load_student()
+    frames = read_frames(smoke_star[1].videos / sample.video, 4, sample.clip)[:, ::4, ::4]
+    processor = transformers.AutoProcessor.from_pretrained(folder)
+    inputs = processor(videos=[frames], text=f"<video>{sample.question}", return_tensors="pt")
+    torch.testing.assert_close(inputs["pixel_values_videos"][0], student.preprocess(frames), atol=1e-5, rtol=1e-5)
+    ids, mask = pad(student.source_ids([sample.question], 100), student.pad)
+    with torch.no_grad():
+        theirs = plain_model(str(folder))(**inputs).logits[:, -1]
+        states, _ = student.encode(student.encode_frames([frames]), ids, mask)
+        ours = student.model(inputs_embeds=states).logits[:, -1]
     torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
 
 
