@@ -3,6 +3,8 @@
 $REASVQA_DATA                 the data root; without it data/ of a checkout, else reasvqa-data/ in the current folder
     <dataset>/                annotations, videos/, reasoning/<generator>.jsonl
     runs/<key>/               finished runs
+    exports/<key>/            runs as peft or transformers read them
+    checked/<dataset>.jsonl   which clips were found to be readable
     features/                 what frozen vision encoders made of clips
     reproduced/<scale>/       executed notebooks
 figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own
@@ -19,6 +21,7 @@ _PACKAGE = Path(__file__).parent
 CHECKOUT: Path | None = _PACKAGE.parent if (_PACKAGE.parent / "notebooks").is_dir() else None
 SHIPPED = CHECKOUT / "data" if CHECKOUT else _PACKAGE / "shipped"
 PAPER_NUMBERS = SHIPPED / "paper"
+OFFICIAL_COUNTS = SHIPPED / "official.csv"
 
 
 def data() -> Path:
@@ -45,6 +48,16 @@ def reasoning(root: Path, generator: str, kind: str = "reasoning") -> Path:
 def runs() -> Path:
     """The run store."""
     return data() / "runs"
+
+
+def exports() -> Path:
+    """Runs as others read them, unless they go elsewhere."""
+    return data() / "exports"
+
+
+def checked(dataset: str) -> Path:
+    """Which clips of a data set `reasvqa.check` has read."""
+    return data() / "checked" / f"{dataset}.jsonl"
 
 
 def features() -> Path:

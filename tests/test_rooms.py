@@ -19,8 +19,8 @@ FLOORS = (
     ("learning",),
     ("mini", "lavis", "paper"),
     ("report",),
-    ("full_size", "check"),
-    ("benchmark",),
+    ("full_size",),
+    ("benchmark", "check"),
     ("reproduce",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -116,19 +116,25 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
 def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path) -> None:
     """Writes `model` as a LAVIS checkpoint: {"model": weights under LAVIS's names}.
 
+    LAVIS has no biases on the vision attention's keys. They are left out: they add the same to all logits of a query,
+    which the softmax takes away again.
+
     Raises:
-        LavisError: a vision attention has biases on its keys, which LAVIS cannot hold.
+        LavisError: LoRA is not merged into the weights.
     """
     state: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
+        if ".lora_" in name:
+            raise LavisError(
+                f"{name}: LAVIS has no place for LoRA. Take the merged weights: run.export(folder, merged=True), "
+                "load_student(folder).model."
+            )
         keys = lavis_keys(name)
         if len(keys) == 1:
             state[keys[0]] = value.clone()
-            continue
-        query, key, state[keys[1]] = (part.clone() for part in value.chunk(3))
-        state[keys[0]] = query
-        if key.abs().max() > 0:
-            raise LavisError(f"{name}: its key biases are not zero, and LAVIS has no place for them")
+        else:
+            query, _, values = value.chunk(3)
+            state[keys[0]], state[keys[1]] = query.clone(), values.clone()
     torch.save({"model": state}, path)
 
 

@@ -26,11 +26,13 @@ import reasvqa
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples, load
+from reasvqa.evaluation import Estimate, estimate, right_or_wrong
 from reasvqa.generation import read_reasoning
 from reasvqa.learning.answering import generate_reasoning, predict
+from reasvqa.learning.export import card, export_folder, write_adapter, write_merged
 from reasvqa.learning.features import PROCEDURE as FEATURES_PROCEDURE
 from reasvqa.learning.features import Features, build_features, readable, video_stamp
-from reasvqa.learning.targets import build_examples
+from reasvqa.learning.targets import build_examples, source_text
 from reasvqa.students import Student, fingerprint, load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare
 
@@ -165,6 +167,37 @@ class Run:
         prepare(student, self.config)
         load_trained(student, self.file("weights.safetensors"))
         return student.eval()
+
+    def export(self, path: str | Path, merged: bool = False) -> Path:
+        """Writes the trained student into a folder of its own, for use without this library, with a model card.
+
+        Without `merged` an adapter: `PeftModel.from_pretrained(base, path)`. With it a whole checkpoint of
+        transformers with tokenizer and processor: `from_pretrained(path)`, `transformers serve`, and
+        `load_student(path)`. The folder appears whole or not at all; an earlier export there is replaced.
+
+        Raises:
+            FileExistsError: something that is no export lies at `path`.
+            DataError: the questions that it was evaluated on are gone; the card needs their videos.
+            FileNotFoundError: the base, or for `merged` its processor, is not to be had.
+        """
+        samples, path = self.samples(), Path(path).expanduser()
+        with export_folder(path, {"run": self.path.name, "merged": merged, "config": asdict(self.config)}) as folder:
+            student = self.load_student()
+            (write_merged if merged else write_adapter)(student, self.config, folder)
+            prompt = source_text(samples[0], self.config.answer_format)
+            (ids,) = student.source_ids([prompt], self.config.max_source_tokens)
+            asked = samples[0], student.tokenizer.decode(ids)
+            found = {"name": self.path.name, **self.meta, **self.metrics}
+            page = card(self.config, student, asked, found, self._estimate(samples), merged)
+            (folder / "README.md").write_text(page, encoding="utf-8")
+        return path
+
+    def _estimate(self, samples: Samples) -> Estimate | None:
+        """Its accuracy with the interval; None on a split without labels."""
+        if self.accuracy is None:
+            return None
+        video = {sample.id: sample.video for sample in samples}
+        return estimate(right_or_wrong([self.predictions]), self.predictions["id"].map(video).to_numpy())
 
     def explain(self, samples: Samples) -> list[str]:
         """The reasoning the trained student writes for some questions of its data set."""

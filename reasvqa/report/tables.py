@@ -11,6 +11,7 @@ from IPython.display import HTML
 from reasvqa import paper
 from reasvqa.config import TrainConfig
 from reasvqa.learning import Run
+from reasvqa.learning.probes import stays_when_permuted, with_another_video
 from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes
 
 PAPER, OURS = (
@@ -127,6 +128,17 @@ def changes(
             rows[name][f"{setting} (%)"] = f"{100 * right.to_numpy().mean():.1f}"
         rows[name]["difference (points)"] = str(contrast([[(1, b), (-1, a)]]))
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def probes(runs: Sequence[Run]) -> pd.DataFrame:
+    """Are answers the same when options change places, and worse when the video is another one? Of a setting's runs."""
+    stays = stays_when_permuted(runs)
+    other, change = with_another_video(runs)
+    rows = {
+        "the answer stays when the options change places (%)": {"found": str(stays)},
+        "accuracy with another video (%)": {"found": str(other), "than with the right one (points)": str(change)},
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
 def claims(ledger: pd.DataFrame) -> pd.DataFrame:

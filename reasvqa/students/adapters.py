@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import peft
 import safetensors.torch
@@ -35,6 +36,22 @@ def prepare(student: Student, config: TrainConfig) -> None:
     for parameter in student.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+def merge(student: Student) -> None:
+    """Adds LoRA to the weights and takes it out again, in place; nothing of the student is trained any more.
+
+    All is then in the frozen weights' number format; the sum is computed in float32.
+    """
+    for name, layer in list(student.named_modules()):
+        if isinstance(layer, peft.tuners.lora.Linear):
+            linear = cast(nn.Linear, layer.get_base_layer())
+            with torch.no_grad():
+                linear.weight.copy_(linear.weight.float() + layer.get_delta_weight("default").float())
+            parent, _, child = name.rpartition(".")
+            setattr(student.get_submodule(parent), child, linear)
+    student.projection.to(student.dtype)
+    student.requires_grad_(False)
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:

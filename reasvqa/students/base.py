@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,10 @@ class Student(nn.Module):
     def target_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of what is to be written, with the end-of-text token."""
         return self.tokenizer(list(texts)).input_ids if texts else []
+
+    def write_processing(self, folder: Path) -> None:
+        """Writes what a processor of transformers reads beside the tokenizer, for a checkpoint that comes without (the
+        miniatures)."""
 
 
 def own_device() -> torch.device:

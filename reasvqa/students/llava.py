@@ -3,7 +3,9 @@ sequence."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +47,28 @@ class LlavaStudent(Student):
     @property
     def projection(self) -> nn.Module:
         return self.model.model.multi_modal_projector
+
+    def write_processing(self, folder: Path) -> None:
+        """See `Student.write_processing`."""
+        chat = (
+            "{% for m in messages %}{% for c in m['content'] %}"
+            "{% if c['type'] == 'text' %}{{ c['text'] }}{% else %}<{{ c['type'] }}>{% endif %}"
+            "{% endfor %}{% endfor %}"
+        )
+        processor = {
+            "processor_class": "LlavaOnevisionProcessor",
+            "num_image_tokens": self.feature_shape[0],
+            "vision_feature_select_strategy": self.model.config.vision_feature_select_strategy,
+        }
+        size, mean, std = self.preprocess.size, self.preprocess.mean, self.preprocess.std
+        video = {"size": {"height": size, "width": size}, "image_mean": mean, "image_std": std}
+        files = {
+            "processor_config.json": processor,
+            "video_preprocessor_config.json": {"video_processor_type": "LlavaOnevisionVideoProcessor"} | video,
+            "chat_template.json": {"chat_template": chat},
+        }
+        for name, content in files.items():
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n")
 
     def vision(self, pixels: Tensor) -> Tensor:
         """The vision tower's patches, see `Student.vision`."""
