@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import Estimate, holm, mean_estimate, right_or_wrong, verdict
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import Run, train_all
+from reasvqa.learning import Run, run_key, train_all
+from reasvqa.learning.many import is_kept
 from reasvqa.paper.claims import Claim, Term, claims
 from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
 
@@ -45,6 +46,12 @@ def find_runs(name: str, scale: str, dataset: str, split: str, seeds: Sequence[i
     if name not in SETTINGS and (paths.runs() / name / "meta.json").is_file():
         return [Run(paths.runs() / name)]
     return train_settings({name: config_of(name, scale, dataset, split=split)}, seeds)[name]
+
+
+def kept(config: TrainConfig, seeds: Iterable[int]) -> list[Run]:
+    """The runs of a setting that are kept, of these seeds; nothing is trained."""
+    configs = [replace(config, seed=seed).resolve() for seed in seeds]
+    return [Run(paths.runs() / run_key(config)) for config in configs if is_kept(config)]
 
 
 # --- aggregation ------------------------------------------------------------------------------------------------------

@@ -132,18 +132,12 @@ def _option(choice: object) -> int | None:
 # --- two students -----------------------------------------------------------------------------------------------------
 
 
-def students(runs: Mapping[str, Run], clips: int = CLIPS) -> None:
-    """Two students beside each other on the same clips, by who is right, first those on which they differ.
-
-    Args:
-        runs: the two by their names, answered on the same questions; what an MTL student writes is shown, and judged by
-            what happens where that is known.
-        clips: of each kind, at most.
-    """
-    pages = compared(runs, clips)
+def students(pages: Mapping[str, tuple[int, Sequence[HTML]]]) -> None:
+    """Two students beside each other on the same clips, by who is right. pages: of `compared`."""
     kinds = {f"{kind} ({len(views)} of {count})": kind for kind, (count, views) in pages.items()}
     kind = _picker("show", kinds, wide=False)
-    place = ipywidgets.BoundedIntText(value=1, min=1, max=clips, description="clip", layout={"width": "12em"})
+    most = max(len(views) for _, views in pages.values())
+    place = ipywidgets.BoundedIntText(value=1, min=1, max=most, description="clip", layout={"width": "12em"})
 
     def view(kind: str, place: int) -> HTML:
         views = pages[kind][1]
@@ -153,8 +147,13 @@ def students(runs: Mapping[str, Run], clips: int = CLIPS) -> None:
 
 
 def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int, list[HTML]]]:
-    """By who is right, those kinds first on which the two students differ: on how many questions, and the views of the
-    first `clips` of them. Arguments of `students`.
+    """Two students on the same clips, by who is right, those kinds first on which they differ: on how many questions,
+    and views of the first `clips` of them.
+
+    Args:
+        runs: the two by their names; what an MTL student writes is shown, and judged by what happens in the clip where
+            that is known.
+        clips: of each kind, at most.
 
     Raises:
         ValueError: the two were asked different questions.
