@@ -8,6 +8,7 @@ import pandas as pd
 
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate
+from reasvqa.refinement import refine
 from reasvqa.report.results import judged
 
 
@@ -44,6 +45,21 @@ def told_apart(better: str, worse: str, effect: Estimate, margin: float) -> str:
     if effect.seeds == 1:
         said += " The interval knows what other questions would do, and nothing of other seeds."
     return said
+
+
+def remains(samples: Samples, responses: pd.DataFrame) -> str:
+    """How much of a generator's responses refinement leaves. responses: of `read_reasoning`."""
+    told = responses.set_index("id").loc[[sample.id for sample in samples]]
+    shares = [
+        len(refine(text, sample.answer_text, right).split()) / max(len(text.split()), 1)
+        for sample, text, right in zip(
+            samples, told["response"], told["correct"].fillna(False).astype(bool), strict=True
+        )
+    ]
+    return (
+        f"Over {len(shares)} responses {100 * sum(shares) / len(shares):.0f} % of the words remain on average; "
+        f"{shares.count(0)} of the responses are empty afterwards."
+    )
 
 
 def known(experiment: str, claim: str, scale: str) -> str:
