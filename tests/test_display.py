@@ -113,7 +113,7 @@ def test_who_chose_what_is_told_by_marks_and_words():
     page = display.choices(SAMPLE, {"STL_QA": 1, "<b>MTL": 0, "nobody": None}).data
     rows = re.findall("<tr.*?</tr>", page)
     assert "✓ &lt;b&gt;MTL" in rows[0] and "✗ STL_QA" in rows[1] and "nobody" not in page
-    assert "right answer" in display.choices(SAMPLE, {"STL_QA": 1}).data
+    assert "✓ right answer" in display.choices(SAMPLE, {"STL_QA": 1}).data
 
 
 def test_only_the_rules_that_are_on_remove():

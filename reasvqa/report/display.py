@@ -311,7 +311,7 @@ def choices(sample: Sample, chosen: Mapping[str, int | None]) -> HTML:
     for i, option in enumerate(sample.options):
         right = i == sample.answer
         who = ", ".join(name for name, choice in chosen.items() if choice is not pd.NA and choice == i)
-        mark = f"{'✓' if right else '✗'} {who}" if who else "right answer" if right else ""
+        mark = f"{'✓' if right else '✗'} {who}" if who else "✓ right answer" if right else ""
         look = _RIGHT if right else _WRONG if who else ""
         rows.append(
             f"<tr style='{look}'><td style='text-align:left'>{LETTERS[i]}. {escape(option)}</td>"

@@ -216,10 +216,10 @@ def written(runs: Runs, rows: Sequence[str]) -> HTML:
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for (dataset, row), setting in runs.items():
         if row in rows:
-            texts = pd.concat([run.predictions["text"] for run in setting])
-            line = {"words": f"{texts.str.split().str.len().mean():.1f}"}
-            line["with an answer (%)"] = f"{100 * texts.str.contains('Answer:').mean():.1f}"
-            lines[row, dataset] = line | {"example": texts.iloc[0]}
+            texts = [str(text) for run in setting for text in run.predictions["text"]]
+            line = {"words": f"{sum(len(text.split()) for text in texts) / len(texts):.1f}"}
+            line["with an answer (%)"] = f"{100 * sum('Answer:' in text for text in texts) / len(texts):.1f}"
+            lines[row, dataset] = line | {"example": texts[0]}
     style = pd.DataFrame.from_dict(lines, orient="index").style.format(escape="html")
     looks = {"text-align": "left", "white-space": "pre-wrap"}
     return HTML(style.set_properties(subset=["example"], **looks).to_html())

@@ -114,7 +114,7 @@ def refined(sample: Sample, text: str, chosen: int | None, rules: Sequence[str])
             at = removal.end
     assert sample.answer is not None
     found = leaks("".join([*kept, text[at:]]), sample.options, sample.answer, chosen)
-    tells = [what for what, there in found.items() if there]
+    tells = [_TOLD[what] for what, there in found.items() if there]
     off = [rule for rule in RULES if rule not in rules and rule != RESTATED_RULE]
     note = f"What remains tells: {', '.join(tells) or 'nothing of the answer'}."
     note += f" Switched off: {', '.join(off)}." if off else ""
@@ -123,6 +123,14 @@ def refined(sample: Sample, text: str, chosen: int | None, rules: Sequence[str])
         display.refinement(text, sample.answer_text, correct, option, rules),
         HTML(f"<div style='margin:.4em 0'>{escape(note)}</div>"),
     )
+
+
+_TOLD = {  # of `refinement.leaks`
+    "letter": "a letter as the answer",
+    "option text": "the chosen option in full",
+    "true option's words": "words of the true option",
+    "wrongly chosen option's words": "words of the wrongly chosen option",
+}
 
 
 def _option(choice: object) -> int | None:

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from reasvqa.datasets import Samples
-from reasvqa.evaluation import Estimate
+from reasvqa.evaluation import Estimate, seeds_needed
 from reasvqa.refinement import refine
 from reasvqa.report.results import judged
 
@@ -45,6 +45,16 @@ def told_apart(better: str, worse: str, effect: Estimate, margin: float) -> str:
     if effect.seeds == 1:
         said += " The interval knows what other questions would do, and nothing of other seeds."
     return said
+
+
+def seeds_wanted(effect: Estimate, size: float, spread: float) -> str:
+    """How many seeds would find an effect of `size` points, if it varies by `spread` points from seed to seed."""
+    needed = seeds_needed(effect, size, seed_sd=spread)
+    enough = "no number of seeds is" if needed is None else f"about {needed} seeds are"
+    return (
+        f"To see an effect of {size:.1f} points on these questions, if it varies by {spread:g} from seed to seed, "
+        f"{enough} enough."
+    )
 
 
 def remains(samples: Samples, responses: pd.DataFrame) -> str:
