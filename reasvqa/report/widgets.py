@@ -20,10 +20,13 @@ from PIL import Image
 
 from reasvqa.datasets import Samples
 from reasvqa.learning import Run
+from reasvqa.learning.answering import generate_reasoning
+from reasvqa.learning.runs import features_of
 from reasvqa.mini.grounding import story_of
 from reasvqa.refinement import RESTATED_RULE, RULES, leaks, removals
 from reasvqa.report import display, figures, results
 from reasvqa.samples import Sample
+from reasvqa.students import own_device
 
 QUESTIONS = 40  # to pick from: a list of a thousand is no choice
 CLIPS = 8  # of each kind to compare two students on; each needs what the student writes about it
@@ -181,7 +184,7 @@ def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int
     chosen = {kind: asked.select(these.index[these][:clips]) for kind, these in kinds.items()}
     shown = asked.select(sample.id for samples in chosen.values() for sample in samples)
     written = {
-        name: dict(zip((sample.id for sample in shown), run.explain(shown), strict=True))
+        name: dict(zip((sample.id for sample in shown), _written(run, shown), strict=True))
         for name, run in ((first, one), (second, other))
         if run.config.objective == "mtl"
     }
@@ -205,14 +208,23 @@ def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int
     }
 
 
+def _written(run: Run, shown: Samples) -> list[str]:
+    """The reasoning that a run's student writes for some of the questions it was asked, from the features of all of
+    them, which are there."""
+    student = run.load_student()
+    features = None if run.config.blind else features_of(run.samples(), student, run.config)
+    return generate_reasoning(student.without_vision_encoder(own_device()), shown, features, run.config)
+
+
 # --- beta -------------------------------------------------------------------------------------------------------------
 
 
-def weights(runs: Mapping[float, Sequence[Run]], questions: int = 2) -> None:
+def weights(runs: Mapping[float, Sequence[Run]], chosen: float | None = None, questions: int = 2) -> None:
     """Drag beta, and see the accuracy and what a student says that was trained with it.
 
     Args:
         runs: by beta, runs of one setting on the same questions, a run a seed; of the first the texts are shown.
+        chosen: the beta to begin with; None: the largest.
         questions: how many of them to show, the first.
     """
     runs = dict(sorted(runs.items()))
@@ -231,7 +243,10 @@ def weights(runs: Mapping[float, Sequence[Run]], questions: int = 2) -> None:
 
     options = {f"{beta:g}" if beta else "0 (STL_QA)": beta for beta in runs}
     slider = ipywidgets.SelectionSlider(
-        options=list(options.items()), value=list(runs)[-1], description="beta", layout={"width": "28em"}
+        options=list(options.items()),
+        value=list(runs)[-1] if chosen is None else chosen,
+        description="beta",
+        layout={"width": "28em"},
     )
     explore(view, {"beta": slider})
 
@@ -242,7 +257,7 @@ def _curve(table: pd.DataFrame, beta: float) -> HTML:
     error = np.stack([table["accuracy"] - table["low"], table["high"] - table["accuracy"]]).clip(0)
     look = {"color": figures.COLOURS["MTL"], "lw": 1.2, "capsize": 2.5, "marker": "o", "mfc": "white", "ms": 6}
     axis.errorbar(table.index, table["accuracy"], yerr=error, **look)
-    axis.plot([beta], [table["accuracy"][beta]], "o", color=figures.COLOURS["MTL"], ms=9)
+    axis.plot([beta], [table["accuracy"][beta]], "o", color=figures.COLOURS["MTL"], ms=9, zorder=5)
     axis.set(xlabel="beta, weight of the reasoning", ylabel="accuracy (%)", xlim=(-0.05, 0.95))
     figure.tight_layout()
     data = io.BytesIO()
@@ -256,7 +271,7 @@ def _curve(table: pd.DataFrame, beta: float) -> HTML:
 def _said_by(run: Run, shown: Samples) -> HTML:
     """Frames, the run's answer and what its student writes, for some questions."""
     answers = run.predictions.set_index("id")["prediction"]
-    texts = run.explain(shown) if run.config.objective == "mtl" else [None] * len(shown)
+    texts = _written(run, shown) if run.config.objective == "mtl" else [None] * len(shown)
     views = []
     for sample, text in zip(shown, texts, strict=True):
         views += [display.strip(shown, sample, run.config.num_frames)]
