@@ -245,6 +245,22 @@ def chosen_on_validation(runs: Runs, reference: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
+def trials(record: pd.DataFrame) -> pd.DataFrame:
+    """The record of data/mini/trials_25_epochs.csv to read: accuracies and differences with their 95 % intervals."""
+    rows = {}
+    for row in record.to_dict("records"):
+        line = {"accuracy (%)": f"{row['accuracy']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"}
+        compared = not pd.isna(row["against"])
+        span = f"{row['difference']:+.1f} [{row['difference_low']:.1f}, {row['difference_high']:.1f}]"
+        line |= {"against": row["against"] if compared else "", "difference (points)": span if compared else ""}
+        numbers = {"told right (%)": ("told_right", 0), "training (s)": ("training_s", 0)}
+        numbers |= {f"{what}'s loss (nats)": (f"{what}_loss_at_end", 3) for what in ("answer", "reasoning")}
+        for name, (column, digits) in numbers.items():
+            line[name] = "" if pd.isna(row[column]) else f"{row[column]:.{digits}f}"
+        rows[row["trial"]] = line
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def trained(runs: dict[str, list[Run]]) -> pd.DataFrame:
     """What the first seed of each setting was trained on, and how long it took."""
     rows = {}
