@@ -17,7 +17,7 @@ import pytest
 from reasvqa import paths, reproduce
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
-from reasvqa.learning import DamagedRun, Diverged, Run, run_key, train, training
+from reasvqa.learning import DamagedRun, Diverged, Run, run_key, runs, train, training
 from reasvqa.learning.answering import predict
 from reasvqa.learning.features import build_features
 from reasvqa.learning.runs import RESULT
@@ -106,6 +106,18 @@ def test_an_unlabelled_split_can_be_answered(smoke_star, tmp_path):
     run = train(QUICK, root=root, runs=tmp_path / "runs")
     assert run.accuracy is None and len(run.predictions) == len(rows)
     assert run.predictions["answer"].isna().all() and run.predictions["prediction"].notna().all()
+
+
+def test_what_is_kept_is_read_where_nothing_can_be_written(run, tmp_path, monkeypatch):
+    run.predictions_on("val")
+
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    for module in (training, runs):
+        monkeypatch.setattr(module, "FileLock", refuse)
+    kept = train(QUICK, runs=tmp_path)
+    assert kept.path == run.path and len(kept.predictions_on("val")) == len(run.predictions_on("val"))
 
 
 def test_other_splits_are_answered_once_and_kept(run, monkeypatch):

@@ -135,7 +135,7 @@ def _make_arrays(place: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Non
     if size > 1e9:
         print(f"features: {what}: {size / 1e9:.1f} GB under {place.parent}")
     full = NoRoom(
-        f"the features ({what}) need {size / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free under {place.parent}. "
+        f"the features ({what}) need {size / 1e9:.3g} GB, but only {free / 1e9:.3g} GB are free under {place.parent}. "
         "Make room there, put a larger disk at the data root's features folder (a link will do), or use fewer frames."
     )
     if size > 0.95 * free:

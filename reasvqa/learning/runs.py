@@ -126,6 +126,8 @@ class Run:
         if split == self.config.split:
             return self.predictions
         name = f"predictions-{split}.csv"
+        if self._has(name):
+            return _read_predictions(self.file(name))
         with FileLock(f"{self.path}.lock"):
             self.__dict__.pop("meta", None)  # another process may have answered meanwhile
             if not self._has(name):

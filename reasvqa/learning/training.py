@@ -77,9 +77,11 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
     if root is None:
         load(config.dataset, "train")
     path = runs / run_key(config, place)
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if state.num_processes == 1 and not force and _is_whole(path, say=False):
+        return Run(path)  # nothing is written: the store may lie where nothing can be
     runs.mkdir(parents=True, exist_ok=True)
     partial = Path(f"{path}.partial")
-    state = PartialState(cpu=not torch.cuda.is_available())
     with FileLock(f"{path}.lock") if state.is_main_process else nullcontext():
         finished = (partial / "meta.json").exists() and not path.exists()
         if state.is_main_process and finished and not force and _is_whole(partial):
@@ -101,13 +103,14 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
     return Run(path)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: Path, say: bool = True) -> bool:
     if not path.exists():
         return False
     try:
         Run(path).check()
     except DamagedRun as damage:
-        print(damage)
+        if say:
+            print(damage)
         return False
     return True
 

@@ -533,11 +533,11 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     table: of `results.ledger`.
     """
     shown = table.iloc[::-1].reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(7.2, 0.222 * len(shown) + 1.1))
+    figure, axis = plt.subplots(figsize=(7.2, 0.19 * len(shown) + 1.1))  # 41 claims and a caption fit a page
     for y, row in enumerate(shown.to_dict("records")):
         judged = row["kind"] != "set" and not pd.isna(row["verdict"])
         colour = VERDICT_COLOURS[row["verdict"]] if judged else NO_VERDICT
-        axis.plot([-row["margin"], row["margin"]], [y, y], color="#eeeeee", lw=8, solid_capstyle="butt", zorder=0)
+        axis.plot([-row["margin"], row["margin"]], [y, y], color="#e4e4e4", lw=8, solid_capstyle="butt", zorder=0)
         axis.plot([row["low"], row["high"]], [y, y], color=colour, lw=2.2, solid_capstyle="butt")
         axis.plot(row["effect"], y, "o", color=colour, ms=5)
     known = shown[shown["paper"].notna()]
@@ -548,11 +548,16 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     axis.axhline(
         (shown["kind"] == "control").sum() - 0.5, color="#333333", lw=0.8, ls=":"
     )  # the paper's claims above, our controls below
-    where = [
-        "" if row["kind"] == "control" else f" ({row['where']})".replace(" ", "\u00a0") for _, row in shown.iterrows()
-    ]
-    names = [textwrap.fill(f"{text} {place.strip()}", 66) for text, place in zip(shown["text"], where, strict=True)]
-    axis.set_yticks(range(len(shown)), names, fontsize=7, linespacing=0.95)
+    axis.set_yticks(range(len(shown)), [textwrap.fill(text, 70) for text in shown["text"]], fontsize=7, linespacing=0.9)
+    for y, (kind, where) in enumerate(zip(shown["kind"], shown["where"], strict=True)):
+        axis.annotate(
+            "our control" if kind == "control" else where,
+            (1.01, y),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=7,
+            color="#555555",
+        )
     axis.set(
         xlabel="effect in the claimed direction\n(points; logarithmic beyond 5), 95 % interval",
         ylim=(-0.7, len(shown) - 0.3),
@@ -567,6 +572,7 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     marks.append(
         Line2D([], [], color=PAPER_COLOUR, marker="D", mfc="white", lw=0, label="the paper's effect (full scale)")
     )
+    marks.append(Line2D([], [], color="#dddddd", lw=8, solid_capstyle="butt", label="margin: too small to matter"))
     axis.legend(
         handles=marks,
         frameon=False,
@@ -633,21 +639,25 @@ def dots(values: pd.Series, xlabel: str, limit: float, title: str) -> Figure:
 
 
 def recipes(table: pd.DataFrame, title: str) -> Figure:
-    """Training throughput by recipe as multiples of the reference recipe, with the range over rounds; rates as text."""
+    """How many times as fast as the reference recipe each trains, median and range over rounds.
+
+    A ratio is taken within a round, where both met the same machine. Rates are not shown beside it: their medians come
+    from different rounds, and need not divide to it.
+    """
     figure, axis = plt.subplots(figsize=(6.4, 0.34 * len(table) + 0.9))
     for row, (name, r) in enumerate(table.iterrows()):
         colour = {"reference": "#999999", "ours": COLOURS["MTL_All"]}.get(str(name), COLOURS["STL_CR"])
         axis.barh(row, r["times_reference"], color=colour, height=0.65)
         axis.plot([r["smallest"], r["largest"]], [row, row], color=PAPER_COLOUR, linewidth=1.5)
-        label = f"{r['times_reference']:.1f}x, {r['samples_per_s']:.3g} samples/s"
-        axis.text(r["largest"] + 0.02 * table["largest"].max(), row, label, va="center", fontsize="small")
+        at = r["largest"] + 0.02 * table["largest"].max()
+        axis.text(at, row, f"{r['times_reference']:.1f} times", va="center", fontsize="small")
     axis.set(
         yticks=range(len(table)),
         yticklabels=table.index,
-        xlabel="training samples per second, as multiples of the reference recipe",
+        xlabel="times as fast as the reference recipe (median and range of rounds)",
         title=title,
     )
-    axis.set_xlim(0, 1.3 * max(table["largest"]))
+    axis.set_xlim(0, 1.2 * max(table["largest"]))
     axis.invert_yaxis()
     return _done(figure)
 
