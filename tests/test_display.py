@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from reasvqa.mini.world import Event
+from reasvqa.mini.grounding import claims
+from reasvqa.mini.world import Event, Story
 from reasvqa.refinement import refine
 from reasvqa.report import display, figures
 from reasvqa.samples import Sample
@@ -61,21 +62,65 @@ def test_a_file_name_is_no_markup(videos, tmp_path):
     assert "<img src=x" not in page and "&lt;img" in page
 
 
-EVENTS = (Event("lift", "cup", "hall", 0, ()), Event("open", "towel", "hall", 1, ()))
+PLOT = [("lift", "cup", "hall"), ("open", "towel", "garden"), ("kick", "box", "hall"), ("push", "bag", "kitchen")]
+STORY = Story(
+    "x", "girl", tuple(Event(verb, thing, room, 0, ((1, "lamp"),)) for verb, thing, room in PLOT), 0, 3, "lamp"
+)
 
 
 def test_what_is_false_or_broken_in_a_refined_text_is_said():
-    response = "The girl lifts the cup. The girl kicks the towel. The box is new."
-    (false,) = display.oddities(response, response, EVENTS)
-    assert "1 of its 3 sentences" in false and "The girl kicks the towel." in false
-    (cut,) = display.oddities(response, response.replace("cup", ""), ())
-    assert "lost a word" in cut and "The girl lifts the ." in cut
-    assert display.oddities(response, "The girl lifts the cup.", EVENTS) == []
+    response = "They lift the cup. They kick the towel. The box is new."
+    (false,) = display.oddities(response, response, STORY)
+    assert "1 of its 3 sentences" in false and "They kick the towel." in false
+    assert "in truth they open the towel)" in false
+    (cut,) = display.oddities(response, response.replace("cup", ""), None)
+    assert "lost a word" in cut and "They lift the ." in cut
+    assert display.oddities(response, "They lift the cup.", STORY) == []
 
 
 def test_a_used_thing_that_is_never_used_is_false():
-    text = "The cup stands by and is never used."
-    assert len(display.oddities(text, text, EVENTS)) == 1 and not display.oddities(text, text, EVENTS[1:])
+    text = "They never use the cup."
+    assert len(display.oddities(text, text, STORY)) == 1
+    true = "They never use the lamp."
+    assert not display.oddities(true, true, STORY)
+
+
+def test_a_broken_sentence_keeps_its_place():
+    """By hand: the words of the truth went from the first two, and what stands behind is judged in its own frame."""
+    text = "First they the cup near the lamp. Second they open the. Third they kick the box. They push the bag."
+    assert [claim.true for claim in claims(text, STORY)] == [None, None, True, True]
+    assert [claim.event.object for claim in claims(text, STORY)] == ["cup", "towel", "box", "bag"]
+    only_near = "They lift the cup near the and the box. They kick the towel near the."
+    assert [claim.true for claim in claims(only_near, STORY)] == [True, False]
+    assert [claim.true for claim in claims(text + " They push the bag.", STORY)][-1] is None  # a fifth of four
+
+
+def test_what_a_student_writes_is_marked_sentence_by_sentence():
+    page = display.said(
+        "They lift the cup. They kick the towel. It <b>rains</b>. After the cup they open the towel.", STORY
+    ).data
+    assert re.findall("title='([a-z ]+)'", page) == ["right", "wrong", "cannot be judged", "right"]
+    assert page.count("✓") == 3 and page.count("✗") == 2  # each once more in the legend
+    assert "in truth they open the towel" in page and "<b>rains" not in page and "1 of 4 events" in page
+
+
+def test_without_a_story_it_is_plain_text():
+    page = display.said("They lift the <i>cup</i>.", None).data
+    assert "✓" not in page and "&lt;i&gt;cup" in page
+
+
+def test_who_chose_what_is_told_by_marks_and_words():
+    page = display.choices(SAMPLE, {"STL_QA": 1, "<b>MTL": 0, "nobody": None}).data
+    rows = re.findall("<tr.*?</tr>", page)
+    assert "✓ &lt;b&gt;MTL" in rows[0] and "✗ STL_QA" in rows[1] and "nobody" not in page
+    assert "✓ right answer" in display.choices(SAMPLE, {"STL_QA": 1}).data
+
+
+def test_only_the_rules_that_are_on_remove():
+    text = "She lifts the box. Therefore, the answer is B."
+    assert "<del" in display.refinement(text).data
+    page = display.refinement(text, rules=["tag"]).data
+    assert "<del" not in page and "nothing" in page
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.0, "p < 0.001"), (0.00099, "p < 0.001"), (0.0344, "p = 0.034")])

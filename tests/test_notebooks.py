@@ -3,6 +3,7 @@
 The tables and figures are executed as anybody would, by `reasvqa.reproduce`, which trains their runs as well.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,12 +31,23 @@ OTHERS: dict[str, dict] = {
     "90_pretrain_mini": {"student": "mini-llava-ov-small", "retrain": True},
     "91_lavis_parity": {},
 }
+WIDTH = 95  # letters that JupyterLab shows in a window of 1366 pixels
 REPRODUCE = [sys.executable, "-m", "reasvqa.reproduce", "--scale", "smoke", "--seeds", "0"]
 
 
+def solutions(path: Path) -> list[str]:
+    """The solutions of a notebook's exercises. They are folded in its last cell, so that nobody pays for them."""
+    text = nbformat.read(path, 4).cells[-1].source
+    return re.findall(r"<details><summary>Solution</summary>\n\n```python\n(.*?)\n```\n\n</details>", text, re.DOTALL)
+
+
 def execute(name: str, out: Path, **parameters) -> None:
+    """Executes a notebook, and behind it the solutions of its exercises."""
+    notebook = nbformat.read(BY_NAME[name], 4)
+    notebook.cells += [nbformat.v4.new_code_cell(solution) for solution in solutions(BY_NAME[name])]
+    nbformat.write(notebook, out)
     parameters = {"scale": "smoke"} | parameters
-    papermill.execute_notebook(BY_NAME[name], out, parameters=parameters, progress_bar=False)
+    papermill.execute_notebook(out, out, parameters=parameters, progress_bar=False)
 
 
 def check(path: Path) -> None:
@@ -117,6 +129,17 @@ def test_a_wrong_parameter_fails_at_once_and_says_why(tmp_path):
     assert error.value.exec_count <= 3
 
 
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name < "06"])
+def test_there_is_something_to_try(name):
+    """Two or three exercises, each with a solution that fits the page (they are executed by `test_runs_headless`)."""
+    last = nbformat.read(BY_NAME[name], 4).cells[-1]
+    found = solutions(BY_NAME[name])
+    assert last.cell_type == "markdown" and len(re.findall(r"^\*\*\d\. ", last.source, re.MULTILINE)) == len(found)
+    assert 2 <= len(found) <= 3 and last.source.count("<details>") == len(found)
+    for solution in found:
+        assert max(map(len, solution.splitlines())) <= WIDTH and len(solution.splitlines()) <= 30
+
+
 # --- as committed -----------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +151,7 @@ def test_is_committed_clean(path):
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     assert [cell for cell in code if "parameters" in cell.metadata.get("tags", [])] == [code[0]]
     assert max(len(cell.source.splitlines()) for cell in code) <= 30
+    assert max(len(line) for cell in code for line in cell.source.splitlines()) <= WIDTH
     for line in code[0].source.splitlines():
         assert "=" in line and "#" in line, f"{line!r} has no comment"
     known = papermill.inspect_notebook(path)  # what papermill understands: an equals sign in a comment confuses it

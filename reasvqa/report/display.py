@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -26,7 +26,8 @@ from reasvqa.samples import LETTERS, Sample
 from reasvqa.video import VideoError, read_frames
 
 if TYPE_CHECKING:
-    from reasvqa.mini.world import Event
+    from reasvqa.mini.grounding import Claim
+    from reasvqa.mini.world import Story
 
 
 def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> Figure:
@@ -70,7 +71,7 @@ def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | Non
     said = f"{path.name}, {length:.1f} s; frames at {', '.join(f'{t:.1f}' for t in times)} s"
     if reason:
         strip = np.concatenate(list(pictures), axis=1)
-        body = f"<img src='{_png(strip)}' alt='{escape(said, quote=True)}' style='width:100%'>"
+        body = f"<img src='{as_url(strip)}' alt='{escape(said, quote=True)}' style='width:100%'>"
     else:
         data = base64.b64encode(path.read_bytes()).decode()
         source = f"data:video/mp4;base64,{data}#t={start:g},{end:g}"
@@ -120,7 +121,7 @@ def _codec_and_length(path: Path) -> tuple[str, float]:
     return name, times[-1] - times[0] + step
 
 
-def _png(picture: np.ndarray) -> str:
+def as_url(picture: np.ndarray) -> str:
     """A picture, uint8 (H, W, 3), as a data URI."""
     data = io.BytesIO()
     Image.fromarray(picture).save(data, "PNG")
@@ -157,10 +158,21 @@ def ranking(sample: Sample, scores: Sequence[float]) -> pd.DataFrame:
     return table.sort_values(column, ascending=False).round(2)
 
 
-def refinement(text: str, answer: str | None = None, correct: bool = True, chosen: str | None = None) -> HTML:
-    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering. chosen:
-    as in `reasvqa.refinement.refine`, for strict refinement."""
-    found = removals(text, answer, correct, chosen=chosen)
+def refinement(
+    text: str,
+    answer: str | None = None,
+    correct: bool = True,
+    chosen: str | None = None,
+    rules: Collection[str] = tuple(RULES),
+) -> HTML:
+    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering.
+
+    Args:
+        text, answer, correct: as in `reasvqa.refinement.refine`.
+        chosen: as there, for strict refinement.
+        rules: only what these remove.
+    """
+    found = [removal for removal in removals(text, answer, correct, chosen=chosen) if removal.rule in rules]
     present = {removal.rule for removal in found}
     colours = {rule: colour for rule, colour in RULES.items() if rule in present}
     parts, at = [], 0
@@ -228,12 +240,12 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def oddities(response: str, refined: str, events: Sequence[Event] = ()) -> list[str]:
+def oddities(response: str, refined: str, story: Story | None = None) -> list[str]:
     """What is odd about a refined reasoning: sentences that lost words, and sentences that stay although false.
 
-    events: what happens in the clip, which only a miniature knows; without them nothing is said about truth.
+    story: what happens in the clip, which only a miniature knows; without it nothing is said about truth.
     """
-    sentences = [line.strip() for line in re.split(r"(?<=[.!?])\s+", refined) if line.strip()]
+    sentences = [line.strip() for line in re.split(r"(?<=[.!?])\s+", refined) if re.search("[a-z]", line)]
     cut = [sentence for sentence in sentences if sentence not in response]
     found = []
     if cut:
@@ -241,23 +253,86 @@ def oddities(response: str, refined: str, events: Sequence[Event] = ()) -> list[
             f"{len(cut)} of its {len(sentences)} sentences lost a word of the true answer, and their grammar with it: "
             f"“{escape(cut[0])}” The student learns to write this."
         )
-    false = [sentence for sentence in sentences if events and not _may_be_true(sentence, events)]
-    if false:
-        found.append(
-            f"{len(false)} of its {len(sentences)} sentences say what the video does not show, and stay, because no "
-            f"rule knows the video: “{escape(false[0])}”"
-        )
+    if story is not None:
+        from reasvqa.mini.grounding import claims
+
+        false = [claim for claim in claims(refined, story) if claim.true is False]
+        if false:
+            found.append(
+                f"{len(false)} of its {len(sentences)} sentences say what the video does not show, and stay, because "
+                f"no rule knows the video: “{escape(false[0].sentence)}.”{escape(_instead(false[0]))}"
+            )
     return found
 
 
-def _may_be_true(sentence: str, events: Sequence[Event]) -> bool:
-    """False where somebody does to a thing what nobody does in these events, or where a used thing is "never used"."""
-    from reasvqa.mini.world import OBJECTS, VERBS
+def _instead(claim: Claim) -> str:
+    """What happens where a sentence tells something else, in as much detail as the sentence has."""
+    event = claim.event
+    if event is None:
+        return ""
+    words = f"they {event.verb} the {event.object}"
+    words += f" in the {event.room}" if " in the " in claim.sentence else ""
+    words += " near the " + " and the ".join(name for _, name in event.idle) if " near " in claim.sentence else ""
+    return f" (in truth {words})"
 
-    verbs, things = "|".join(VERBS), "|".join(OBJECTS)
-    told = re.findall(rf"\b({verbs})(?:s|es|ed|ing)? the ({things})\b", sentence)
-    told += [(verb, thing) for thing, verb in re.findall(rf"\b({things}) is ({verbs})ed\b", sentence)]
-    unused = re.findall(rf"\b({things})\b.* never used", sentence)
-    return set(told) <= {(event.verb, event.object) for event in events} and not set(unused) & {
-        event.object for event in events
-    }
+
+def said(text: str | None, story: Story | None = None, who: str = "the student writes") -> HTML:
+    """What a student wrote, each sentence marked right (✓) or wrong (✗) by what happens in its clip.
+
+    story: without one (data that are no miniature's) it is plain text.
+    """
+    if not text or story is None:
+        return texts(**{who: text})
+    from reasvqa.mini.grounding import claims
+
+    rows, told = [], claims(text, story)
+    for claim in told:
+        mark, look, word = _MARKS[claim.true]
+        instead = _instead(claim) if claim.true is False else ""
+        rows.append(
+            f"<div><span style='{look}' title='{word}'>{mark}</span> {escape(claim.sentence)}."
+            f"<span style='opacity:.7'>{escape(instead)}</span></div>"
+        )
+    events = [claim for claim in told if claim.event is not None]
+    right = sum(claim.true is True for claim in events)
+    head = f"{escape(who)}: {right} of {len(story.seen)} events as they happened"
+    legend = "✓ so it happens; ✗ it does not; – cannot be judged"
+    legend = f"<div style='opacity:.7;font-size:90%'>{legend}</div>"
+    return HTML(f"<div style='margin:.4em 0'><b>{head}</b>{''.join(rows)}{legend}</div>")
+
+
+_RIGHT, _WRONG = "color:#1b7837;font-weight:600", "color:#b2182b;font-weight:600"
+_MARKS = {True: ("✓", _RIGHT, "right"), False: ("✗", _WRONG, "wrong"), None: ("–", "opacity:.7", "cannot be judged")}
+
+
+def choices(sample: Sample, chosen: Mapping[str, int | None]) -> HTML:
+    """A question and its options with who chose which: by a student's name the index of its option."""
+    rows = []
+    for i, option in enumerate(sample.options):
+        right = i == sample.answer
+        who = ", ".join(name for name, choice in chosen.items() if choice is not pd.NA and choice == i)
+        mark = f"{'✓' if right else '✗'} {who}" if who else "✓ right answer" if right else ""
+        look = _RIGHT if right else _WRONG if who else ""
+        rows.append(
+            f"<tr style='{look}'><td style='text-align:left'>{LETTERS[i]}. {escape(option)}</td>"
+            f"<td style='text-align:left'>{escape(mark)}</td></tr>"
+        )
+    head = (
+        f"<b>{escape(sample.question)}</b> <span style='opacity:.7'>({escape(sample.type)}, {escape(sample.id)})</span>"
+    )
+    return HTML(f"<div style='margin:.4em 0'>{head}<table>{''.join(rows)}</table></div>")
+
+
+def strip(samples: Samples, sample: Sample, num_frames: int = 4) -> HTML:
+    """The frames of a question's clip side by side, as one picture in the page."""
+    pictures = read_frames(samples.videos / sample.video, num_frames, sample.clip)
+    gap = np.full((pictures.shape[1], max(2, pictures.shape[2] // 32), 3), 255, np.uint8)
+    row = np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
+    said = f"the {num_frames} frames that the student sees of {sample.video}"
+    look = f"width:{140 * num_frames}px;max-width:100%"
+    return HTML(f"<img src='{as_url(row)}' alt='{escape(said, quote=True)}' style='{look}'>")
+
+
+def below(*views: HTML) -> HTML:
+    """Several views as one, one below the other."""
+    return HTML("".join(str(view.data) for view in views))

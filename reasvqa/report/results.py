@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,10 @@ import pandas as pd
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
-from reasvqa.evaluation import Estimate, holm, mean_estimate, right_or_wrong, verdict
+from reasvqa.evaluation import Estimate, estimate, holm, mean_estimate, right_or_wrong, verdict
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import Run, train_all
+from reasvqa.learning import Run, run_key, train_all
+from reasvqa.learning.many import is_kept
 from reasvqa.paper.claims import Claim, Term, claims
 from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
 
@@ -45,6 +46,12 @@ def find_runs(name: str, scale: str, dataset: str, split: str, seeds: Sequence[i
     if name not in SETTINGS and (paths.runs() / name / "meta.json").is_file():
         return [Run(paths.runs() / name)]
     return train_settings({name: config_of(name, scale, dataset, split=split)}, seeds)[name]
+
+
+def kept(config: TrainConfig, seeds: Iterable[int]) -> list[Run]:
+    """The runs of a setting that are kept, of these seeds; nothing is trained."""
+    configs = [replace(config, seed=seed).resolve() for seed in seeds]
+    return [Run(paths.runs() / run_key(config)) for config in configs if is_kept(config)]
 
 
 # --- aggregation ------------------------------------------------------------------------------------------------------
@@ -141,6 +148,55 @@ def by_group(runs: Mapping[str, Sequence[Run]], split: str | None = None, of: st
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+# --- generators -------------------------------------------------------------------------------------------------------
+
+
+def answered(dataset: str, generator: str) -> pd.DataFrame:
+    """What a generator makes of the training questions: a row each, id, video, group, prediction, correct (0.0 or
+    1.0; a response that names no option is not correct).
+
+    Args:
+        dataset: a name for `reasvqa.datasets.load`.
+        generator: names the reasoning file.
+    """
+    samples = load(dataset, "train")
+    told = read_reasoning(paths.reasoning(paths.dataset(dataset), generator), samples)
+    table = samples.to_pandas()[["id", "video", "group"]].merge(told[["id", "prediction", "correct"]], on="id")
+    return table.assign(correct=table["correct"].fillna(False).astype(float))
+
+
+def generators(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """How often generators answer the training questions rightly, in the form of `summary` (keys: dataset, generator),
+    and how many of their responses name no option, in percent: "no option"."""
+    rows = {}
+    for dataset in datasets:
+        for name in names:
+            table = answered(dataset_name(scale, dataset), name)
+            found = estimate(table["correct"].to_numpy(), table["video"].to_numpy())
+            rows[dataset, name] = (found.value, found.low, found.high, found.seed_sd, 1, found.questions)
+            rows[dataset, name] += (100 * table["prediction"].isna().mean(),)
+    columns = ["accuracy", "low", "high", "sd of seeds", "seeds", "questions", "no option"]
+    index = pd.MultiIndex.from_tuples(list(rows), names=["dataset", "row"])
+    return pd.DataFrame(list(rows.values()), index, columns)
+
+
+def causes(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """Where simulated generators err: by (data set, generator), percent of the responses with each cause of
+    `SimulatedGenerator.diagnose`. Generators that are no simulation are left out: nobody knows."""
+    from reasvqa.mini.build import SimulatedGenerator
+    from reasvqa.mini.generator import STRENGTHS
+
+    shares = {}
+    for dataset in datasets:
+        for name in [name for name in names if name in STRENGTHS]:
+            root = paths.dataset(dataset_name(scale, dataset))
+            found = SimulatedGenerator(root, STRENGTHS[name]).diagnose(load(root.name, "train"))
+            shares[dataset, name] = 100 * found["cause"].value_counts(normalize=True)
+    if not shares:
+        return pd.DataFrame()
+    return pd.DataFrame(shares).T.fillna(0.0).rename_axis(["data set", "generator"])
+
+
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
@@ -159,11 +215,9 @@ def _outcomes(term: Term, dataset: str, split: str | None, scale: str, seeds: Se
         runs = runs_of(term.experiment, scale, seeds, datasets=[dataset], rows=[term.row])
         return outcomes(runs[dataset, term.row], split=split)
     # The generators' own answers to the training questions: there is one file, not a run per seed.
-    name = dataset_name(scale, dataset)
-    table = read_reasoning(paths.reasoning(paths.dataset(name), name_at(scale, TABLE4[term.row])))
-    video = {sample.id: sample.video for sample in load(name, "train")}
-    index = pd.MultiIndex.from_arrays([table["id"], table["id"].map(video)], names=["id", "video"])
-    return pd.DataFrame({0: table["correct"].to_numpy(dtype=float)}, index)
+    table = answered(dataset_name(scale, dataset), name_at(scale, TABLE4[term.row]))
+    index = pd.MultiIndex.from_arrays([table["id"], table["video"]], names=["id", "video"])
+    return pd.DataFrame({0: table["correct"].to_numpy()}, index)
 
 
 # The columns of the ledger, also of figures/claims.csv.

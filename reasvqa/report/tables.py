@@ -10,6 +10,7 @@ from IPython.display import HTML
 
 from reasvqa import paper
 from reasvqa.config import TrainConfig
+from reasvqa.datasets import DataError, load
 from reasvqa.learning import Run
 from reasvqa.learning.probes import stays_when_permuted, with_another_video
 from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes
@@ -188,6 +189,94 @@ def accuracies(summary: pd.DataFrame) -> pd.DataFrame:
         "questions": summary["questions"],
     }
     return pd.DataFrame(table).drop(columns=[] if any(spread) else "sd of seeds (points)")
+
+
+def generators(summary: pd.DataFrame) -> pd.DataFrame:
+    """A table of `results.generators` to read."""
+    table = accuracies(summary).drop(columns="seeds")
+    return table.assign(**{"names no option (%)": summary["no option"].map("{:.1f}".format)})
+
+
+def sizes(names: Sequence[str]) -> pd.DataFrame:
+    """What is in the annotation files that are there: a row per data set and split; "absent" where there is none."""
+    rows: list[dict[str, object]] = []
+    for name in names:
+        for split in ("train", "val", "test"):
+            row: dict[str, object] = {"data set": name, "split": split}
+            try:
+                samples = load(name, split)
+            except DataError:
+                rows.append(row | {"questions": "absent"})
+                continue
+            row |= {"questions": len(samples), "videos": len({s.video for s in samples})}
+            row |= {"clips": len({(s.video, s.clip) for s in samples}), "options": len(samples[0].options)}
+            rows.append(row | {"labelled": sum(s.answer is not None for s in samples)})
+    return pd.DataFrame(rows).set_index(["data set", "split"])
+
+
+def types(names: Sequence[str]) -> pd.DataFrame:
+    """Percent of the training questions (or validation questions, where only they are there) in each group, a column a
+    data set."""
+    shares = {}
+    for name in names:
+        for split in ("train", "val"):
+            try:
+                groups = pd.Series([sample.group for sample in load(name, split)])
+            except DataError:
+                continue
+            shares[f"{name}, {split}"] = 100 * groups.value_counts(normalize=True)
+            break
+    return pd.DataFrame(shares)
+
+
+def written(runs: Runs, rows: Sequence[str]) -> HTML:
+    """What single-task students write: how long it is, how often it gets to an answer, and the first text."""
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for (dataset, row), setting in runs.items():
+        if row in rows:
+            texts = [str(text) for run in setting for text in run.predictions["text"]]
+            line = {"words": f"{sum(len(text.split()) for text in texts) / len(texts):.1f}"}
+            line["with an answer (%)"] = f"{100 * sum('Answer:' in text for text in texts) / len(texts):.1f}"
+            lines[row, dataset] = line | {"example": texts[0]}
+    style = pd.DataFrame.from_dict(lines, orient="index").style.format(escape="html")
+    looks = {"text-align": "left", "white-space": "pre-wrap"}
+    return HTML(style.set_properties(subset=["example"], **looks).to_html())
+
+
+def chosen_on_validation(runs: Runs, reference: str) -> pd.DataFrame:
+    """The row that is best on each data set's validation questions, and what it brings on the test questions.
+
+    Args:
+        runs: of `results.runs_of`; of each data set the seeds that all of its rows have are used.
+        reference: the row that it is compared with.
+    """
+    lines = {}
+    for dataset in dict.fromkeys(dataset for dataset, _ in runs):
+        rows = {row: setting for (where, row), setting in runs.items() if where == dataset}
+        fewest = min(map(len, rows.values()))  # deciding rows have more
+        rows = {row: setting[:fewest] for row, setting in rows.items()}
+        there = {row: accuracy_of(setting, split="val").value for row, setting in rows.items()}
+        best = max(there, key=lambda row: there[row])
+        line = {"chosen on validation": best, "there (%)": f"{there[best]:.1f}"}
+        line[f"test, against {reference} (points)"] = str(difference(rows[reference], rows[best]))
+        lines[paper.PRINTED[dataset]] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def trials(record: pd.DataFrame) -> pd.DataFrame:
+    """The record of data/mini/trials_25_epochs.csv to read: accuracies and differences with their 95 % intervals."""
+    rows = {}
+    for row in record.to_dict("records"):
+        line = {"accuracy (%)": f"{row['accuracy']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"}
+        compared = not pd.isna(row["against"])
+        span = f"{row['difference']:+.1f} [{row['difference_low']:.1f}, {row['difference_high']:.1f}]"
+        line |= {"against": row["against"] if compared else "", "difference (points)": span if compared else ""}
+        numbers = {"told right (%)": ("told_right", 0), "training (s)": ("training_s", 0)}
+        numbers |= {f"{what}'s loss (nats)": (f"{what}_loss_at_end", 3) for what in ("answer", "reasoning")}
+        for name, (column, digits) in numbers.items():
+            line[name] = "" if pd.isna(row[column]) else f"{row[column]:.{digits}f}"
+        rows[row["trial"]] = line
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def trained(runs: dict[str, list[Run]]) -> pd.DataFrame:

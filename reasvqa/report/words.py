@@ -1,0 +1,106 @@
+"""Sentences that state results: everything in them is computed, whatever comes out."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from reasvqa.datasets import Samples
+from reasvqa.evaluation import Estimate, seeds_needed
+from reasvqa.refinement import refine
+from reasvqa.report.results import judged
+
+
+def about(samples: Samples) -> str:
+    """ "960 questions about 320 clips"."""
+    return f"{len(samples)} questions about {len({(s.video, s.clip) for s in samples})} clips"
+
+
+def seeds_of(count: int) -> str:
+    """ "one seed", "3 seeds"."""
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+def told_apart(better: str, worse: str, effect: Estimate, margin: float) -> str:
+    """Do these runs tell two settings apart? The difference, its interval, and what follows.
+
+    Args:
+        better, worse: the settings' names; `effect` is better - worse, in points.
+        margin: the smallest effect that matters, in points.
+    """
+    where = f"on {effect.questions} questions about {effect.videos} videos, {seeds_of(effect.seeds)}"
+    if math.isnan(effect.low):
+        return f"{better} - {worse}: {effect.value:+.1f} points {where}; too few videos for an interval."
+    said = f"{better} - {worse}: {effect.value:+.1f} points, 95 % interval {effect.low:+.1f} to {effect.high:+.1f}, "
+    said += f"{where}."
+    if effect.low > 0 or effect.high < 0:
+        than = "better" if effect.low > 0 else "worse"
+        said += f" {better} does {than} than {worse}, by more than the choice of questions explains."
+    elif effect.equivalent(margin):
+        said += f" The two are alike within {margin:.1f} points."
+    else:
+        said += " The interval has zero in it, so this does not tell the two apart;"
+        said += f" an effect below {effect.detectable:.1f} points would probably not have been seen."
+    if effect.seeds == 1:
+        said += " The interval knows what other questions would do, and nothing of other seeds."
+    return said
+
+
+def seeds_wanted(effect: Estimate, size: float, spread: float) -> str:
+    """How many seeds would find an effect of `size` points, if it varies by `spread` points from seed to seed."""
+    needed = seeds_needed(effect, size, seed_sd=spread)
+    enough = "no number of seeds is" if needed is None else f"about {needed} seeds are"
+    return (
+        f"To see an effect of {size:.1f} points on these questions, if it varies by {spread:g} from seed to seed, "
+        f"{enough} enough."
+    )
+
+
+def remains(samples: Samples, responses: pd.DataFrame) -> str:
+    """How much of a generator's responses refinement leaves. responses: of `read_reasoning`."""
+    told = responses.set_index("id").loc[[sample.id for sample in samples]]
+    shares = [
+        len(refine(text, sample.answer_text, right).split()) / max(len(text.split()), 1)
+        for sample, text, right in zip(
+            samples, told["response"], told["correct"].fillna(False).astype(bool), strict=True
+        )
+    ]
+    return (
+        f"Over {len(shares)} responses {100 * sum(shares) / len(shares):.0f} % of the words remain on average; "
+        f"{shares.count(0)} of the responses are empty afterwards."
+    )
+
+
+def known(experiment: str, claim: str, scale: str) -> str:
+    """What the ledger, as 30_claims last saved it, says of a claim, in a sentence; or that it is not there."""
+    table = judged(experiment, scale)
+    if claim not in table.index:
+        return "not known at this scale: the ledger (30_claims) has not been made"
+    row = table.loc[claim].to_dict()
+    verdict = "no verdict from one seed" if pd.isna(row["verdict"]) else row["verdict"]
+    return f"{str(row['text']).strip('. ')}: {row['ours']} points, {seeds_of(int(row['seeds']))}, {verdict}"
+
+
+# What a curious reader would change in 04, with the experiment and the claim that say what then happens.
+_NEXT = (
+    ("beta=0.1", "Does a little reasoning do?", "figure4", "little"),
+    ("beta=0.9", "Can it be too much?", "figure4", "beta-fall"),
+    ("epochs=20", "Is it only more computing?", "controls", "compute"),
+    ("dataset='{other}'", "Is it the same elsewhere?", "table5", "mtl-{other}"),
+    ("reasoning='original'", "What is refinement worth?", "figure3", "refined"),
+    ("generator='sim-4b'", "And with a weaker generator?", "table10", "stronger"),
+)
+
+
+def next_steps(dataset: str, scale: str) -> pd.DataFrame:
+    """What to change next in the main experiment, by parameter, why, and what is known of it from the ledger.
+
+    dataset: "nextqa", "star" or "intentqa"; another one is proposed.
+    """
+    other = "star" if dataset == "nextqa" else "nextqa"
+    rows = {
+        change.format(other=other): {"question": why, "what is known": known(table, claim.format(other=other), scale)}
+        for change, why, table, claim in _NEXT
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("change")
