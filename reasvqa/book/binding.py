@@ -16,7 +16,7 @@ import nbformat
 from bs4 import BeautifulSoup
 
 from reasvqa import paper, paths
-from reasvqa.book.cleaning import clean, finish
+from reasvqa.book.cleaning import finish
 from reasvqa.book.pages import (
     BookError,
     Page,
@@ -153,7 +153,7 @@ def _index(found: Sequence[Page], scale: str) -> dict[str, Any]:
         "gains": (printed.loc["MTL_All"] - printed.loc["STL_QA"])[list(paper.PRINTED.values())].to_dict(),
         "first_picture": next((p for p in pictures if p.saved.name == "figure1"), None),
         "pictures": of_paper,
-        "ledger": clean(tables.show(tables.claims(claims)).data) if len(claims) else "",
+        "ledger": tables.claims(claims).to_html(border=0) if len(claims) else "",
         "many": len(claims) > 12,
         "verdicts": f"Of the paper's {len(claims)} claims: {verdicts or 'one seed gives no verdict'}.",
         "link": lambda name: f'<a href="{name}.html">{escape(titles[name])}</a>' if name in titles else escape(name),

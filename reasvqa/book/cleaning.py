@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bleach.css_sanitizer import CSSSanitizer
 from bleach.sanitizer import Cleaner
-from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4 import BeautifulSoup
+from bs4.element import NavigableString, Tag
 
 _TAGS = set(
     "a abbr b blockquote br caption code col colgroup dd del details div dl dt em hr i img ins kbd li mark ol p pre s "
@@ -81,7 +82,8 @@ def _rules(sheet: str) -> str:
 # A bar of tqdm, and a widget or an object that has nothing to show but its name.
 _BAR = re.compile(r"\d+%\|.*\||\d+(\.\d+)?\s?\w+/s\]|\[\d\d:\d\d[<,?]")
 _OBJECT = re.compile(
-    r"^(<[\w.]+( object)? at 0x[0-9a-f]+>|interactive\(children=.*|\w+(Box|Button|Output|Progress)\(.*)$", re.S
+    r"<Figure size .*>|<[\w.]+( object)? at 0x[0-9a-f]+>|interactive\(children=.*|\w+(Box|Button|Output|Progress)\(.*",
+    re.DOTALL,
 )
 
 
@@ -93,7 +95,7 @@ def without_bars(text: str) -> str:
 
 def is_bare(text: str) -> bool:
     """Is a text only the name of an object, or a progress bar?"""
-    return bool(_OBJECT.match(text.strip()) or _BAR.search(text))
+    return bool(_OBJECT.fullmatch(text.strip()) or _BAR.search(text))
 
 
 # --- the finished page ------------------------------------------------------------------------------------------------

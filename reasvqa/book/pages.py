@@ -15,7 +15,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import papermill
 from jinja2 import pass_context
 from latex2mathml.converter import convert
 from nbconvert.exporters.html import HTMLExporter
@@ -126,9 +125,18 @@ class Page:
             if list(given.get("seeds", [])) not in ([], list(usual.get_default("seeds"))):
                 command += f" --seeds {' '.join(map(str, given['seeds']))}"
             return command
-        known = papermill.inspect_notebook(paths.notebooks() / f"{self.name}.ipynb")
-        changed = {n: v for n, v in given.items() if n in known and v != ast.literal_eval(known[n]["default"])}
-        values = [f"-p {n} {json.dumps(str(v)) if isinstance(v, list) else v}" for n, v in changed.items()]
+        defaults = {
+            line.targets[0].id: ast.literal_eval(line.value)
+            for cell in self.notebook.cells
+            if "parameters" in cell.metadata.get("tags", [])
+            for line in ast.parse(cell.source).body
+            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
+        }
+        changed = {name: value for name, value in given.items() if value != defaults.get(name)}
+        values = [
+            f"-p {name} {json.dumps(str(value)) if isinstance(value, list) else value}"
+            for name, value in changed.items()
+        ]
         return " ".join([f"papermill notebooks/{self.name}.ipynb out.ipynb", *values])
 
 
@@ -163,32 +171,31 @@ def _formula(latex: str, display: str) -> str:
         math = convert(latex.strip(), display=display)
     except Exception as error:  # of many kinds
         raise BookError(f"the formula {latex.strip()!r} cannot be read: {type(error).__name__} {error}") from error
+    if unknown := re.search(r">(\\\w+)", math):
+        raise BookError(f"the formula {latex.strip()!r} has a command that cannot be set: {unknown[1]}")
     return f'<span class="formula" tabindex="0">{math}</span>' if display == "block" else math
 
 
 class _Exporter(HTMLExporter):
     """nbconvert's, with our template: no prompt, no script, nothing from anywhere else."""
 
-    @property
-    def default_config(self) -> Config:
-        kinds = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
-        config = Config({"NbConvertBase": {"display_data_priority": kinds}})
-        base = super().default_config.copy()
-        base.merge(config)
-        return base
-
     @pass_context
     def markdown2html(self, context, source: str) -> str:
         """Formulas are set in prose; in outputs a dollar is a dollar, and what is unsafe is left out."""
-        options = dict(escape=False, exclude_anchor_links=True)
         if context["cell"].cell_type == "markdown":
-            return MarkdownWithMath(_Prose(**options)).render(source)
-        return clean(MarkdownWithMath(IPythonRenderer(**options)).render(source))
+            return MarkdownWithMath(_Prose(escape=False, exclude_anchor_links=True)).render(source)
+        return clean(MarkdownWithMath(IPythonRenderer(escape=False, exclude_anchor_links=True)).render(source))
 
 
 def exporter() -> HTMLExporter:
     """What makes pages, and the index, of templates."""
-    made = _Exporter(template_name="template", template_file="page.html.j2", extra_template_basedirs=[str(_FOLDER)])
+    kinds = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
+    made = _Exporter(
+        config=Config({"NbConvertBase": {"display_data_priority": kinds}}),
+        template_name="template",
+        template_file="page.html.j2",
+        extra_template_basedirs=[str(_FOLDER)],
+    )
     made.register_filter("clean", clean)
     return made
 
