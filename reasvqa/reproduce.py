@@ -201,11 +201,12 @@ def _memory() -> float:
 
 
 def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
-    """Changes when the notebook, its parameters, its runs or the code that draws from them change."""
+    """Changes when the notebook, its parameters, its runs, what ships, or the code that draws from them change."""
     digest = hashlib.sha256((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
     package = Path(__file__).parent
-    draws = [file for file in sorted(package.rglob("*.py")) if package / "book" not in file.parents]
-    for file in draws + sorted(paths.PAPER_NUMBERS.glob("*.csv")):
+    code = [file for file in package.rglob("*.py") if package / "book" not in file.parents]
+    shipped = [*paths.PAPER_NUMBERS.rglob("*"), *(paths.SHIPPED / "mini").rglob("*")]
+    for file in sorted(filter(Path.is_file, code + shipped)):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
     keys = [_key(config) for config in all_settings(scale, seeds, names)]
