@@ -57,10 +57,13 @@ class Browser:
         elif said["method"] == "Log.entryAdded" and what["entry"]["level"] in ("error", "warning"):
             self.visit.complaints.append(f"{what['entry']['text']} {what['entry'].get('url', '')}")
 
+    def resize(self, width: int, height: int = 900) -> None:
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
     def open(self, page: Path, width: int = 1366, height: int = 900, dark: bool = False) -> Visit:
         """Opens a file in a window of this size and waits until all of it is loaded."""
         self.visit = Visit()
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", media="screen", features=[scheme])
         self.call("Page.navigate", url=page.as_uri())

@@ -145,10 +145,11 @@ def _index(found: Sequence[Page], scale: str) -> dict[str, Any]:
     of_paper = [p for p in pictures if p.page[0] in "23"] + [p for p in pictures if p.page[0] not in "23"]
     ledger = results.saved_ledger(scale)
     claims = ledger[ledger["kind"] == "claim"]
-    printed = paper.table(5)
+    printed, wrong = paper.table(5), 100 - paper.table(4)["Avg"]
     counted = claims["verdict"].dropna().value_counts()
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items())
     return {
+        "wrong": f"{wrong.min():.0f} to {wrong.max():.0f}",
         "standing": _standing(scale),
         "gains": (printed.loc["MTL_All"] - printed.loc["STL_QA"])[list(paper.PRINTED.values())].to_dict(),
         "first_picture": next((p for p in pictures if p.saved.name == "figure1"), None),

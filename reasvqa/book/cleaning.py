@@ -98,6 +98,9 @@ def is_bare(text: str) -> bool:
     return bool(_OBJECT.fullmatch(text.strip()) or _BAR.search(text))
 
 
+_NUMBER = re.compile(r"[-+−–<>=±≤≥\s]*([\d.,]|nan|None|$)")  # what a cell of numbers begins with, or nothing
+
+
 # --- the finished page ------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +161,19 @@ def _lead(soup: BeautifulSoup, names: Collection[str], notebooks: Path, folder: 
 
 
 def _accessible(table: Tag) -> None:
-    """Says of each heading whether it is one of a row or of a column."""
+    """Says of each heading whether it is one of a row or of a column, and of each column whether it holds words.
+
+    pandas gives the names of an index a row of their own below the columns' names; here both stand in one.
+    """
+    if table.thead and len(heads := table.thead.find_all("tr")) == 2:
+        above, below = (row.find_all(["td", "th"], recursive=False) for row in heads)
+        pairs = list(zip(above, below, strict=False))
+        spans = any(cell.has_attr("colspan") for cell in above + below)
+        if len(above) == len(below) and not spans and not any(a.text.strip() and b.text.strip() for a, b in pairs):
+            for a, b in pairs:
+                if b.text.strip():
+                    a.replace_with(b)
+            heads[1].decompose()
     for cell in table.find_all("th"):
         if not cell.get_text(strip=True):
             cell.name = "td"
@@ -166,6 +181,21 @@ def _accessible(table: Tag) -> None:
             in_head = cell.find_parent("thead") is not None
             spans = cell.get("colspan" if in_head else "rowspan", "1") != "1"
             cell["scope"] = ("col" if in_head else "row") + ("group" if spans else "")
+    rows = [row.find_all(["td", "th"], recursive=False) for row in table.find_all("tr")]
+    cells = [  # with their places, counted from the right: headings that span rows stand at the left
+        (place, cell)
+        for row in rows
+        if not any(cell.get("colspan", "1") != "1" for cell in row)
+        for place, cell in enumerate(reversed(row))
+    ]
+    wordy = {
+        place
+        for place, cell in cells
+        if cell.get("scope", "").startswith("row") or (cell.name == "td" and not _NUMBER.match(cell.get_text()))
+    }
+    for place, cell in cells:
+        if place in wordy:
+            cell["class"] = [*cell.get_attribute_list("class", []), "words"]
 
 
 def _anchors(soup: BeautifulSoup) -> list[tuple[str, str]]:
