@@ -234,19 +234,35 @@ def check_types(settings: Any) -> None:
             hint = ""
             if isinstance(value, str) and kind is bool:
                 hint = f" (papermill: -p {name} True or -p {name} False, with a capital letter)"
-            raise ValueError(f"{name}={value!r}: {wanted} is wanted, not {_kind_of(value)}{hint}")
+            raise ValueError(f"{name}={shortened(value)}: {wanted} is wanted, not {_kind_of(value)}{hint}")
 
 
 def _is_a(value: object, kind: type) -> bool:
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     if kind is float:
-        return isinstance(value, numbers.Real) and math.isfinite(value)
+        return isinstance(value, numbers.Real) and _is_finite(value)
     return isinstance(value, numbers.Integral if kind is int else kind)
 
 
 def _kind_of(value: object) -> str:
-    return "text" if isinstance(value, str) else f"{type(value).__name__} {value}"
+    return "text" if isinstance(value, str) else f"{type(value).__name__} {shortened(value)}"
+
+
+def shortened(value: object) -> str:
+    """A value for a message: what came may be as long as a file."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:80]}... ({len(text)} characters)"
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _plain(value: Any) -> Any:
@@ -271,13 +287,13 @@ def _check_ranges(config: TrainConfig) -> None:
     positive += ["max_source_tokens", "max_target_tokens", "max_new_tokens"]
     for name in positive + (["questions"] if config.questions is not None else []):
         if getattr(config, name) <= 0:
-            raise ValueError(f"{name}={getattr(config, name)}: must be positive")
+            raise ValueError(f"{name}={shortened(getattr(config, name))}: must be positive")
     for name in ("warmup", "lora_dropout"):
         if not 0 <= getattr(config, name) < 1:
             raise ValueError(f"{name}={getattr(config, name)}: a share of at least 0 and below 1")
     for name in ("weight_decay", "max_grad_norm", "seed"):
         if getattr(config, name) < 0:
-            raise ValueError(f"{name}={getattr(config, name)}: at least 0")
+            raise ValueError(f"{name}={shortened(getattr(config, name))}: at least 0")
 
 
 def one_of(parameter: str, value: Any, known: Iterable[str]) -> str:
@@ -288,7 +304,7 @@ def one_of(parameter: str, value: Any, known: Iterable[str]) -> str:
     """
     known = list(known)
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{parameter}={value!r}: choose one of {', '.join(known)}")
+        raise ValueError(f"{parameter}={shortened(value)}: choose one of {', '.join(known)}")
     return value
 
 

@@ -122,6 +122,11 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.value:.1f} [{self.low:.1f}, {self.high:.1f}]{' (one seed)' if self.seeds == 1 else ''}"
 
+    @property
+    def half_width(self) -> float:
+        """Of the 95 % interval."""
+        return (self.high - self.low) / 2
+
     def interval(self, level: float) -> tuple[float, float]:
         """The ends of the two-sided interval of this level, e.g. 0.9."""
         half = float(special.stdtrit(self.df, (1 + level) / 2)) * self.se

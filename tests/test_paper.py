@@ -1,6 +1,10 @@
 """The lists of settings, the tables made of them, and reproducing it all."""
 
 import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,6 +12,7 @@ import pytest
 from reasvqa import paper, paths
 from reasvqa.paper.experiments import EXPERIMENTS, all_settings, settings_of
 from reasvqa.report import saving, tables
+from reasvqa.report.latex import to_latex
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
@@ -33,7 +38,7 @@ def test_equal_settings_are_one_run():
         == of["table3"]["nextqa", "BLIP-FlanT5(3B) w. ReasVQA"]
         == of["table6"]["nextqa", "BLIP-FlanT5 (w. ReasVQA)"]
     )
-    assert of["strength"]["star", "Refined, sim-26b"] == of["table9"]["star", "w. Reasoning"]
+    assert of["strength"]["nextqa", "Refined, sim-26b"] == of["table5"]["nextqa", "MTL_All"]
     assert of["table10"]["nextqa", "Refined, All"] != of["table5"]["nextqa", "MTL_All"]  # another generator
     once = all_settings("mini", [0])
     assert len(once) == len(set(once)) < sum(len(settings) for settings in of.values())
@@ -57,9 +62,8 @@ def test_the_papers_settings_at_paper_scale():
 
 def test_deciding_rows_get_five_seeds():
     settings = settings_of("table5", "mini", [0, 1, 2])
-    assert [c.seed for c in settings["star", "MTL_All"]] == [0, 1, 2, 3, 4] and [
-        c.seed for c in settings["star", "MTL_CR"]
-    ] == [0, 1, 2]
+    assert [c.seed for c in settings["star", "MTL_All"]] == [0, 1, 2, 3, 4]
+    assert [c.seed for c in settings["star", "STL_CR"]] == [0, 1, 2]
     assert len(settings_of("table5", "smoke", [7])["star", "MTL_All"]) == 1
 
 
@@ -122,9 +126,53 @@ def test_tables_are_exported_for_a_report(tmp_path, monkeypatch):
         and r"MTL\_All & 50.1 & -- & -- & 50.0" in text
         and r"100 \% of it" in text
     )
+    assert r"\multicolumn{5}{@{}l}{\emph{paper, as printed}}" in text and r"\multirow" not in text
     assert (
         pd.read_csv(tmp_path / "t.csv").shape == (6, 6)
         and json.loads((tmp_path / "t.json").read_text())["scale"] == "mini"
     )
     assert whole.index.get_level_values("source").unique().tolist() == ["paper, as printed", "ours, miniature"]
     assert "<script" not in tables.show(whole.rename(index={"MTL_All": "<script>"})).data
+
+
+def test_latex_has_whole_numbers_intervals_and_one_number_for_a_table():
+    table = pd.DataFrame({"questions": [3000.0, 480.0], "accuracy": [61.0, 70.25]}, index=["a", "b"])
+    half = pd.DataFrame({"accuracy": [1.25]}, index=["b"])
+    text = to_latex(table, "Table 7, STAR: sizes. Ours: mini-star (one; two)", "sizes", half)
+    assert "a & 3000 & 61.0 " in text and r"b & 480 & 70.2\,{\scriptsize$\pm$1.2} " in text
+    assert r"\caption{Sizes (STAR; the paper's Table 7). Ours: mini-star (one; two)}" in text
+    assert "caption{100 of them}" in to_latex(table, "100 of them", "sizes")
+
+
+def overfull(texts: list[str], folder: Path) -> list[str]:
+    """What LaTeX says of these tables in an article: boxes that stick out by more than 5 pt."""
+    latex = shutil.which("pdflatex")
+    if latex is None:
+        pytest.skip("no LaTeX here (pdflatex)")
+    body = "\n\\clearpage\n".join(texts)
+    document = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    (folder / "all.tex").write_text(document)
+    command = [latex, "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    boxes = re.findall(r"Overfull \\[hv]box \(([\d.]+)pt.*|Float too large for page by ([\d.]+)pt", done.stdout)
+    return [a or b for a, b in boxes if float(a or b) > 5]
+
+
+COMMITTED = sorted((paths.SHIPPED.parent / "figures").glob("*.tex"))
+
+
+def test_committed_tables_compile_and_fit(tmp_path):
+    assert not overfull([path.read_text() for path in COMMITTED], tmp_path)
+
+
+def test_any_table_compiles_and_fits(tmp_path):
+    odd = r"a_b & 50 % of $x$ {y} \z ~ ^ # < > | ± β ≥"
+    long = "a claim that goes on for longer than a line of a page has room, and says so in many words; " * 2
+    narrow = pd.DataFrame({odd: [1.0, None], "text": [odd, "b"]}, index=[odd, "c"])
+    wide = pd.DataFrame({f"NExT-QA {share}% CR": [72.34, 71.0] for share in range(7)}, index=["Original", "Refined"])
+    tall = pd.DataFrame({"claim": [long] * 60, "p": ["< 0.001"] * 60, "effect": [1.0] * 60}, index=[long[:30]] * 60)
+    half = wide * 0 + 1.2
+    texts = [to_latex(narrow, odd, "odd"), to_latex(wide, "wide", "wide", half), to_latex(tall, "tall", "tall")]
+    assert texts[2].count(r"\begin{table}") > 1
+    assert not overfull(texts, tmp_path)

@@ -456,7 +456,9 @@ GROWING = [
 
 @pytest.mark.parametrize("piece", GROWING)
 def test_time_grows_with_length_and_not_with_its_square(piece):
-    """Four times the text takes four times as long, or at least not sixteen times."""
+    """Four times the text takes four times as long, or at least not sixteen times. The claim is about time, so this one
+    measures it: processor time only, and one of three tries is enough, as other work on the machine disturbs single
+    ones; a square would fail all three."""
 
     def seconds(length: int) -> float:
         text = (piece * (length // len(piece) + 1))[:length]
@@ -467,7 +469,8 @@ def test_time_grows_with_length_and_not_with_its_square(piece):
         refine(text, "The closet.", correct=False, chosen="the shoe")
         return time.process_time() - start
 
-    assert seconds(40_000) < 10 * seconds(10_000) + 0.5
+    seconds(10_000)  # patterns are compiled at first use
+    assert any(seconds(40_000) < 10 * seconds(10_000) + 0.5 for _ in range(3))
 
 
 @settings(max_examples=5, deadline=None)

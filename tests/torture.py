@@ -1,5 +1,5 @@
-"""Many broken inputs, servers and kills, seeded: `python tests/torture.py all`, or videos, annotations, reasoning,
-servers, kills.
+"""Many broken inputs, servers and kills, seeded: `python tests/torture.py all`, or videos, annotations, settings,
+reasoning, servers, kills, disk.
 
 pytest does not run this page: it takes minutes. The suite runs small seeded parts of the same trials. Every command
 prints what happened how often, and its exit status is 1 when something did that must not: a wait without end, a process
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import json
+import math
 import random
 import sys
 import tempfile
@@ -22,11 +24,13 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import torture_disk
 import torture_kills
 import torture_reasoning
 import torture_servers
 
 from reasvqa import video
+from reasvqa.config import TrainConfig
 from reasvqa.datasets import DataError, load
 from reasvqa.video import VideoError, read_many
 
@@ -34,6 +38,7 @@ from reasvqa.video import VideoError, read_many
 FAULTY = """
 import os, signal, time
 from reasvqa import video
+from reasvqa.config import TrainConfig
 
 def faulty(path, num_frames, clip, decord, honest=video.decode):
     name = os.path.basename(path)
@@ -193,6 +198,28 @@ def mutated_annotations(folder: Path, count: int, seed: int) -> Counter:
     return counts
 
 
+def settings_mistaken(count: int, seed: int) -> Counter:
+    """Puts odd values into one to three settings at a time: "understood" (and then to be settled, and of the fields'
+    types), "refused" by a sentence that names one of them, or what must not be."""
+    rng, counts = random.Random(seed), Counter()
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    odd = [0, 1, -1, 2.5, 10**400, -(10**20), 1e308, math.nan, math.inf, True, None, "", "0.5", "false", "paper", "\0"]
+    odd += ["x" * 140_000, "../..", "$x$", "\ud800", b"a", [], [0], {}, {"a": 1}, (), np.float32(0.5), np.int64(3), 1j]
+    for _ in range(count):
+        chosen = {name: rng.choice(odd) for name in rng.sample(names, rng.randint(1, 3))}
+        try:
+            config = TrainConfig(**{"dataset": "mini-star"} | chosen).resolve()
+            whole = config.resolve() == config and config.label and json.dumps(dataclasses.asdict(config))
+            counts["understood" if whole else f"not settled: {chosen}"] += 1
+        except ValueError as error:
+            possible = [*chosen, "lora_alpha"]  # which follows lora_rank
+            named = any(str(error).startswith(f"{name}=") for name in possible) and len(str(error)) < 1000
+            counts["refused" if named else f"refused without its name: {str(error)[:50]}"] += 1
+        except Exception as error:
+            counts[f"{type(error).__name__}: {str(error)[:100]} for {', '.join(chosen)}"] += 1
+    return counts
+
+
 def steps_to_load(folder: Path, rows: int) -> int:
     """How many function calls it takes to load so many rows with every loader."""
     folders, steps = annotations(folder, rows), 0
@@ -274,12 +301,20 @@ def mistakes(count: int) -> list[str]:
     return [f"{count} mistakes"] * bool(count)
 
 
+def settings(_: Path, seed: int) -> list[str]:
+    counts = settings_mistaken(5000, seed)
+    print(f"5000 mutated settings: {dict(counts)}")
+    return [what for what in counts if what not in ("understood", "refused")]
+
+
 TRIALS: dict[str, Callable[[Path, int], list[str]]] = {
     "videos": videos,
     "annotations": annotation_files,
+    "settings": settings,
     "reasoning": lambda _, seed: mistakes(torture_reasoning.main(5000, 60, seed)),
     "servers": lambda *_: mistakes(torture_servers.main()),
-    "kills": lambda _, seed: mistakes(torture_kills.main(100, seed)),
+    "kills": lambda _, seed: mistakes(torture_kills.main(200, seed)),
+    "disk": lambda *_: torture_disk.main(),
 }
 
 

@@ -50,7 +50,7 @@ QUESTIONS_PER_VIDEO = 3
 SIZES = {
     "mini-star": {"train": 160, "val": 300, "test": 1000},
     "mini-nextqa": {"train": 320, "val": 300, "test": 1000},
-    "mini-intentqa": {"train": 320, "val": 300, "test": 1000},
+    "mini-intentqa": {"train": 160, "val": 300, "test": 1000},
     **{f"smoke-{kind}": {"train": 12, "val": 6, "test": 8} for kind in ("star", "nextqa", "intentqa")},
 }
 

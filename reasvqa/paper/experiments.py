@@ -102,7 +102,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "14_table5_stl_vs_mtl",
         _ALL,
         {name: SETTINGS[name] for name in SETTINGS if name != "Blind"},
-        ("STL_QA", "MTL_All"),
+        ("STL_QA", "MTL_CR", "MTL_All"),
     ),
     "table6": Experiment(
         "15_table6_atp_hard",
@@ -177,7 +177,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "strength": Experiment(
         "31_generator_strength",
-        ("star",),
+        ("nextqa",),
         {
             f"{kind.capitalize()}, {name}": {"reasoning": kind, "generator": name}
             for name in GENERATORS["mini"]

@@ -127,14 +127,17 @@ def summary(runs: Mapping[Any, Sequence[Run]]) -> pd.DataFrame:
     return table
 
 
-def by_group(runs: Mapping[str, Sequence[Run]], split: str | None = None) -> pd.DataFrame:
+def by_group(runs: Mapping[str, Sequence[Run]], split: str | None = None, of: str = "value") -> pd.DataFrame:
     """Accuracy in percent of each setting on one data set: a column for each of the paper's question groups (Tem, Cau,
-    ...) and "Tot"; on the runs' own split or another."""
+    ...) and "Tot"; on the runs' own split or another.
+
+    of: another attribute of these estimates, as "half_width" of their 95 % intervals.
+    """
     rows = {}
     for name, setting in runs.items():
         groups = setting[0].predictions_on(split or setting[0].config.split)["group"].unique()
-        rows[name] = {group: accuracy_of(setting, group, split).value for group in groups}
-        rows[name]["Tot"] = accuracy_of(setting, None, split).value
+        rows[name] = {group: getattr(accuracy_of(setting, group, split), of) for group in groups}
+        rows[name]["Tot"] = getattr(accuracy_of(setting, None, split), of)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 import reasvqa
 from reasvqa import paths
 from reasvqa.learning import Run
+from reasvqa.report.latex import to_latex
 
 # What a notebook's cell saved stands among its outputs under this type, which no viewer shows; the book reads it.
 SAVED = "application/vnd.reasvqa.saved+json"
@@ -35,23 +36,20 @@ def save_figure(
     return _write(name, scale, ".png", lambda path: figure.savefig(path, bbox_inches="tight"))
 
 
-def save_table(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
+def save_table(
+    table: pd.DataFrame,
+    name: str,
+    scale: str,
+    runs: Sequence[Run] = (),
+    caption: str = "",
+    half_widths: pd.DataFrame | None = None,
+) -> Path:
     """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX
-    file."""
-    shown = table.map(lambda value: _escaped(value) if isinstance(value, str) else value)
-    shown = shown.rename(index=_escaped, columns=_escaped)
-    shown.index.names = [_escaped(level or "") for level in table.index.names]
-    style = shown.style
-    style.format(precision=1, na_rep="--")
-    latex = style.to_latex(
-        hrules=True,
-        caption=_escaped(describe(caption, runs)) or None,
-        label=f"tab:{name}",
-        clines="skip-last;data" if table.index.nlevels > 1 else None,
-    )
+    file. half_widths: of the 95 % intervals, see `latex.to_latex`."""
     _write(name, scale, ".csv", lambda path: table.to_csv(path, float_format="%.4f"))
     _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
     _tell_notebook(name)
+    latex = to_latex(table, describe(caption, runs), name, half_widths)
     return _write(name, scale, ".tex", lambda path: path.write_text(latex))
 
 
@@ -137,12 +135,3 @@ def part(*chosen: tuple[Sequence, Sequence]) -> str:
     """For the name of a table or figure: "_part" if of any pair (what was chosen, all there is) something was left out
     or added, so that a part never replaces the whole; else ""."""
     return "" if all(set(some) == set(whole) for some, whole in chosen) else "_part"
-
-
-_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
-_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-
-
-def _escaped(text: object) -> str:
-    """LaTeX's special characters, as text."""
-    return "".join(_LATEX.get(letter, letter) for letter in str(text))

@@ -40,13 +40,19 @@ def caption(title: str, runs: dict) -> str:
     return f"{title}. Ours: {', '.join(dict.fromkeys(run.config.dataset for run in every(runs)))}"
 
 
-def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
-    """Mean accuracy in percent: rows as in `runs`, a column per data set (by its printed name), and their average."""
+def by_dataset(runs: Runs, average: bool = True, of: str = "value") -> pd.DataFrame:
+    """Mean accuracy in percent: rows as in `runs`, a column per data set (by its printed name), and their average.
+
+    of: another attribute of these estimates, as "half_width" of their 95 % intervals.
+    """
     columns: dict[str, dict[str, float]] = {}
     for (dataset, row), setting in runs.items():
-        columns.setdefault(paper.PRINTED[dataset], {})[row] = accuracy_of(setting).value
-    table = pd.DataFrame(columns)
-    return table.assign(Avg=table.mean(axis=1)) if average else table
+        columns.setdefault(paper.PRINTED[dataset], {})[row] = getattr(accuracy_of(setting), of)
+    if average:
+        for row in dict.fromkeys(row for _, row in runs):
+            terms = [[(1, outcomes(setting))] for (_, other), setting in runs.items() if other == row]
+            columns.setdefault("Avg", {})[row] = getattr(contrast(terms), of)
+    return pd.DataFrame(columns)
 
 
 def with_intervals(runs: Runs) -> pd.DataFrame:
