@@ -216,7 +216,7 @@ def style_sheet() -> str:
 
 def prepare(name: str, notebook: NotebookNode, figures: Path) -> Page:
     """Takes out of an executed notebook what nobody reads (progress bars, names of objects), and finds what its cells
-    saved and which pictures they show. Changes the notebook.
+    saved and which pictures they show: a figure or table stands below what is shown next. Changes the notebook.
 
     figures: where what it saved lies.
 
@@ -230,22 +230,34 @@ def prepare(name: str, notebook: NotebookNode, figures: Path) -> Page:
             prose = _last_sentence(cell.source) or prose
         if cell.cell_type != "code":
             continue
-        names = [o.data[SAVED]["name"] for o in cell.outputs if SAVED in o.get("data", {})]
-        saved = [Saved(each, figures) for each in dict.fromkeys(names)]
-        cell.outputs = [output for output in map(_readable, cell.outputs) if output is not None]
-        if any(output.output_type == "error" for output in cell.outputs):
-            raise BookError(f"{name}: a cell has failed; execute the notebook again")
-        drawn = [each for each in saved if "PNG" in each.files]
+        waiting: list[Saved] = []  # saved, and not shown yet
+        outputs = []
         for output in cell.outputs:
-            for kind in (kind for kind in output.get("data", {}) if kind.startswith("image/")):
-                shown = drawn.pop(0) if drawn and kind == "image/png" else None
-                looks = output.metadata.get(kind, {})
-                words = looks.get("alt") or (shown.alt if shown else f"Picture: {prose}")
-                output.metadata[kind] = {**looks, "alt": words}
-                if shown:
-                    page.pictures[shown.name] = f"data:image/png;base64,{output.data[kind].strip()}"
-        page.saved += saved
-        cell.metadata["book"] = {"saved": saved, "fold": _fold(cell)}
+            if SAVED in output.get("data", {}):
+                saved = Saved(output.data[SAVED]["name"], figures)
+                if saved not in page.saved + waiting:
+                    waiting.append(saved)
+                continue
+            if (shown := _readable(output)) is None:
+                continue
+            outputs.append(shown)
+            if shown.output_type == "error":
+                raise BookError(f"{name}: a cell has failed; execute the notebook again")
+            if shown.output_type == "stream":
+                continue
+            drawn = next((saved for saved in waiting if "PNG" in saved.files), None)
+            for kind in (kind for kind in shown.data if kind.startswith("image/")):
+                looks = shown.metadata.get(kind, {})
+                words = looks.get("alt") or (drawn.alt if drawn else f"Picture: {prose}")
+                shown.metadata[kind] = {**looks, "alt": words}
+                if drawn and kind == "image/png":
+                    page.pictures[drawn.name] = f"data:image/png;base64,{shown.data[kind].strip()}"
+            shown.metadata["below"] = waiting
+            page.saved += waiting
+            waiting = []
+        page.saved += waiting
+        cell.outputs = outputs
+        cell.metadata["book"] = {"below": waiting, "fold": _fold(cell)}
     return page
 
 
@@ -323,7 +335,9 @@ def render(made: HTMLExporter, page: Page, names: Collection[str], scale: str, f
     except BookError as error:
         raise BookError(f"{page.name}: {error}") from error
     inside, sections = finish(inside, names, paths.notebooks(), folder)
-    return made.environment.get_template("frame.html.j2").render(page=page, inside=inside, sections=sections, **around)
+    return made.environment.get_template("frame.html.j2").render(
+        page=page, command=page.command(scale), inside=inside, sections=sections, **around
+    )
 
 
 def contents(pages: Sequence[Page]) -> dict[str, list[Page]]:
