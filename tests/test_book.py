@@ -168,6 +168,16 @@ def test_code_folds_and_every_picture_has_words(tmp_path):
     assert "Figure size" not in page.article.get_text()
 
 
+def test_no_page_says_where_things_lie_on_a_machine(tmp_path):
+    said = new_output(
+        "stream", name="stdout", text=f"{paths.dataset('smoke-star') / 'videos'} {paths.CHECKOUT}/reasvqa"
+    )
+    shown = new_output("execute_result", {"text/html": f"<p>{paths.runs()}</p>"})
+    text = made(new_code_cell("x", outputs=[said, shown]), tmp_path).article.get_text()
+    assert "data/smoke-star/videos ./reasvqa" in text and "data/runs" in text
+    assert str(paths.data()) not in text and str(paths.CHECKOUT) not in text
+
+
 def test_a_failed_cell_makes_no_page(tmp_path):
     failed = new_output("error", ename="ValueError", evalue="no", traceback=[])
     with pytest.raises(book.BookError, match="a cell has failed"):

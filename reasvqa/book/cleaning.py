@@ -136,10 +136,8 @@ def _lead(soup: BeautifulSoup, names: Collection[str], notebooks: Path, folder: 
         if not target or re.match(r"[a-z]+:", target):
             continue
         file = Path(target)
-        if file.suffix in (".ipynb", ".md") and file.parent == Path() and file.stem in names:
-            target = f"{file.stem}.html"
-        elif file.parent == Path() and file.stem == "README":
-            target = "index.html"
+        if file.parent == Path() and file.stem in (*names, "README"):
+            target = f"{file.stem if file.stem in names else 'index'}.html"
         else:
             target = Path(os.path.relpath(notebooks / target, folder)).as_posix()
         link["href"] = f"{target}#{section}" if section else target

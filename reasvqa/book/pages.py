@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -264,15 +265,28 @@ def prepare(name: str, notebook: NotebookNode, figures: Path) -> Page:
 def _readable(output: NotebookNode) -> NotebookNode | None:
     """An output without what only a terminal or a live notebook can show; None if nothing is left."""
     if output.output_type == "stream":
-        output.text = without_bars(output.text)
+        output.text = _placeless(without_bars(output.text))
         return output if output.text else None
     if output.output_type == "error":
         return output
-    kept = {kind: value for kind, value in output.data.items() if not kind.startswith("application/")}
+    kept = {
+        kind: _placeless(value) if kind.startswith("text/") else value
+        for kind, value in output.data.items()
+        if not kind.startswith("application/")
+    }
     if "application/vnd.jupyter.widget-view+json" in output.data or is_bare(kept.get("text/plain", "")):
         kept.pop("text/plain", None)
     output.data = kept
     return output if kept else None
+
+
+def _placeless(text: str) -> str:
+    """A text without where this checkout, its data and this Python lie on the machine that executed it."""
+    places = {paths.data(): "data", paths.CHECKOUT: ".", Path(sys.prefix): "python", Path.home(): "~"}
+    for place, name in places.items():
+        if place and len(place.parts) > 1:
+            text = text.replace(str(place), name)
+    return text
 
 
 def _last_sentence(markdown: str) -> str:
