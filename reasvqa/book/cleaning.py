@@ -127,13 +127,14 @@ def finish(html: str, names: Collection[str], notebooks: Path, folder: Path) -> 
         table.wrap(box)
     for block in soup.find_all("pre"):
         block["tabindex"] = "0"  # so that a keyboard can scroll it
-    return str(soup), _anchors(soup)
+    sections = _anchors(soup)
+    return str(soup), sections
 
 
 def _lead(soup: BeautifulSoup, names: Collection[str], notebooks: Path, folder: Path) -> None:
     for link in soup.find_all("a", href=True):
         target, _, section = str(link["href"]).partition("#")
-        if not target or re.match(r"[a-z]+:", target):
+        if not target or re.match(r"[a-z]+:", target) or link.find_parent("div", "origin"):
             continue
         file = Path(target)
         if file.parent == Path() and file.stem in (*names, "README"):
