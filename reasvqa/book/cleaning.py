@@ -134,7 +134,7 @@ def finish(html: str, names: Collection[str], notebooks: Path, folder: Path) -> 
 def _lead(soup: BeautifulSoup, names: Collection[str], notebooks: Path, folder: Path) -> None:
     for link in soup.find_all("a", href=True):
         target, _, section = str(link["href"]).partition("#")
-        if not target or re.match(r"[a-z]+:", target) or link.find_parent("div", "origin"):
+        if not target or re.match(r"[a-z]+:", target) or link.find_parent("div", class_="origin"):
             continue
         file = Path(target)
         if file.parent == Path() and file.stem in (*names, "README"):
@@ -190,11 +190,16 @@ def _accessible(table: Tag) -> None:
     wordy = {
         place
         for place, cell in cells
-        if cell.get("scope", "").startswith("row") or (cell.name == "td" and not _NUMBER.match(cell.get_text()))
+        if str(cell.get("scope", "")).startswith("row") or (cell.name == "td" and not _is_number(cell.get_text()))
     }
     for place, cell in cells:
         if place in wordy:
-            cell["class"] = [*cell.get_attribute_list("class", []), "words"]
+            cell["class"] = f"{' '.join(cell.get_attribute_list('class'))} words".strip()
+
+
+def _is_number(text: str) -> bool:
+    """Does a cell hold a number, with what may follow it: "72.8 [69.1, 76.3], n = 900"? Or nothing?"""
+    return len(text) < 50 and _NUMBER.match(text) is not None
 
 
 def _anchors(soup: BeautifulSoup) -> list[tuple[str, str]]:
