@@ -304,6 +304,10 @@ def test_the_book_shows_where_everything_comes_from(bound, soups):
     assert "Seeds 0" in said and "batch size 8" in said and "smoke-star-mini-blip2-mtl-refined-s0-" in said
     first = " ".join(origins["figure1_pipeline"].get_text(" ").split())
     assert "papermill notebooks/00_start_here.ipynb out.ipynb -p scale smoke" in first
+    index = " ".join(soups["index"].get_text(" ").split())
+    assert (
+        "claims: one seed gives no verdict" in index and "Learning from refined reasoning beats learning from" in index
+    )
     again = soups["10_table1_nextqa_star"].select_one("footer code")
     assert again and again.text == "python -m reasvqa.reproduce --only table1 --scale smoke --seeds 0"
     both = [box.find_previous("table").caption.text for box in soups["10_table1_nextqa_star"].select(".origin")]

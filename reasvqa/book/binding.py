@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 from bs4 import BeautifulSoup
 
 from reasvqa import paper, paths
@@ -143,18 +144,22 @@ def _index(found: Sequence[Page], scale: str) -> dict[str, Any]:
     ]
     titles = {page.name: page.title for page in found}
     of_paper = [p for p in pictures if p.page[0] in "23"] + [p for p in pictures if p.page[0] not in "23"]
-    ledger = results.saved_ledger(scale)
+    # Of some seeds only, it is a part, and has another name.
+    named = [saved.name for page in found for saved in page.saved if saved.name in ("claims", "claims_part")]
+    ledger = results.saved_ledger(scale, *named[:1])
     claims = ledger[ledger["kind"] == "claim"]
     printed, wrong = paper.table(5), 100 - paper.table(4)["Avg"]
     counted = claims["verdict"].dropna().value_counts()
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items())
+    with pd.option_context("display.max_colwidth", None):
+        table = tables.claims(claims).to_html(border=0) if len(claims) else ""
     return {
         "wrong": f"{wrong.min():.0f} to {wrong.max():.0f}",
         "standing": _standing(scale),
         "gains": (printed.loc["MTL_All"] - printed.loc["STL_QA"])[list(paper.PRINTED.values())].to_dict(),
         "first_picture": next((p for p in pictures if p.saved.name == "figure1"), None),
         "pictures": of_paper,
-        "ledger": tables.claims(claims).to_html(border=0) if len(claims) else "",
+        "ledger": table,
         "many": len(claims) > 12,
         "verdicts": f"Of the paper's {len(claims)} claims: {verdicts or 'one seed gives no verdict'}.",
         "link": lambda name: f'<a href="{name}.html">{escape(titles[name])}</a>' if name in titles else escape(name),

@@ -221,9 +221,9 @@ def interval(row: pd.Series) -> str:
     return f"{row['effect']:+.1f} [{row['low']:.1f}, {row['high']:.1f}]"
 
 
-def saved_ledger(scale: str) -> pd.DataFrame:
-    """The ledger as 30_claims last saved it; empty before."""
-    path = paths.figures(scale) / "claims.csv"
+def saved_ledger(scale: str, name: str = "claims") -> pd.DataFrame:
+    """The ledger as 30_claims last saved it, under this name; empty before."""
+    path = paths.figures(scale) / f"{name}.csv"
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=LEDGER)
     if list(table.columns) != LEDGER:  # an older project's
         table = pd.DataFrame(columns=LEDGER)
