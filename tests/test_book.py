@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import browser
+import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import papermill
@@ -24,6 +25,7 @@ from reasvqa.book import binding, pages
 from reasvqa.book.__main__ import main
 from reasvqa.book.cleaning import clean, finish, is_bare, without_bars
 from reasvqa.paper.experiments import EXPERIMENTS
+from reasvqa.report import saving
 from reasvqa.reproduce import Outcome
 
 NOTEBOOKS = {path.stem: path for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))}
@@ -166,6 +168,16 @@ def test_code_folds_and_every_picture_has_words(tmp_path):
     assert fold and not fold.has_attr("open") and fold.summary.text == "Code, 40 lines"
     assert [img["alt"] for img in page.find_all("img")] == ["Picture: The four frames, in order"]
     assert "Figure size" not in page.article.get_text()
+
+
+def test_a_figure_is_told_in_words():
+    figure, (left, right) = plt.subplots(1, 2)
+    left.set(title="NExT-QA\n(miniature)", xlabel="beta", ylabel="accuracy (%)")
+    right.plot([0, 1], label="MTL")
+    right.legend()
+    plt.close(figure)
+    told = saving.alternative(figure, "Figure 4: accuracy against beta")
+    assert told == ("Figure 4: accuracy against beta. NExT-QA (miniature); across: beta; up: accuracy (%). shown: MTL.")
 
 
 def test_no_page_says_where_things_lie_on_a_machine(tmp_path):
