@@ -7,7 +7,7 @@ $REASVQA_DATA                 the data root; without it data/ of a checkout, els
     checked/<dataset>.jsonl   which clips were found to be readable
     features/                 what frozen vision encoders made of clips
     reproduced/<scale>/       executed notebooks
-figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own
+figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own; book/ in each
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ def figures(scale: str) -> Path:
         return data() / "smoke-figures"
     folder = CHECKOUT / "figures" if CHECKOUT else data() / "figures"
     return folder if scale == "mini" else folder / scale
+
+
+def book(scale: str) -> Path:
+    """The book: executed notebooks as pages, beside the figures and tables that they saved."""
+    return figures(scale) / "book"
 
 
 def mini_student(name: str) -> Path:

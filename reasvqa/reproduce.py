@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -90,7 +91,12 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
         guess = FIRST_GUESS["stl" if config.reasoning == "none" else "mtl"]
         seconds += config.epochs * costs.get((config.student, config.objective, config.reasoning == "none"), guess)
     names = list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
-    return Plan(missing, len(settings), [name for name in names if not _fresh(name, scale, seeds)], seconds, uses)
+    return Plan(missing, len(settings), stale(names, scale, seeds), seconds, uses)
+
+
+def stale(notebooks: Sequence[str], scale: str, seeds: Sequence[int]) -> list[str]:
+    """Those of these notebooks whose executed copy is missing or out of date."""
+    return [name for name in notebooks if not _fresh(name, scale, seeds)]
 
 
 def _kept(config: TrainConfig) -> bool:
@@ -147,7 +153,8 @@ def train_one(config: TrainConfig, threads: int) -> Outcome:
 
 
 def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outcome:
-    """One notebook, headless; the executed copy goes to data/reproduced/<scale>/."""
+    """One notebook, headless; the executed copy, with the commit it was made at, goes to data/reproduced/<scale>/."""
+    import nbformat
     import papermill
 
     began = time.time()
@@ -159,13 +166,32 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
     if "seeds" in papermill.inspect_notebook(source):
         parameters["seeds"] = list(seeds)
     try:
-        papermill.execute_notebook(source, partial, parameters, progress_bar=False, cwd=paths.CHECKOUT)
+        made = papermill.execute_notebook(source, partial, parameters, progress_bar=False, cwd=paths.CHECKOUT)
     except Exception as error:
         what = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]} (see {partial})"
         return Outcome(notebook, time.time() - began, error=what)
+    made.metadata["reasvqa"] = {"commit": commit()}
+    nbformat.write(made, partial)
     os.replace(partial, out)
     out.with_suffix(".stamp").write_text(stamp)
     return Outcome(notebook, time.time() - began)
+
+
+def commit() -> str:
+    """The checkout's commit, with a word where what counts has changed since; nothing where there is no git."""
+    said = []
+    for command in (
+        ["rev-parse", "--short=12", "HEAD"],
+        ["status", "--porcelain", "--", "reasvqa", "notebooks", "data"],
+    ):
+        try:
+            done = subprocess.run(["git", *command], cwd=paths.CHECKOUT, capture_output=True, text=True)
+        except OSError:
+            return ""
+        if done.returncode:
+            return ""
+        said.append(done.stdout.strip())
+    return f"{said[0]}{', with changes' if said[1] else ''}"
 
 
 def _memory() -> float:
@@ -175,9 +201,12 @@ def _memory() -> float:
 
 
 def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
-    """Changes when the notebook, its parameters, its runs or the code that draws from them change."""
+    """Changes when the notebook, its parameters, its runs, what ships, or the code that draws from them change."""
     digest = hashlib.sha256((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
-    for file in sorted(Path(__file__).parent.rglob("*.py")) + sorted(paths.PAPER_NUMBERS.glob("*.csv")):
+    package = Path(__file__).parent
+    code = [file for file in package.rglob("*.py") if package / "book" not in file.parents]
+    shipped = [*paths.PAPER_NUMBERS.rglob("*"), *(paths.SHIPPED / "mini").rglob("*")]
+    for file in sorted(filter(Path.is_file, code + shipped)):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
     keys = [_key(config) for config in all_settings(scale, seeds, names)]
@@ -295,14 +324,19 @@ def reproduce(
         with tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05) as bar, quiet_bars():
             outcomes += run_all(tasks, pool, bar)
     if plan.notebooks:
-        tasks = {name: (execute, name, scale, list(seeds), _stamp(name, scale, seeds)) for name in plan.notebooks}
-        with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar:
-            outcomes += run_all(tasks, local_executor(jobs), bar)
+        outcomes += execute_all(plan.notebooks, scale, seeds, jobs)
     if outcomes:
         _report(outcomes, plan, scale, seeds, time.time() - began, jobs)
     else:
         print(f"nothing to do: all runs and notebooks are there ({time.time() - began:.0f} s)")
     return outcomes
+
+
+def execute_all(notebooks: Sequence[str], scale: str, seeds: Sequence[int], jobs: int) -> list[Outcome]:
+    """These notebooks, so many at a time."""
+    tasks = {name: (execute, name, scale, list(seeds), _stamp(name, scale, seeds)) for name in notebooks}
+    with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar:
+        return run_all(tasks, local_executor(jobs), bar)
 
 
 def _report(outcomes: list[Outcome], plan: Plan, scale: str, seeds: Sequence[int], seconds: float, jobs: int) -> None:
@@ -329,12 +363,37 @@ def _report(outcomes: list[Outcome], plan: Plan, scale: str, seeds: Sequence[int
     (folder / "summary.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-def main() -> int:
+def options(command: str, description: str | None) -> argparse.ArgumentParser:
+    """What this command and the book's have in common: the scale, the seeds, and where runs are trained."""
     parser = argparse.ArgumentParser(
-        prog="python -m reasvqa.reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python -m reasvqa.{command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--scale", choices=SCALES, default="mini")
     parser.add_argument("--preview", action="store_true", help="--scale preview --seeds 0")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument(
+        "--jobs", type=int, default=None, help="processes at a time (default: one per GPU, or per core without)"
+    )
+    parser.add_argument("--dask", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The command line, checked."""
+    given = parser.parse_args()
+    if given.preview:
+        given.scale, given.seeds = "preview", [0]
+    try:
+        given.seeds = check_seeds(given.seeds)
+    except ValueError as error:
+        parser.error(str(error))
+    return given
+
+
+def main() -> int:
+    parser = options("reproduce", __doc__)
     parser.add_argument(
         "--only",
         nargs="+",
@@ -343,28 +402,17 @@ def main() -> int:
         metavar="NAME",
         help=f"of {', '.join(EXPERIMENTS)}",
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
-    parser.add_argument(
-        "--jobs", type=int, default=None, help="processes at a time (default: one per GPU, or per core without)"
-    )
-    parser.add_argument("--dask", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
-    given = parser.parse_args()
-    if given.preview:
-        given.scale, given.seeds = "preview", [0]
-    try:
-        seeds = check_seeds(given.seeds)
-    except ValueError as error:
-        parser.error(str(error))
+    given = parse(parser)
     if given.plan:
-        plan = make_plan(given.scale, seeds, given.only)
+        plan = make_plan(given.scale, given.seeds, given.only)
         minutes = f"about {plan.seconds / 60:.0f} min of one core"
         if given.scale == "paper":
             minutes = "hours and GPUs: notebooks/40_benchmark.ipynb"
         print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0
     try:
-        outcomes = reproduce(given.scale, given.only, seeds, given.jobs, given.dask)
+        outcomes = reproduce(given.scale, given.only, given.seeds, given.jobs, given.dask)
     except DataError as error:
         print(error, file=sys.stderr)  # it says what is missing and where it comes from
         return 1

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ os.environ |= {
 import psutil
 import pytest
 
+from reasvqa import paths
 from reasvqa.datasets import load
 
 CHECKOUT = Path(__file__).parents[1]
@@ -62,7 +64,8 @@ def orphans() -> list[psutil.Process]:
 
 
 # Tests that share what takes long to make are run by the same process, and first.
-TOGETHER = ("test_is_reproduced", "test_a_second_call", "test_two_processes_are_one", "test_two_killed_processes")
+REPRODUCED = ("test_is_reproduced", "test_a_second_call", "test_the_book")
+TOGETHER = ("test_two_processes_are_one", "test_two_killed_processes")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -71,6 +74,8 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
+            if any(name in nodeid for name in REPRODUCED):
+                return "reproduced"
             return nodeid.split("::")[0] if any(name in nodeid for name in TOGETHER) else nodeid
 
     return Scheduling(config, log)
@@ -110,6 +115,18 @@ def shared() -> Path:
 def smoke_star():
     """A handful of the miniature's questions, with their videos: (train, test) samples."""
     return load("smoke-star", "train"), load("smoke-star", "test")
+
+
+REPRODUCE = [sys.executable, "-m", "reasvqa.reproduce", "--scale", "smoke", "--seeds", "0"]
+
+
+@pytest.fixture(scope="session")
+def reproduced() -> Path:
+    """The whole paper at smoke scale, one seed: every run, every notebook, as anybody would start it. The folder of the
+    executed notebooks."""
+    done = subprocess.run(REPRODUCE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return paths.reproduced("smoke")
 
 
 @pytest.fixture(scope="session")

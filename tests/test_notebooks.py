@@ -5,12 +5,12 @@ The tables and figures are executed as anybody would, by `reasvqa.reproduce`, wh
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from conftest import REPRODUCE
 
 from reasvqa import paths
 from reasvqa.paper.experiments import EXPERIMENTS, all_settings
@@ -32,7 +32,6 @@ OTHERS: dict[str, dict] = {
     "91_lavis_parity": {},
 }
 WIDTH = 95  # letters that JupyterLab shows in a window of 1366 pixels
-REPRODUCE = [sys.executable, "-m", "reasvqa.reproduce", "--scale", "smoke", "--seeds", "0"]
 
 
 def solutions(path: Path) -> list[str]:
@@ -71,14 +70,6 @@ def test_runs_headless(name, tmp_path):
         from reasvqa.students import load_student
 
         assert load_student(again["path"]).video_token > 0
-
-
-@pytest.fixture(scope="session")
-def reproduced() -> Path:
-    """The whole paper at smoke scale, one seed: every run, every notebook, as anybody would start it."""
-    done = subprocess.run(REPRODUCE, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return paths.reproduced("smoke")
 
 
 @pytest.mark.slow

@@ -36,7 +36,9 @@ def test_conda_and_pip_lead_to_the_same_place():
         if "==" in line
     }
     extras = [
-        name for group in ("notebooks", "cluster", "served", "test") for name in project["optional-dependencies"][group]
+        name
+        for group in ("notebooks", "book", "cluster", "served", "test")
+        for name in project["optional-dependencies"][group]
     ]
     asked = {re.split(r"[>=<;\[]", name)[0].lower() for name in [*project["dependencies"], *extras]}
     assert asked <= pinned

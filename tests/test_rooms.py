@@ -22,6 +22,7 @@ FLOORS = (
     ("full_size",),
     ("benchmark", "check"),
     ("reproduce",),
+    ("book",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {

@@ -275,6 +275,15 @@ def interval(row: pd.Series) -> str:
     return f"{row['effect']:+.1f} [{row['low']:.1f}, {row['high']:.1f}]"
 
 
+def saved_ledger(scale: str, name: str = "claims") -> pd.DataFrame:
+    """The ledger as 30_claims last saved it, under this name; empty before."""
+    path = paths.figures(scale) / f"{name}.csv"
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=LEDGER)
+    if list(table.columns) != LEDGER:  # an older project's
+        table = pd.DataFrame(columns=LEDGER)
+    return table
+
+
 def judged(experiment: str, scale: str) -> pd.DataFrame:
     """What the ledger, as 30_claims last saved it, says of a table or figure: its lines about it.
 
@@ -284,10 +293,7 @@ def judged(experiment: str, scale: str) -> pd.DataFrame:
     Returns:
         By claim: text, kind, paper, ours, seeds, verdict; empty before 30_claims has saved a ledger at this scale.
     """
-    path = paths.figures(scale) / "claims.csv"
-    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=LEDGER)
-    if list(table.columns) != LEDGER:  # an older project's
-        table = pd.DataFrame(columns=LEDGER)
+    table = saved_ledger(scale)
     about = {claim.id for claim in claims() if any(term.experiment == experiment for term in claim.terms)}
     table = table[table["claim"].isin(about)].set_index("claim")
     table["ours"] = [interval(row) for _, row in table.iterrows()]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
+from IPython.core.getipython import get_ipython
+from IPython.display import publish_display_data
 from matplotlib.figure import Figure
 
 import reasvqa
@@ -16,6 +18,8 @@ from reasvqa import paths
 from reasvqa.learning import Run
 from reasvqa.report.latex import to_latex
 
+# What a notebook's cell saved stands among its outputs under this type, which no viewer shows; the book reads it.
+SAVED = "application/vnd.reasvqa.saved+json"
 _SETTINGS = ("student", "epochs", "learning_rate", "batch_size", "lora_rank")
 
 
@@ -26,7 +30,9 @@ def save_figure(
     PNG's path."""
     _write(name, scale, ".pdf", lambda path: figure.savefig(path, bbox_inches="tight", metadata={"CreationDate": None}))
     _write(name, scale, ".csv", lambda path: data.to_csv(path, float_format="%.4f"))
-    _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
+    origin = provenance(caption, scale, runs, alternative(figure, caption))
+    _write(name, scale, ".json", lambda path: path.write_text(origin))
+    _tell_notebook(name)
     return _write(name, scale, ".png", lambda path: figure.savefig(path, bbox_inches="tight"))
 
 
@@ -42,8 +48,15 @@ def save_table(
     file. half_widths: of the 95 % intervals, see `latex.to_latex`."""
     _write(name, scale, ".csv", lambda path: table.to_csv(path, float_format="%.4f"))
     _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
+    _tell_notebook(name)
     latex = to_latex(table, describe(caption, runs), name, half_widths)
     return _write(name, scale, ".tex", lambda path: path.write_text(latex))
+
+
+def _tell_notebook(name: str) -> None:
+    """Leaves in a notebook's cell what it saved."""
+    if get_ipython() is not None:
+        publish_display_data({SAVED: {"name": name}})
 
 
 def _write(name: str, scale: str, ending: str, writer: Callable[[Path], object]) -> Path:
@@ -80,10 +93,28 @@ def _several(values: Iterable) -> str:
     return " or ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(set(values)))
 
 
-def provenance(caption: str, scale: str, runs: Sequence[Run] = ()) -> str:
-    """Where numbers came from, as JSON: caption, scale, the runs with their settings, versions."""
+def alternative(figure: Figure, caption: str) -> str:
+    """What a figure shows, in words, for those who do not see it: its caption, and what stands in its panels."""
+    said = [caption]
+    for axes in figure.axes:
+        words = [axes.get_title() or axes.get_title("left")]
+        words += [
+            f"{side}: {label}" for side, label in (("across", axes.get_xlabel()), ("up", axes.get_ylabel())) if label
+        ]
+        legend = axes.get_legend()
+        series = ", ".join(text.get_text() for text in legend.get_texts()) if legend else ""
+        words += [f"shown: {series}"] if series else []
+        said.append("; ".join(word for word in words if word))
+    sentences = dict.fromkeys(" ".join(sentence.split()).rstrip(".") for sentence in said)
+    return ". ".join(sentence for sentence in sentences if sentence) + "."
+
+
+def provenance(caption: str, scale: str, runs: Sequence[Run] = (), alt: str = "") -> str:
+    """Where numbers came from, as JSON: caption, a figure's alternative text, scale, the runs with their settings,
+    versions."""
     record = {
         "caption": describe(caption, runs),
+        **({"alt": alt} if alt else {}),
         "scale": scale,
         "reasvqa": reasvqa.__version__,
         "runs": sorted({run.path.name for run in runs}),
