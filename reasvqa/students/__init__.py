@@ -113,7 +113,7 @@ def why_not(config: transformers.PretrainedConfig) -> list[str]:
     model_class = transformers.MODEL_MAPPING.get(type(config), None)
     if hasattr(model_class, "get_rope_index") or "mrope_section" in str(getattr(text, "rope_parameters", "")):
         reasons.append(
-            "Its positions are three numbers (time, height, width; \"mrope\"), which depend on how the frames stand in "
+            'Its positions are three numbers (time, height, width; "mrope"), which depend on how the frames stand in '
             "the text, and several targets behind one reading need positions that are counted in one number."
         )
     kinds = {str(kind) for kind in getattr(text, "layer_types", None) or ()}
