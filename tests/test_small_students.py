@@ -71,8 +71,8 @@ def batch(student, smoke_star, examples, config):
 
 
 def upstream_prompt(student, text: str, monkeypatch, frames: int = 4) -> list[int]:
-    """Ids of the prompt as the family's processor writes it, for frames that were taken at one a second. (The part of it
-    that writes is asked without making a processor, which needs torchvision.)"""
+    """Ids of the prompt as the family's processor writes it, for frames that were taken at one a second. (The part of
+    it that writes is asked without making a processor, which needs torchvision.)"""
     smol = student.model.config.model_type == "smolvlm"
     kind = SmolVLMProcessor if smol else InternVLProcessor
     processor = object.__new__(kind)
@@ -100,8 +100,8 @@ def pixels_of(student, examples, videos) -> torch.Tensor:
 
 
 def upstream_loss(student, rows, pixels, padding: int) -> torch.Tensor:
-    """Mean cross-entropy of transformers' own model over all target tokens of (prompt, start, target) rows, in one padded
-    batch from pixels."""
+    """Mean cross-entropy of transformers' own model over all target tokens of (prompt, start, target) rows, in one
+    padded batch from pixels."""
     longest = max(len(prompt) + 1 + len(target) for prompt, _, target in rows) + padding
     ids = torch.full((len(rows), longest), student.pad)
     labels, mask = torch.full_like(ids, IGNORE), torch.zeros_like(ids)
@@ -119,14 +119,14 @@ def upstream_loss(student, rows, pixels, padding: int) -> torch.Tensor:
 def test_packed_equals_two_passes_of_the_librarys_own_model(
     student, batch, examples, smoke_star, checkpointing, padding, monkeypatch, assert_same_loss_and_gradients
 ):
-    """Eq. 2 from cached features in one packed pass: the same as two calls of the model as it is published, from pixels,
-    on the prompt of its own processor."""
+    """Eq. 2 from cached features in one packed pass: the same as two calls of the model as it is published, from
+    pixels, on the prompt of its own processor."""
     student.train()
     if checkpointing:
         student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     pixels = pixels_of(student, examples, smoke_star[0].videos)
     rows = {"labels": [], "reasoning_labels": []}
-    for i, example in enumerate(examples):
+    for example in examples:
         prompt = upstream_prompt(student, example.source, monkeypatch)
         rows["labels"].append((prompt, student.answer_start, student.target_ids([example.target])[0]))
         if example.reasoning:
@@ -273,7 +273,7 @@ def test_frames_are_of_the_models_own_resolution(tmp_path):
             (folder / file).write_text(json.dumps(wrap(config | {"image_mean": [0.1] * 3, "image_std": [0.2] * 3})))
             assert read_preprocess(str(folder)).size == side
     (tmp_path / "processor_config.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match="neither preprocessor_config.json nor an image processor"):
+    with pytest.raises(FileNotFoundError, match=r"neither preprocessor_config\.json nor an image processor"):
         read_preprocess(str(tmp_path))
 
 

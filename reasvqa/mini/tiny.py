@@ -1,5 +1,5 @@
-"""Checkpoints of real families with a few ten thousand random weights, in the files that the hub's have: every road from
-a checkpoint to a run can be walked without downloading one. What they answer is worth nothing.
+"""Checkpoints of real families with a few ten thousand random weights, in the files that the hub's have: every road
+from a checkpoint to a run can be walked without downloading one. What they answer is worth nothing.
 """
 
 from __future__ import annotations

@@ -158,6 +158,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "first": _setting,
     "second": _setting,
     "question": _whole(0),
+    "questions": _or_none(_whole(1)),
     "examples": _whole(0),
     "force": _yes_or_no,
     "retrain": _yes_or_no,

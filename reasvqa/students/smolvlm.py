@@ -32,7 +32,8 @@ class SmolVlmStudent(PackedStudent):
     A student is not told when its frames were taken, only in which order. So they are labelled as one second apart
     ("Frame from 00:02:"), the rate at which this family's own processor samples.
 
-    What the vision encoder gives is cached. Pixel shuffle and projection are one module, the connector, and are trained.
+    What the vision encoder gives is cached. Pixel shuffle and projection are one module, the connector, which is
+    trained.
     """
 
     vision_modules = ("model.vision_model",)
