@@ -58,8 +58,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "questions": None,
     },
 }
-# A real model on official data, of which it learns from a part: for a laptop, or one small GPU and an evening. Otherwise
-# the paper's settings; the generator is one that fits the same GPU.
+# A real model on official data, of which it learns from a part: for a laptop, or one small GPU. Otherwise the paper's
+# settings; the generator is one that fits the same GPU.
 PRESETS["small"] = PRESETS["paper"] | {"generator": "InternVL3-2B-hf", "questions": 2000}
 PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha": 8}
 

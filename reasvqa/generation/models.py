@@ -123,9 +123,9 @@ class TransformersGenerator:
 
 
 def _processor(model: str | Path, offline: bool) -> Any:
-    """The checkpoint's processor. Many have a part for videos that needs torchvision, which not every build of torch has a
-    partner in, and SmolVLM's needs num2words for a video's introduction. We send pictures: without these packages an
-    empty part stands in that place."""
+    """The checkpoint's processor. Many have a part for videos that needs torchvision, which does not go with every
+    build of torch, and SmolVLM's needs num2words for a video's introduction. We send pictures: without these packages
+    an empty part stands in that place."""
     from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
     from transformers.utils import is_torchvision_available

@@ -43,7 +43,8 @@ _SIDE = 32  # of a picture, in pixels; patches of 4
 def write_tiny(family: str, folder: Path, seed: int = 0) -> Path:
     """Writes a checkpoint of the family "smolvlm" or "internvl" into `folder`, which is made, and returns it."""
     torch.manual_seed(seed)
-    tokenizer, model, pictures, processor = {"smolvlm": _smolvlm, "internvl": _internvl}[family]()
+    tokenizer = make_tokenizer(family)
+    model, pictures, processor = {"smolvlm": _smolvlm, "internvl": _internvl}[family](tokenizer)
     with torch.no_grad():  # so that what is written depends on what is seen
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -57,7 +58,12 @@ def write_tiny(family: str, folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def _smolvlm():
+def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of 600 pieces at most that has the family's special tokens and cuts texts as the family does."""
+    return {"smolvlm": _smolvlm_tokenizer, "internvl": _internvl_tokenizer}[family]()
+
+
+def _smolvlm_tokenizer() -> PreTrainedTokenizerFast:
     special = ["<|im_start|>", "<|im_end|>", "<fake_token_around_image>", "<image>", "<end_of_utterance>"]
     cuts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     tokenizer = _tokenizer(
@@ -74,6 +80,11 @@ def _smolvlm():
         },
     )
     tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+    return tokenizer
+
+
+def _smolvlm(tokenizer: PreTrainedTokenizerFast):
+    """Model, and what stands in preprocessor_config.json and processor_config.json."""
     vision = {"image_size": _SIDE, "patch_size": 4, "initializer_range": 0.02, **_narrow(24)}
     config = SmolVLMConfig(
         vision_config=vision,
@@ -101,14 +112,13 @@ def _smolvlm():
         "video_sampling": {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": _SIDE}},
     }
     return (
-        tokenizer,
         SmolVLMForConditionalGeneration(config),
         pictures,
         {"image_seq_len": (_SIDE // 4 // 4) ** 2, "processor_class": "SmolVLMProcessor"},
     )
 
 
-def _internvl():
+def _internvl_tokenizer() -> PreTrainedTokenizerFast:
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>"]
     cuts = [
         pre_tokenizers.Split(Regex(_QWEN_CUTS), behavior="isolated"),
@@ -127,6 +137,11 @@ def _internvl():
         },
     )
     tokenizer.chat_template = _INTERNVL_TEMPLATE
+    return tokenizer
+
+
+def _internvl(tokenizer: PreTrainedTokenizerFast):
+    """Model, and what stands in preprocessor_config.json and processor_config.json."""
     config = InternVLConfig(
         vision_config={"image_size": [_SIDE, _SIDE], "patch_size": [4, 4], "attention_bias": True, **_narrow(24)},
         text_config={"model_type": "qwen2", **_language(tokenizer)},
@@ -151,7 +166,6 @@ def _internvl():
         "size": {"height": _SIDE, "width": _SIDE},
     }
     return (
-        tokenizer,
         InternVLForConditionalGeneration(config),
         pictures,
         {"image_seq_length": (_SIDE // 4 // 2) ** 2, "processor_class": "InternVLProcessor"},
