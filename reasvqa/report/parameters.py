@@ -162,6 +162,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "examples": _whole(0),
     "force": _yes_or_no,
     "retrain": _yes_or_no,
+    "measure": _yes_or_no,
     "batch_size": _whole(1),
     "steps": _whole(1),
     "rounds": _whole(1),
