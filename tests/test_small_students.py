@@ -2,6 +2,7 @@
 own forward on the prompt that their own processors write."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from transformers import AutoConfig, InternVLProcessor, SmolVLMProcessor
 from transformers.models.smolvlm import processing_smolvlm
 from transformers.video_utils import VideoMetadata
 
-from reasvqa import paths
+from reasvqa import full_size, paths
+from reasvqa.datasets import load
 from reasvqa.generation import read_reasoning
 from reasvqa.generation.models import TransformersGenerator
-from reasvqa.learning import TrainConfig, build_examples, train
+from reasvqa.learning import TrainConfig, build_examples, run_key, train
 from reasvqa.learning.answering import predict
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import build_features
@@ -21,6 +23,7 @@ from reasvqa.learning.objective import Objective
 from reasvqa.learning.targets import Example
 from reasvqa.losses import IGNORE
 from reasvqa.mini.tiny import write_tiny
+from reasvqa.paper.experiments import config_of, settings_of
 from reasvqa.students import STUDENTS, load_student, read_preprocess, why_not
 from reasvqa.students.adapters import prepare
 from reasvqa.students.smolvlm import in_words
@@ -317,3 +320,57 @@ def test_a_generator_sees_each_frame_whole(checkpoint, smoke_star):
     )
     generator(list(smoke_star[0][:1]), ["why?"])
     assert [pixels.shape for pixels in seen] == [(4, 3, 32, 32)]
+
+
+# --- the scale "small" ------------------------------------------------------------------------------------------------
+
+
+def test_small_is_paper_but_for_models_and_questions():
+    small, whole = (TrainConfig(dataset=name).resolve() for name in ("small-star", "star"))
+    assert (small.scale, whole.scale, small.questions, whole.questions) == ("small", "paper", 2000, None)
+    assert replace(small, dataset="star", generator=whole.generator, questions=None) == whole
+    assert paths.dataset("small-star") == paths.dataset("star")
+    assert TrainConfig(dataset="smoke-star").resolve().questions is None
+    names = {config.student for configs in settings_of("table3", "small", [0]).values() for config in configs}
+    assert names == {"smolvlm2-256m", "smolvlm2-500m", "internvl3-1b"}
+    assert config_of("MTL_All", "small", "nextqa", questions=500).resolve().questions == 500
+
+
+def test_the_small_scales_questions_are_drawn_once(smoke_star, tmp_path):
+    """The official file's questions, all of them, in an order that is neither the file's nor depends on it; those of
+    other splits as they stand."""
+    root = paths.dataset("smoke-star")
+    official = load("star", "train", root)
+    drawn = [sample.id for sample in load("small-star", "train", root)]
+    assert drawn != [s.id for s in official] and sorted(drawn) == sorted(s.id for s in official)
+    rows = json.loads((root / "STAR_train.json").read_text())
+    (tmp_path / "STAR_train.json").write_text(json.dumps(rows[::-1]))
+    assert [sample.id for sample in load("small-star", "train", tmp_path)] == drawn
+    fewer = [row for row in rows if row["question_id"] != drawn[0]]
+    (tmp_path / "STAR_train.json").write_text(json.dumps(fewer))
+    assert [sample.id for sample in load("small-star", "train", tmp_path)] == drawn[1:]
+    test = [[s.id for s in load(name, "test", root)] for name in ("star", "small-star")]
+    assert test[0] == test[1]
+
+
+def test_a_small_run_learns_from_the_first_of_them(checkpoints):
+    """Trained, kept, read again; other numbers of questions are other runs."""
+    root = paths.dataset("smoke-star")
+    config = TrainConfig(
+        dataset="small-star", student=str(checkpoints["smolvlm"]), reasoning="none", questions=4, epochs=1, split="test"
+    )
+    run = train(config, root=root)
+    assert run.metrics["train_examples"] == 4 and run.path.name.startswith("small-star-")
+    keys = {run_key(replace(config, questions=n), root) for n in (3, 4, None)}
+    assert len(keys) == 3 and run.path.name in keys
+
+
+def test_full_sizes_are_those_of_the_published_models():
+    """Millions of parameters, as the models' pages count them: 256, 507, 938, 2,089. A frame is 64 or 256 tokens."""
+    found = {}
+    for name in full_size.SMALL:
+        student = full_size.random_student(name, torch.device("meta"), torch.bfloat16)
+        frames = torch.zeros(1, 1, *student.feature_shape, dtype=torch.bfloat16, device="meta")
+        seen = student.projection(frames[0])
+        found[name] = round(sum(p.numel() for p in student.model.parameters()) / 1e6), seen.shape[1]
+    assert list(found.values()) == [(256, 64), (507, 64), (938, 256), (2089, 256)]
