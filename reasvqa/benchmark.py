@@ -303,7 +303,7 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
     }
 
 
-def cost(student: str, dtype: torch.dtype, batch_size: int = 8, steps: int = 2) -> dict:
+def cost(student: str, dtype: torch.dtype, batch_size: int = 2, steps: int = 2) -> dict:
     """What a student of full size with random weights takes on this device: training samples a second with cached
     features, questions answered a second by one decoder step, and clips a second through its frozen half, with what
     they were measured on. On a CPU the seconds are those that one core computed, whatever else kept it busy."""

@@ -68,10 +68,10 @@ def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: 
         config = _llava(name, language, layers, tokenizer.convert_tokens_to_ids("<video>"))
     elif name.startswith("smolvlm2"):
         tokenizer, kind = make_tokenizer("smolvlm"), SmolVlmStudent
-        config = _smolvlm(name, language, layers, tokenizer.convert_tokens_to_ids("<image>"))
+        config = _smolvlm(name, language, layers, tokenizer.get_vocab()["<image>"])
     else:
         tokenizer, kind = make_tokenizer("internvl"), InternVlStudent
-        config = _internvl(name, language, layers, tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"))
+        config = _internvl(name, language, layers, tokenizer.get_vocab()["<IMG_CONTEXT>"])
     with torch.device(device):
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     half = (0.5, 0.5, 0.5)

@@ -128,7 +128,7 @@ def _processor(model: str | Path, offline: bool) -> Any:
     an empty part stands in that place."""
     from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-    from transformers.utils import is_torchvision_available
+    from transformers.utils.import_utils import is_torchvision_available
 
     try:
         return AutoProcessor.from_pretrained(model, local_files_only=offline)

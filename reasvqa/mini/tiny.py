@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -86,12 +87,13 @@ def _smolvlm_tokenizer() -> PreTrainedTokenizerFast:
 def _smolvlm(tokenizer: PreTrainedTokenizerFast):
     """Model, and what stands in preprocessor_config.json and processor_config.json."""
     vision = {"image_size": _SIDE, "patch_size": 4, "initializer_range": 0.02, **_narrow(24)}
+    own: dict[str, Any] = {"pad_token_id": tokenizer.pad_token_id}
     config = SmolVLMConfig(
         vision_config=vision,
         text_config={"model_type": "llama", **_language(tokenizer)},
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_id=tokenizer.get_vocab()["<image>"],
         scale_factor=4,
-        pad_token_id=tokenizer.pad_token_id,
+        **own,
     )
     half = [0.5, 0.5, 0.5]
     pictures = {
@@ -145,7 +147,7 @@ def _internvl(tokenizer: PreTrainedTokenizerFast):
     config = InternVLConfig(
         vision_config={"image_size": [_SIDE, _SIDE], "patch_size": [4, 4], "attention_bias": True, **_narrow(24)},
         text_config={"model_type": "qwen2", **_language(tokenizer)},
-        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_token_id=tokenizer.get_vocab()["<IMG_CONTEXT>"],
         image_seq_length=(_SIDE // 4 // 2) ** 2,
         tie_word_embeddings=False,
     )
