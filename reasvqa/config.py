@@ -65,7 +65,7 @@ PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha":
 
 FROM_PRESET: Any = None  # a setting that is not given
 
-SCALES = ("mini", "preview", "smoke", "small", "paper")
+SCALES = ("mini", "preview", "smoke", "paper", "small")
 # A preview asks the miniature's students the validation questions: the test split stays closed until the ledger is run.
 PREVIEW: dict[str, Any] = {"split": "val"}
 MINIATURES = ("mini", "smoke")  # scales whose data sets are made, not downloaded
