@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+import transformers
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -300,6 +301,61 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
         "matrix_gflop_per_s": rate / 1e9,
         "fraction": flop * samples_per_s / rate,
     }
+
+
+def cost(student: str, dtype: torch.dtype, batch_size: int = 2, steps: int = 2) -> dict:
+    """What a student of full size with random weights takes on this device: training samples a second with cached
+    features, questions answered a second by one decoder step, and clips a second through its frozen half, with what
+    they were measured on. On a CPU the seconds are those that one core computed, whatever else kept it busy."""
+    work = full_size_workload(student, batch_size, dtype, batch_size * steps)
+    model, objective, batches = work.student, Objective(work.student, 0.5), work.batches(True)
+    frames = [np.zeros((4, 360, 640, 3), np.uint8)]
+    model.move_vision_encoder(own_device())
+    clip = min(_computed(lambda: model.encode_frames(frames)) for _ in range(2))
+    model.without_vision_encoder(own_device())
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
+
+    def step(rows: list[int]) -> None:
+        step_loss(work, objective, rows, Recipe()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step(batches[0][:1])  # to warm up
+    _reset_peak()
+    trained = sum(_computed(lambda rows=rows: step(rows)) for rows in batches)
+    peak, model = _peak_gb(), model.eval()
+    batch = {name: value.to(model.device) for name, value in work.collator(batches[0]).items()}
+    rows = torch.arange(batch_size, device=model.device)
+
+    @torch.no_grad()
+    def answer() -> None:
+        read = model.encode(batch["features"], batch["input_ids"], batch["attention_mask"])
+        model.decode(*read, [(torch.full_like(rows, model.answer_start)[:, None], rows)])
+
+    return {
+        "student": student,
+        "dtype": str(dtype)[6:],
+        "batch_size": batch_size,
+        "steps": len(batches),
+        "samples_per_s": round(len(batches) * batch_size / trained, 3),
+        "answers_per_s": round(batch_size / _computed(answer), 3),
+        "clips_per_s": round(1 / clip, 3),
+        "peak_gb": round(peak, 2),
+        "device": device_name(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _computed(function: Callable[[], object]) -> float:
+    """Seconds on the GPU; on the CPU the seconds of computing, shared by the threads."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    _synchronize()
+    began = clock()
+    function()
+    _synchronize()
+    return (clock() - began) / (1 if torch.cuda.is_available() else torch.get_num_threads())
 
 
 # --- answering, decoding, and how costs grow --------------------------------------------------------------------------

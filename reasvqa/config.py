@@ -35,6 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_target_tokens": 256,
         "max_new_tokens": 256,
         "precision": "bf16",
+        "questions": None,
     },
     "mini": {
         "generator": "sim-26b",
@@ -54,16 +55,22 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_target_tokens": 256,
         "max_new_tokens": 256,
         "precision": "fp32",
+        "questions": None,
     },
 }
+# A real model on official data, of which it learns from a part: for a laptop, or one small GPU. Otherwise the paper's
+# settings; the generator is one that fits the same GPU.
+PRESETS["small"] = PRESETS["paper"] | {"generator": "InternVL3-2B-hf", "questions": 2000}
 PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha": 8}
 
 FROM_PRESET: Any = None  # a setting that is not given
 
-SCALES = ("mini", "preview", "smoke", "paper")
+SCALES = ("mini", "preview", "smoke", "paper", "small")
 # A preview asks the miniature's students the validation questions: the test split stays closed until the ledger is run.
 PREVIEW: dict[str, Any] = {"split": "val"}
 MINIATURES = ("mini", "smoke")  # scales whose data sets are made, not downloaded
+REAL = ("small", "paper")  # scales of official data and published models
+DRAWN = "small"  # the scale whose training questions come in an order that is drawn once
 BENCHMARKS = ("nextqa", "star", "intentqa")
 CHOICES: dict[str, tuple[str, ...]] = {
     "objective": ("stl", "mtl"),
@@ -101,7 +108,9 @@ class TrainConfig:
         seed: of everything that is random in a run.
         blind: the student sees no frames: what the questions alone give away.
         num_frames: N.
-        questions: train on the first so many questions only; None: all.
+        questions: train on the first so many questions only; None: the scale's number, which is all but at the scale
+            "small". There the order is drawn, once for everybody (`reasvqa.datasets.load`), so that the first 500 are a
+            random sample of the official ones, and are among the first 2,000; a large number means all.
         generator: whose responses: names <dataset>/reasoning/<generator>.jsonl.
         answer_format: "letter" or "text", see `reasvqa.learning.answering`.
         split: what the trained student is evaluated on.
@@ -164,9 +173,9 @@ class TrainConfig:
 
     @property
     def scale(self) -> str:
-        """ "mini", "smoke" or "paper", by the data set."""
+        """ "mini", "smoke", "small" or "paper", by the data set."""
         prefix = self.dataset.split("-")[0]
-        return prefix if prefix in MINIATURES else "paper"
+        return prefix if prefix in (*MINIATURES, DRAWN) else "paper"
 
     @property
     def kind(self) -> str:
@@ -214,6 +223,11 @@ class TrainConfig:
         if not config.lora:
             config = replace(config, **{name: preset[name] for name in ("lora_rank", "lora_alpha", "lora_dropout")})
         return config
+
+
+def folder_of(dataset: str) -> str:
+    """The folder under the data root that a data set's files lie in: of the small scale's, the official one's."""
+    return dataset.removeprefix(f"{DRAWN}-")
 
 
 def check_types(settings: Any) -> None:

@@ -12,46 +12,71 @@ from functools import cache
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, Blip2Config, LlavaOnevisionConfig
+from transformers import (
+    AutoModelForImageTextToText,
+    Blip2Config,
+    InternVLConfig,
+    LlavaOnevisionConfig,
+    SmolVLMConfig,
+)
 
 from reasvqa.config import TrainConfig
 from reasvqa.learning.features import feature_bytes
 from reasvqa.learning.objective import Objective
+from reasvqa.mini.tiny import make_tokenizer
 from reasvqa.paper.experiments import EXPERIMENTS, settings_of
 from reasvqa.preprocess import Preprocess
-from reasvqa.students import Blip2Student, LlavaStudent, Student, load_student, own_device
+from reasvqa.students import (
+    Blip2Student,
+    InternVlStudent,
+    LlavaStudent,
+    PackedStudent,
+    SmolVlmStudent,
+    Student,
+    load_student,
+    own_device,
+)
 from reasvqa.students.adapters import prepare
 
-FULL_SIZE = ("blip2-flan-t5-xl", "llava-ov-0.5b", "llava-ov-7b")
+PAPERS = ("blip2-flan-t5-xl", "llava-ov-0.5b", "llava-ov-7b")
+SMALL = ("smolvlm2-256m", "smolvlm2-500m", "internvl3-1b", "internvl3-2b")
+FULL_SIZE = (*PAPERS, *SMALL)
 # Of the language model: layers (of encoder and of decoder), words.
 LAYERS = {"blip2-flan-t5-xl": 24, "llava-ov-0.5b": 24, "llava-ov-7b": 28}
+LAYERS |= {"smolvlm2-256m": 30, "smolvlm2-500m": 32, "internvl3-1b": 24, "internvl3-2b": 28}
 VOCABULARY = {"blip2-flan-t5-xl": 32128, "llava-ov-0.5b": 152000, "llava-ov-7b": 152000}
+VOCABULARY |= dict.fromkeys(SMALL[:2], 49280) | dict.fromkeys(SMALL[2:], 151674)
 # Questions of the official training splits: rows of train.csv (NExT-QA, IntentQA) and entries of STAR_train.json.
 TRAINING_QUESTIONS = {"nextqa": 34132, "star": 45731, "intentqa": 12119}
 
 
 def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Student:
-    """A student of the real architecture with random weights; its tokenizer is the miniature's (ids, not words,
-    matter).
+    """A student of the real architecture with random weights; its tokenizer is a small one (ids, not words, matter).
 
     Args:
         layers: so many in every stack, and 1000 words, but all widths as they are; None: the real size.
     """
-    blip2 = name == "blip2-flan-t5-xl"
-    tokenizer = load_student("mini-blip2" if blip2 else "mini-llava-ov-small").tokenizer
     language = {
         "vocab_size": 1000 if layers else VOCABULARY[name],
         "num_hidden_layers": layers or LAYERS[name],
     }
-    if blip2:
+    if name == "blip2-flan-t5-xl":
+        tokenizer, kind = load_student("mini-blip2").tokenizer, Blip2Student
         config = _blip2(language, layers)
-    else:
+    elif name.startswith("llava"):
+        tokenizer, kind = load_student("mini-llava-ov-small").tokenizer, LlavaStudent
         config = _llava(name, language, layers, tokenizer.convert_tokens_to_ids("<video>"))
+    elif name.startswith("smolvlm2"):
+        tokenizer, kind = make_tokenizer("smolvlm"), SmolVlmStudent
+        config = _smolvlm(name, language, layers, tokenizer.get_vocab()["<image>"])
+    else:
+        tokenizer, kind = make_tokenizer("internvl"), InternVlStudent
+        config = _internvl(name, language, layers, tokenizer.get_vocab()["<IMG_CONTEXT>"])
     with torch.device(device):
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     half = (0.5, 0.5, 0.5)
-    preprocess = Preprocess(model.config.vision_config.image_size, half, half)
-    return (Blip2Student if blip2 else LlavaStudent)(model, tokenizer, preprocess)
+    side = model.config.vision_config.image_size
+    return kind(model, tokenizer, Preprocess(side if isinstance(side, int) else side[0], half, half))
 
 
 def _blip2(language: dict, layers: int | None) -> Blip2Config:
@@ -118,6 +143,52 @@ def _llava(name: str, language: dict, layers: int | None, video_token: int) -> L
     )
 
 
+def _smolvlm(name: str, language: dict, layers: int | None, video_token: int) -> SmolVLMConfig:
+    """SmolVLM2: SigLIP base at 512 pixels, 16 patches in a token, SmolLM2 of 135 or 360 million weights."""
+    width, inner, heads, groups = {"smolvlm2-256m": (576, 1536, 9, 3), "smolvlm2-500m": (960, 2560, 15, 5)}[name]
+    return SmolVLMConfig(
+        image_token_id=video_token,
+        scale_factor=4,
+        vision_config={
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": layers or 12,
+            "num_attention_heads": 12,
+            "image_size": 512,
+            "patch_size": 16,
+        },
+        text_config={
+            "model_type": "llama",
+            "hidden_size": width,
+            "intermediate_size": inner,
+            "num_attention_heads": heads,
+            "num_key_value_heads": groups,
+            "tie_word_embeddings": False,
+            **language,
+        },
+        tie_word_embeddings=False,
+    )
+
+
+def _internvl(name: str, language: dict, layers: int | None, video_token: int) -> InternVLConfig:
+    """InternVL3: InternViT of 0.3 billion weights at 448 pixels, 4 patches in a token, Qwen2.5 of 0.5 or 1.5."""
+    width, inner, heads = {"internvl3-1b": (896, 4864, 14), "internvl3-2b": (1536, 8960, 12)}[name]
+    return InternVLConfig(
+        image_token_id=video_token,
+        vision_config={"num_hidden_layers": layers or 24, "attention_bias": True},
+        text_config={
+            "model_type": "qwen2",
+            "hidden_size": width,
+            "intermediate_size": inner,
+            "num_attention_heads": heads,
+            "num_key_value_heads": 2,
+            "tie_word_embeddings": False,
+            **language,
+        },
+        tie_word_embeddings=False,
+    )
+
+
 def sizes(name: str) -> dict[str, float]:
     """Of a full-size student: parameters of its halves, tokens read and written for a question, and the FLOP they take.
 
@@ -137,7 +208,9 @@ def sizes(name: str) -> dict[str, float]:
     else:
         head = _parameters(student.model.lm_head)  # as large as the embeddings, which are looked up
         language, patches = _parameters(student.language_model) + head, queries
-        read = 4 * math.ceil(queries**0.5 / 2) ** 2 + 1 + 80  # patches pooled 2 x 2, newline, text
+        if isinstance(student, InternVlStudent):
+            patches = 4 * queries  # four patches are one feature
+        read = 80 + _frame_tokens(student, queries)
         flop = 4 * ((language - 2 * head) * (read + 130) + head * 130)
     return {
         "language_b": language / 1e9,
@@ -148,6 +221,15 @@ def sizes(name: str) -> dict[str, float]:
         "weights_gb": 2 * (language + vision) / 1e9,
         "cache_mb_per_clip": feature_bytes(1, 4, student.feature_shape, torch.bfloat16) / 1e6,
     }
+
+
+def _frame_tokens(student: Student, queries: int) -> int:
+    """Tokens that four frames are read as: patches and what stands around them."""
+    if isinstance(student, LlavaStudent):
+        return 4 * math.ceil(queries**0.5 / 2) ** 2 + 1  # pooled 2 x 2, newline
+    if isinstance(student, SmolVlmStudent):
+        return 4 * queries // 16 + 70  # introduction and times, of SmolLM2's tokenizer about
+    return 4 * (queries + 8)  # "Frame1: <img>" and "</img>\n"
 
 
 def _parameters(module: nn.Module) -> int:
@@ -199,7 +281,7 @@ def _kept_and_trained(name: str, layers: int) -> tuple[int, int, int]:
         return tensor
 
     word = 20  # any
-    video = [student.video_token] if isinstance(student, LlavaStudent) else []
+    video = [student.video_token] if isinstance(student, PackedStudent) else []
     question = torch.tensor([video + [word] * 100], device=device)
     features = torch.randn(1, 4, *student.feature_shape, device=device, dtype=dtype)
     answer, reasoning = (torch.full((1, length), word, device=device) for length in (2, 200))
@@ -216,7 +298,7 @@ def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
     Runs that several tables share are counted with each, and once in the total. Features and evaluation come on top.
     Runs on answers alone count for 0.55 of one with reasoning, which is the share of reading in BLIP-2's FLOP.
     """
-    tflop = {name: sizes(name)["tflop_per_sample"] for name in FULL_SIZE}
+    tflop = {name: sizes(name)["tflop_per_sample"] for name in PAPERS}
 
     def hours(config: TrainConfig) -> float:
         share = 0.55 if config.reasoning == "none" else 1.0

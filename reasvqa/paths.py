@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from reasvqa.config import folder_of
+
 _PACKAGE = Path(__file__).parent
 # A checkout has the notebooks beside the package. An installed copy carries what ships (data/paper, data/mini) inside
 # itself.
@@ -34,7 +36,7 @@ def data() -> Path:
 
 def dataset(name: str) -> Path:
     """A data set's folder, unless the caller names another."""
-    return data() / name
+    return data() / folder_of(name)
 
 
 def reasoning(root: Path, generator: str, kind: str = "reasoning") -> Path:

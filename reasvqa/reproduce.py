@@ -35,7 +35,7 @@ import torch
 from tqdm.auto import tqdm
 
 from reasvqa import paths
-from reasvqa.config import BENCHMARKS, MINIATURES, SCALES, check_seeds
+from reasvqa.config import BENCHMARKS, MINIATURES, REAL, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
 from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key
 from reasvqa.learning.many import is_kept, prepare_features, quiet_bars, train_quietly
@@ -293,7 +293,7 @@ def reproduce(
     stand in them.
 
     Args:
-        scale: "mini", "smoke" or "paper".
+        scale: one of `reasvqa.config.SCALES`.
         only: names of `EXPERIMENTS`.
         seeds: of every run; most rows get two more.
         jobs: processes at a time; default: one per GPU, or per core where there is none.
@@ -407,7 +407,7 @@ def main() -> int:
     if given.plan:
         plan = make_plan(given.scale, given.seeds, given.only)
         minutes = f"about {plan.seconds / 60:.0f} min of one core"
-        if given.scale == "paper":
+        if given.scale in REAL:
             minutes = "hours and GPUs: notebooks/40_benchmark.ipynb"
         print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0

@@ -28,6 +28,7 @@ OTHERS: dict[str, dict] = {
     "05_evaluate": {},
     "40_benchmark": {"rounds": 1, "steps": 1, "batch_size": 2},
     "50_your_own_data": {},
+    "51_small_real_model": {},
     "90_pretrain_mini": {"student": "mini-llava-ov-small", "retrain": True},
     "91_lavis_parity": {},
 }

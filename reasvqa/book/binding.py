@@ -29,6 +29,7 @@ from reasvqa.book.pages import (
     source_digest,
     style_sheet,
 )
+from reasvqa.config import REAL
 from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings
 from reasvqa.report import results, tables
 from reasvqa.students import fingerprint
@@ -173,8 +174,9 @@ def _plain(scale: str) -> str:
 
 def _standing(scale: str) -> str:
     """What the numbers of a scale may be taken for."""
-    if scale == "paper":
-        return "The numbers called ours are of full-size models on the official data."
+    if scale in REAL:
+        size = "full-size models" if scale == "paper" else "small models"
+        return f"The numbers called ours are of {size} on the official data."
     return (
         f"The numbers called “{tables.OURS[scale]}” are of drawn videos, a simulated generator and students of about a "
         "million parameters. They stand for the paper's protocol, not for its results."

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 
 from reasvqa import paths
-from reasvqa.config import BENCHMARKS, MINIATURES
+from reasvqa.config import BENCHMARKS, DRAWN, MINIATURES
 from reasvqa.datasets import intentqa, nextqa, own, star
 from reasvqa.datasets.base import DataError, Samples, check_links
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A row of the registry: how its files are read, and, for a miniature, what makes them (name and folder are its
-    arguments)."""
+    """A row of the registry: how its files are read, for a miniature, what makes them (name and folder are its
+    arguments), and whether the training questions come in a drawn order."""
 
     read: Callable[[Path, str], Samples]
     make: str | None = None
+    drawn: bool = False
 
 
 _READERS = {"nextqa": nextqa.load, "star": star.load, "intentqa": intentqa.load}
@@ -29,15 +31,18 @@ DATASETS |= {
     for scale in MINIATURES
     for name in BENCHMARKS
 }
+DATASETS |= {f"{DRAWN}-{name}": Dataset(_READERS[name], drawn=True) for name in BENCHMARKS}
 
 
 def load(name: str, split: str, root: str | Path | None = None) -> Samples:
-    """The samples of one split, in the order of the annotation file.
+    """The samples of one split, in the order of the annotation file (of "small-..." see below).
 
     Args:
         name: "nextqa", "star", "intentqa"; "own" for a folder of your own (see `reasvqa.datasets.own`); or one of the
             first three with "mini-" (or "smoke-") in front: the miniatures have files of the same form. Where an
-            official data set is downloaded, a miniature is made on first use (about a minute).
+            official data set is downloaded, a miniature is made on first use (about a minute). With "small-" in front:
+            the official files, with the training questions in an order that is drawn once for everybody, so that the
+            first so many are a random sample, and the same one wherever the file's rows stand.
         split: "train", "val", "test"; NExT-QA also has "atp-hard".
         root: folder of the annotation files, which are only read; videos lie in its `videos` folder. Default: the data
             set's folder under the data root, where a miniature is made if it is not there.
@@ -56,7 +61,14 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
             resolve_name(dataset.make)(name, root)
     samples = dataset.read(Path(root), split)
     check_links(samples)
+    if dataset.drawn and split == "train":
+        return Samples(sorted(samples, key=lambda sample: _lot(sample.id)), samples.videos)
     return samples
+
+
+def _lot(id: str, seed: int = 0) -> bytes:
+    """What a question draws for its place. A hash, so that it depends on nothing but the question and the seed."""
+    return hashlib.sha256(f"{seed} {id}".encode()).digest()
 
 
 __all__ = ["DATASETS", "DataError", "Samples", "load"]

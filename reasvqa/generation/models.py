@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import inspect
 import io
 import json
 import os
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -67,7 +69,7 @@ class TransformersGenerator:
         Raises:
             GenerationError: there is no such folder, and the hub cannot be asked or has no such model.
         """
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoModelForImageTextToText
 
         self.name = name or Path(model).name
         self.videos, self.num_frames, self.max_new_tokens, self.cut = videos, num_frames, max_new_tokens, 0
@@ -76,7 +78,7 @@ class TransformersGenerator:
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
         load: Any = partial(AutoModelForImageTextToText.from_pretrained, dtype=dtype, use_safetensors=True)
         try:
-            self.processor = AutoProcessor.from_pretrained(model, local_files_only=bool(offline))
+            self.processor: Any = _processor(model, bool(offline))
             self.model: Any = load(model, local_files_only=bool(offline)).to(device).eval()
         except OSError as error:  # transformers' own sentence; without a network it speaks of something else
             why = f"no such folder, not among the downloaded models, and {offline}" if offline else str(error)
@@ -84,6 +86,9 @@ class TransformersGenerator:
                 f"{model}: cannot be loaded: {shortened(why)}. Give a local folder, or a hub id and a network."
             ) from None
         self.processor.tokenizer.padding_side = "left"  # what is generated has to follow the prompt, not its padding
+        # A frame is one picture. Some processors cut pictures into many parts, though never the frames of a video.
+        pictures = self.processor.image_processor
+        self._whole = {name: False for name in ("do_image_splitting", "crop_to_patches") if hasattr(pictures, name)}
 
     @torch.inference_mode()
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str | VideoError]:
@@ -104,7 +109,7 @@ class TransformersGenerator:
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            processor_kwargs={"padding": True},
+            processor_kwargs={"padding": True, **self._whole},
         ).to(self.model.device, self.model.dtype)
         tokens = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)
         tokens = tokens[:, inputs["input_ids"].shape[1] :]
@@ -115,6 +120,44 @@ class TransformersGenerator:
             self.cut += cut
             _warn_of(cut, self.name, self.max_new_tokens)
         return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+
+
+def _processor(model: str | Path, offline: bool) -> Any:
+    """The checkpoint's processor. Many have a part for videos that needs torchvision, which does not go with every
+    build of torch, and SmolVLM's needs num2words for a video's introduction. We send pictures: without these packages
+    an empty part stands in that place."""
+    from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+    from transformers.utils.import_utils import is_torchvision_available
+
+    try:
+        return AutoProcessor.from_pretrained(model, local_files_only=offline)
+    except (ImportError, ValueError):
+        kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(model, local_files_only=offline)), None)
+        if kind is None or is_torchvision_available() or "video_processor" not in kind.get_attributes():
+            raise
+
+    class ForPictures(kind):
+        def check_argument_for_proper_class(self, argument_name, argument):
+            pass  # it would ask for torchvision
+
+    class NoVideos:
+        num_frames = fps = None
+
+    parts = {"tokenizer": AutoTokenizer, "image_processor": AutoImageProcessor}
+    made = {name: auto.from_pretrained(model, local_files_only=offline) for name, auto in parts.items()}
+    made["video_processor"] = NoVideos()
+    found, _ = kind.get_processor_dict(model, local_files_only=offline)
+    settings = {name: found[name] for name in inspect.signature(kind).parameters if name in found and name not in made}
+    its_module: Any = sys.modules[kind.__module__]
+    asks_for_num2words = getattr(its_module, "num2words", "") is None
+    try:
+        if asks_for_num2words:
+            its_module.num2words = str  # only its presence is asked
+        return ForPictures(*[made[name] for name in kind.get_attributes()], **settings)
+    finally:
+        if asks_for_num2words:
+            its_module.num2words = None
 
 
 def _warn_of(cut: int, name: str, max_new_tokens: int) -> None:

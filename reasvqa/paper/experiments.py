@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from reasvqa.config import BENCHMARKS, PREVIEW, SCALES, TrainConfig, check_seeds, one_of
+from reasvqa.config import BENCHMARKS, PREVIEW, REAL, SCALES, TrainConfig, check_seeds, one_of
 
 SEEDS = (0, 1, 2)  # of every setting; most rows get two more
 
@@ -33,10 +33,21 @@ STANDS_FOR = {
     "internvl-26b": "sim-26b",
 }
 
+# The same at the scale "small": published models that a laptop or a small GPU holds.
+STANDS_FOR_SMALL = {
+    "blip2-flan-t5-xl": "smolvlm2-256m",
+    "llava-ov-0.5b": "smolvlm2-500m",
+    "llava-ov-7b": "internvl3-1b",
+    "internvl-4b": "InternVL3-1B-hf",
+    "internvl-26b": "InternVL3-2B-hf",
+}
+
 
 def name_at(scale: str, name: str) -> str:
     """A model of the paper by its name at a scale: itself at paper scale, its stand-in at the others."""
-    return name if scale == "paper" else STANDS_FOR[name]
+    if scale == "paper":
+        return name
+    return (STANDS_FOR_SMALL if scale == "small" else STANDS_FOR)[name]
 
 
 # --- the tables and figures -------------------------------------------------------------------------------------------
@@ -70,6 +81,7 @@ BETAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # Beyond the paper: simulated generators from guessing to faultless, weakest first. At paper scale, those that exist.
 GENERATORS = {
     "mini": ("sim-chance", "sim-weak", "sim-4b", "sim-26b", "sim-strong", "sim-perfect"),
+    "small": ("InternVL3-1B-hf", "InternVL3-2B-hf"),
     "paper": ("internvl-4b", "internvl-26b"),
 }
 GENERATORS["smoke"] = GENERATORS["preview"] = GENERATORS["mini"]
@@ -215,7 +227,7 @@ def settings_of(
         ]
         for dataset in datasets
         for row in rows
-        if scale != "paper" or not what.rows[row].get("generator", "").startswith("sim-")
+        if scale not in REAL or not what.rows[row].get("generator", "").startswith("sim-")
     }
 
 

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from reasvqa import paper
+from reasvqa.config import REAL
 from reasvqa.learning import Run
 from reasvqa.refinement import RULES, refine, removals
 from reasvqa.samples import LETTERS, Sample
@@ -54,8 +55,10 @@ def style() -> None:
 
 
 def titled(title: str, scale: str) -> str:
-    """The title of a panel of ours: at the small scales it says that this is the miniature."""
-    return title if scale == "paper" else f"{title} (miniature{', preview' if scale == 'preview' else ''})"
+    """The title of a panel of ours: below paper scale it says that this is the miniature, or a small model."""
+    if scale in REAL:
+        return title if scale == "paper" else f"{title} (small model)"
+    return f"{title} (miniature{', preview' if scale == 'preview' else ''})"
 
 
 def _done(figure: Figure) -> Figure:

@@ -159,7 +159,7 @@ def answered(dataset: str, generator: str) -> pd.DataFrame:
         dataset: a name for `reasvqa.datasets.load`.
         generator: names the reasoning file.
     """
-    samples = load(dataset, "train")
+    samples = load(dataset, "train")[: TrainConfig(dataset=dataset).resolve().questions]
     told = read_reasoning(paths.reasoning(paths.dataset(dataset), generator), samples)
     table = samples.to_pandas()[["id", "video", "group"]].merge(told[["id", "prediction", "correct"]], on="id")
     return table.assign(correct=table["correct"].fillna(False).astype(float))

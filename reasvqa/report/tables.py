@@ -21,6 +21,7 @@ PAPER, OURS = (
         "mini": "ours, miniature",
         "preview": "ours, miniature (preview)",
         "smoke": "ours, smoke test",
+        "small": "ours, small model",
         "paper": "ours, full scale",
     },
 )

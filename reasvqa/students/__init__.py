@@ -7,6 +7,7 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -14,7 +15,9 @@ from transformers import (
     AutoConfig,
     AutoTokenizer,
     Blip2ForConditionalGeneration,
+    InternVLForConditionalGeneration,
     LlavaOnevisionForConditionalGeneration,
+    SmolVLMForConditionalGeneration,
 )
 from transformers.utils.hub import cached_file
 
@@ -22,7 +25,10 @@ from reasvqa import hub, paths
 from reasvqa.preprocess import Preprocess
 from reasvqa.students.base import Student, Targets, own_device
 from reasvqa.students.blip2 import Blip2Student
+from reasvqa.students.internvl import InternVlStudent
 from reasvqa.students.llava import LlavaStudent
+from reasvqa.students.packed import PackedStudent
+from reasvqa.students.smolvlm import SmolVlmStudent
 
 # Short names; a local path or a hub id works everywhere, too.
 STUDENTS: dict[str, str] = {
@@ -32,11 +38,17 @@ STUDENTS: dict[str, str] = {
     "blip2-flan-t5-xl": "Salesforce/blip2-flan-t5-xl",
     "llava-ov-0.5b": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
     "llava-ov-7b": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
+    "smolvlm2-256m": "HuggingFaceTB/SmolVLM2-256M-Video-Instruct",
+    "smolvlm2-500m": "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+    "internvl3-1b": "OpenGVLab/InternVL3-1B-hf",
+    "internvl3-2b": "OpenGVLab/InternVL3-2B-hf",
 }
 # By the model type of a checkpoint's config.json: transformers' class, and ours around it.
 FAMILIES: dict[str, tuple[type, type[Student]]] = {
     "blip-2": (Blip2ForConditionalGeneration, Blip2Student),
     "llava_onevision": (LlavaOnevisionForConditionalGeneration, LlavaStudent),
+    "smolvlm": (SmolVLMForConditionalGeneration, SmolVlmStudent),
+    "internvl": (InternVLForConditionalGeneration, InternVlStudent),
 }
 
 
@@ -47,8 +59,9 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
 
     Raises: FileNotFoundError: the name is neither known nor a local path, and neither the hub's local cache nor the hub
         has it.
-        ValueError: the checkpoint is of another family, is a BLIP-2 without an encoder-decoder language model, or lacks
-            weights or has others than the model; the message lists them.
+        ValueError: the checkpoint is of another family (where it cannot be a student at all, the message says why), is
+            a BLIP-2 without an encoder-decoder language model, or lacks weights or has others than the model; the
+            message lists them.
     """
     source = STUDENTS.get(name, name)
     absent = (
@@ -62,10 +75,10 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
     transformers.logging.disable_progress_bar()  # a bar for reading a few megabytes only litters a notebook
     try:
         config = AutoConfig.from_pretrained(source, **cached)
-        if config.model_type not in FAMILIES:
-            raise ValueError(
-                f"student {name!r}: a {config.model_type} checkpoint; students are {' or '.join(FAMILIES)}"
-            )
+        reasons = why_not(config)
+        if reasons or config.model_type not in FAMILIES:
+            why = f", which cannot be a student: {' '.join(reasons)} Students" if reasons else "; students"
+            raise ValueError(f"student {name!r}: a {config.model_type} checkpoint{why} are {', '.join(FAMILIES)}")
         if config.model_type == "blip-2" and not config.text_config.is_encoder_decoder:
             kind = config.text_config.model_type
             raise ValueError(f"student {name!r}: its language model is {kind}, but this student needs T5")
@@ -86,13 +99,52 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
     return student_class(model, tokenizer, read_preprocess(source))
 
 
+_RECURRENT = ("linear", "mamba", "recurrent", "conv")  # in the names of layers' types
+
+
+def why_not(config: transformers.PretrainedConfig) -> list[str]:
+    """Why a model cannot be a student, in sentences; none: nothing speaks against it.
+
+    A student reads video and question once, and all its targets stand side by side behind that reading, each from the
+    reading's last position on and unseen by the others (`reasvqa.students.packed`).
+    """
+    text: Any = config.get_text_config(decoder=True)
+    reasons = []
+    model_class = transformers.MODEL_MAPPING.get(type(config), None)
+    if hasattr(model_class, "get_rope_index") or "mrope_section" in str(getattr(text, "rope_parameters", "")):
+        reasons.append(
+            'Its positions are three numbers (time, height, width; "mrope"), which depend on how the frames stand in '
+            "the text, and several targets behind one reading need positions that are counted in one number."
+        )
+    kinds = {str(kind) for kind in getattr(text, "layer_types", None) or ()}
+    recurrent = sorted(kind for kind in kinds if any(name in kind for name in _RECURRENT))
+    if recurrent:
+        reasons.append(
+            f"It has recurrent layers ({', '.join(recurrent)}), which pass what they have read from token to token "
+            "whatever a mask says, and targets behind one reading must not see each other."
+        )
+    return reasons
+
+
 def read_preprocess(source: str) -> Preprocess:
-    """The checkpoint's image size, mean and standard deviation, from its `preprocessor_config.json`."""
-    path = cached_file(source, "preprocessor_config.json")
-    assert path is not None  # where there is none, it raises
-    config = json.loads(Path(path).read_text())
-    size = config["size"].get("height") or config["size"]["shortest_edge"]
-    return Preprocess(size, tuple(config["image_mean"]), tuple(config["image_std"]))
+    """The checkpoint's image size, mean and standard deviation: from its `preprocessor_config.json`, or, where
+    transformers 5 has written all of a processor into one file, from its `processor_config.json`.
+
+    The size is that of one picture that the vision encoder sees: of checkpoints that cut a large picture into several
+    (SmolVLM), that of a part, to which their processor scales a video's frames.
+    """
+    path = cached_file(source, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
+    if path is not None:
+        config = json.loads(Path(path).read_text())
+    else:
+        path = cached_file(source, "processor_config.json")
+        assert path is not None  # where there is none, it raises
+        config = json.loads(Path(path).read_text()).get("image_processor")
+        if config is None:
+            raise FileNotFoundError(f"{source}: neither preprocessor_config.json nor an image processor in {path}")
+    size = config.get("max_image_size") or config["size"]
+    side = size.get("height") or size.get("shortest_edge") or size["longest_edge"]
+    return Preprocess(side, tuple(config["image_mean"]), tuple(config["image_std"]))
 
 
 def fingerprint(name: str) -> str:
@@ -123,11 +175,15 @@ __all__ = [
     "FAMILIES",
     "STUDENTS",
     "Blip2Student",
+    "InternVlStudent",
     "LlavaStudent",
+    "PackedStudent",
+    "SmolVlmStudent",
     "Student",
     "Targets",
     "fingerprint",
     "load_student",
     "own_device",
     "read_preprocess",
+    "why_not",
 ]

@@ -35,7 +35,7 @@ def in_own_precision(method: Callable) -> Callable:
 
 
 class Student(nn.Module):
-    """What both families share: a model of transformers, its tokenizer and its preprocessing.
+    """What all families share: a model of transformers, its tokenizer and its preprocessing.
 
     Shapes: B samples, N frames, Q features a frame, E their width, L text tokens, S what is read in all, D the language
     model's width, M targets, T target tokens, V the vocabulary.

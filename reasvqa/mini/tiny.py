@@ -1,0 +1,212 @@
+"""Checkpoints of real families with a few ten thousand random weights, in the files that the hub's have: every road
+from a checkpoint to a run can be walked without downloading one. What they answer is worth nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+)
+from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE
+
+# Words for a tokenizer of its own kind: the labels and the prompts that real ones are full of.
+_TEXT = (
+    "You are provided the following series of four frames from a 0:00:04 [H:MM:SS] video.\n\nFrame from 00:01: User: "
+    "Assistant: user assistant Frame1: Frame2: Question: Why did the man open the door? Options: (A) to take the cup "
+    "Answer with the letter of the correct option. Answer Reason Because the woman then put the box on the table."
+)
+# Of the Qwen tokenizers: how a text is cut before pairs are merged.
+_QWEN_CUTS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# InternVL3's, as its conversion to transformers has it.
+_INTERNVL_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}{{ '<IMG_CONTEXT>\\n' }}{% elif part['type'] == 'video' %}{{ '<video>\\n' }}"
+    "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+_SIDE = 32  # of a picture, in pixels; patches of 4
+
+
+def write_tiny(family: str, folder: Path, seed: int = 0) -> Path:
+    """Writes a checkpoint of the family "smolvlm" or "internvl" into `folder`, which is made, and returns it."""
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer(family)
+    model, pictures, processor = {"smolvlm": _smolvlm, "internvl": _internvl}[family](tokenizer)
+    with torch.no_grad():  # so that what is written depends on what is seen
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(4)
+    transformers.logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    files = {"preprocessor_config.json": pictures, "processor_config.json": processor}
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n")
+    return folder
+
+
+def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of 600 pieces at most that has the family's special tokens and cuts texts as the family does."""
+    return {"smolvlm": _smolvlm_tokenizer, "internvl": _internvl_tokenizer}[family]()
+
+
+def _smolvlm_tokenizer() -> PreTrainedTokenizerFast:
+    special = ["<|im_start|>", "<|im_end|>", "<fake_token_around_image>", "<image>", "<end_of_utterance>"]
+    cuts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    tokenizer = _tokenizer(
+        [*special, "<global-img>"],
+        cuts,
+        pad_token="<|im_end|>",
+        eos_token="<end_of_utterance>",
+        bos_token="<|im_start|>",
+        extra_special_tokens={
+            "fake_image_token": "<fake_token_around_image>",
+            "image_token": "<image>",
+            "end_of_utterance_token": "<end_of_utterance>",
+            "global_image_token": "<global-img>",
+        },
+    )
+    tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+    return tokenizer
+
+
+def _smolvlm(tokenizer: PreTrainedTokenizerFast):
+    """Model, and what stands in preprocessor_config.json and processor_config.json."""
+    vision = {"image_size": _SIDE, "patch_size": 4, "initializer_range": 0.02, **_narrow(24)}
+    own: dict[str, Any] = {"pad_token_id": tokenizer.pad_token_id}
+    config = SmolVLMConfig(
+        vision_config=vision,
+        text_config={"model_type": "llama", **_language(tokenizer)},
+        image_token_id=tokenizer.get_vocab()["<image>"],
+        scale_factor=4,
+        **own,
+    )
+    half = [0.5, 0.5, 0.5]
+    pictures = {
+        "image_processor_type": "SmolVLMImageProcessor",
+        "processor_class": "SmolVLMProcessor",
+        "do_convert_rgb": True,
+        "do_image_splitting": False,
+        "do_normalize": True,
+        "do_pad": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": half,
+        "image_std": half,
+        "max_image_size": {"longest_edge": _SIDE},
+        "resample": 1,
+        "rescale_factor": 1 / 255,
+        "size": {"longest_edge": 4 * _SIDE},
+        "video_sampling": {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": _SIDE}},
+    }
+    return (
+        SmolVLMForConditionalGeneration(config),
+        pictures,
+        {"image_seq_len": (_SIDE // 4 // 4) ** 2, "processor_class": "SmolVLMProcessor"},
+    )
+
+
+def _internvl_tokenizer() -> PreTrainedTokenizerFast:
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>"]
+    cuts = [
+        pre_tokenizers.Split(Regex(_QWEN_CUTS), behavior="isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]
+    tokenizer = _tokenizer(
+        special,
+        cuts,
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        extra_special_tokens={
+            "start_image_token": "<img>",
+            "end_image_token": "</img>",
+            "context_image_token": "<IMG_CONTEXT>",
+            "video_token": "<video>",
+        },
+    )
+    tokenizer.chat_template = _INTERNVL_TEMPLATE
+    return tokenizer
+
+
+def _internvl(tokenizer: PreTrainedTokenizerFast):
+    """Model, and what stands in preprocessor_config.json and processor_config.json."""
+    config = InternVLConfig(
+        vision_config={"image_size": [_SIDE, _SIDE], "patch_size": [4, 4], "attention_bias": True, **_narrow(24)},
+        text_config={"model_type": "qwen2", **_language(tokenizer)},
+        image_token_id=tokenizer.get_vocab()["<IMG_CONTEXT>"],
+        image_seq_length=(_SIDE // 4 // 2) ** 2,
+        tie_word_embeddings=False,
+    )
+    pictures = {
+        "image_processor_type": "GotOcr2ImageProcessor",
+        "processor_class": "InternVLProcessor",
+        "crop_to_patches": False,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "max_patches": 12,
+        "min_patches": 1,
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+        "size": {"height": _SIDE, "width": _SIDE},
+    }
+    return (
+        InternVLForConditionalGeneration(config),
+        pictures,
+        {"image_seq_length": (_SIDE // 4 // 2) ** 2, "processor_class": "InternVLProcessor"},
+    )
+
+
+def _narrow(width: int) -> dict:
+    return {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+
+
+def _language(tokenizer: PreTrainedTokenizerFast) -> dict:
+    return _narrow(32) | {
+        "vocab_size": len(tokenizer),
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 8192,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "tie_word_embeddings": False,
+    }
+
+
+def _tokenizer(special: list[str], cuts: list, **names) -> PreTrainedTokenizerFast:
+    """Byte pairs, learned from `_TEXT`, cut as the family cuts."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=special, initial_alphabet=sorted(alphabet), show_progress=False
+    )
+    tokenizer.train_from_iterator([_TEXT] * 3, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, additional_special_tokens=special, clean_up_tokenization_spaces=False, **names
+    )
