@@ -14,8 +14,9 @@ from reasvqa import paths
 from reasvqa.datasets import load
 from reasvqa.generation import read_reasoning
 from reasvqa.mini import gates
-from reasvqa.mini.build import SIZES, SimulatedGenerator, build, compose
+from reasvqa.mini.build import SIZES, SimulatedGenerator, build, compose, read_stories
 from reasvqa.mini.generator import STRENGTHS, judge
+from reasvqa.mini.grounding import grounding
 from reasvqa.mini.pretrain import in_colours, read_text
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, locate, needs_several_frames, solve
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story
@@ -290,3 +291,17 @@ def test_all_gates_are_measured_at_reduced_size():
         "takes off", "converged", "room", "zero-shot", "blind", "reads the video", "parts", "generator",
     }  # fmt: skip
     assert np.isfinite(table["value"]).all() and set(table["dataset"]) == {"smoke-star"}
+
+
+def test_what_a_student_says_of_a_clip_is_held_against_the_frame_it_tells(smoke_star):
+    """Of four events three are told rightly and one lost its object: 75 %, and the later ones keep their frames."""
+    samples, root = smoke_star[1], paths.dataset("smoke-star")
+    stories = read_stories(root)
+
+    def told(sample) -> str:
+        said = [f"they {event.verb} the {event.object}" for event in stories[Path(sample.video).stem].seen]
+        said[1] = f"they {stories[Path(sample.video).stem].seen[1].verb} the"
+        return ". ".join(said) + "."
+
+    run = SimpleNamespace(root=root, samples=lambda: samples, explain=lambda some: [told(sample) for sample in some])
+    assert grounding(run) == 75

@@ -20,10 +20,12 @@ def grounding(run: Run, questions: int | None = None) -> float:
     samples, stories = run.samples()[:questions], read_stories(run.root)
     right = total = 0
     for sample, text in zip(samples, run.explain(samples), strict=True):
-        events = stories[Path(sample.video).stem].seen
-        told = re.findall(rf"they ({'|'.join(VERBS)}) the (\w+)", text.lower())
-        right += sum(said == (event.verb, event.object) for said, event in zip(told, events, strict=False))
-        total += len(events)
+        story = stories[Path(sample.video).stem]
+        for claim in claims(text, story):
+            told = re.search(rf"they ({'|'.join(VERBS)}) the (\w+)", claim.sentence.lower())
+            if told and claim.event:
+                right += told.groups() == (claim.event.verb, claim.event.object)
+        total += len(story.seen)
     return 100 * right / total
 
 
