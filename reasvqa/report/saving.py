@@ -78,11 +78,13 @@ def describe(caption: str, runs: Sequence[Run] = ()) -> str:
     if not runs:
         return caption
     configs = [run.config for run in runs]
+    epochs = _several(c.epochs for c in configs)
     recipe = (
-        f"{_several(c.epochs for c in configs)} epochs, learning rate {_several(c.learning_rate for c in configs)}, "
+        f"{epochs} epoch{'' if epochs == '1' else 's'}, learning rate {_several(c.learning_rate for c in configs)}, "
         f"batch {_several(c.batch_size for c in configs)}"
     )
-    seeds = f"seeds {min(c.seed for c in configs)} to {max(c.seed for c in configs)}"
+    first, last = min(c.seed for c in configs), max(c.seed for c in configs)
+    seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
     questions = _several(run.metrics["questions"] for run in runs)
     students = _several(Path(c.student).name for c in configs)
     return f"{caption} ({students}; {recipe}; n = {questions} questions, {seeds})"
