@@ -39,7 +39,7 @@ from reasvqa.config import BENCHMARKS, MINIATURES, REAL, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
 from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key
 from reasvqa.learning.many import is_kept, prepare_features, quiet_bars, train_quietly
-from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, settings_of
+from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
 from reasvqa.processes import cores, end_with
 
 ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed
@@ -384,7 +384,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The command line, checked."""
     given = parser.parse_args()
     if given.preview:
-        given.scale, given.seeds = "preview", [0]
+        given.scale, given.seeds = "preview", seeds_at("preview")
     try:
         given.seeds = check_seeds(given.seeds)
     except ValueError as error:
