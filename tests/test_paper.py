@@ -179,3 +179,14 @@ def test_any_table_compiles_and_fits(tmp_path):
     texts = [to_latex(narrow, odd, "odd"), to_latex(wide, "wide", "wide", half), to_latex(tall, "tall", "tall")]
     assert texts[2].count(r"\begin{table}") > 1
     assert not overfull(texts, tmp_path)
+
+
+def test_gates_are_read_with_their_bounds():
+    rows = [
+        ("a", "g", "w", 65.0, 55, 80, True),
+        ("b", "g", "w", 54.4, 60, None, False),
+        ("a", "h", "v", 1.5, None, 2, True),
+    ]
+    table = tables.gates(pd.DataFrame(rows, columns=["dataset", "gate", "what", "value", "low", "high", "passed"]))
+    assert table.loc[("g", "w")].to_dict() == {"a": "65.0 (55 to 80)", "b": "54.4 (at least 60), missed"}
+    assert table.loc[("h", "v"), "a"] == "1.5 (at most 2)"

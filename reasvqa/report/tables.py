@@ -297,6 +297,23 @@ def trained(runs: dict[str, list[Run]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def gates(measured: pd.DataFrame) -> pd.DataFrame:
+    """The miniature's gates to read: a row per gate, a column per data set, "65.0 (55 to 80)", with "missed" where it
+    is. measured: of `reasvqa.mini.gates.measure`, or several."""
+
+    def cell(row: dict) -> str:
+        low, high = (
+            None if pd.isna(row[end]) or abs(row[end]) == float("inf") else row[end] for end in ("low", "high")
+        )
+        bound = f"{low:g} to {high:g}" if low is not None and high is not None else ""
+        bound = bound or (f"at least {low:g}" if low is not None else f"at most {high:g}")
+        return f"{row['value']:.1f} ({bound}){'' if row['passed'] else ', missed'}"
+
+    texts = measured.assign(text=[cell(row) for row in measured.to_dict("records")])
+    table = texts.pivot(index=["gate", "what"], columns="dataset", values="text")
+    return table.reindex(dict.fromkeys(zip(texts["gate"], texts["what"], strict=True))).rename_axis(columns=None)
+
+
 def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFrame:
     """The paper's rows above ours, each block under a heading that says what it is, on the columns that either has."""
     columns = list(dict.fromkeys([*printed.columns, *ours.columns]))
