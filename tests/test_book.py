@@ -269,7 +269,7 @@ def test_a_book_stays_when_a_new_one_fails(tmp_path, monkeypatch):
     with pytest.raises(book.BookError, match="holds other things than pages"):
         book.write({}, "smoke", folder)
     book.write({}, "smoke", tmp_path / "other")
-    assert {path.name for path in (tmp_path / "other").iterdir()} == {"index.html", "paper_scale.html"}
+    assert {path.name for path in (tmp_path / "other").iterdir()} == {"index.html", "paper_scale.html", "teaching.html"}
 
 
 @pytest.mark.slow

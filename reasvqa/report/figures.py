@@ -566,7 +566,7 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
         ylim=(-0.7, len(shown) - 0.3),
     )
     axis.set_xscale("symlog", linthresh=5)  # a few effects are ten times the others
-    ticks = [-50, -10, -5, -2, 0, 2, 5, 10, 50]
+    ticks = [-50, -10, -4, -2, 0, 2, 4, 10, 50]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=7)
     axis.set_title(titled(title, scale), fontsize=9, loc="right")
     axis.grid(axis="y", color="#eeeeee", lw=0.8)
