@@ -256,7 +256,9 @@ def _is_a(value: object, kind: type) -> bool:
         return kind is bool and isinstance(value, bool)
     if kind is float:
         return isinstance(value, numbers.Real) and _is_finite(value)
-    return isinstance(value, numbers.Integral if kind is int else kind)
+    if kind is int:
+        return isinstance(value, numbers.Integral) and abs(int(value)) < 2**63
+    return isinstance(value, kind)
 
 
 def _kind_of(value: object) -> str:

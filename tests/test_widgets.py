@@ -81,9 +81,9 @@ def test_pick_a_question_and_switch_rules(shown, smoke_star):
 @pytest.mark.slow
 def test_two_students_and_beta(shown, smoke_star):
     configs = {name: config_of(name, "smoke", "star", split="val") for name in ("STL_QA", "MTL_All")}
-    assert results.kept(replace(configs["MTL_All"], beta=0.25), [0]) == []
+    assert results.kept(replace(configs["MTL_All"], beta=0.123), [0]) == []
     runs = {name: [train(config)] for name, config in configs.items()}
-    assert [run.path for run in results.kept(configs["MTL_All"], range(3))] == [runs["MTL_All"][0].path]
+    assert [run.path for run in results.kept(configs["MTL_All"], [0, 97])] == [runs["MTL_All"][0].path]
     pages = widgets.compared({name: kept[0] for name, kept in runs.items()}, clips=2)
     answers = [run.predictions.set_index("id") for (run,) in runs.values()]
     right = [table["prediction"] == table["answer"] for table in answers]

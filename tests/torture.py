@@ -212,8 +212,7 @@ def settings_mistaken(count: int, seed: int) -> Counter:
             whole = config.resolve() == config and config.label and json.dumps(dataclasses.asdict(config))
             counts["understood" if whole else f"not settled: {chosen}"] += 1
         except ValueError as error:
-            possible = [*chosen, "lora_alpha"]  # which follows lora_rank
-            named = any(str(error).startswith(f"{name}=") for name in possible) and len(str(error)) < 1000
+            named = any(str(error).startswith(f"{name}=") for name in chosen) and len(str(error)) < 1000
             counts["refused" if named else f"refused without its name: {str(error)[:50]}"] += 1
         except Exception as error:
             counts[f"{type(error).__name__}: {str(error)[:100]} for {', '.join(chosen)}"] += 1

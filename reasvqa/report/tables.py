@@ -311,7 +311,7 @@ def gates(measured: pd.DataFrame) -> pd.DataFrame:
 
     texts = measured.assign(text=[cell(row) for row in measured.to_dict("records")])
     table = texts.pivot(index=["gate", "what"], columns="dataset", values="text")
-    return table.reindex(dict.fromkeys(zip(texts["gate"], texts["what"], strict=True))).rename_axis(columns=None)
+    return table.reindex(list(dict.fromkeys(zip(texts["gate"], texts["what"], strict=True)))).rename_axis(columns=None)
 
 
 def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFrame:
