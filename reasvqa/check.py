@@ -11,7 +11,6 @@ It only reads, and downloads nothing (`--all` keeps a list of what it has read u
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import random
@@ -29,11 +28,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 from transformers import AutoConfig, AutoTokenizer
-from transformers.utils.hub import cached_file
 
-from reasvqa import full_size, paths
+from reasvqa import full_size, hub, paths
 from reasvqa.config import BENCHMARKS, MINIATURES, SCALES, TrainConfig
-from reasvqa.datasets import DataError, Samples, load
+from reasvqa.datasets import DataError, Samples, load, official
 from reasvqa.datasets.base import read_map, read_table
 from reasvqa.generation import CAPTION_PROMPTS, GenerationError, ReasoningError, build_prompt, parse_answer
 from reasvqa.generation import read_reasoning as read_responses
@@ -105,12 +103,6 @@ def check(
 
 
 # --- annotations ------------------------------------------------------------------------------------------------------
-
-
-def official() -> list[dict[str, str]]:
-    """The rows of data/official.csv: dataset, split, file, questions, videos, verified ("yes": counted in the file)."""
-    with paths.OFFICIAL_COUNTS.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]) -> Iterator[Row]:
@@ -338,19 +330,6 @@ def reasoning(config: TrainConfig, root: Path, samples: Samples | None) -> Itera
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
-def _cached(source: str, name: str) -> Path | None:
-    """A file of a checkpoint, a local folder's or one of the hub's cache."""
-    found = cached_file(
-        source,
-        name,
-        local_files_only=True,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return None if found is None else Path(found)
-
-
 def weights(name: str, role: str) -> Iterator[Row]:
     """The row of a checkpoint: all its files there?"""
     source, what = STUDENTS.get(name, name), f"{role} {Path(name).name}"
@@ -361,21 +340,21 @@ def weights(name: str, role: str) -> Iterator[Row]:
         known = f"{', '.join(STUDENTS)}, a folder, or a hub id (OWNER/NAME)"
         yield Row(FAILS, what, "neither a known name nor a folder", f"give one of {known}")
         return
-    index = _cached(source, "model.safetensors.index.json")
+    index = hub.cached(source, "model.safetensors.index.json")
     parts = ["model.safetensors"]
     try:
         if index is not None:
             parts = sorted(set(json.loads(index.read_text())["weight_map"].values()))
         config = (
             None
-            if _cached(source, "config.json") is None
+            if hub.cached(source, "config.json") is None
             else AutoConfig.from_pretrained(source, local_files_only=True)
         )
     except (OSError, ValueError, KeyError) as error:
         yield Row(FAILS, what, _line(error), remedy)
         return
-    files = {part: _cached(source, part) for part in ["config.json", "preprocessor_config.json", *parts]}
-    if _cached(source, "processor_config.json") is not None:  # it may hold the image processor
+    files = {part: hub.cached(source, part) for part in ["config.json", "preprocessor_config.json", *parts]}
+    if hub.cached(source, "processor_config.json") is not None:  # it may hold the image processor
         files = {part: path for part, path in files.items() if path or part != "preprocessor_config.json"}
     absent = [part for part, path in files.items() if path is None]
     if len(absent) == len(files):

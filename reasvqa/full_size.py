@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from reasvqa.config import TrainConfig
+from reasvqa.datasets import official
 from reasvqa.learning.features import feature_bytes
 from reasvqa.learning.objective import Objective
 from reasvqa.mini.tiny import make_tokenizer
@@ -46,8 +47,6 @@ LAYERS = {"blip2-flan-t5-xl": 24, "llava-ov-0.5b": 24, "llava-ov-7b": 28}
 LAYERS |= {"smolvlm2-256m": 30, "smolvlm2-500m": 32, "internvl3-1b": 24, "internvl3-2b": 28}
 VOCABULARY = {"blip2-flan-t5-xl": 32128, "llava-ov-0.5b": 152000, "llava-ov-7b": 152000}
 VOCABULARY |= dict.fromkeys(SMALL[:2], 49280) | dict.fromkeys(SMALL[2:], 151674)
-# Questions of the official training splits: rows of train.csv (NExT-QA, IntentQA) and entries of STAR_train.json.
-TRAINING_QUESTIONS = {"nextqa": 34132, "star": 45731, "intentqa": 12119}
 
 
 def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Student:
@@ -299,10 +298,11 @@ def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
     Runs on answers alone count for 0.55 of one with reasoning, which is the share of reading in BLIP-2's FLOP.
     """
     tflop = {name: sizes(name)["tflop_per_sample"] for name in PAPERS}
+    questions = {row["dataset"]: int(row["questions"]) for row in official() if row["split"] == "train"}
 
     def hours(config: TrainConfig) -> float:
         share = 0.55 if config.reasoning == "none" else 1.0
-        samples = TRAINING_QUESTIONS[config.dataset] * config.epochs
+        samples = questions[config.dataset] * config.epochs
         return share * samples * tflop[config.student] / tflops / 3600
 
     runs = {

@@ -1,6 +1,8 @@
-"""Whether the model hub can be asked, said at once."""
+"""The model hub: what of it is here, and whether it can be asked, said at once."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 def unreachable() -> str:
@@ -13,3 +15,21 @@ def unreachable() -> str:
     except Exception as error:  # of httpx, requests or the hub, as its version and HF_HUB_OFFLINE have it
         return f"{constants.ENDPOINT} does not answer ({error})"
     return ""
+
+
+def cached(source: str, name: str, local_only: bool = True) -> Path | None:
+    """A file of a checkpoint, a local folder's or one of the hub's cache; None: it is not there.
+
+    local_only: do not ask the hub for it.
+    """
+    from transformers.utils.hub import cached_file
+
+    found = cached_file(
+        source,
+        name,
+        local_files_only=local_only,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if found is None else Path(found)

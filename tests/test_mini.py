@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from reasvqa import paths
@@ -21,6 +22,7 @@ from reasvqa.mini.pretrain import in_colours, read_text
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, locate, needs_several_frames, solve
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story
 from reasvqa.refinement import refine
+from reasvqa.report import tables
 from reasvqa.students import STUDENTS
 
 KINDS = ("star", "nextqa", "intentqa")
@@ -305,3 +307,45 @@ def test_what_a_student_says_of_a_clip_is_held_against_the_frame_it_tells(smoke_
 
     run = SimpleNamespace(root=root, samples=lambda: samples, explain=lambda some: [told(sample) for sample in some])
     assert grounding(run) == 75
+
+
+# --- what was measured ------------------------------------------------------------------------------------------------
+
+MEASURED = pd.read_csv(paths.SHIPPED / "mini" / "gates.csv")
+
+
+def test_the_protocol_says_what_was_measured():
+    page = (paths.SHIPPED / "mini" / "PROTOCOL.md").read_text()
+    shown = tables.gates(MEASURED)[["mini-nextqa", "mini-star", "mini-intentqa"]]
+    for (gate, what), row in shown.iterrows():
+        cells = [text.replace(", missed", ", **missed**") for text in row]
+        assert f"| {gate} | {what} | {' | '.join(cells)} |" in page
+    within = MEASURED["value"].between(MEASURED["low"].fillna(-np.inf), MEASURED["high"].fillna(np.inf))
+    assert within.equals(MEASURED["passed"])
+
+
+@pytest.mark.parametrize("dataset", ["mini-nextqa", "mini-star", "mini-intentqa"])
+def test_what_was_measured_follows_from_the_record_of_runs(dataset):
+    """The gates of accuracies, from the single runs that are kept in tried.csv."""
+    tried = pd.read_csv(paths.SHIPPED / "mini" / "tried.csv")
+    own = tried[(tried["remark"] == "gates of the miniature that ships") & (tried["dataset"] == dataset)]
+
+    def runs(setting: str, epochs: int = 10, questions: int = 480) -> np.ndarray:
+        same = own[(own["setting"] == setting) & (own["epochs"] == epochs) & (own["questions"] == questions)]
+        return same.sort_values("seed")["accuracy"].to_numpy()
+
+    qa, mtl = runs("STL_QA"), runs("MTL_All")
+    assert len(qa) == len(mtl) == 5
+    expected = {
+        "STL_QA: sd over seeds": qa.std(ddof=1),
+        "MTL_All: worst seed below the mean": mtl.mean() - mtl.min(),
+        "STL_QA: change with 1.5 times the epochs": runs("STL_QA", 15).mean() - qa[:3].mean(),
+        "MTL_All: change with 1.5 times the epochs": runs("MTL_All", 15).mean() - mtl[:3].mean(),
+        "STL_QA": qa.mean(),
+        "STL_QA: gain with 4 times as many questions": runs("STL_QA", questions=1920).mean() - qa[:3].mean(),
+        "Blind": runs("Blind").mean(),
+        "MTL_All: loss without LoRA": mtl[:3].mean() - runs("MTL_All, no LoRA").mean(),
+        "STL_CR - STL_QA": runs("STL_CR").mean() - qa[:3].mean(),
+    }
+    found = MEASURED[MEASURED["dataset"] == dataset].set_index("what")["value"].to_dict()
+    assert {what: found[what] for what in expected} == pytest.approx(expected, abs=0.15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,12 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
     if dataset.drawn and split == "train":
         return Samples(sorted(samples, key=lambda sample: _lot(sample.id)), samples.videos)
     return samples
+
+
+def official() -> list[dict[str, str]]:
+    """The rows of data/official.csv: dataset, split, file, questions, videos, verified ("yes": counted in the file)."""
+    with paths.OFFICIAL_COUNTS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _lot(id: str, seed: int = 0) -> bytes:

@@ -14,10 +14,10 @@ from typing import Any, cast
 import peft
 import torch
 from peft.utils.constants import DUMMY_TARGET_MODULES
-from transformers.utils.hub import cached_file
 
 from reasvqa.config import TrainConfig
 from reasvqa.evaluation import Estimate
+from reasvqa.hub import cached
 from reasvqa.samples import Sample
 from reasvqa.students import STUDENTS, Student, load_student
 from reasvqa.students.adapters import merge
@@ -85,9 +85,8 @@ def write_merged(student: Student, config: TrainConfig, folder: Path) -> None:
     """
     merge(student)
     source = STUDENTS.get(config.student, config.student)
-    quiet: Any = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
     for name in _PROCESSING:
-        found = cached_file(source, name, **quiet)
+        found = cached(source, name, local_only=False)
         if found is not None:
             shutil.copyfile(found, folder / name)
     student.tokenizer.save_pretrained(folder)

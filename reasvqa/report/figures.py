@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +21,7 @@ from reasvqa import paper
 from reasvqa.config import REAL
 from reasvqa.learning import Run
 from reasvqa.refinement import RULES, refine, removals
+from reasvqa.report.words import seeds_of
 from reasvqa.samples import LETTERS, Sample
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.
@@ -140,7 +141,7 @@ def accuracy_bars(
     axis.set(ylabel="accuracy (%)", ylim=(0, 112), title=titled(title, scale))
     axis.set_xticks(x, table.index)
     axis.set_yticks(range(0, 101, 20))
-    axis.set_xlabel(f"n = {questions} questions, {seeds} seed{'s' if seeds > 1 else ''}; bars: 95 % interval")
+    axis.set_xlabel(f"n = {questions} questions, {seeds_of(seeds)}; bars: 95 % interval")
     return _done(figure)
 
 
@@ -442,7 +443,7 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: s
         axis.grid(axis="y", color="#dddddd", lw=0.8)
         axis.set(
             title=titled(paper.PRINTED[dataset], scale),
-            xlabel=f"accuracy (%)\nn = {max(part['questions']):.0f}, {_span(part['seeds'])}",
+            xlabel=f"accuracy (%)\nn = {max(part['questions']):.0f}, {seeds_of(*part['seeds'])}",
             ylim=(-0.6, len(rows) - 0.4),
         )
     axes[0, 0].set_yticks(np.arange(len(rows))[::-1], rows)
@@ -453,11 +454,6 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: s
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.45 / height))
     plt.close(figure)
     return figure
-
-
-def _span(counts: Iterable[float]) -> str:
-    low, high = int(min(counts)), int(max(counts))
-    return f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
 
 
 def curves(
@@ -509,7 +505,7 @@ def curves(
                 capsize=2.5,
                 label=name,
             )
-        support = f"n = {max(part['questions']):.0f}, {_span(part['seeds'])}, 95 % intervals"
+        support = f"n = {max(part['questions']):.0f}, {seeds_of(*part['seeds'])}, 95 % intervals"
         axis.set(title=titled(f"Ours, {paper.PRINTED[dataset]}", scale), xlabel=f"{xlabel}\n{support}")
     axes[1].set_ylabel("accuracy (%)")
     low, high = min(a.get_ylim()[0] for a in axes[1:]), max(a.get_ylim()[1] for a in axes[1:])

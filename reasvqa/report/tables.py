@@ -14,6 +14,7 @@ from reasvqa.datasets import DataError, load
 from reasvqa.learning import Run
 from reasvqa.learning.probes import stays_when_permuted, with_another_video
 from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes
+from reasvqa.report.words import seeds_of
 
 PAPER, OURS = (
     "paper, as printed",
@@ -70,10 +71,7 @@ def with_intervals(runs: Runs) -> pd.DataFrame:
 
 def support(runs: dict) -> str:
     """What accuracies rest on, for a figure's title: "n = 900 questions, 3 to 5 seeds, 95 % intervals"."""
-    counts = sorted({len(seeds) for seeds in runs.values()})
-    seeds = (
-        f"{counts[0]} seed{'s' if counts[0] > 1 else ''}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
-    )
+    seeds = seeds_of(*map(len, runs.values()))
     questions = " or ".join(map(str, sorted({run.metrics["questions"] for run in every(runs)})))
     return f"n = {questions} questions, {seeds}, 95 % intervals"
 

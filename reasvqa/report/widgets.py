@@ -25,6 +25,7 @@ from reasvqa.learning.runs import features_of
 from reasvqa.mini.grounding import story_of
 from reasvqa.refinement import RESTATED_RULE, RULES, leaks, removals
 from reasvqa.report import display, figures, results
+from reasvqa.report.words import seeds_of
 from reasvqa.samples import Sample
 from reasvqa.students import own_device
 
@@ -235,9 +236,10 @@ def weights(runs: Mapping[float, Sequence[Run]], chosen: float | None = None, qu
 
     def view(beta: float) -> HTML:
         row = table.loc[beta].to_dict()
-        seeds = f"{row['seeds']:.0f} seed{'s' if row['seeds'] > 1 else ''}"
         words = f"beta = {beta:g}{'' if beta else ', which is STL_QA'}: {row['accuracy']:.1f} %"
-        words += f" [{row['low']:.1f}, {row['high']:.1f}], {seeds}, n = {row['questions']:.0f} questions"
+        words += (
+            f" [{row['low']:.1f}, {row['high']:.1f}], {seeds_of(row['seeds'])}, n = {row['questions']:.0f} questions"
+        )
         words += f" of {some.config.dataset} ({some.config.split})"
         return display.below(HTML(f"<div><b>{escape(words)}</b></div>"), _curve(table, beta), pages[beta])
 

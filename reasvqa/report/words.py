@@ -17,9 +17,12 @@ def about(samples: Samples) -> str:
     return f"{len(samples)} questions about {len({(s.video, s.clip) for s in samples})} clips"
 
 
-def seeds_of(count: int) -> str:
-    """ "one seed", "3 seeds"."""
-    return "one seed" if count == 1 else f"{count} seeds"
+def seeds_of(*counts: float) -> str:
+    """ "one seed", "3 seeds", "3 to 5 seeds"."""
+    low, high = int(min(counts)), int(max(counts))
+    if low < high:
+        return f"{low} to {high} seeds"
+    return "one seed" if low == 1 else f"{low} seeds"
 
 
 def told_apart(better: str, worse: str, effect: Estimate, margin: float) -> str:

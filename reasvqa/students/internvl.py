@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import InternVLForConditionalGeneration, PreTrainedTokenizerBase
 
 from reasvqa.preprocess import Preprocess
@@ -38,14 +37,6 @@ class InternVlStudent(PackedStudent):
         self.after = getattr(tokenizer, "end_image_token", "</img>")
         self.answer_start = own_token(tokenizer, "Answer")
         self.reasoning_start = own_token(tokenizer, "Reason")
-
-    @property
-    def language_model(self) -> Any:
-        return self.model.model.language_model
-
-    @property
-    def projection(self) -> nn.Module:
-        return self.model.model.multi_modal_projector
 
     def vision(self, pixels: Tensor) -> Tensor:
         """The vision tower's patches, 2 x 2 of them in one, see `Student.vision`."""

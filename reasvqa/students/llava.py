@@ -6,10 +6,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerBase
 
 from reasvqa.preprocess import Preprocess
@@ -37,14 +36,6 @@ class LlavaStudent(PackedStudent):
         self.video_token: int = config.video_token_index
         self.answer_start = own_token(tokenizer, "<answer>", "Answer")
         self.reasoning_start = own_token(tokenizer, "<reasoning>", "Reason")
-
-    @property
-    def language_model(self) -> Any:
-        return self.model.model.language_model
-
-    @property
-    def projection(self) -> nn.Module:
-        return self.model.model.multi_modal_projector
 
     def write_processing(self, folder: Path) -> None:
         """See `Student.write_processing`."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from reasvqa.students.base import Student, Targets, in_own_precision
@@ -30,6 +30,14 @@ class PackedStudent(Student):
 
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     video_token: int
+
+    @property
+    def language_model(self) -> Any:
+        return self.model.model.language_model
+
+    @property
+    def projection(self) -> nn.Module:
+        return self.model.model.multi_modal_projector
 
     def prompts(self, texts: Sequence[str]) -> list[str]:
         """What is read, as the family's chat template has it, with the video token's text once, where the frames
