@@ -105,7 +105,8 @@ class Estimate:
         p: two-sided, of the mean being zero.
         seeds, videos, questions: over how many of each; videos and questions are summed over data sets. With one seed
             the interval says what other questions would do, and nothing of other seeds.
-        seed_sd: sample standard deviation of the seeds' means; NaN for one seed.
+        seed_sd: standard deviation of the mean over the choice of a seed (for several data sets, of one for each);
+            NaN for one seed.
     """
 
     value: float
@@ -171,12 +172,11 @@ def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
 def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> Estimate:
     """The plain mean of several data sets' mean outcomes, with its interval.
 
-    The data sets share no videos, but the seeds: one may push all of them the same way, so that the seeds' part of the
-    variance is that of the seeds' means over the data sets. The videos' parts are added, each with its degrees of
-    freedom.
+    The data sets share neither videos nor seeds (`reasvqa.paper.experiments.SEED_BLOCKS`), so that their variances
+    add. The seeds' parts, known from equally few seeds each, are pooled with Satterthwaite's degrees of freedom.
 
     Args:
-        parts: for each data set the arguments of `estimate`, with the same seeds in the same order.
+        parts: for each data set the arguments of `estimate`, with equally many seeds.
 
     Raises:
         ValueError: as `estimate`; data sets with different numbers of seeds.
@@ -196,12 +196,16 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
             "keep the seeds that all of them have"
         )
     seeds = counts[0]
-    of_seeds = 100 * np.mean([outcomes.mean(axis=1) for outcomes, _ in tables], axis=0)
+    of_seeds = np.array([100 * outcomes.mean(axis=1) for outcomes, _ in tables])  # (data sets, seeds)
     clusters = [_of_videos(100 * outcomes, videos) for outcomes, videos in tables]
     # The sources of chance: each one's part of the mean's variance, with its degrees of freedom.
     sources = [(variance / len(tables) ** 2, count - 1) for variance, count in clusters]
+    spread = np.nan
     if seeds > 1:
-        sources.append((float(of_seeds.var(ddof=1)) / seeds, seeds - 1))
+        spreads = of_seeds.var(axis=1, ddof=1) / len(tables) ** 2
+        spread = float(spreads.sum())
+        alike = spread**2 / float((spreads**2).sum()) if spread > 0 else 1.0  # 1 to the number of data sets
+        sources.append((spread / seeds, alike * (seeds - 1)))
     variance = sum(part for part, _ in sources)
     value, se = float(of_seeds.mean()), float(np.sqrt(variance))
     if se > 1e-9:
@@ -220,7 +224,7 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
         seeds=seeds,
         videos=sum(count for _, count in clusters),
         questions=sum(outcomes.shape[1] for outcomes, _ in tables),
-        seed_sd=float(of_seeds.std(ddof=1)) if seeds > 1 else np.nan,
+        seed_sd=float(np.sqrt(spread)),
     )
 
 

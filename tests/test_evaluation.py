@@ -162,16 +162,18 @@ def test_pairing_removes_what_runs_share():
 
 
 def test_mean_of_data_sets():
-    """A seed that pushes both data sets the same way is chance of the mean; one that pushes them apart is not."""
+    """Variances of data sets with videos and seeds of their own add."""
     rng = np.random.default_rng(4)
-    push, noise = np.array([[-0.2], [0.0], [0.2]]), rng.normal(0, 1, (2, 3, 200))
-    noise -= noise.mean(axis=2, keepdims=True)
-    same = mean_estimate([(noise[0] + push, range(200)), (noise[1] + push, range(200))])
-    opposed = mean_estimate([(noise[0] + push, range(200)), (noise[1] - push, range(200))])
-    assert same.seed_sd == pytest.approx(20) and opposed.seed_sd == pytest.approx(0)
-    assert same.se > opposed.se and (same.questions, same.videos, same.seeds) == (400, 400, 3)
+    values = [rng.random((3, 200)) + rng.normal(0, spread, (3, 1)) for spread in (0.1, 0.1, 0.3)]
+    alone = [estimate(each, range(200)) for each in values]
+    both = mean_estimate([(each, range(200)) for each in values])
+    assert both.value == pytest.approx(np.mean([each.value for each in alone]))
+    assert both.se == pytest.approx(np.sqrt(sum(each.se**2 for each in alone)) / 3)
+    assert both.seed_sd == pytest.approx(np.sqrt(sum(each.seed_sd**2 for each in alone)) / 3)
+    assert min(each.df for each in alone) < both.df < sum(each.df for each in alone)
+    assert (both.questions, both.videos, both.seeds) == (600, 600, 3)
     with pytest.raises(ValueError, match="2 and 3 seeds"):
-        mean_estimate([(noise[0], range(200)), (noise[1][:2], range(200))])
+        mean_estimate([(values[0], range(200)), (values[1][:2], range(200))])
 
 
 def test_values_without_videos():
@@ -200,7 +202,7 @@ def covered(rng, what, effects, seeds, videos, per_video=(3, 3)) -> bool:
     accuracy is a normal probability.
 
     what: "accuracy" of one setting; "difference" of two that share half of every effect's variance; "mean" of that
-        over three data sets, whose seeds share half of their effects, too.
+        over three data sets.
     per_video: fewest and most questions about a video.
     """
     effects, shared = np.array(effects), np.sqrt(0.5)
@@ -208,7 +210,6 @@ def covered(rng, what, effects, seeds, videos, per_video=(3, 3)) -> bool:
     of = np.repeat(np.arange(videos), rng.integers(*per_video, videos, endpoint=True))
     settings = 1 if what == "accuracy" else 2
     means = np.array([0.2, 0.45])[:settings]
-    everywhere = rng.normal(0, effects[0], (settings, seeds, 1))  # what a seed does to all data sets
     parts = []
     for _ in range(3 if what == "mean" else 1):
 
@@ -216,10 +217,7 @@ def covered(rng, what, effects, seeds, videos, per_video=(3, 3)) -> bool:
             common, own = rng.normal(0, effects[which], shape), rng.normal(0, effects[which], (settings, *shape))
             return own if settings == 1 else shared * (common + own)
 
-        of_seed = draw(0, seeds, 1)
-        if what == "mean":
-            of_seed = shared * (of_seed + everywhere)
-        score = means[:, None, None] + of_seed + (draw(1, 1, videos) + draw(2, seeds, videos))[..., of]
+        score = means[:, None, None] + draw(0, seeds, 1) + (draw(1, 1, videos) + draw(2, seeds, videos))[..., of]
         right = score + rng.normal(size=(settings, seeds, len(of))) > 0
         parts.append((right[0] if settings == 1 else right[1].astype(float) - right[0], of))
     found = mean_estimate(parts)
@@ -238,7 +236,11 @@ SCENARIOS = [
     for effects in EFFECTS.values()
     for seeds in (3, 5)
 ] + [
-    dict(what="mean", effects=EFFECTS["interaction"], seeds=5, videos=100),
+    *(
+        dict(what="mean", effects=EFFECTS[effects], seeds=seeds, videos=100)
+        for effects in ("seeds", "both", "interaction")
+        for seeds in (3, 5)
+    ),
     dict(what="difference", effects=EFFECTS["both"], seeds=3, videos=1000),
     dict(what="difference", effects=EFFECTS["videos"], seeds=1, videos=100),
     dict(what="difference", effects=EFFECTS["interaction"], seeds=3, videos=100, per_video=(1, 9)),

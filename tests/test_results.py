@@ -120,6 +120,14 @@ def test_claims_that_cannot_be(tmp_path, file, old, new, message):
         claims(tmp_path)
 
 
+def test_one_seed_on_two_data_sets_is_refused():
+    """What a seed does to both would count as two seeds' chance."""
+    table = pd.DataFrame(np.eye(2), pd.MultiIndex.from_tuples([("a", "v"), ("b", "w")], names=["id", "video"]), [0, 1])
+    with pytest.raises(ValueError, match=r"the same seed on two data sets: \[0, 1\]; \[0, 1\]"):
+        results.contrast([[(1, table)], [(1, table)]])
+    assert results.contrast([[(1, table)], [(1, table.set_axis([5, 6], axis=1))]]).value == 50
+
+
 # --- aggregation ------------------------------------------------------------------------------------------------------
 
 

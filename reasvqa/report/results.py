@@ -84,17 +84,24 @@ def contrast(weighted: Sequence[Sequence[tuple[float, pd.DataFrame]]]) -> Estima
     """A weighted sum of accuracies in points, paired question by question and seed by seed; the mean over data sets.
 
     Args:
-        weighted: for each data set, weights with `outcomes`. Of the seeds, those are used that all of them have.
+        weighted: for each data set, weights with `outcomes`. Of a data set's seeds, those are used that all of its
+            terms have.
 
     Raises:
-        ValueError: no common seed, or different questions.
+        ValueError: no common seed, the same seed on two data sets (what it does to both would count as two), or
+            different questions.
     """
-    columns = [table.columns for terms in weighted for _, table in terms]
-    seeds = [seed for seed in columns[0] if all(seed in other for other in columns)]
-    if not seeds:
-        raise ValueError(f"no seed is common to all settings: {'; '.join(str(list(other)) for other in columns)}")
-    sums = []
+    used: list[list[int]] = []
     for terms in weighted:
+        first, *others = (list(table.columns) for _, table in terms)
+        used.append([seed for seed in first if all(seed in other for other in others)])
+        if not used[-1]:
+            raise ValueError(f"no seed is common to all settings: {'; '.join(map(str, [first, *others]))}")
+    everywhere = [seed for seeds in used for seed in seeds]
+    if len(set(everywhere)) < len(everywhere) and max(map(len, used)) > 1:
+        raise ValueError(f"the same seed on two data sets: {'; '.join(map(str, used))}; give each seeds of its own")
+    sums = []
+    for terms, seeds in zip(weighted, used, strict=True):
         total = sum(weight * table[seeds] for weight, table in terms)
         assert isinstance(total, pd.DataFrame)
         if total.isna().any(axis=None):  # pandas aligns by question

@@ -83,11 +83,22 @@ def describe(caption: str, runs: Sequence[Run] = ()) -> str:
         f"{epochs} epoch{'' if epochs == '1' else 's'}, learning rate {_several(c.learning_rate for c in configs)}, "
         f"batch {_several(c.batch_size for c in configs)}"
     )
-    first, last = min(c.seed for c in configs), max(c.seed for c in configs)
-    seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
+    seeds = _ranges({c.seed for c in configs})
     questions = _several(run.metrics["questions"] for run in runs)
     students = _several(Path(c.student).name for c in configs)
     return f"{caption} ({students}; {recipe}; n = {questions} questions, {seeds})"
+
+
+def _ranges(seeds: Iterable[int]) -> str:
+    """Seeds in words: "seed 7", "seeds 0 to 4, 1000 to 1004"."""
+    ranges: list[list[int]] = []
+    for seed in sorted(seeds):
+        if ranges and seed == ranges[-1][-1] + 1:
+            ranges[-1].append(seed)
+        else:
+            ranges.append([seed])
+    words = [str(each[0]) if len(each) == 1 else f"{each[0]} to {each[-1]}" for each in ranges]
+    return f"seed{'' if sum(map(len, ranges)) == 1 else 's'} {', '.join(words)}"
 
 
 def _several(values: Iterable) -> str:
