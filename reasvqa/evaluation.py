@@ -133,9 +133,10 @@ class Estimate:
         half = float(special.stdtrit(self.df, (1 + level) / 2)) * self.se
         return self.value - half, self.value + half
 
-    def equivalent(self, margin: float) -> bool:
-        """Two one-sided tests (TOST): is the mean surely within `margin` points of zero? So if the 90 % interval is."""
-        low, high = self.interval(1 - 2 * LEVEL)
+    def equivalent(self, margin: float, looks: int = 1) -> bool:
+        """Two one-sided tests (TOST): is the mean surely within `margin` points of zero? So if the 90 % interval is;
+        at the second of two looks, the 95 % interval."""
+        low, high = self.interval(1 - 2 * LEVEL / looks)
         return -margin < low and high < margin
 
     @property
@@ -199,7 +200,7 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
     of_seeds = np.array([100 * outcomes.mean(axis=1) for outcomes, _ in tables])  # (data sets, seeds)
     clusters = [_of_videos(100 * outcomes, videos) for outcomes, videos in tables]
     # The sources of chance: each one's part of the mean's variance, with its degrees of freedom.
-    sources = [(variance / len(tables) ** 2, count - 1) for variance, count in clusters]
+    sources: list[tuple[float, float]] = [(variance / len(tables) ** 2, count - 1) for variance, count in clusters]
     spread = np.nan
     if seeds > 1:
         spreads = of_seeds.var(axis=1, ddof=1) / len(tables) ** 2
@@ -261,7 +262,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, videos: Sequence | 
     return estimate(second - first, videos)
 
 
-def verdict(effect: Estimate, margin: float, p_corrected: float) -> Verdict | None:
+def verdict(effect: Estimate, margin: float, p_corrected: float, looks: int = 1) -> Verdict | None:
     """What the runs say of the claim that `effect` is above zero. One rule, for every notebook and the ledger.
 
     "reproduced" or "contradicted": `p_corrected` is below 5 % and the effect above or below zero. Otherwise "no
@@ -271,7 +272,9 @@ def verdict(effect: Estimate, margin: float, p_corrected: float) -> Verdict | No
     Args:
         effect: in points.
         margin: the smallest effect that matters, in points, set beforehand; see `margin_of`.
-        p_corrected: the effect's p, corrected for the claims that are judged together (`holm`); for one alone, its own.
+        p_corrected: the effect's p, corrected for the looks that were taken and the claims that are judged together
+            (`holm`); for one alone, its own.
+        looks: how often the claim was looked at, with more seeds each time.
 
     Returns:
         None for a single seed: another one may say the contrary. See `seeds_needed`.
@@ -280,7 +283,7 @@ def verdict(effect: Estimate, margin: float, p_corrected: float) -> Verdict | No
         return None
     if p_corrected < LEVEL:
         return "reproduced" if effect.value > 0 else "contradicted"
-    return "no effect" if effect.equivalent(margin) else "undecided"
+    return "no effect" if effect.equivalent(margin, looks) else "undecided"
 
 
 def margin_of(paper: float | None) -> float:

@@ -39,6 +39,7 @@ from reasvqa.config import BENCHMARKS, MINIATURES, REAL, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
 from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key
 from reasvqa.learning.many import is_kept, prepare_features, quiet_bars, train_quietly
+from reasvqa.paper.claims import second_look_settings
 from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
 from reasvqa.processes import cores, end_with
 
@@ -71,10 +72,10 @@ class Plan:
     uses: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{name:10s} {count:4d} runs" for name, count in self.uses.items() if count]
+        lines = [f"{name:11s} {count:4d} runs" for name, count in self.uses.items() if count]
         total = sum(self.uses.values())
         lines.append(
-            f"{'together':10s} {total:4d} runs, of which {self.distinct} are distinct; "
+            f"{'together':11s} {total:4d} runs, of which {self.distinct} are distinct; "
             f"{self.distinct - len(self.missing)} are kept, {len(self.missing)} to train"
         )
         return "\n".join(lines)
@@ -83,8 +84,12 @@ class Plan:
 def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
     """Which runs and notebooks these tables and figures need, and which of them are missing."""
     settings = all_settings(scale, seeds, only)
+    if "controls" in only:  # the ledger's notebook
+        settings = list(dict.fromkeys(settings + second_look_settings(scale, seeds)))
     missing = [config for config in settings if not _kept(config)]
     uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
+    if "controls" in only:
+        uses["second look"] = len(second_look_settings(scale, seeds))
     costs = _measured_costs(scale)
     seconds = 0.0
     for config in missing:

@@ -306,6 +306,13 @@ def test_the_detectable_effect_is_found_four_times_in_five(df):
     assert stats.nct.sf(critical, df, effect.detectable / 0.7) == pytest.approx(0.8, abs=0.03)
 
 
+def test_a_second_look_asks_for_a_narrower_interval():
+    """Two looks at 5 % each must not be one at 10 %: half of it each, so the 95 % interval has to fit."""
+    effect = found(0.0, 0.55)  # 90 %: 0.90; 95 %: 1.08
+    assert verdict(effect, 1.0, 1.0) == "no effect"
+    assert verdict(effect, 1.0, 1.0, looks=2) == "undecided"
+
+
 def test_seeds_needed():
     """Seeds that differ by 2 points, videos that leave 0.3: enough with the answer, and not with one seed less."""
 

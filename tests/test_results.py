@@ -10,7 +10,7 @@ import pytest
 
 from reasvqa import paths
 from reasvqa.evaluation import estimate
-from reasvqa.paper.claims import Claim, Term, claims
+from reasvqa.paper.claims import Claim, Term, claims, second_look, second_look_settings
 from reasvqa.paper.experiments import BETAS, EXPERIMENTS, settings_of
 from reasvqa.paper.numbers import PRINTED, cell
 from reasvqa.report import figures, results
@@ -224,6 +224,40 @@ def test_the_ledger_finds_what_is_there(made_up):
     assert (table["low"] < table["effect"]).all() and (table["effect"] < table["high"]).all()
     assert (table["margin"] == 1).all() and (table["seeds"] == 3).all() and (table["questions"] == 3000).all()
     figures.ledger(table, "made up", "mini")
+
+
+def test_a_second_look_costs(made_up, monkeypatch, tmp_path):
+    """Claims that were undecided, but for those that are set, get ten seeds; their p is doubled before Holm."""
+    first = pd.DataFrame(
+        {"claim": ["up", "down", "same"], "kind": ["claim", "claim", "set"]}
+        | {"verdict": ["undecided", "contradicted", "undecided"]}
+    )
+    first.to_csv(tmp_path / "first.csv", index=False)
+    before = made_up(KINDS, CHANCES)
+    monkeypatch.setattr(paths, "FIRST_LOOK", tmp_path / "first.csv")
+    assert second_look("mini", [0, 1, 2]) == {"up"}
+    assert second_look("mini", [0]) == second_look("smoke", [0, 1, 2]) == frozenset()
+    looked = []
+    found = estimate(np.random.default_rng(0).random((3, 30)), np.arange(30))
+    monkeypatch.setattr(results, "contrast", lambda *_: replace(found, p=0.01))
+    monkeypatch.setattr(results, "second_look", lambda *_: frozenset({"up"}))
+    monkeypatch.setattr(
+        results,
+        "effect_of",
+        lambda claim, *_, second_look: looked.append((claim.id, second_look)) or replace(found, p=0.01),
+    )
+    after = results.ledger("mini", [0, 1, 2])
+    assert dict(looked) == {"up": True, "down": False, "same": False, "control": False}
+    assert after["p_corrected"].tolist() == pytest.approx([0.03, 0.03, 0.03, 0.01])
+    assert list(after.columns) == list(before.columns)
+
+
+def test_the_runs_of_a_second_look(monkeypatch, tmp_path):
+    pd.DataFrame({"claim": ["mtl-star"], "kind": ["claim"], "verdict": ["undecided"]}).to_csv(tmp_path / "first.csv")
+    monkeypatch.setattr(paths, "FIRST_LOOK", tmp_path / "first.csv")
+    configs = second_look_settings("mini", [0, 1, 2])
+    assert {config.dataset for config in configs} == {"mini-star"}
+    assert sorted(config.seed for config in configs) == sorted(2 * list(range(1000, 1010)))
 
 
 def test_one_seed_gets_no_verdict(made_up):

@@ -12,7 +12,7 @@ paper prints that accuracy, as table|row|column, with {dataset} for the data set
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -22,9 +22,9 @@ from typing import Literal, cast, get_args
 import pandas as pd
 
 from reasvqa import paths
-from reasvqa.config import BENCHMARKS
+from reasvqa.config import BENCHMARKS, TrainConfig
 from reasvqa.evaluation import margin_of
-from reasvqa.paper.experiments import EXPERIMENTS, TABLE4
+from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, TABLE4, settings_of
 from reasvqa.paper.numbers import PRINTED, cell
 
 # Of the paper; of the paper, but used to set up the miniature, so that its outcome is no evidence; a control of ours.
@@ -137,6 +137,30 @@ def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:
             f"{folder / 'claims_terms.csv'}: {', '.join(map(repr, terms))} is no claim of claims.csv; add it there"
         )
     return tuple(known.values())
+
+
+def second_look(scale: str, seeds: Sequence[int]) -> frozenset[str]:
+    """Names of the claims that get ten seeds, their p doubled: those that the miniature's ledger, as it first stood
+    (data/mini/first_look.csv), left undecided. None while there is no such file, at another scale, or of a part of the
+    seeds."""
+    if scale != "mini" or len(seeds) < len(SEEDS) or not paths.FIRST_LOOK.is_file():
+        return frozenset()
+    first = pd.read_csv(paths.FIRST_LOOK)
+    return frozenset(first.loc[(first["verdict"] == "undecided") & (first["kind"] != "set"), "claim"])
+
+
+def second_look_settings(scale: str, seeds: Sequence[int]) -> list[TrainConfig]:
+    """All runs of the claims that are looked at once more, each once."""
+    again = second_look(scale, seeds)
+    configs = [
+        config
+        for claim in claims()
+        if claim.id in again
+        for term in claim.terms
+        for each in settings_of(term.experiment, scale, seeds, claim.datasets, [term.row], second_look=True).values()
+        for config in each
+    ]
+    return list(dict.fromkeys(configs))
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, str]]]:

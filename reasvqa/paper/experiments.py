@@ -7,12 +7,14 @@ Equal settings are one run wherever they occur (beta = 0 is STL_QA, beta = 0.5 w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from reasvqa.config import BENCHMARKS, PREVIEW, REAL, SCALES, TrainConfig, check_seeds, one_of
 
 SEEDS = (0, 1, 2)  # of every setting; most rows get two more
+SECOND_LOOK = 10  # seeds of claims that are looked at once more (data/mini/PROTOCOL.md)
 # Added to the seeds of a data set. A seed's initial weights and order of questions help or harm a method on all data
 # sets alike (`data/mini/PROTOCOL.md` has the numbers), so each gets seeds of its own: a mean over three then rests on
 # three times as many.
@@ -213,6 +215,7 @@ def settings_of(
     seeds: Sequence[int],
     datasets: Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
+    second_look: bool = False,
 ) -> dict[tuple[str, str], list[TrainConfig]]:
     """The runs of a table or figure: by (dataset, row) one resolved `TrainConfig` per seed.
 
@@ -222,6 +225,7 @@ def settings_of(
     Args:
         experiment: a name of `EXPERIMENTS`.
         datasets, rows: only these; None: all.
+        second_look: ten seeds of every row, the given ones and those that follow them.
 
     Raises:
         ValueError: a name is not known, with those that are; seeds that are not different whole numbers.
@@ -229,7 +233,11 @@ def settings_of(
     what = EXPERIMENTS[one_of("experiment", experiment, EXPERIMENTS)]
     one_of("scale", scale, SCALES)
     seeds = check_seeds(seeds)
-    more = [max(seeds) + 1, max(seeds) + 2] if len(seeds) >= 3 else []
+    follow = itertools.count(max(seeds) + 1)
+    if second_look:
+        seeds, more = seeds + list(itertools.islice(follow, SECOND_LOOK - len(seeds))), []
+    else:
+        more = list(itertools.islice(follow, 2)) if len(seeds) >= 3 else []
     datasets = what.datasets if datasets is None else [one_of("datasets", name, what.datasets) for name in datasets]
     rows = list(what.rows) if rows is None else [one_of("rows", row, what.rows) for row in rows]
     return {

@@ -15,7 +15,7 @@ from reasvqa.evaluation import Estimate, estimate, holm, mean_estimate, right_or
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, run_key, train_all
 from reasvqa.learning.many import is_kept
-from reasvqa.paper.claims import Claim, Term, claims
+from reasvqa.paper.claims import Claim, Term, claims, second_look
 from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def contrast(weighted: Sequence[Sequence[tuple[float, pd.DataFrame]]]) -> Estima
         ValueError: no common seed, the same seed on two data sets (what it does to both would count as two), or
             different questions.
     """
-    used: list[list[int]] = []
+    used: list[list] = []
     for terms in weighted:
         first, *others = (list(table.columns) for _, table in terms)
         used.append([seed for seed in first if all(seed in other for other in others)])
@@ -207,19 +207,22 @@ def causes(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.Data
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
-def effect_of(claim: Claim, scale: str, seeds: Sequence[int]) -> Estimate:
-    """A claim's contrast on our runs; what is not kept is trained."""
+def effect_of(claim: Claim, scale: str, seeds: Sequence[int], *, second_look: bool = False) -> Estimate:
+    """A claim's contrast on our runs; what is not kept is trained. second_look: on ten seeds."""
     return contrast(
         [
-            [(term.weight, _outcomes(term, dataset, claim.split, scale, seeds)) for term in claim.terms]
+            [(term.weight, _outcomes(term, dataset, claim.split, scale, seeds, second_look)) for term in claim.terms]
             for dataset in claim.datasets
         ]
     )
 
 
-def _outcomes(term: Term, dataset: str, split: str | None, scale: str, seeds: Sequence[int]) -> pd.DataFrame:
+def _outcomes(
+    term: Term, dataset: str, split: str | None, scale: str, seeds: Sequence[int], second_look: bool
+) -> pd.DataFrame:
     if term.experiment != "table4":
-        runs = runs_of(term.experiment, scale, seeds, datasets=[dataset], rows=[term.row])
+        which = {"datasets": [dataset], "rows": [term.row], "second_look": second_look}
+        runs = runs_of(term.experiment, scale, seeds, **which)
         return outcomes(runs[dataset, term.row], split=split)
     # The generators' own answers to the training questions: there is one file, not a run per seed.
     table = answered(dataset_name(scale, dataset), name_at(scale, TABLE4[term.row]))
@@ -234,14 +237,22 @@ LEDGER = "claim where text kind paper effect low high margin detectable p_correc
 def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     """Every claim, a row each, with the verdict of our runs.
 
-    Claims that need a simulated generator are left out at paper scale, where there is none.
+    Claims that were undecided when the miniature was first looked at have twice the seeds, and pay for the second look
+    (`reasvqa.paper.claims.second_look`, `evaluation.verdict`). Claims that need a simulated generator are left out at
+    paper scale, where there is none.
 
     Returns:
         Columns `LEDGER`. kind: "claim" of the paper; "set", if it served to set up the miniature, so that its verdict
         is no evidence; "control" of ours. paper, effect, low, high (95 %), margin, detectable: points. p_corrected:
-        after Holm, over the claims of a kind. verdict: of `evaluation.verdict`; None for a single seed.
+        doubled for a second look, and after Holm, over the claims of a kind. verdict: of `evaluation.verdict`; None
+        for a single seed.
     """
-    found = [(claim, effect_of(claim, scale, seeds)) for claim in claims() if _possible(claim, scale)]
+    again = second_look(scale, seeds)
+    found = [
+        (claim, effect_of(claim, scale, seeds, second_look=claim.id in again))
+        for claim in claims()
+        if _possible(claim, scale)
+    ]
     table = pd.DataFrame(
         [
             {
@@ -255,7 +266,7 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
                 "high": effect.high,
                 "margin": claim.margin,
                 "detectable": effect.detectable,
-                "p_corrected": effect.p,
+                "p_corrected": min(1.0, 2 * effect.p) if claim.id in again else effect.p,
                 "seeds": effect.seeds,
                 "questions": effect.questions,
             }
@@ -265,7 +276,8 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     table["paper"] = table["paper"].astype(float)
     table["p_corrected"] = table.groupby("kind")["p_corrected"].transform(holm)
     table["verdict"] = [
-        verdict(effect, claim.margin, p) for (claim, effect), p in zip(found, table["p_corrected"], strict=True)
+        verdict(effect, claim.margin, p, looks=1 + (claim.id in again))
+        for (claim, effect), p in zip(found, table["p_corrected"], strict=True)
     ]
     return table[LEDGER]
 
