@@ -20,6 +20,7 @@ from reasvqa.mini.generator import STRENGTHS, judge
 from reasvqa.mini.grounding import grounding
 from reasvqa.mini.pretrain import in_colours, read_text
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, locate, needs_several_frames, solve
+from reasvqa.mini.wordings import by_wording, wording
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story
 from reasvqa.refinement import refine
 from reasvqa.report import tables
@@ -39,6 +40,33 @@ def test_letters_are_balanced(questions):
     name, asked = questions
     counts = Counter(a.answer for a in asked)
     assert len(asked) == 900 and max(counts.values()) - min(counts.values()) <= 1 and len(counts) == NUM_OPTIONS[name]
+
+
+def test_every_question_has_one_wording(questions):
+    name, asked = questions
+    assert [wording(a.query.text, name) for a in asked] == [a.query.form.question for a in asked]
+    with pytest.raises(ValueError, match="no question of"):
+        wording("what time is it", name)
+
+
+def test_accuracy_by_wording(smoke_star):
+    """A student that is right about one wording only, and another that never is."""
+    samples = load("smoke-star", "val")
+    words = [wording(sample.question, "smoke-star") for sample in samples]
+    table = pd.DataFrame({"id": [s.id for s in samples], "answer": [s.answer for s in samples]})
+
+    def run(right):
+        answers = [s.answer if right(word) else (s.answer + 1) % 4 for s, word in zip(samples, words, strict=True)]
+        config = SimpleNamespace(dataset="smoke-star", questions=20)
+        predictions = table.assign(prediction=answers)
+        return SimpleNamespace(config=config, root=paths.dataset("smoke-star"), samples=lambda: samples, predictions=predictions)
+
+    found = by_wording(
+        {"one": [run(lambda word: word == words[0]), run(lambda word: False)], "none": [run(lambda word: False)]}
+    )
+    assert found["asked"].sum() == len(samples) and found["in training"].sum() == 20
+    assert found.loc[words[0], "one"] == 50 and (found["one"].drop(words[0]).dropna() == 0).all()
+    assert (found["none"].dropna() == 0).all() and found["pretrained"].is_monotonic_decreasing
 
 
 def test_options_are_different_and_the_answer_is_among_them(questions):
