@@ -364,7 +364,7 @@ def weights(name: str, role: str) -> Iterator[Row]:
         yield Row(FAILS, what, f"{_some(absent)} of its files are not there", remedy)
         return
     try:
-        AutoTokenizer.from_pretrained(source, local_files_only=True)
+        hub.check_tokenizer(AutoTokenizer.from_pretrained(source, local_files_only=True), source)
     except (OSError, ValueError) as error:
         yield Row(FAILS, what, f"its tokenizer: {_line(error)}", remedy)
         return

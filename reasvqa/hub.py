@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 def unreachable() -> str:
@@ -33,3 +34,12 @@ def cached(source: str, name: str, local_only: bool = True) -> Path | None:
         _raise_exceptions_for_connection_errors=False,
     )
     return None if found is None else Path(found)
+
+
+def check_tokenizer(tokenizer: Any, source: str) -> None:
+    """Raises ValueError if a checkpoint's tokenizer (a `transformers.PreTrainedTokenizerBase`) knows no words.
+
+    Where its files are missing, transformers makes such a one, without a word.
+    """
+    if not tokenizer("what is this", add_special_tokens=False).input_ids:
+        raise ValueError(f"the tokenizer at {source!r} knows no words: its files are missing or damaged; get it again")

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +23,7 @@ from reasvqa.check import FAILS, NOTE, OK, Row
 from reasvqa.config import BENCHMARKS, SCALES
 from reasvqa.datasets import load, official
 from reasvqa.paper.experiments import config_of
-from reasvqa.students import STUDENTS
+from reasvqa.students import STUDENTS, load_student
 
 CONFIG = config_of("MTL_All", "paper", "nextqa", student="mini-blip2").resolve()
 COLUMNS = "video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4".split(",")
@@ -482,3 +484,49 @@ def test_official_counts_in_the_files(dataset, split, shared):
     samples = load(dataset, split, shared / dataset)
     assert (len(samples), len({sample.video for sample in samples})) == (int(row["questions"]), int(row["videos"]))
     assert row["verified"] == "yes"
+
+
+# --- a cache of the hub that is filled in part ------------------------------------------------------------------------
+
+ASK = """
+import json
+from reasvqa.check import weights
+print(json.dumps({name: vars(row) for name in "abcde" for row in weights(f"someone/{name}", "student")}))
+"""
+
+
+def test_a_cache_that_is_filled_in_part(tmp_path):
+    """A download that broke off: what is missing is named; nothing is asked of the network."""
+    whole = tmp_path / "whole"
+    student = load_student("mini-blip2")
+    student.model.save_pretrained(whole, max_shard_size="2MB")
+    for file in paths.mini_student("mini-blip2").iterdir():
+        if file.suffix == ".json" and not (whole / file.name).exists():
+            shutil.copy(file, whole)
+    shards = sorted(path.name for path in whole.glob("model-*.safetensors"))
+    assert len(shards) > 2
+    without = {
+        "a": set(shards) | {"config.json", "preprocessor_config.json", "model.safetensors.index.json"},
+        "b": set(shards[1:2]),
+        "c": {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"},
+        "d": {"config.json"},
+        "e": set(),
+    }
+    for name, left_out in without.items():
+        folder = tmp_path / "hub" / f"models--someone--{name}"
+        snapshot = folder / "snapshots" / ("0" * 40)
+        snapshot.mkdir(parents=True)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("0" * 40)
+        for file in whole.iterdir():
+            if file.name not in left_out:
+                shutil.copy(file, snapshot)
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True)
+    rows = json.loads(done.stdout.splitlines()[-1])
+    assert {name: row["state"] for name, row in rows.items()} == dict.fromkeys("abcd", FAILS) | {"e": OK}
+    assert rows["a"]["found"] == "not in the hub's cache"
+    assert rows["b"]["found"] == f"1 ({shards[1]}) of its files are not there"
+    assert rows["c"]["found"].startswith("its tokenizer:")
+    assert rows["d"]["found"] == "1 (config.json) of its files are not there"
+    assert all(f"hf download someone/{name}" in rows[name]["remedy"] for name in "abcd")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -149,6 +150,15 @@ def test_a_local_model_looks_and_is_deterministic(checkpoint, smoke_star):
     found = generator([samples[0], gone, samples[2]], prompts[:3])
     assert [found[0], found[2]] == [together[0], together[2]] and "gone.mp4" in str(found[1])
     assert isinstance(generator([gone], ["x"])[0], VideoError)
+
+
+def test_a_model_without_its_tokenizers_files_is_refused(checkpoint, tmp_path):
+    """transformers would make an empty tokenizer, and every question would be no question."""
+    broken = Path(shutil.copytree(checkpoint, tmp_path / "broken"))
+    for file in broken.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(GenerationError, match=r"broken: cannot be loaded: .*tokenizer"):
+        TransformersGenerator(broken, tmp_path)
 
 
 def test_without_a_network_a_hub_name_is_refused_at_once(monkeypatch, tmp_path):

@@ -59,7 +59,9 @@ def test_accuracy_by_wording(smoke_star):
         answers = [s.answer if right(word) else (s.answer + 1) % 4 for s, word in zip(samples, words, strict=True)]
         config = SimpleNamespace(dataset="smoke-star", questions=20)
         predictions = table.assign(prediction=answers)
-        return SimpleNamespace(config=config, root=paths.dataset("smoke-star"), samples=lambda: samples, predictions=predictions)
+        return SimpleNamespace(
+            config=config, root=paths.dataset("smoke-star"), samples=lambda: samples, predictions=predictions
+        )
 
     found = by_wording(
         {"one": [run(lambda word: word == words[0]), run(lambda word: False)], "none": [run(lambda word: False)]}

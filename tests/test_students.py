@@ -61,6 +61,14 @@ def test_weights_of_another_shape_are_an_error(copy):
         load_student(str(copy))
 
 
+def test_a_tokenizer_without_its_files_is_an_error(copy):
+    """transformers would make an empty one, every text would become no tokens, and training would go on."""
+    for file in copy.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ValueError, match=r"the tokenizer at .* knows no words: its files are missing"):
+        load_student(str(copy))
+
+
 def zero_100_kb(folder: Path) -> None:
     with (folder / "model.safetensors").open("r+b") as file:
         file.seek(1_000_000)

@@ -67,7 +67,8 @@ class TransformersGenerator:
             name: what the reasoning file calls the generator; default: the last part of `model`.
 
         Raises:
-            GenerationError: there is no such folder, and the hub cannot be asked or has no such model.
+            GenerationError: there is no such folder, and the hub cannot be asked or has no such model; its
+                files are damaged, or some are missing.
         """
         from transformers import AutoModelForImageTextToText
 
@@ -79,9 +80,11 @@ class TransformersGenerator:
         load: Any = partial(AutoModelForImageTextToText.from_pretrained, dtype=dtype, use_safetensors=True)
         try:
             self.processor: Any = _processor(model, bool(offline))
+            hub.check_tokenizer(self.processor.tokenizer, str(model))
             self.model: Any = load(model, local_files_only=bool(offline)).to(device).eval()
-        except OSError as error:  # transformers' own sentence; without a network it speaks of something else
-            why = f"no such folder, not among the downloaded models, and {offline}" if offline else str(error)
+        except (OSError, ValueError) as error:  # transformers' own sentences; without a network they speak of others
+            absent = offline and isinstance(error, OSError)
+            why = f"no such folder, not among the downloaded models, and {offline}" if absent else str(error)
             raise GenerationError(
                 f"{model}: cannot be loaded: {shortened(why)}. Give a local folder, or a hub id and a network."
             ) from None

@@ -60,8 +60,8 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
     Raises: FileNotFoundError: the name is neither known nor a local path, and neither the hub's local cache nor the hub
         has it.
         ValueError: the checkpoint is of another family (where it cannot be a student at all, the message says why), is
-            a BLIP-2 without an encoder-decoder language model, or lacks weights or has others than the model; the
-            message lists them.
+            a BLIP-2 without an encoder-decoder language model, has a tokenizer without words, or lacks weights or
+            has others than the model; the message lists them.
     """
     source = STUDENTS.get(name, name)
     absent = (
@@ -86,6 +86,7 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
         options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
         model, found = model_class.from_pretrained(source, dtype=dtype, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, **cached)
+        hub.check_tokenizer(tokenizer, source)
     except OSError as error:
         raise FileNotFoundError(f"{absent} ({reason or error})") from error
     problems = {what: sorted(map(str, found[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
