@@ -20,7 +20,6 @@ import pandas as pd
 import peft
 import torch
 import transformers
-from filelock import FileLock
 
 import reasvqa
 from reasvqa import paths
@@ -33,6 +32,7 @@ from reasvqa.learning.export import card, export_folder, write_adapter, write_me
 from reasvqa.learning.features import PROCEDURE as FEATURES_PROCEDURE
 from reasvqa.learning.features import Features, build_features, readable, video_stamp
 from reasvqa.learning.targets import build_examples, source_text
+from reasvqa.processes import alone
 from reasvqa.students import Student, fingerprint, load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare
 
@@ -130,7 +130,7 @@ class Run:
         name = f"predictions-{split}.csv"
         if self._has(name):
             return _read_predictions(self.file(name))
-        with FileLock(f"{self.path}.lock"):
+        with alone(Path(f"{self.path}.lock")):
             self.__dict__.pop("meta", None)  # another process may have answered meanwhile
             if not self._has(name):
                 samples, student = self.samples(split), self.load_student()

@@ -23,7 +23,6 @@ import torch
 import transformers
 from accelerate import PartialState
 from accelerate.utils import gather_object, reduce
-from filelock import FileLock
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -47,6 +46,7 @@ from reasvqa.learning.runs import (
     write_json,
 )
 from reasvqa.learning.targets import build_examples
+from reasvqa.processes import alone
 from reasvqa.students import load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare, trained_state
 
@@ -82,7 +82,7 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
         return Run(path)  # nothing is written: the store may lie where nothing can be
     runs.mkdir(parents=True, exist_ok=True)
     partial = Path(f"{path}.partial")
-    with FileLock(f"{path}.lock") if state.is_main_process else nullcontext():
+    with alone(Path(f"{path}.lock")) if state.is_main_process else nullcontext():
         finished = (partial / "meta.json").exists() and not path.exists()
         if state.is_main_process and finished and not force and _is_whole(partial):
             _replace(partial, path)  # killed between the end and its name

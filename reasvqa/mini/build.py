@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from tqdm.auto import tqdm
 
 from reasvqa import paths
@@ -39,6 +38,7 @@ from reasvqa.mini.questions import (
 )
 from reasvqa.mini.render import FPS, SIZE, write_video
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
+from reasvqa.processes import alone
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample
 
@@ -79,7 +79,7 @@ def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None 
     if _made(marker, wanted):
         return  # also where nothing can be written
     root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".build.lock"):
+    with alone(root / ".build.lock"):
         if _made(marker, wanted):
             return
         started = root / "started.json"
