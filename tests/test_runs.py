@@ -115,7 +115,7 @@ def test_what_is_kept_is_read_where_nothing_can_be_written(run, tmp_path, monkey
         raise OSError(30, "Read-only file system")
 
     for module in (training, runs):
-        monkeypatch.setattr(module, "FileLock", refuse)
+        monkeypatch.setattr(module, "alone", refuse)
     kept = train(QUICK, runs=tmp_path)
     assert kept.path == run.path and len(kept.predictions_on("val")) == len(run.predictions_on("val"))
 
