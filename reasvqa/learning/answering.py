@@ -18,6 +18,9 @@ from reasvqa.samples import LETTERS, Sample
 from reasvqa.students import Student
 
 
+RANKED = 16  # texts whose options are ranked at once
+
+
 def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
     """Token ids, long (B, longest), padded on the right with `value`, and their mask, long (B, longest)."""
     longest = max(map(len, rows))
@@ -117,7 +120,14 @@ def predict(
         else:
             reasoned = [f"{text.rsplit(ANSWER, 1)[0].rstrip()}\n{ANSWER}" for text in wrote]
             before = [ids[:-1] for ids in student.target_ids(reasoned)]  # without the end of text
-            predictions += [int(scores.argmax()) for scores in _rank(student, states, mask, batch, before, "text")]
+            chosen: dict[int, int] = {}
+            # Of like length together: one student that never stops writing would pad all others' texts.
+            order = sorted(range(len(batch)), key=lambda i: len(before[i]))
+            for rows in (order[k : k + RANKED] for k in range(0, len(order), RANKED)):
+                asked, written = [batch[i] for i in rows], [before[i] for i in rows]
+                scores = _rank(student, states[rows], mask[rows], asked, written, "text")
+                chosen |= {i: int(of.argmax()) for i, of in zip(rows, scores, strict=True)}
+            predictions += [chosen[i] for i in range(len(batch))]
     return predictions, texts
 
 

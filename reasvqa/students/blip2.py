@@ -17,6 +17,9 @@ from reasvqa.preprocess import Preprocess
 from reasvqa.students.base import Student, Targets, in_own_precision
 
 
+FEW_TOKENS = 64  # most texts end before
+
+
 class Blip2Student(Student):
     """A `Blip2ForConditionalGeneration` with a T5 language model.
 
@@ -92,15 +95,28 @@ class Blip2Student(Student):
     @in_own_precision
     def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
         """See `Student.generate`."""
-        tokens = self.language_model.generate(
+        few = min(max_new_tokens, FEW_TOKENS)
+        tokens = self._continue(states, mask, torch.full((len(states), 1), start, device=states.device), few)
+        ends = self.tokenizer.eos_token_id
+        # A text without end, of which there are always some, must not hold up a whole batch.
+        going_on = (tokens != ends).all(dim=1) if few < max_new_tokens else torch.zeros(len(states), dtype=torch.bool)
+        texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        if going_on.any():
+            more = self._continue(states[going_on], mask[going_on], tokens[going_on], max_new_tokens - few)
+            longer = iter(self.tokenizer.batch_decode(more, skip_special_tokens=True))
+            texts = [next(longer) if goes_on else text for text, goes_on in zip(texts, going_on, strict=True)]
+        return [text.strip() for text in texts]
+
+    def _continue(self, states: Tensor, mask: Tensor, tokens: Tensor, max_new_tokens: int) -> Tensor:
+        """Texts, long (B, T), with at most `max_new_tokens` more, long (B, T')."""
+        return self.language_model.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=mask,
-            decoder_start_token_id=start,
+            decoder_input_ids=tokens,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
         )
-        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
     def write_processing(self, folder: Path) -> None:
         """See `Student.write_processing`. Pictures stand at a sentinel of T5's that nothing else uses, renamed as the
