@@ -17,7 +17,6 @@ from reasvqa.losses import IGNORE, shift_right
 from reasvqa.samples import LETTERS, Sample
 from reasvqa.students import Student
 
-
 RANKED = 16  # texts whose options are ranked at once
 
 

@@ -16,7 +16,6 @@ from transformers.modeling_outputs import BaseModelOutput
 from reasvqa.preprocess import Preprocess
 from reasvqa.students.base import Student, Targets, in_own_precision
 
-
 FEW_TOKENS = 64  # most texts end before
 
 
