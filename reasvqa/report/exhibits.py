@@ -1,4 +1,5 @@
-"""A table or figure as its notebook shows it: which runs it rests on, and under which names it is saved."""
+"""A table or figure as its notebook shows it: which runs it rests on, and under which names it is saved; and the
+example of Figures 1 and 2."""
 
 from __future__ import annotations
 
@@ -7,15 +8,31 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
+from reasvqa import paths
 from reasvqa.config import TrainConfig, one_of
-from reasvqa.learning import Run
-from reasvqa.paper.experiments import BETAS, EXPERIMENTS, GENERATORS, TABLE4, name_at, seeds_at, settings_of
-from reasvqa.report import figures, results, saving, tables
-from reasvqa.report.parameters import checked, several
+from reasvqa.datasets import Samples, load
+from reasvqa.generation import read_reasoning
+from reasvqa.learning import Run, build_examples
+from reasvqa.learning.targets import Example
+from reasvqa.paper.experiments import (
+    BETAS,
+    EXPERIMENTS,
+    GENERATORS,
+    TABLE4,
+    dataset_name,
+    name_at,
+    seeds_at,
+    settings_of,
+)
+from reasvqa.report import display, figures, results, saving, tables
+from reasvqa.report.parameters import checked, one_wrong, several
+from reasvqa.samples import Sample
+from reasvqa.video import read_frames
 
 
 @dataclass(frozen=True)
@@ -106,3 +123,71 @@ def exhibit(experiment: str, **parameters: Any) -> Exhibit:
     settings = settings_of(experiment, scale, seeds, datasets, rows) if seeds else {}
     figures.style()
     return Exhibit(scale, seeds, datasets, generators, settings, saving.part(*chosen))
+
+
+@dataclass(frozen=True)
+class WrongAnswer:
+    """A training question that a generator answers wrongly: the example of Figures 1 and 2.
+
+    Attributes:
+        config: says whose reasoning it is.
+        samples, responses: all training questions, and the generator's responses to them, of `read_reasoning`.
+        sample, response, prediction: this question, what the generator wrote, and the option that settles on (index).
+    """
+
+    config: TrainConfig
+    samples: Samples
+    responses: pd.DataFrame
+    sample: Sample
+    response: str
+    prediction: int
+
+    def __str__(self) -> str:
+        """ "Interaction_T1_13 of mini-star, generator sim-26b"."""
+        return f"{self.sample.id} of {self.config.dataset}, generator {self.config.generator}"
+
+    @property
+    def wrong(self) -> pd.DataFrame:
+        """All responses that are wrong or name no option."""
+        return self.responses[~self.responses["correct"].fillna(False).astype(bool)]
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """Of its clip, uint8 (4, H, W, 3)."""
+        return read_frames(self.samples.videos / self.sample.video, 4, self.sample.clip)
+
+    @cached_property
+    def example(self) -> Example:
+        """What a student learns from."""
+        examples = build_examples(self.samples, self.responses, self.config)
+        return next(example for example in examples if example.sample.id == self.sample.id)
+
+    @property
+    def texts(self) -> pd.DataFrame:
+        """The column text, with the rows question, response, refined, answer."""
+        texts = {"question": display.plain(self.sample), "response": self.response}
+        texts |= {"refined": self.example.reasoning or "", "answer": self.example.target}
+        return pd.DataFrame({"text": texts})
+
+    @property
+    def pieces(self) -> pd.DataFrame:
+        """The response in pieces, in the columns piece and kept (by refinement)."""
+        pieces = figures.pieces(self.response, self.sample.answer_text, correct=False)
+        return pd.DataFrame(pieces, columns=["piece", "kept"])
+
+
+def wrong_answer(**parameters: Any) -> WrongAnswer:
+    """The example that these parameters of a notebook choose: scale, dataset, generator, question (which of the
+    questions that the generator got wrong, from 0); called in the first cell, it also sets figures' style.
+
+    Raises:
+        ValueError: the first parameter that is not possible, named, with what is.
+    """
+    given = dict(zip(parameters, checked(**parameters), strict=True))
+    dataset = dataset_name(given["scale"], given["dataset"])
+    config = TrainConfig(dataset=dataset, generator=given["generator"]).resolve()
+    samples = load(dataset, "train")[: config.questions]
+    responses = read_reasoning(paths.reasoning(paths.dataset(dataset), config.generator), samples)
+    sample, row = one_wrong(samples, responses, given["question"])
+    figures.style()
+    return WrongAnswer(config, samples, responses, sample, row["response"], row["prediction"])

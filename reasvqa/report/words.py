@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from reasvqa import paper
-from reasvqa.config import REAL
+from reasvqa import paper, paths
+from reasvqa.config import REAL, TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, seeds_needed
 from reasvqa.refinement import refine
@@ -76,6 +76,30 @@ def remains(samples: Samples, responses: pd.DataFrame) -> str:
         f"Over {len(shares)} responses {100 * sum(shares) / len(shares):.0f} % of the words remain on average; "
         f"{shares.count(0)} of the responses are empty afterwards."
     )
+
+
+def sentences_left(samples: Samples, wrong: pd.DataFrame) -> str:
+    """How many sentences refinement leaves of wrong responses. wrong: rows of `read_reasoning`."""
+    answers = {sample.id: sample.answer_text for sample in samples}
+    left = [refine(text, answers[id], False) for id, text in zip(wrong["id"], wrong["response"], strict=True)]
+    sentences = pd.Series(left).str.count(r"[.!?](?:\s|$)")
+    return f"{sentences.mean():.1f} sentences of a wrong response remain, the mean of {len(wrong)}."
+
+
+def events_true(samples: Samples, wrong: pd.DataFrame, config: TrainConfig) -> str:
+    """How much of what a simulated generator tells in wrong responses is true, by what its videos show.
+
+    Args:
+        wrong: rows of `read_reasoning`.
+        config: names data set and generator.
+    """
+    from reasvqa.mini.build import SimulatedGenerator
+    from reasvqa.mini.generator import STRENGTHS
+
+    generator = SimulatedGenerator(paths.dataset(config.dataset), STRENGTHS[config.generator])
+    found = generator.diagnose(samples.select(wrong["id"]))
+    true = 100 - 100 * found["events_wrong"].sum() / found["events"].sum()
+    return f"Of the events that they describe, {true:.0f} % are described as they happened."
 
 
 def simulated(scale: str) -> str:
