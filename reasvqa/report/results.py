@@ -166,7 +166,9 @@ def estimates_by_group(runs: Mapping[Any, Sequence[Run]], split: str | None = No
 
 
 def values(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with the estimates in it as numbers, their values; other cells stay."""
+    """A table with the estimates in it as numbers, their values; other cells, and a table without any, stay."""
+    if not any(isinstance(cell, Estimate) for cell in table.to_numpy().flat):
+        return table
     return table.map(lambda cell: cell.value if isinstance(cell, Estimate) else cell).infer_objects()
 
 
