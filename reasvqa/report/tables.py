@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
@@ -39,9 +40,9 @@ PAPER, OURS = (
 Runs = dict[tuple[str, str], list[Run]]
 
 
-def every(runs: dict) -> list[Run]:
-    """All runs of all settings, in order."""
-    return [run for seeds in runs.values() for run in seeds]
+def every(*runs: Mapping[Any, Sequence[Run]]) -> list[Run]:
+    """All runs of all settings, in order; of several tables or figures one after the other."""
+    return [run for settings in runs for seeds in settings.values() for run in seeds]
 
 
 def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
