@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from reasvqa import paper, paths
+from reasvqa.evaluation import Estimate
 from reasvqa.paper.experiments import EXPERIMENTS, all_settings, settings_of
 from reasvqa.report import saving, tables
 from reasvqa.report.latex import to_latex
@@ -139,13 +140,26 @@ def test_tables_are_exported_for_a_report(tmp_path, monkeypatch):
     assert "<script" not in tables.show(whole.rename(index={"MTL_All": "<script>"})).data
 
 
+def test_printed_tables_in_the_order_of_our_rows():
+    rows = tables.by_row(paper.table(10))
+    assert rows.loc["Refined, All"].to_dict() == {"NExT-QA": 76.5, "IntentQA": 76.4}
+    assert rows.loc["Original, 75% CR"].to_dict() == {"NExT-QA": 75.0, "IntentQA": 75.0}
+    assert list(tables.printed_on(paper.table(1), "star")) == ["Int", "Seq", "Pre", "Fea", "Tot"]
+    assert tables.printed_generators("mini").loc["sim-26b", "STAR"] == 69.8
+
+
+def measured(value: float, half_width: float) -> Estimate:
+    """An estimate with this interval; of one video, where the half-width is NaN."""
+    return Estimate(value, value - half_width, value + half_width, 1, 9, 0.5, 3, 30, 90, 1)
+
+
 def test_latex_has_whole_numbers_intervals_and_one_number_for_a_table():
-    table = pd.DataFrame({"questions": [3000.0, 480.0], "accuracy": [61.0, 70.25]}, index=["a", "b"])
-    half = pd.DataFrame({"accuracy": [1.25]}, index=["b"])
-    text = to_latex(table, "Table 7, STAR: sizes. Ours: mini-star (one; two)", "sizes", half)
+    table = pd.DataFrame({"questions": [3000.0, 480.0], "accuracy": [61.0, measured(70.25, 1.25)]}, index=["a", "b"])
+    text = to_latex(table, "Table 7, STAR: sizes. Ours: mini-star (one; two)", "sizes")
     assert "a & 3000 & 61.0 " in text and r"b & 480 & 70.2\,{\scriptsize$\pm$1.2} " in text
     assert r"\caption{Sizes (STAR; the paper's Table 7). Ours: mini-star (one; two)}" in text
     assert "caption{100 of them}" in to_latex(table, "100 of them", "sizes")
+    assert r"a & 61.0 " in to_latex(pd.DataFrame({"x": [measured(61.0, float("nan"))]}, index=["a"]), "one video", "x")
 
 
 def overfull(texts: list[str], folder: Path) -> list[str]:
@@ -176,8 +190,8 @@ def test_any_table_compiles_and_fits(tmp_path):
     narrow = pd.DataFrame({odd: [1.0, None], "text": [odd, "b"]}, index=[odd, "c"])
     wide = pd.DataFrame({f"NExT-QA {share}% CR": [72.34, 71.0] for share in range(7)}, index=["Original", "Refined"])
     tall = pd.DataFrame({"claim": [long] * 60, "p": ["< 0.001"] * 60, "effect": [1.0] * 60}, index=[long[:30]] * 60)
-    half = wide * 0 + 1.2
-    texts = [to_latex(narrow, odd, "odd"), to_latex(wide, "wide", "wide", half), to_latex(tall, "tall", "tall")]
+    wide = wide.map(lambda value: measured(value, 1.2))
+    texts = [to_latex(narrow, odd, "odd"), to_latex(wide, "wide", "wide"), to_latex(tall, "tall", "tall")]
     assert texts[2].count(r"\begin{table}") > 1
     assert not overfull(texts, tmp_path)
 

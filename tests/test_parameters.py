@@ -2,6 +2,8 @@
 
 import pytest
 
+from reasvqa.paper.experiments import EXPERIMENTS, settings_of
+from reasvqa.report.exhibits import exhibit
 from reasvqa.report.parameters import checked, several
 
 
@@ -49,3 +51,50 @@ def test_what_is_refused_is_named_with_what_is_possible(name, value, remedy):
 def test_an_unknown_thing_among_several_is_named():
     with pytest.raises(ValueError, match="generators='x': choose one of a, b"):
         several("generators", ["a", "x"], ["a", "b"])
+
+
+# --- what a table or figure makes of them -----------------------------------------------------------------------------
+
+WHOLE = {"scale": "smoke", "seeds": [0, 1, 2]}
+
+
+def test_a_whole_table_has_the_settings_of_its_experiment():
+    table5 = exhibit("table5", **WHOLE, datasets=["star", "nextqa", "intentqa"])
+    assert table5.settings == settings_of("table5", "smoke", [0, 1, 2]) and table5.tag == ""
+    assert table5.plan == "15 settings, 75 runs" and table5.seeds == [0, 1, 2]
+    assert table5.on("star").settings == settings_of("table5", "smoke", [0, 1, 2], ["star"])
+
+
+def test_weights_and_generators_name_rows():
+    figure4 = exhibit("figure4", **WHOLE, datasets="star", betas="[0.5, 0]")
+    assert list(figure4.settings) == [("star", "0.0"), ("star", "0.5")] and figure4.tag == "_part"
+    strength = exhibit("strength", **WHOLE, generators=["sim-weak"])
+    assert [row for _, row in strength.settings] == ["Original, sim-weak", "Refined, sim-weak", "STL_QA"]
+    assert strength.tag == "_part" and strength.generators == ["sim-weak"]
+    whole = exhibit("strength", **WHOLE, generators=None)
+    assert [row for _, row in whole.settings] == list(EXPERIMENTS["strength"].rows) and whole.tag == ""
+
+
+def test_table_4_has_no_runs_and_whatever_generator_left_a_file():
+    table4 = exhibit("table4", scale="smoke", datasets=["star"], generators="mine")
+    assert (table4.generators, table4.settings, table4.runs, table4.tag) == (["mine"], {}, {}, "_part")
+    assert exhibit("table4", scale="paper", generators=None).generators == ["internvl-4b", "internvl-26b"]
+
+
+@pytest.mark.parametrize("part", [{"seeds": [0]}, {"seeds": [0, 1, 2, 3]}, {"datasets": ["star"]}])
+def test_what_is_not_whole_is_saved_as_a_part(part):
+    assert exhibit("figure3", **WHOLE | {"datasets": ["nextqa", "star"]} | part).tag == "_part"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "wrong", "message"),
+    [
+        ("table1", {"datasets": ["intentqa"]}, "datasets='intentqa': choose one of nextqa, star"),
+        ("figure4", {"betas": [0.55]}, "betas='0.55': choose one of 0.0, 0.1"),
+        ("strength", {"generators": ["sim-5b"]}, "generators='sim-5b': choose one of sim-chance, sim-weak"),
+    ],
+)
+def test_what_a_table_does_not_have_is_refused(experiment, wrong, message):
+    with pytest.raises(ValueError) as error:
+        exhibit(experiment, **WHOLE | wrong)
+    assert str(error.value).startswith(message)

@@ -149,6 +149,12 @@ def test_accuracy_over_seeds_and_by_group():
     assert found == estimate(np.array([[1, 0, 1, 1, 0, 0], [1, 1, 1, 1, 0, 1]]), [0, 0, 1, 1, 2, 2])
     table = results.by_group({"ours": runs})
     assert table.loc["ours"].to_dict() == pytest.approx({"T": 75, "C": 100, "D": 25, "Tot": 200 / 3})
+    estimates = results.estimates_by_group({("star", "ours"): runs})
+    assert estimates.loc["ours", "Tot"] == found and estimates.loc["ours", "T"].questions == 2
+    estimates.loc["theirs"] = {"T": 50.0, "Tot": 60.0}
+    numbers = results.values(estimates)
+    assert numbers.dtypes.unique().tolist() == [np.float64] and numbers.loc["theirs"].isna().tolist().count(True) == 2
+    assert results.values(table) is table
     rows = results.summary({("star", "MTL_All"): runs, ("star", "STL_QA"): runs[:1]}).reset_index()
     assert rows[["dataset", "row", "seeds"]].values.tolist() == [["star", "MTL_All", 2], ["star", "STL_QA", 1]]
     assert rows["sd of seeds"].tolist() == pytest.approx([100 * np.std([3 / 6, 5 / 6], ddof=1), np.nan], nan_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +19,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from reasvqa import paper
 from reasvqa.config import REAL
+from reasvqa.evaluation import Estimate
 from reasvqa.learning import Run
 from reasvqa.refinement import RULES, refine, removals
 from reasvqa.report.words import seeds_of
@@ -456,11 +457,14 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, title: str, scale: s
     return figure
 
 
+Stated = dict[str, list[tuple[float, float]]]  # by the name of a line the paper's points: (position, accuracy)
+
+
 def curves(
     ours: pd.DataFrame,
     x: Sequence[str],
-    lines: dict[str, Sequence[str]],
-    stated: dict[str, list[tuple[float, float]]],
+    lines: Mapping[str, Sequence[str]],
+    stated: Stated,
     title: str,
     xlabel: str,
     scale: str,
@@ -471,7 +475,7 @@ def curves(
         ours: of `results.summary`, with the index as columns dataset and row.
         x: names of the positions on the horizontal axis.
         lines: by the name of a line its rows, one per position.
-        stated: by the name of a line the paper's points on NExT-QA: (position, accuracy).
+        stated: the paper's points on NExT-QA.
     """
     datasets = list(ours["dataset"].unique())
     figure, axes = plt.subplots(1, 1 + len(datasets), figsize=(max(7.2, 2.4 * (1 + len(datasets))), 2.9))
@@ -520,6 +524,29 @@ def curves(
     marks = [*theirs, *handles], [*their_names, *names]
     figure.legend(*marks, frameon=False, ncol=4, loc="upper center", bbox_to_anchor=(0.5, 0.0))
     return _done(figure)
+
+
+def figure3(ours: pd.DataFrame, scale: str) -> Figure:
+    """Figure 3: accuracy against the amount of reasoning. ours: of `results.summary`, with its index as columns."""
+    amounts = list(dict.fromkeys(row.split(", ")[1] for row in ours["row"]))
+    lines = {kind: [f"{kind}, {amount}" for amount in amounts] for kind in ("Original", "Refined")}
+    start, end = (paper.figure(3)[f"NExT-QA {where}"] for where in ("start", "end"))
+    stated: Stated = {
+        "Original": [(amounts.index("25% CR"), start["Original"]), (amounts.index("CR"), end["Original"])]
+    }
+    stated["Refined"] = [(amounts.index("All"), end["Refined"])]
+    names = [amount.replace(" ", "\n") for amount in amounts]
+    return curves(ours, names, lines, stated, "Figure 3: amount of reasoning (beta = 0.5)", "reasoning used", scale)
+
+
+def figure4(ours: pd.DataFrame, scale: str) -> Figure:
+    """Figure 4: accuracy against beta. The paper's text says that it rises steadily up to beta = 0.8, so its peak
+    stands there. ours: of `results.summary`, with its index as columns."""
+    rows, points = list(ours["row"].unique()), paper.figure(4)["NExT-QA"]
+    known = {"0.0": points["0"], "0.8": points["peak (0.5 to 0.8)"], "0.9": points["0.9"]}
+    stated: Stated = {"MTL": [(rows.index(row), value) for row, value in known.items() if row in rows]}
+    names = [row if float(row) else "0\nSTL_QA" for row in rows]
+    return curves(ours, names, {"MTL": rows}, stated, "Figure 4: weight of the reasoning", "beta", scale)
 
 
 VERDICT_COLOURS = {"reproduced": "#009E73", "contradicted": "#D55E00", "no effect": "#0072B2", "undecided": "#777777"}
@@ -583,16 +610,16 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     return _done(figure)
 
 
-def strength(ours: pd.DataFrame, baseline: pd.Series, title: str, scale: str) -> Figure:
+def strength(ours: pd.DataFrame, baseline: Estimate, title: str, scale: str) -> Figure:
     """Student accuracy against the generator's accuracy on the training questions, refined and original reasoning.
 
     Args:
-        ours: columns generator_accuracy, kind, accuracy, low, high, row (the generator's name).
-        baseline: accuracy, low, high of the student that learns answers only: a horizontal band.
+        ours: of `results.by_strength`.
+        baseline: accuracy of the student that learns answers only: a horizontal band.
     """
     figure, axis = plt.subplots(figsize=(5.4, 3.3))
-    axis.axhspan(baseline["low"], baseline["high"], color="#bbbbbb", alpha=0.35, lw=0)
-    axis.axhline(baseline["accuracy"], color="#555555", ls="--", lw=1.2, label="answers only (STL_QA)")
+    axis.axhspan(baseline.low, baseline.high, color="#bbbbbb", alpha=0.35, lw=0)
+    axis.axhline(baseline.value, color="#555555", ls="--", lw=1.2, label="answers only (STL_QA)")
     for k, (kind, colour, marker) in enumerate((("refined", "#0072B2", "s"), ("original", "#D55E00", "o"))):
         line = ours.sort_values("generator_accuracy").query("kind == @kind")
         error = np.stack([line["accuracy"] - line["low"], line["high"] - line["accuracy"]]).clip(0)

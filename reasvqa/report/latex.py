@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from reasvqa.evaluation import Estimate
+from reasvqa.report.results import values
+
 TEXT_WIDTH = 345  # pt: of `article` at 10 pt, one column
 TEXT_HEIGHT = 470  # pt: of its page, with room for a caption
 # By the command: points a letter takes on average, a line's height, the space on either side of a column.
@@ -24,19 +27,18 @@ def escaped(text: object) -> str:
     return "".join(_SPECIAL.get(letter, letter) for letter in str(text))
 
 
-def to_latex(table: pd.DataFrame, caption: str, label: str, half_widths: pd.DataFrame | None = None) -> str:
+def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
     """The table in a `table` environment; in several, if it is higher than a page.
 
     Args:
-        table: numbers and texts. Of an index with two levels the first is a block's heading.
+        table: numbers, texts, and estimates, which stand with half the width of their 95 % intervals. Of an index with
+            two levels the first is a block's heading.
         caption: begins with the paper's number for it, if it has one ("Table 7: sizes"); LaTeX gives its own.
         label: of `\\ref`.
-        half_widths: of the 95 % intervals, of the rows and columns that have them; by the index's last level, in the
-            last block.
     """
-    cells = _cells(table, half_widths)
+    cells = _cells(table)
     header = [escaped(table.index.names[-1] or "") if table.index.nlevels == 1 else "", *map(escaped, table.columns)]
-    numeric = [False, *(pd.api.types.is_numeric_dtype(table[column]) for column in table.columns)]
+    numeric = [False, *map(pd.api.types.is_numeric_dtype, values(table).dtypes)]
     size, widths = _fit(header, cells, numeric)
     if size is None:  # too wide even so: intervals go below their values
         cells = [(heading, [_below(text) for text in row]) for heading, row in cells]
@@ -89,21 +91,20 @@ def to_latex(table: pd.DataFrame, caption: str, label: str, half_widths: pd.Data
     return "\n\n".join(texts) + "\n"
 
 
-def _cells(table: pd.DataFrame, half_widths: pd.DataFrame | None) -> list[tuple[str | None, list[str]]]:
+def _cells(table: pd.DataFrame) -> list[tuple[str | None, list[str]]]:
     """Every row as LaTeX, with the heading that stands above it."""
     blocks = [None] * len(table) if table.index.nlevels == 1 else list(table.index.get_level_values(0))
     names = list(table.index.get_level_values(-1))
-    whole = {column for column in table.columns if _is_whole(table[column])}
+    numbers = values(table)
+    whole = {column for column in table.columns if _is_whole(numbers[column])}
     rows, before = [], None
     for i, (block, name) in enumerate(zip(blocks, names, strict=True)):
         row = [escaped(name) if block is None else rf"\quad {escaped(name)}"]
         for place, column in enumerate(table.columns):
-            value = table.iloc[i, place]
+            cell, value = table.iloc[i, place], numbers.iloc[i, place]
             text = _number(value, column in whole) if isinstance(value, (int, float)) else escaped(value)
-            known = half_widths is not None and block == blocks[-1] and name in half_widths.index
-            if known and half_widths is not None and column in half_widths.columns:
-                half = half_widths.to_dict()[column][name]
-                text = text if pd.isna(half) else rf"{text}\,{{\scriptsize$\pm${half:.1f}}}"
+            if isinstance(cell, Estimate) and not pd.isna(cell.half_width):
+                text += rf"\,{{\scriptsize$\pm${cell.half_width:.1f}}}"
             row.append(text)
         rows.append((escaped(block) if block is not None and block != before else None, row))
         before = block

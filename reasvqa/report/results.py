@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -18,14 +18,14 @@ from reasvqa.learning.many import is_kept
 from reasvqa.paper.claims import Claim, Term, claims, second_look
 from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
 
+Key = TypeVar("Key")
+
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
 def runs_of(experiment: str, scale: str, seeds: Sequence[int], **which) -> dict[tuple[str, str], list[Run]]:
     """The runs of a table or figure, by (dataset, row); what is not kept is trained. Arguments of `settings_of`."""
-    cells = settings_of(experiment, scale, seeds, **which)
-    runs = iter(train_all([config for configs in cells.values() for config in configs]))
-    return {cell: [next(runs) for _ in configs] for cell, configs in cells.items()}
+    return train_each(settings_of(experiment, scale, seeds, **which))
 
 
 def train_settings(
@@ -33,8 +33,13 @@ def train_settings(
 ) -> dict[str, list[Run]]:
     """By the setting's name a run per seed; all that are missing are trained side by side."""
     wanted = {name: [replace(config, seed=seed) for seed in seeds] for name, config in configs.items()}
-    runs = iter(train_all([config for each in wanted.values() for config in each], force=force))
-    return {name: [next(runs) for _ in each] for name, each in wanted.items()}
+    return train_each(wanted, force=force)
+
+
+def train_each(settings: Mapping[Key, Sequence[TrainConfig]], *, force: bool = False) -> dict[Key, list[Run]]:
+    """The runs of several settings, by their keys; all that are missing are trained side by side."""
+    runs = iter(train_all([config for configs in settings.values() for config in configs], force=force))
+    return {key: [next(runs) for _ in configs] for key, configs in settings.items()}
 
 
 def find_runs(name: str, scale: str, dataset: str, split: str, seeds: Sequence[int]) -> list[Run]:
@@ -141,18 +146,37 @@ def summary(runs: Mapping[Any, Sequence[Run]]) -> pd.DataFrame:
     return table
 
 
-def by_group(runs: Mapping[str, Sequence[Run]], split: str | None = None, of: str = "value") -> pd.DataFrame:
+def by_group(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
     """Accuracy in percent of each setting on one data set: a column for each of the paper's question groups (Tem, Cau,
-    ...) and "Tot"; on the runs' own split or another.
+    ...) and "Tot"."""
+    return values(estimates_by_group(runs))
 
-    of: another attribute of these estimates, as "half_width" of their 95 % intervals.
+
+def estimates_by_group(runs: Mapping[Any, Sequence[Run]], split: str | None = None) -> pd.DataFrame:
+    """The table of `by_group` with an `Estimate` in each cell; on the runs' own split or another.
+
+    runs: by a row's name, or, of one data set, by (dataset, row).
     """
     rows = {}
-    for name, setting in runs.items():
+    for key, setting in runs.items():
         groups = setting[0].predictions_on(split or setting[0].config.split)["group"].unique()
-        rows[name] = {group: getattr(accuracy_of(setting, group, split), of) for group in groups}
-        rows[name]["Tot"] = getattr(accuracy_of(setting, None, split), of)
+        found = {group: accuracy_of(setting, group, split) for group in groups}
+        rows[key[1] if isinstance(key, tuple) else key] = found | {"Tot": accuracy_of(setting, None, split)}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def values(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with the estimates in it as numbers, their values; other cells, and a table without any, stay."""
+    if not any(isinstance(cell, Estimate) for cell in table.to_numpy().flat):
+        return table
+    return table.map(lambda cell: cell.value if isinstance(cell, Estimate) else cell).infer_objects()
+
+
+def atp_hard(scale: str) -> dict[str, set[str]]:
+    """The ids of NExT-QA's validation questions in two parts: ATP-hard, and the others."""
+    nextqa = dataset_name(scale, "nextqa")
+    hard, asked = ({sample.id for sample in load(nextqa, split)} for split in ("atp-hard", "val"))
+    return {"ATP-hard": hard, "the other validation questions": asked - hard}
 
 
 # --- generators -------------------------------------------------------------------------------------------------------
@@ -172,16 +196,36 @@ def answered(dataset: str, generator: str) -> pd.DataFrame:
     return table.assign(correct=table["correct"].fillna(False).astype(float))
 
 
+def generator_accuracy(scale: str, dataset: str, generator: str) -> Estimate:
+    """How often a generator answers the training questions rightly, in percent."""
+    table = answered(dataset_name(scale, dataset), generator)
+    return estimate(table["correct"].to_numpy(), table["video"].to_numpy())
+
+
+def generator_by_group(config: TrainConfig) -> dict[str, float]:
+    """How often the generator that a run learns from answers rightly: by the paper's question groups, and "Tot"."""
+    table = answered(config.dataset, config.generator)
+    right = 100 * table.groupby("group")["correct"].mean()
+    return {**right, "Tot": 100 * table["correct"].mean()}
+
+
+def by_strength(runs: Mapping[tuple[str, str], Sequence[Run]], accuracy: pd.Series) -> pd.DataFrame:
+    """`summary` of the rows that are named after generators ("Refined, sim-4b"), by row, with the columns kind,
+    generator and generator_accuracy. accuracy: of the generators, in percent."""
+    cells = summary({row: setting for (_, row), setting in runs.items() if ", " in row}).rename_axis("row")
+    cells[["kind", "generator"]] = [row.lower().split(", ") for row in cells.index]
+    return cells.assign(generator_accuracy=cells["generator"].map(accuracy))
+
+
 def generators(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
     """How often generators answer the training questions rightly, in the form of `summary` (keys: dataset, generator),
     and how many of their responses name no option, in percent: "no option"."""
     rows = {}
     for dataset in datasets:
         for name in names:
-            table = answered(dataset_name(scale, dataset), name)
-            found = estimate(table["correct"].to_numpy(), table["video"].to_numpy())
+            found = generator_accuracy(scale, dataset, name)
             rows[dataset, name] = (found.value, found.low, found.high, found.seed_sd, 1, found.questions)
-            rows[dataset, name] += (100 * table["prediction"].isna().mean(),)
+            rows[dataset, name] += (100 * answered(dataset_name(scale, dataset), name)["prediction"].isna().mean(),)
     columns = ["accuracy", "low", "high", "sd of seeds", "seeds", "questions", "no option"]
     index = pd.MultiIndex.from_tuples(list(rows), names=["dataset", "row"])
     return pd.DataFrame(list(rows.values()), index, columns)

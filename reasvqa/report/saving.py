@@ -17,6 +17,7 @@ import reasvqa
 from reasvqa import paths
 from reasvqa.learning import Run
 from reasvqa.report.latex import to_latex
+from reasvqa.report.results import values
 
 # What a notebook's cell saved stands among its outputs under this type, which no viewer shows; the book reads it.
 SAVED = "application/vnd.reasvqa.saved+json"
@@ -36,20 +37,13 @@ def save_figure(
     return _write(name, scale, ".png", lambda path: figure.savefig(path, bbox_inches="tight"))
 
 
-def save_table(
-    table: pd.DataFrame,
-    name: str,
-    scale: str,
-    runs: Sequence[Run] = (),
-    caption: str = "",
-    half_widths: pd.DataFrame | None = None,
-) -> Path:
+def save_table(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
     """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX
-    file. half_widths: of the 95 % intervals, see `latex.to_latex`."""
-    _write(name, scale, ".csv", lambda path: table.to_csv(path, float_format="%.4f"))
+    file. table: numbers, texts and estimates, see `latex.to_latex`."""
+    _write(name, scale, ".csv", lambda path: values(table).to_csv(path, float_format="%.4f"))
     _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
     _tell_notebook(name)
-    latex = to_latex(table, describe(caption, runs), name, half_widths)
+    latex = to_latex(table, describe(caption, runs), name)
     return _write(name, scale, ".tex", lambda path: path.write_text(latex))
 
 

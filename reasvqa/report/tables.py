@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
 
 from reasvqa import paper
-from reasvqa.config import TrainConfig
 from reasvqa.datasets import DataError, load
+from reasvqa.evaluation import Estimate
 from reasvqa.learning import Run
 from reasvqa.learning.probes import stays_when_permuted, with_another_video
-from reasvqa.report.results import accuracy_of, contrast, difference, interval, judged, outcomes
+from reasvqa.paper.experiments import TABLE4, name_at
+from reasvqa.report.results import (
+    accuracy_of,
+    contrast,
+    difference,
+    generator_accuracy,
+    interval,
+    judged,
+    outcomes,
+    values,
+)
 from reasvqa.report.words import seeds_of
 
 PAPER, OURS = (
@@ -29,44 +40,73 @@ PAPER, OURS = (
 Runs = dict[tuple[str, str], list[Run]]
 
 
-def plan(settings: dict[tuple[str, str], list[TrainConfig]]) -> str:
-    """How many runs a table or figure has: "10 settings, 34 runs". settings: of `experiments.settings_of`."""
-    return f"{len(settings)} settings, {sum(map(len, settings.values()))} runs"
+def every(*runs: Mapping[Any, Sequence[Run]]) -> list[Run]:
+    """All runs of all settings, in order; of several tables or figures one after the other."""
+    return [run for settings in runs for seeds in settings.values() for run in seeds]
 
 
-def every(runs: dict) -> list[Run]:
-    """All runs of all settings, in order."""
-    return [run for seeds in runs.values() for run in seeds]
-
-
-def caption(title: str, runs: dict) -> str:
-    """A caption that says on which data sets our rows stand."""
-    return f"{title}. Ours: {', '.join(dict.fromkeys(run.config.dataset for run in every(runs)))}"
-
-
-def by_dataset(runs: Runs, average: bool = True, of: str = "value") -> pd.DataFrame:
-    """Mean accuracy in percent: rows as in `runs`, a column per data set (by its printed name), and their average.
-
-    of: another attribute of these estimates, as "half_width" of their 95 % intervals.
-    """
-    columns: dict[str, dict[str, float]] = {}
+def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
+    """Accuracy, an `Estimate` in percent: rows as in `runs`, a column per data set (by its printed name), and their
+    average."""
+    columns: dict[str, dict[str, Estimate]] = {}
     for (dataset, row), setting in runs.items():
-        columns.setdefault(paper.PRINTED[dataset], {})[row] = getattr(accuracy_of(setting), of)
+        columns.setdefault(paper.PRINTED[dataset], {})[row] = accuracy_of(setting)
     if average:
         for row in dict.fromkeys(row for _, row in runs):
             terms = [[(1, outcomes(setting))] for (_, other), setting in runs.items() if other == row]
-            columns.setdefault("Avg", {})[row] = getattr(contrast(terms), of)
+            columns.setdefault("Avg", {})[row] = contrast(terms)
     return pd.DataFrame(columns)
 
 
 def with_intervals(runs: Runs) -> pd.DataFrame:
     """The same accuracies with their 95 % intervals, as text: "72.8 [69.1, 76.3], n = 900, 3 seeds"."""
-    table: dict[str, dict[str, str]] = {}
-    for (dataset, row), setting in runs.items():
-        found = accuracy_of(setting)
+
+    def text(found: Estimate) -> str:
         seeds = f", {found.seeds} seeds" if found.seeds > 1 else ""  # of a single one the estimate says so itself
-        table.setdefault(row, {})[paper.PRINTED[dataset]] = f"{found}, n = {found.questions}{seeds}"
-    return pd.DataFrame.from_dict(table, orient="index")
+        return f"{found}, n = {found.questions}{seeds}"
+
+    return by_dataset(runs, average=False).map(text, na_action="ignore")
+
+
+def by_amount(runs: Runs) -> pd.DataFrame:
+    """Table 10's layout, an `Estimate` in percent: a row for the kind of reasoning, columns for data set and amount, in
+    the paper's order."""
+    rows: dict[str, dict[str, Estimate]] = {}
+    for (dataset, row), setting in runs.items():
+        kind, amount = row.split(", ")
+        rows.setdefault(kind, {})[f"{paper.PRINTED[dataset]} {amount}"] = accuracy_of(setting)
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table[[column for column in paper.table(10) if column in table]]
+
+
+def by_generator(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """Table 4's layout: a generator's accuracy on the training questions, an `Estimate` in percent, in a column per
+    data set, and their average, a number."""
+    table = pd.DataFrame(
+        {
+            paper.PRINTED[dataset]: {name: generator_accuracy(scale, dataset, name) for name in names}
+            for dataset in datasets
+        }
+    )
+    return table.assign(Avg=values(table).mean(axis=1))
+
+
+def printed_generators(scale: str) -> pd.DataFrame:
+    """Table 4 as printed, its rows by what stands for the paper's generators at a scale."""
+    return paper.table(4).rename(lambda row: name_at(scale, TABLE4[row]))
+
+
+def printed_on(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Of a printed table with several data sets side by side, "NExT-QA Tem", one data set's columns, "Tem"."""
+    part = table.filter(like=paper.PRINTED[dataset])
+    return part.rename(columns=lambda column: column.removeprefix(paper.PRINTED[dataset]).strip())
+
+
+def by_row(printed: pd.DataFrame) -> pd.DataFrame:
+    """Table 10 as printed, in the order of our rows: a row for kind and amount, a column for a data set."""
+    long = printed.rename_axis("kind").melt(var_name="column", ignore_index=False).reset_index()
+    long[["set", "amount"]] = long["column"].str.split(" ", n=1, expand=True)
+    return long.assign(row=long["kind"] + ", " + long["amount"]).pivot(index="row", columns="set", values="value")
 
 
 def support(runs: dict) -> str:
@@ -102,6 +142,19 @@ def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -
     column = column if column in table else "Tot"
     cells = table.to_dict()[column]
     return _signed(cells[better] - cells[worse])
+
+
+def gain(runs: Runs) -> pd.DataFrame:
+    """The `differences` of Tables 1 and 2: ReasVQA against the same student without reasoning. The paper's is that of
+    its Table 5."""
+    printed = paper.table(5).rename({"MTL_All": "ReasVQA", "STL_QA": "STL_QA (baseline)"})
+    return differences(runs, [("ReasVQA", "STL_QA (baseline)")], printed)
+
+
+def gain_by_group(runs: Runs, dataset: str) -> pd.DataFrame:
+    """The `changes` of Tables 1 and 2 on one of their data sets: ReasVQA and the same student without reasoning."""
+    both = {"STL_QA": runs[dataset, "STL_QA (baseline)"], "ReasVQA": runs[dataset, "ReasVQA"]}
+    return changes(both).rename_axis(paper.PRINTED[dataset])
 
 
 def changes(
@@ -213,6 +266,12 @@ def sizes(names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["data set", "split"])
 
 
+def totals(counts: pd.DataFrame) -> pd.DataFrame:
+    """Videos and questions of each data set that is there, over its splits. counts: of `sizes`."""
+    present = counts[counts["questions"] != "absent"].groupby("data set", sort=False)
+    return present[["videos", "questions"]].sum().astype(float)
+
+
 def types(names: Sequence[str]) -> pd.DataFrame:
     """Percent of the training questions (or validation questions, where only they are there) in each group, a column a
     data set."""
@@ -242,13 +301,13 @@ def written(runs: Runs, rows: Sequence[str]) -> HTML:
     return HTML(style.set_properties(subset=["example"], **looks).to_html())
 
 
-def chosen_on_validation(runs: Runs, reference: str) -> pd.DataFrame:
-    """The row that is best on each data set's validation questions, and what it brings on the test questions.
+def chosen_beta(runs: Runs) -> pd.DataFrame:
+    """The beta that is best on each data set's validation questions, and what it brings on the test questions, against
+    the smallest.
 
-    Args:
-        runs: of `results.runs_of`; of each data set the seeds that all of its rows have are used.
-        reference: the row that it is compared with.
+    runs: of Figure 4; of each data set the seeds that all of its rows have are used.
     """
+    reference = min((row for _, row in runs), key=float)
     lines = {}
     for dataset in dict.fromkeys(dataset for dataset, _ in runs):
         rows = {row: setting for (where, row), setting in runs.items() if where == dataset}
@@ -256,10 +315,23 @@ def chosen_on_validation(runs: Runs, reference: str) -> pd.DataFrame:
         rows = {row: setting[:fewest] for row, setting in rows.items()}
         there = {row: accuracy_of(setting, split="val").value for row, setting in rows.items()}
         best = max(there, key=lambda row: there[row])
-        line = {"chosen on validation": best, "there (%)": f"{there[best]:.1f}"}
+        line = {"chosen on validation": _beta(best), "there (%)": f"{there[best]:.1f}"}
         line[f"test, against {reference} (points)"] = str(difference(rows[reference], rows[best]))
         lines[paper.PRINTED[dataset]] = line
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _beta(row: str) -> str:
+    return row if float(row) else f"{row} (STL_QA)"
+
+
+def grounding(runs: Runs) -> pd.DataFrame:
+    """What multi-task students write about test videos of the miniature: percent of the events told rightly, verb and
+    object, in their place; a row per setting, a column per data set. Of each setting the first seed, 300 questions."""
+    from reasvqa.mini.grounding import grounding as told_rightly
+
+    told = {cell: told_rightly(setting[0], questions=300) for cell, setting in runs.items() if "MTL" in cell[1]}
+    return pd.Series(told).unstack(0).round(1)
 
 
 def trials(record: pd.DataFrame) -> pd.DataFrame:
@@ -321,8 +393,9 @@ def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFram
 
 
 def show(table: pd.DataFrame, caption: str = "") -> HTML:
-    """The table for a notebook: one decimal, the paper's block and ours told apart by their background."""
-    style = table.style.set_caption(html.escape(caption))
+    """The table for a notebook: one decimal, the paper's block and ours told apart by their background. Of estimates
+    their values are shown."""
+    style = values(table).style.set_caption(html.escape(caption))
     style.format(precision=1, na_rep="–", escape="html")
     for axis in (0, 1):
         style.format_index(escape="html", axis=axis)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 
+from reasvqa import paper, paths
+from reasvqa.config import REAL, TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, seeds_needed
 from reasvqa.refinement import refine
-from reasvqa.report.results import judged
+from reasvqa.report.results import judged, values
 
 
 def about(samples: Samples) -> str:
@@ -73,6 +76,78 @@ def remains(samples: Samples, responses: pd.DataFrame) -> str:
         f"Over {len(shares)} responses {100 * sum(shares) / len(shares):.0f} % of the words remain on average; "
         f"{shares.count(0)} of the responses are empty afterwards."
     )
+
+
+def sentences_left(samples: Samples, wrong: pd.DataFrame) -> str:
+    """How many sentences refinement leaves of wrong responses. wrong: rows of `read_reasoning`."""
+    answers = {sample.id: sample.answer_text for sample in samples}
+    left = [refine(text, answers[id], False) for id, text in zip(wrong["id"], wrong["response"], strict=True)]
+    sentences = pd.Series(left).str.count(r"[.!?](?:\s|$)")
+    return f"{sentences.mean():.1f} sentences of a wrong response remain, the mean of {len(wrong)}."
+
+
+def events_true(samples: Samples, wrong: pd.DataFrame, config: TrainConfig) -> str:
+    """How much of what a simulated generator tells in wrong responses is true, by what its videos show.
+
+    Args:
+        wrong: rows of `read_reasoning`.
+        config: names data set and generator.
+    """
+    from reasvqa.mini.build import SimulatedGenerator
+    from reasvqa.mini.generator import STRENGTHS
+
+    generator = SimulatedGenerator(paths.dataset(config.dataset), STRENGTHS[config.generator])
+    found = generator.diagnose(samples.select(wrong["id"]))
+    true = 100 - 100 * found["events_wrong"].sum() / found["events"].sum()
+    return f"Of the events that they describe, {true:.0f} % are described as they happened."
+
+
+def simulated(scale: str) -> str:
+    """For a caption: that our generators are simulated, where they are."""
+    return "" if scale in REAL else "; ours are simulated, their error rates were set"
+
+
+def generators(ours: pd.DataFrame) -> list[str]:
+    """A sentence per data set: accuracy of the generators, ours and the paper's. ours: of `tables.by_generator`."""
+    said = []
+    for column in ours.columns.drop("Avg"):
+        right, theirs = values(ours)[column], paper.table(4)[column]
+        listed, printed = (", ".join(f"{row} {x:.1f} %" for row, x in some.items()) for some in (right, theirs))
+        said.append(
+            f"{column}: {listed}; the paper {printed}. {100 - right.max():.0f} % of the better one's reasoning ends in"
+            " a wrong answer or none."
+        )
+    return said
+
+
+def sizes(present: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
+    """A sentence per data set that is there: its size, and the paper's.
+
+    Args:
+        present: of `tables.totals`.
+        names: by a name of ours ("mini-star") the data set it stands for ("star").
+    """
+    said, theirs, ours = [], paper.table(7).loc["#questions"].to_dict(), present.to_dict("index")
+    for name, dataset in names.items():
+        if name not in ours:
+            continue
+        row, printed = ours[name], theirs[paper.PRINTED[dataset]]
+        said.append(
+            f"{name}: {row['questions']:,.0f} questions on {row['videos']:,.0f} videos; the paper prints"
+            f" {printed:,.0f} questions, {printed / row['questions']:.1f} times as many."
+        )
+    return said
+
+
+def tally(ledger: pd.DataFrame) -> list[str]:
+    """How many of the paper's claims have which verdict, and which were not counted. ledger: of `results.ledger`."""
+    ours = ledger[ledger["kind"] == "claim"]
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in ours["verdict"].value_counts().items())
+    given = ", ".join(ledger.loc[ledger["kind"] == "set", "text"])
+    return [
+        f"Of the paper's {len(ours)} claims: {counts or 'one seed gives no verdict'}.",
+        f"Not counted, as they served to set up the miniature: {given or 'none'}.",
+    ]
 
 
 def known(experiment: str, claim: str, scale: str) -> str:
