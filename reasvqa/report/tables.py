@@ -334,6 +334,50 @@ def grounding(runs: Runs) -> pd.DataFrame:
     return pd.Series(told).unstack(0).round(1)
 
 
+# The settings of "controls" that say what reasoning teaches, and what it would without errors.
+_TAUGHT = {"STL_QA": "STL_QA", "MTL_All": "MTL_All", "error-free": "MTL, error-free reasoning"}
+
+
+def by_wording(runs: Runs) -> pd.DataFrame:
+    """Accuracy (%) in each wording of the miniature's questions: a row per data set and wording, see
+    `mini.wordings.by_wording`. runs: of the controls."""
+    from reasvqa.mini.wordings import by_wording as of_one
+
+    found = {
+        paper.PRINTED[dataset]: of_one({name: runs[dataset, row] for name, row in _TAUGHT.items()})
+        for dataset in dict.fromkeys(dataset for dataset, _ in runs)
+    }
+    return pd.concat(found, names=["data set", "wording"])
+
+
+def what_is_left(wordings: pd.DataFrame, runs: Runs) -> pd.DataFrame:
+    """Questions in wordings that students knew before fine-tuning, and in new ones: what answers alone reach (%), and
+    what reasoning adds (points, with 95 % intervals, the mean over data sets). wordings: of `by_wording`."""
+    from reasvqa.mini.wordings import wording
+
+    known = set(wordings.index[wordings["pretrained"]].get_level_values("wording"))
+    datasets = list(dict.fromkeys(dataset for dataset, _ in runs))
+
+    def right(dataset: str, row: str, pretrained: bool) -> pd.DataFrame:
+        each = runs[dataset, row]
+        words = {sample.id: wording(sample.question, each[0].config.dataset) for sample in each[0].samples()}
+        table = outcomes(each)
+        return table[[(words[id] in known) == pretrained for id in table.index.get_level_values("id")]]
+
+    rows: dict[str, dict[str, object]] = {}
+    for name, pretrained in (("known before fine-tuning", True), ("new", False)):
+        part = wordings[wordings["pretrained"] == pretrained]
+        alone = contrast([[(1, right(dataset, _TAUGHT["STL_QA"], pretrained))] for dataset in datasets])
+        rows[name] = {"wordings": len(part), "questions": int(part["asked"].sum()), "STL_QA (%)": str(alone)}
+        for setting in list(_TAUGHT)[1:]:
+            terms = [
+                [(1, right(dataset, _TAUGHT[setting], pretrained)), (-1, right(dataset, "STL_QA", pretrained))]
+                for dataset in datasets
+            ]
+            rows[name][f"{setting} - STL_QA (points)"] = str(contrast(terms))
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("the question's wording")
+
+
 def trials(record: pd.DataFrame) -> pd.DataFrame:
     """The record of data/mini/trials_25_epochs.csv to read: accuracies and differences with their 95 % intervals."""
     rows = {}
