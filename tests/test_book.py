@@ -313,7 +313,9 @@ def test_the_book_shows_where_everything_comes_from(bound, soups):
         assert files == {path.resolve() for path in paths.figures("smoke").glob(f"{name}.*")}
     said = " ".join(origins["table5_part"].get_text(" ").split())
     assert "python -m reasvqa.reproduce --only table5 --scale smoke --seeds 0" in said
-    assert "Seeds 0" in said and "batch size 8" in said and "smoke-star-mini-blip2-mtl-refined-s0-" in said
+    assert (
+        "Seeds 0, 1000, 2000" in said and "batch size 8" in said and "smoke-star-mini-blip2-mtl-refined-s1000-" in said
+    )
     first = " ".join(origins["figure1_pipeline"].get_text(" ").split())
     assert "papermill notebooks/00_start_here.ipynb out.ipynb -p scale smoke" in first
     index = " ".join(soups["index"].get_text(" ").split())

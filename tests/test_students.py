@@ -69,6 +69,34 @@ def test_a_tokenizer_without_its_files_is_an_error(copy):
         load_student(str(copy))
 
 
+@pytest.mark.parametrize("few", [1, 5, 64])
+def test_texts_that_go_on_are_the_librarys(few, smoke_star, tmp_path, monkeypatch):
+    """Short texts first, then the rest of those that have no end yet: the same as all at once."""
+    from transformers.modeling_outputs import BaseModelOutput
+
+    from reasvqa.learning.answering import read
+    from reasvqa.students import blip2
+
+    monkeypatch.setattr(blip2, "FEW_TOKENS", few)
+    student, samples = load_student("mini-blip2").eval(), smoke_star[0][:6]
+    features = build_features(samples, student, "mini-blip2", CONFIG.num_frames, tmp_path)
+    with torch.no_grad():
+        states, mask = read(student, samples, features, CONFIG)
+    lengths = set()
+    for start in (student.answer_start, student.reasoning_start):
+        tokens = student.language_model.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=mask,
+            decoder_start_token_id=start,
+            max_new_tokens=40,
+            do_sample=False,
+        )
+        wanted = [text.strip() for text in student.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+        assert student.generate(states, mask, start, 40) == wanted
+        lengths |= {len(text.split()) for text in wanted}
+    assert len(lengths) > 2
+
+
 def zero_100_kb(folder: Path) -> None:
     with (folder / "model.safetensors").open("r+b") as file:
         file.seek(1_000_000)

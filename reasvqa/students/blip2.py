@@ -95,7 +95,8 @@ class Blip2Student(Student):
     def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
         """See `Student.generate`."""
         few = min(max_new_tokens, FEW_TOKENS)
-        tokens = self._continue(states, mask, torch.full((len(states), 1), start, device=states.device), few)
+        first = torch.full((len(states), 1), start, device=states.device)
+        tokens = self._continue(states, mask, first, few)
         ends = self.tokenizer.eos_token_id
         # A text without end, of which there are always some, must not hold up a whole batch.
         going_on = (tokens != ends).all(dim=1) if few < max_new_tokens else torch.zeros(len(states), dtype=torch.bool)
@@ -112,6 +113,7 @@ class Blip2Student(Student):
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=mask,
             decoder_input_ids=tokens,
+            decoder_start_token_id=int(tokens[0, 0]),  # or the library puts its own in front
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
