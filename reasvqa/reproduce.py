@@ -83,13 +83,11 @@ class Plan:
 
 def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
     """Which runs and notebooks these tables and figures need, and which of them are missing."""
-    settings = all_settings(scale, seeds, only)
-    if "controls" in only:  # the ledger's notebook
-        settings = list(dict.fromkeys(settings + second_look_settings(scale, seeds)))
+    again = second_look_settings(scale, seeds) if "controls" in only else []  # of the ledger's notebook
+    settings = list(dict.fromkeys(all_settings(scale, seeds, only) + again))
     missing = [config for config in settings if not _kept(config)]
     uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
-    if "controls" in only:
-        uses["second look"] = len(second_look_settings(scale, seeds))
+    uses["second look"] = len(again)
     costs = _measured_costs(scale)
     seconds = 0.0
     for config in missing:

@@ -1,6 +1,7 @@
 """The claims as rows of data, the one aggregator of runs, and the ledger, against hand-worked numbers."""
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -233,15 +234,21 @@ def test_the_ledger_finds_what_is_there(made_up):
 
 
 def test_a_second_look_costs(made_up, monkeypatch, tmp_path):
-    """Claims that were undecided, but for those that are set, get ten seeds; their p is doubled before Holm."""
+    """Claims that were undecided, but for those that are set, get ten seeds if they are more than five; their p is
+    doubled before Holm."""
     first = pd.DataFrame(
         {"claim": ["up", "down", "same"], "kind": ["claim", "claim", "set"]}
         | {"verdict": ["undecided", "contradicted", "undecided"]}
     )
+    others = pd.DataFrame({"claim": list("abcde"), "kind": "claim", "verdict": "undecided"})
     first.to_csv(tmp_path / "first.csv", index=False)
     before = made_up(KINDS, CHANCES)
     monkeypatch.setattr(paths, "FIRST_LOOK", tmp_path / "first.csv")
-    assert second_look("mini", [0, 1, 2]) == {"up"}
+    assert second_look("mini", [0, 1, 2]) == frozenset()  # one may stay undecided, and so may five
+    others.to_csv(tmp_path / "first.csv", index=False)
+    assert second_look("mini", [0, 1, 2]) == frozenset()
+    pd.concat([first, others]).to_csv(tmp_path / "first.csv", index=False)
+    assert second_look("mini", [0, 1, 2]) == {"up", *"abcde"}
     assert second_look("mini", [0]) == second_look("smoke", [0, 1, 2]) == frozenset()
     looked = []
     found = estimate(np.random.default_rng(0).random((3, 30)), np.arange(30))
@@ -259,11 +266,15 @@ def test_a_second_look_costs(made_up, monkeypatch, tmp_path):
 
 
 def test_the_runs_of_a_second_look(monkeypatch, tmp_path):
-    pd.DataFrame({"claim": ["mtl-star"], "kind": ["claim"], "verdict": ["undecided"]}).to_csv(tmp_path / "first.csv")
+    names = ["mtl-star", "reasoning", "brief", "detailed", "captions", "nobody's"]
+    pd.DataFrame({"claim": names, "kind": "claim", "verdict": "undecided"}).to_csv(tmp_path / "first.csv")
     monkeypatch.setattr(paths, "FIRST_LOOK", tmp_path / "first.csv")
     configs = second_look_settings("mini", [0, 1, 2])
     assert {config.dataset for config in configs} == {"mini-star"}
-    assert sorted(config.seed for config in configs) == sorted(2 * list(range(1000, 1010)))
+    of_each = Counter((c.objective, c.reasoning) for c in configs)
+    captions = {("mtl", "brief_caption"): 10, ("mtl", "detailed_caption"): 10}  # no run twice
+    assert of_each == {("stl", "none"): 10, ("mtl", "refined"): 10} | captions
+    assert {config.seed for config in configs} == set(range(1000, 1010))
 
 
 def test_one_seed_gets_no_verdict(made_up):

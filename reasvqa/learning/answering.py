@@ -120,7 +120,7 @@ def predict(
             reasoned = [f"{text.rsplit(ANSWER, 1)[0].rstrip()}\n{ANSWER}" for text in wrote]
             before = [ids[:-1] for ids in student.target_ids(reasoned)]  # without the end of text
             chosen: dict[int, int] = {}
-            # Of like length together: one student that never stops writing would pad all others' texts.
+            # Of like length together: one text without end would pad all others.
             order = sorted(range(len(batch)), key=lambda i: len(before[i]))
             for rows in (order[k : k + RANKED] for k in range(0, len(order), RANKED)):
                 asked, written = [batch[i] for i in rows], [before[i] for i in rows]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from reasvqa.mini.pretrain import PRETRAIN_FORMS
 from reasvqa.mini.questions import FORMS
 from reasvqa.mini.world import OBJECTS, PEOPLE, ROOMS, VERBS, gerund, past
 
+PRETRAINED = frozenset(form.question for form in PRETRAIN_FORMS)  # wordings that students know before fine-tuning
 _WORDS = {
     "person": PEOPLE,
     "verb": VERBS,
@@ -23,6 +25,14 @@ _WORDS = {
     "object": list(OBJECTS),
     "room": ROOMS,
 }
+
+
+@cache
+def _patterns(kind: str) -> dict[str, re.Pattern[str]]:
+    """By a form's wording what its questions look like."""
+    any_of = {blank: f"(?:{'|'.join(words)})" for blank, words in _WORDS.items()}
+    forms = (form.question for form in FORMS[f"mini-{kind}"])
+    return {form: re.compile(re.sub(r"\\{(\w+)\\}", lambda blank: any_of[blank[1]], re.escape(form))) for form in forms}
 
 
 def wording(question: str, dataset: str) -> str:
@@ -34,10 +44,9 @@ def wording(question: str, dataset: str) -> str:
     Raises:
         ValueError: the question is of no form of this data set.
     """
-    for form in FORMS[f"mini-{dataset.split('-', 1)[1]}"]:
-        pattern = re.sub(r"\\{(\w+)\\}", lambda blank: f"(?:{'|'.join(_WORDS[blank[1]])})", re.escape(form.question))
-        if re.fullmatch(pattern, question):
-            return form.question
+    for form, pattern in _patterns(dataset.split("-", 1)[1]).items():
+        if pattern.fullmatch(question):
+            return form
     raise ValueError(f"{question!r} is no question of {dataset}")
 
 
@@ -57,9 +66,8 @@ def by_wording(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
     asked = Counter(wording(sample.question, name) for sample in trained)
     samples = first.samples()
     words = pd.Series({sample.id: wording(sample.question, name) for sample in samples})
-    known = {form.question for form in PRETRAIN_FORMS}
     table = pd.DataFrame({"in training": pd.Series(asked), "asked": words.value_counts()}).fillna(0).astype(int)
-    table.insert(0, "pretrained", [form in known for form in table.index])
+    table.insert(0, "pretrained", [form in PRETRAINED for form in table.index])
     for setting, each in runs.items():
         right = pd.concat([run.predictions.set_index("id") for run in each])
         right = (right["prediction"] == right["answer"]).groupby(level=0).mean()

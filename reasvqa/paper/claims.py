@@ -31,6 +31,9 @@ from reasvqa.paper.numbers import PRINTED, cell
 Kind = Literal["claim", "set", "control"]
 
 
+ENOUGH = 5  # claims of the paper may stay undecided without a second look (data/mini/PROTOCOL.md)
+
+
 @dataclass(frozen=True)
 class Term:
     """An accuracy in a contrast, with its weight; see the module for `printed`."""
@@ -141,12 +144,13 @@ def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:
 
 def second_look(scale: str, seeds: Sequence[int]) -> frozenset[str]:
     """Names of the claims that get ten seeds, their p doubled: those that the miniature's ledger, as it first stood
-    (data/mini/first_look.csv), left undecided. None while there is no such file, at another scale, or of a part of the
-    seeds."""
+    (data/mini/first_look.csv), left undecided, if more than `ENOUGH` of the paper's are among them. None while there is
+    no such file, at another scale, or of a part of the seeds."""
     if scale != "mini" or len(seeds) < len(SEEDS) or not paths.FIRST_LOOK.is_file():
         return frozenset()
     first = pd.read_csv(paths.FIRST_LOOK)
-    return frozenset(first.loc[(first["verdict"] == "undecided") & (first["kind"] != "set"), "claim"])
+    undecided = first[(first["verdict"] == "undecided") & (first["kind"] != "set")]
+    return frozenset(undecided["claim"]) if (undecided["kind"] == "claim").sum() > ENOUGH else frozenset()
 
 
 def second_look_settings(scale: str, seeds: Sequence[int]) -> list[TrainConfig]:

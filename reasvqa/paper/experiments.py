@@ -219,8 +219,8 @@ def settings_of(
 ) -> dict[tuple[str, str], list[TrainConfig]]:
     """The runs of a table or figure: by (dataset, row) one resolved `TrainConfig` per seed.
 
-    With three seeds or more, rows get two more, the next whole numbers, but for those that are `fewer`. On mini-star
-    and mini-intentqa the seeds are others (`SEED_BLOCKS`).
+    With three seeds or more, rows get two more, the next whole numbers, but for those that are `fewer`. Each data set
+    adds its own number to all of them (`SEED_BLOCKS`).
 
     Args:
         experiment: a name of `EXPERIMENTS`.

@@ -198,7 +198,10 @@ def answered(dataset: str, generator: str) -> pd.DataFrame:
 
 def generator_accuracy(scale: str, dataset: str, generator: str) -> Estimate:
     """How often a generator answers the training questions rightly, in percent."""
-    table = answered(dataset_name(scale, dataset), generator)
+    return _right(answered(dataset_name(scale, dataset), generator))
+
+
+def _right(table: pd.DataFrame) -> Estimate:
     return estimate(table["correct"].to_numpy(), table["video"].to_numpy())
 
 
@@ -223,9 +226,10 @@ def generators(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.
     rows = {}
     for dataset in datasets:
         for name in names:
-            found = generator_accuracy(scale, dataset, name)
+            table = answered(dataset_name(scale, dataset), name)
+            found = _right(table)
             rows[dataset, name] = (found.value, found.low, found.high, found.seed_sd, 1, found.questions)
-            rows[dataset, name] += (100 * answered(dataset_name(scale, dataset), name)["prediction"].isna().mean(),)
+            rows[dataset, name] += (100 * table["prediction"].isna().mean(),)
     columns = ["accuracy", "low", "high", "sd of seeds", "seeds", "questions", "no option"]
     index = pd.MultiIndex.from_tuples(list(rows), names=["dataset", "row"])
     return pd.DataFrame(list(rows.values()), index, columns)

@@ -350,31 +350,26 @@ def by_wording(runs: Runs) -> pd.DataFrame:
     return pd.concat(found, names=["data set", "wording"])
 
 
-def what_is_left(wordings: pd.DataFrame, runs: Runs) -> pd.DataFrame:
+def what_is_left(runs: Runs) -> pd.DataFrame:
     """Questions in wordings that students knew before fine-tuning, and in new ones: what answers alone reach (%), and
-    what reasoning adds (points, with 95 % intervals, the mean over data sets). wordings: of `by_wording`."""
-    from reasvqa.mini.wordings import wording
+    what reasoning adds (points, with 95 % intervals, the mean over data sets). runs: of the controls."""
+    from reasvqa.mini.wordings import PRETRAINED, wording
 
-    known = set(wordings.index[wordings["pretrained"]].get_level_values("wording"))
-    datasets = list(dict.fromkeys(dataset for dataset, _ in runs))
-
-    def right(dataset: str, row: str, pretrained: bool) -> pd.DataFrame:
-        each = runs[dataset, row]
-        words = {sample.id: wording(sample.question, each[0].config.dataset) for sample in each[0].samples()}
-        table = outcomes(each)
-        return table[[(words[id] in known) == pretrained for id in table.index.get_level_values("id")]]
-
+    parts: dict[bool, list[dict[str, pd.DataFrame]]] = {True: [], False: []}  # by data set and setting, `outcomes`
+    for dataset in dict.fromkeys(dataset for dataset, _ in runs):
+        right = {name: outcomes(runs[dataset, row]) for name, row in _TAUGHT.items()}
+        run = runs[dataset, _TAUGHT["STL_QA"]][0]
+        known = {sample.id: wording(sample.question, run.config.dataset) in PRETRAINED for sample in run.samples()}
+        for part, tables in parts.items():
+            ids = [id for id, knows in known.items() if knows == part]
+            tables.append({name: table[table.index.isin(ids, level="id")] for name, table in right.items()})
     rows: dict[str, dict[str, object]] = {}
-    for name, pretrained in (("known before fine-tuning", True), ("new", False)):
-        part = wordings[wordings["pretrained"] == pretrained]
-        alone = contrast([[(1, right(dataset, _TAUGHT["STL_QA"], pretrained))] for dataset in datasets])
-        rows[name] = {"wordings": len(part), "questions": int(part["asked"].sum()), "STL_QA (%)": str(alone)}
+    for name, part in (("known before fine-tuning", True), ("new", False)):
+        alone = contrast([[(1, each["STL_QA"])] for each in parts[part]])
+        rows[name] = {"questions": alone.questions, "STL_QA (%)": str(alone)}
         for setting in list(_TAUGHT)[1:]:
-            terms = [
-                [(1, right(dataset, _TAUGHT[setting], pretrained)), (-1, right(dataset, "STL_QA", pretrained))]
-                for dataset in datasets
-            ]
-            rows[name][f"{setting} - STL_QA (points)"] = str(contrast(terms))
+            effect = contrast([[(1, each[setting]), (-1, each["STL_QA"])] for each in parts[part]])
+            rows[name][f"{setting} - STL_QA (points)"] = str(effect)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("the question's wording")
 
 

@@ -97,9 +97,8 @@ class Blip2Student(Student):
         few = min(max_new_tokens, FEW_TOKENS)
         first = torch.full((len(states), 1), start, device=states.device)
         tokens = self._continue(states, mask, first, few)
-        ends = self.tokenizer.eos_token_id
         # A text without end, of which there are always some, must not hold up a whole batch.
-        going_on = (tokens != ends).all(dim=1) if few < max_new_tokens else torch.zeros(len(states), dtype=torch.bool)
+        going_on = (tokens != self.tokenizer.eos_token_id).all(dim=1) & (few < max_new_tokens)
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         if going_on.any():
             more = self._continue(states[going_on], mask[going_on], tokens[going_on], max_new_tokens - few)
