@@ -15,7 +15,7 @@ from reasvqa.evaluation import Estimate, estimate, holm, mean_estimate, right_or
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, run_key, train_all
 from reasvqa.learning.many import is_kept
-from reasvqa.paper.claims import Claim, Term, claims, second_look
+from reasvqa.paper.claims import Claim, Term, claims, second_look, settings_of_claims
 from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
 
 Key = TypeVar("Key")
@@ -295,6 +295,7 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
         doubled for a second look, and after Holm, over the claims of a kind. verdict: of `evaluation.verdict`; None
         for a single seed.
     """
+    train_all(settings_of_claims(scale, seeds))  # all that are missing side by side
     again = second_look(scale, seeds)
     found = [
         (claim, effect_of(claim, scale, seeds, second_look=claim.id in again))
