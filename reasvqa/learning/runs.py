@@ -36,7 +36,7 @@ from reasvqa.processes import alone
 from reasvqa.students import Student, fingerprint, load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare
 
-PROCEDURE = 1  # raise it when the same settings and texts lead to another student or other answers
+PROCEDURE = 2  # raise it when the same settings and texts lead to another student or other answers
 RESULT = ("config.json", "metrics.json", "predictions.csv", "history.csv", "weights.safetensors")
 
 

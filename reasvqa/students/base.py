@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,47 @@ from reasvqa.preprocess import Preprocess
 # Decoder inputs and the rows of the batch they belong to: long (M, T), start token first, padded on the right; long
 # (M,).
 Targets = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """All targets of a batch, those of one row one after the other, so that one pass decodes them.
+
+    Attributes:
+        ids: long (B, W) tokens, 0 where a row has no target.
+        owner: long (W,) which target of its row a place belongs to, from 1.
+        within: long (W,) a place's position in its target, from 0.
+        spans: for each group of targets its rows, long (M,), the place where each target begins, long (M,), and T.
+    """
+
+    ids: Tensor
+    owner: Tensor
+    within: Tensor
+    spans: list[tuple[Tensor, Tensor, int]]
+
+    def unpack(self, values: Tensor) -> list[Tensor]:
+        """What was computed for each place, (B, W, D), by groups of targets, each (M, T, D)."""
+        return [
+            values[rows[:, None], first[:, None] + torch.arange(width, device=rows.device)]
+            for rows, first, width in self.spans
+        ]
+
+
+def pack(targets: Sequence[Targets], batch: int) -> Packed:
+    """Groups of targets of a batch of so many rows in one row each. A row may have any number of each group."""
+    blocks, owners, places, spans, at, before = [], [], [], [], 0, 1
+    for ids, rows in targets:
+        # A target's slot: how many targets of this group its row has before it.
+        slots = torch.tril(rows[:, None] == rows[None, :], -1).sum(1)
+        count, width = int(slots.max()) + 1, ids.shape[1]
+        block = ids.new_zeros(batch, count, width)
+        block[rows, slots] = ids
+        blocks.append(block.flatten(1))
+        owners.append((before + torch.arange(count, device=ids.device)).repeat_interleave(width))
+        places.append(torch.arange(width, device=ids.device).repeat(count))
+        spans.append((rows, at + slots * width, width))
+        at, before = at + count * width, before + count
+    return Packed(torch.cat(blocks, dim=1), torch.cat(owners), torch.cat(places), spans)
 
 
 def in_own_precision(method: Callable) -> Callable:

@@ -1,4 +1,4 @@
-"""BLIP-2: ViT and Q-Former, frozen | projection, T5 encoder | T5 decoder, once for each group of targets."""
+"""BLIP-2: ViT and Q-Former, frozen | projection, T5 encoder | T5 decoder, once for all targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 from reasvqa.preprocess import Preprocess
-from reasvqa.students.base import Student, Targets, in_own_precision
+from reasvqa.students.base import Student, Targets, in_own_precision, pack
 
 FEW_TOKENS = 64  # most texts end before
 
@@ -82,13 +82,19 @@ class Blip2Student(Student):
 
     @in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
-        """One pass of T5's decoder for each group, see `Student.decode`."""
-        return [
-            self.language_model(
-                encoder_outputs=(states[rows],), attention_mask=mask[rows], decoder_input_ids=ids, use_cache=False
-            ).logits
-            for ids, rows in targets
-        ]
+        """One pass of T5's decoder for all targets, in which each sees itself and what was read. T5 knows distances
+        only, so it does not matter to a target where it stands."""
+        packed = pack(targets, len(states))
+        sees = torch.tril(packed.owner[:, None] == packed.owner[None, :])
+        bias = states.new_zeros(sees.shape).masked_fill(~sees, torch.finfo(states.dtype).min)
+        logits = self.language_model(
+            encoder_outputs=(states,),
+            attention_mask=mask,
+            decoder_input_ids=packed.ids,
+            decoder_attention_mask=bias[None, None],
+            use_cache=False,
+        ).logits
+        return packed.unpack(logits)
 
     @torch.no_grad()
     @in_own_precision

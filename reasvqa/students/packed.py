@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from reasvqa.students.base import Student, Targets, in_own_precision
+from reasvqa.students.base import Student, Targets, in_own_precision, pack
 
 
 class PackedStudent(Student):
@@ -92,35 +92,20 @@ class PackedStudent(Student):
         """All targets in one pass: each row of what was read is followed by its targets, one after the other; each
         target sees the reading and itself, and its positions go on from the reading's end. So the reading is computed
         once, and the result is the same as that of a pass per target."""
-        blocks, places, at = [states], [], states.shape[1]
-        lengths = mask.sum(1, keepdim=True)
-        positions, segments = [(mask.cumsum(1) - 1).clamp(min=0)], [mask - 1]  # segment 0: the reading; -1: its padding
-        for ids, rows in targets:
-            # A target's slot: how many targets of this group its row has before it.
-            slots = (torch.tril(rows[:, None] == rows[None, :], -1)).sum(1)
-            count, width = int(slots.max()) + 1, ids.shape[1]
-            block = ids.new_zeros(len(states), count, width)
-            block[rows, slots] = ids
-            blocks.append(self.model.get_input_embeddings()(block.flatten(1)).to(states.dtype))
-            place = lengths[:, None] + torch.arange(width, device=ids.device)
-            positions.append(place.expand(-1, count, -1).flatten(1))
-            number = len(segments) * 1000 + torch.arange(count, device=ids.device).repeat_interleave(width)
-            segments.append(number.expand(len(states), -1))
-            places.append((rows, at + slots * width, width))
-            at += count * width
-        segment = torch.cat(segments, dim=1)
+        packed = pack(targets, len(states))
+        words = self.model.get_input_embeddings()(packed.ids).to(states.dtype)
+        positions = [(mask.cumsum(1) - 1).clamp(min=0), mask.sum(1, keepdim=True) + packed.within]
+        # 0: what was read; -1: its padding.
+        segment = torch.cat([mask - 1, packed.owner.expand(len(states), -1)], dim=1)
         sees = torch.tril((segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None]))
         bias = states.new_zeros(sees.shape).masked_fill(~sees, torch.finfo(states.dtype).min)
         hidden = self.language_model(
-            inputs_embeds=torch.cat(blocks, dim=1),
+            inputs_embeds=torch.cat([states, words], dim=1),
             attention_mask=bias[:, None],
             position_ids=torch.cat(positions, dim=1),
             use_cache=False,
         ).last_hidden_state
-        return [
-            self.model.lm_head(hidden[rows[:, None], start[:, None] + torch.arange(width, device=rows.device)])
-            for rows, start, width in places
-        ]
+        return [self.model.lm_head(of_group) for of_group in packed.unpack(hidden[:, states.shape[1] :])]
 
     @torch.no_grad()
     @in_own_precision
