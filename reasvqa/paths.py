@@ -81,6 +81,11 @@ def figures(scale: str) -> Path:
     return folder if scale == "mini" else folder / scale
 
 
+def records() -> Path:
+    """The runs that figures and tables of mini scale were made of, without their weights."""
+    return figures("mini") / "runs.tar.xz"
+
+
 def book(scale: str) -> Path:
     """The book: executed notebooks as pages, beside the figures and tables that they saved."""
     return figures(scale) / "book"

@@ -5,6 +5,7 @@ and figures.
     python -m reasvqa.reproduce --only figure4 table5        two of them
     python -m reasvqa.reproduce --preview                    everything, with one seed and the validation questions
     python -m reasvqa.reproduce --plan                       only say what would be done
+    python -m reasvqa.reproduce --anew                       train also the runs that come with the repository
     python -m reasvqa.reproduce --dask tcp://scheduler:8786  the runs on other machines, which share the data folder
 
 It can be stopped and started at any time: finished runs and notebooks are kept, an interrupted run goes on from its
@@ -37,8 +38,8 @@ from tqdm.auto import tqdm
 from reasvqa import paths
 from reasvqa.config import BENCHMARKS, MINIATURES, REAL, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
-from reasvqa.learning import DamagedRun, Run, TrainConfig, run_key
-from reasvqa.learning.many import is_kept, prepare_features, quiet_bars, train_quietly
+from reasvqa.learning import DamagedRun, Run, TrainConfig, records, run_key
+from reasvqa.learning.many import kept_run, prepare_features, quiet_bars, train_quietly
 from reasvqa.paper.claims import settings_of_claims
 from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
 from reasvqa.processes import cores, end_with
@@ -62,11 +63,20 @@ class Outcome:
 
 @dataclass
 class Plan:
-    """What is to be done: runs that are missing, of how many in all, notebooks to execute, and the seconds expected on
-    one core."""
+    """What is to be done.
 
+    Attributes:
+        settings: of all runs that are needed, each once.
+        missing: those to train.
+        shipped: how many came with the repository.
+        notebooks: to execute.
+        seconds: expected on one core.
+        uses: runs by table or figure.
+    """
+
+    settings: list[TrainConfig]
     missing: list[TrainConfig]
-    distinct: int
+    shipped: int
     notebooks: list[str]
     seconds: float
     uses: dict[str, int] = field(default_factory=dict)
@@ -75,19 +85,24 @@ class Plan:
         lines = [f"{name:11s} {count:4d} runs" for name, count in self.uses.items() if count]
         total = sum(self.uses.values())
         lines.append(
-            f"{'together':11s} {total:4d} runs, of which {self.distinct} are distinct; "
-            f"{self.distinct - len(self.missing)} are kept, {len(self.missing)} to train"
+            f"{'together':11s} {total:4d} runs, of which {len(self.settings)} are distinct; "
+            f"{len(self.settings) - len(self.missing)} are kept, {len(self.missing)} to train"
         )
+        if self.shipped:
+            lines.append(f"{self.shipped} of those kept came with the repository, without weights (--anew: train them)")
         return "\n".join(lines)
 
 
-def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
-    """Which runs and notebooks these tables and figures need, and which of them are missing."""
+def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str], anew: bool = False) -> Plan:
+    """Which runs and notebooks these tables and figures need, and which of them are missing; with `anew` also all runs
+    that came with the repository, and all notebooks."""
     settings = all_settings(scale, seeds, only)
     first = len(settings)
     if "controls" in only:  # the ledger's notebook
         settings = list(dict.fromkeys(settings + settings_of_claims(scale, seeds)))
-    missing = [config for config in settings if not _kept(config)]
+    there = {config: _kept(config, anew) for config in settings}
+    missing = [config for config, run in there.items() if run is None]
+    shipped = sum(run is not None and not run.has_weights for run in there.values())
     uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
     uses["the ledger"] = len(settings) - first  # what is its own: rows of others if they are left out, a second look
     costs = _measured_costs(scale)
@@ -96,7 +111,7 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str]) -> Plan:
         guess = FIRST_GUESS["stl" if config.reasoning == "none" else "mtl"]
         seconds += config.epochs * costs.get((config.student, config.objective, config.reasoning == "none"), guess)
     names = list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
-    return Plan(missing, len(settings), stale(names, scale, seeds), seconds, uses)
+    return Plan(settings, missing, shipped, names if anew else stale(names, scale, seeds), seconds, uses)
 
 
 def stale(notebooks: Sequence[str], scale: str, seeds: Sequence[int]) -> list[str]:
@@ -104,12 +119,12 @@ def stale(notebooks: Sequence[str], scale: str, seeds: Sequence[int]) -> list[st
     return [name for name in notebooks if not _fresh(name, scale, seeds)]
 
 
-def _kept(config: TrainConfig) -> bool:
-    """Is the run there? Data or responses that are not there yet, or are wrong, are what training tells of."""
+def _kept(config: TrainConfig, anew: bool) -> Run | None:
+    """The run if it is there. Data or responses that are not there yet, or are wrong, are what training tells of."""
     try:
-        return _made(config.dataset) and is_kept(config)
+        return kept_run(config, weights=anew) if _made(config.dataset) else None
     except ValueError:
-        return False
+        return None
 
 
 def _key(config: TrainConfig) -> str | None:
@@ -147,11 +162,11 @@ def _measured_costs(scale: str) -> dict[tuple, float]:
 # --- work, in whatever process or machine -----------------------------------------------------------------------------
 
 
-def train_one(config: TrainConfig, threads: int) -> Outcome:
+def train_one(config: TrainConfig, threads: int, force: bool = False) -> Outcome:
     """One run, in a worker. What goes wrong with it is reported, and does not stop the others."""
     began, error = time.time(), ""
     try:
-        train_quietly(config, threads=threads)
+        train_quietly(config, force, threads)
     except Exception as wrong:
         error = f"{type(wrong).__name__}: {wrong}"
     return Outcome(config.label, time.time() - began, _memory(), error)
@@ -293,6 +308,7 @@ def reproduce(
     seeds: Sequence[int] = SEEDS,
     jobs: int | None = None,
     dask: str | None = None,
+    anew: bool = False,
 ) -> list[Outcome]:
     """Trains the missing runs of these tables and figures and executes their notebooks. Returns all outcomes; errors
     stand in them.
@@ -304,12 +320,13 @@ def reproduce(
         jobs: processes at a time; default: one per GPU, or per core where there is none.
         dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder; the
             notebooks are executed here.
+        anew: train also what came with the repository.
     """
     jobs = jobs or torch.cuda.device_count() or cores()
     began = time.time()
     for dataset in dict.fromkeys(d for name in only for d in EXPERIMENTS[name].datasets):
         load(dataset_name(scale, dataset), "train")  # a miniature is made on first use, once, before its runs
-    plan = make_plan(scale, seeds, only)
+    plan = make_plan(scale, seeds, only, anew)
     print(plan)
     workers = jobs
     if dask:
@@ -322,7 +339,7 @@ def reproduce(
         print(f"training: about {plan.seconds / workers / 60:.0f} min on {workers} worker{'s' if workers > 1 else ''}")
     prepare_features(plan.missing)
     threads = max(1, cores() // jobs)
-    tasks = {config.label: (train_one, config, threads) for config in plan.missing}
+    tasks = {config.label: (train_one, config, threads, anew) for config in plan.missing}
     outcomes: list[Outcome] = []
     if tasks:
         pool = (lambda: client.get_executor(pure=False)) if dask else local_executor(jobs)
@@ -330,6 +347,9 @@ def reproduce(
             outcomes += run_all(tasks, pool, bar)
     if plan.notebooks:
         outcomes += execute_all(plan.notebooks, scale, seeds, jobs)
+    whole = (scale, set(only), list(seeds)) == ("mini", set(EXPERIMENTS), list(SEEDS))
+    if whole and plan.missing and not any(outcome.error for outcome in outcomes):
+        records.pack([Run(paths.runs() / run_key(config)) for config in plan.settings], paths.records())
     if outcomes:
         _report(outcomes, plan, scale, seeds, time.time() - began, jobs)
     else:
@@ -358,7 +378,7 @@ def _report(outcomes: list[Outcome], plan: Plan, scale: str, seeds: Sequence[int
     record = {
         "scale": scale,
         "seeds": list(seeds),
-        "distinct_runs": plan.distinct,
+        "distinct_runs": len(plan.settings),
         "trained": len(plan.missing),
         "minutes": round(seconds / 60, 1),
         "jobs": jobs,
@@ -407,17 +427,18 @@ def main() -> int:
         metavar="NAME",
         help=f"of {', '.join(EXPERIMENTS)}",
     )
+    parser.add_argument("--anew", action="store_true", help="train also the runs that come with the repository")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
     given = parse(parser)
     if given.plan:
-        plan = make_plan(given.scale, given.seeds, given.only)
+        plan = make_plan(given.scale, given.seeds, given.only, given.anew)
         minutes = f"about {plan.seconds / 60:.0f} min of one core"
         if given.scale in REAL:
             minutes = "hours and GPUs: notebooks/40_benchmark.ipynb"
         print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0
     try:
-        outcomes = reproduce(given.scale, given.only, given.seeds, given.jobs, given.dask)
+        outcomes = reproduce(given.scale, given.only, given.seeds, given.jobs, given.dask, given.anew)
     except DataError as error:
         print(error, file=sys.stderr)  # it says what is missing and where it comes from
         return 1

@@ -180,3 +180,21 @@ def test_frames_are_numbered_as_their_checkpoint_was_pretrained(student):
             8 if added else 0
         )  # added: the vectors of two swapped frames change; as text: only their order
         assert student.visual_tokens(features[:, :0]).shape == (2, 0, 128)
+
+
+@torch.no_grad()
+def test_targets_side_by_side_are_read_as_if_each_were_alone(student):
+    """However many a question has (the first: three, the second: none), however long they are: T5's own decoder, one
+    target at a time. Beyond 128 tokens all distances are one to T5."""
+    states, mask = torch.randn(3, 20, 128), torch.ones(3, 20, dtype=torch.long)
+    mask[0, 15:] = 0
+    groups = [
+        (torch.randint(2, 500, (3, 7)), torch.tensor([0, 2, 0])),
+        (torch.randint(2, 500, (1, 150)), torch.tensor([0])),
+    ]
+    for logits, (ids, rows) in zip(student.decode(states, mask, groups), groups, strict=True):
+        for of_one, target, row in zip(logits, ids, rows, strict=True):
+            alone = student.language_model(
+                encoder_outputs=(states[row][None],), attention_mask=mask[row][None], decoder_input_ids=target[None]
+            ).logits
+            torch.testing.assert_close(of_one, alone[0], atol=2e-5, rtol=1e-4)

@@ -11,7 +11,7 @@ from IPython.display import HTML
 from reasvqa import paths
 from reasvqa.evaluation import estimate
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import train
+from reasvqa.learning import Run, train
 from reasvqa.paper.claims import claims
 from reasvqa.paper.experiments import config_of
 from reasvqa.refinement import RESTATED_RULE, RULES
@@ -79,7 +79,7 @@ def test_pick_a_question_and_switch_rules(shown, smoke_star):
 
 
 @pytest.mark.slow
-def test_two_students_and_beta(shown, smoke_star):
+def test_two_students_and_beta(shown, smoke_star, monkeypatch):
     configs = {name: config_of(name, "smoke", "star", split="val") for name in ("STL_QA", "MTL_All")}
     assert results.kept(replace(configs["MTL_All"], beta=0.123), [0]) == []
     runs = {name: [train(config)] for name, config in configs.items()}
@@ -110,6 +110,13 @@ def test_two_students_and_beta(shown, smoke_star):
     text = re.sub("src='[^']*'", "", page.value)  # without pictures
     assert f"which is STL_QA: {runs['STL_QA'][0].accuracy:.1f} %" in text and "nan" not in text
     assert "writes no reasoning" in page.value
+
+    # Runs that came without weights are not trained for a picture: it says what is missing.
+    monkeypatch.setattr(Run, "has_weights", False)
+    monkeypatch.setattr(Run, "load_student", lambda _: pytest.fail("trained again"))
+    assert widgets.compared({name: kept[0] for name, kept in runs.items()}, clips=2).keys() == pages.keys()
+    widgets.weights({0.5: runs["MTL_All"]})
+    assert "without its weights" in shown[2]["text/html"]
 
 
 # --- sentences --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
+from reasvqa.learning import records
 from reasvqa.learning.runs import DamagedRun, Run, dtype_of, features_of, run_key
 from reasvqa.learning.training import train
 from reasvqa.processes import cores, end_with
@@ -35,7 +36,7 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
     configs = [config.resolve() for config in configs]
     for dataset in {config.dataset for config in configs}:
         load(dataset, "train")  # a miniature is made on first use, once
-    missing = [config for config in dict.fromkeys(configs) if force or not is_kept(config)]
+    missing = [config for config in dict.fromkeys(configs) if force or not kept_run(config)]
     jobs = min(jobs or (1 if torch.cuda.is_available() else cores()), len(missing))
     if jobs > 1:
         prepare_features(missing)
@@ -51,13 +52,16 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
     return [train(config) for config in configs]
 
 
-def is_kept(config: TrainConfig) -> bool:
-    """Is the run there, with all of its files as they were written?"""
+def kept_run(config: TrainConfig, weights: bool = False) -> Run | None:
+    """The run if it is there, with all of its files as they were written. Those that come with the repository are put
+    into the store when one of them is first asked for; with `weights` they do not count."""
     path = paths.runs() / run_key(config)
+    if not weights and not path.exists() and path.name in records.names(paths.records()):
+        records.unpack(paths.records(), paths.runs())
     try:
-        return path.exists() and bool(Run(path).check())
+        return Run(path) if path.exists() and (Run(path).check().has_weights or not weights) else None
     except DamagedRun:
-        return False  # it is made again, which says what was wrong
+        return None  # it is made again, which says what was wrong
 
 
 def prepare_features(configs: Sequence[TrainConfig]) -> None:

@@ -3,6 +3,8 @@
 runs/<key>/
     config.json  metrics.json  predictions.csv  history.csv  weights.safetensors    the result
     meta.json                                       versions, place of the data, checksums
+
+A run that came with the repository has no weights (`reasvqa.learning.records`).
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ from reasvqa.students import Student, fingerprint, load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare
 
 PROCEDURE = 2  # raise it when the same settings and texts lead to another student or other answers
-RESULT = ("config.json", "metrics.json", "predictions.csv", "history.csv", "weights.safetensors")
+WEIGHTS = "weights.safetensors"
+RESULT = ("config.json", "metrics.json", "predictions.csv", "history.csv", WEIGHTS)
 
 
 class DamagedRun(ValueError):
@@ -78,8 +81,14 @@ class Run:
     def check(self) -> Run:
         """The run itself, after a look at all of its files."""
         for name in RESULT:
-            self.file(name)
+            if name != WEIGHTS or self.has_weights:
+                self.file(name)
         return self
+
+    @property
+    def has_weights(self) -> bool:
+        """False if it came with the repository, which leaves them out."""
+        return "left_out" not in self.meta
 
     def _has(self, name: str) -> bool:
         """Is this file there, as it was written?"""
@@ -162,11 +171,25 @@ class Run:
         return _load(self.config.dataset, split or self.config.split, self.root)
 
     def load_student(self) -> Student:
-        """The trained student, on the CPU, ready to answer and write."""
+        """The trained student, on the CPU, ready to answer and write; it is trained again if the run came without
+        weights."""
+        if not self.has_weights:
+            self._train_again()
         student = load_student(self.config.student, dtype_of(self.config))
         prepare(student, self.config)
         load_trained(student, self.file("weights.safetensors"))
         return student.eval()
+
+    def _train_again(self) -> None:
+        from reasvqa.learning.training import train  # which imports this module
+
+        left_out = self.meta["left_out"]
+        print(f"{self.path.name} came with the repository, without its weights: its student is trained again.")
+        train(self.config, force=True, runs=self.path.parent)
+        for read in ("meta", "config", "metrics", "predictions", "history"):
+            self.__dict__.pop(read, None)
+        if self.meta["files"][WEIGHTS] != left_out:
+            print(f"Its weights differ from those of then (another processor?); now it has {self.accuracy:.1f} %.")
 
     def export(self, path: str | Path, merged: bool = False) -> Path:
         """Writes the trained student into a folder of its own, for use without this library, with a model card.
@@ -347,7 +370,11 @@ def write(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: dict) -> None:
     """See `write`."""
-    write(path, json.dumps(content, indent=1) + "\n")
+    write(path, _json(content))
+
+
+def _json(content: dict) -> str:
+    return json.dumps(content, indent=1) + "\n"
 
 
 def seal(folder: Path, meta: dict) -> None:
@@ -359,8 +386,12 @@ def seal(folder: Path, meta: dict) -> None:
 
 
 def _write_meta(folder: Path, meta: dict) -> None:
-    """meta.json with a checksum of its own."""
-    write_json(folder / "meta.json", meta | {"sha256": _sha_of(meta)})
+    write(folder / "meta.json", meta_text(meta))
+
+
+def meta_text(meta: dict) -> str:
+    """What stands in meta.json: with a checksum of its own."""
+    return _json(meta | {"sha256": _sha_of(meta)})
 
 
 def _sha_of(content: dict) -> str:

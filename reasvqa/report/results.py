@@ -13,8 +13,8 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import Estimate, estimate, holm, mean_estimate, right_or_wrong, verdict
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import Run, run_key, train_all
-from reasvqa.learning.many import is_kept
+from reasvqa.learning import Run, train_all
+from reasvqa.learning.many import kept_run
 from reasvqa.paper.claims import Claim, Term, claims, second_look, settings_of_claims
 from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
 
@@ -56,7 +56,7 @@ def find_runs(name: str, scale: str, dataset: str, split: str, seeds: Sequence[i
 def kept(config: TrainConfig, seeds: Iterable[int]) -> list[Run]:
     """The runs of a setting that are kept, of these seeds; nothing is trained."""
     configs = [replace(config, seed=seed).resolve() for seed in seeds]
-    return [Run(paths.runs() / run_key(config)) for config in configs if is_kept(config)]
+    return [run for config in configs if (run := kept_run(config))]
 
 
 # --- aggregation ------------------------------------------------------------------------------------------------------

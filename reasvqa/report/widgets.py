@@ -163,8 +163,8 @@ def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int
     and views of the first `clips` of them.
 
     Args:
-        runs: the two by their names; what an MTL student writes is shown, and judged by what happens in the clip where
-            that is known.
+        runs: the two by their names; what an MTL student writes is shown (not of a run that came without weights), and
+            judged by what happens in the clip where that is known.
         clips: of each kind, at most.
 
     Raises:
@@ -187,7 +187,7 @@ def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int
     written = {
         name: dict(zip((sample.id for sample in shown), _written(run, shown), strict=True))
         for name, run in ((first, one), (second, other))
-        if run.config.objective == "mtl"
+        if run.config.objective == "mtl" and run.has_weights
     }
     return {
         kind: (
@@ -273,13 +273,19 @@ def _curve(table: pd.DataFrame, beta: float) -> HTML:
 def _said_by(run: Run, shown: Samples) -> HTML:
     """Frames, the run's answer and what its student writes, for some questions."""
     answers = run.predictions.set_index("id")["prediction"]
-    texts = _written(run, shown) if run.config.objective == "mtl" else [None] * len(shown)
+    writes = run.config.objective == "mtl"
+    texts = _written(run, shown) if writes and run.has_weights else [None] * len(shown)
     views = []
     for sample, text in zip(shown, texts, strict=True):
         views += [display.strip(shown, sample, run.config.num_frames)]
         views += [display.choices(sample, {"the student": _option(answers[sample.id])})]
-        views += [display.said(text, story_of(sample, run.root))] if text else [_SILENT]
+        silent = _LEFT_OUT if writes else _SILENT
+        views += [display.said(text, story_of(sample, run.root))] if text is not None else [silent]
     return display.below(*views)
 
 
+_LEFT_OUT = HTML(
+    "<div style='opacity:.7'>The run came with the repository, without its weights; <code>run.load_student()</code> "
+    "trains its student again, in about a minute, and then it can be seen what it writes.</div>"
+)
 _SILENT = HTML("<div style='opacity:.7'>It learned answers only and writes no reasoning.</div>")

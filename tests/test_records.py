@@ -1,0 +1,134 @@
+"""Runs without their weights, in one file: what is unpacked is what was packed, and nothing else is taken for it."""
+
+import io
+import shutil
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reasvqa import paths, reproduce
+from reasvqa.config import TrainConfig
+from reasvqa.learning import DamagedRun, Run, records, run_key, train, train_all, training
+from reasvqa.learning.many import kept_run
+
+QUICK = TrainConfig(dataset="smoke-star", reasoning="none", blind=True, questions=8).resolve()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> list[Run]:
+    """Two runs, one of which has also answered other questions."""
+    store = tmp_path_factory.mktemp("trained")
+    runs = [train(replace(QUICK, seed=seed), runs=store) for seed in (0, 1)]
+    runs[0].predictions_on("val")
+    return runs
+
+
+@pytest.fixture
+def archive(trained, tmp_path) -> Path:
+    records.pack(trained, tmp_path / "figures" / "runs.tar.xz")
+    return tmp_path / "figures" / "runs.tar.xz"
+
+
+def test_what_is_unpacked_is_what_was_packed(trained, archive, tmp_path):
+    store = tmp_path / "store"
+    assert records.unpack(archive, store) == sorted(run.path.name for run in trained) == sorted(records.names(archive))
+    for run in trained:
+        came = Run(store / run.path.name).check()
+        assert run.has_weights and not came.has_weights and not (came.path / "weights.safetensors").exists()
+        assert (came.config, came.metrics, came.accuracy) == (run.config, run.metrics, run.accuracy)
+        pd.testing.assert_frame_equal(came.predictions, run.predictions)
+        pd.testing.assert_frame_equal(came.history, run.history)
+        assert came.meta["versions"] == run.meta["versions"]
+        assert came.meta["left_out"] == run.meta["files"]["weights.safetensors"]
+    pd.testing.assert_frame_equal(
+        Run(store / trained[0].path.name).predictions_on("val"), trained[0].predictions_on("val")
+    )
+    assert [path.name for path in store.iterdir() if path.name.startswith(".")] == []
+
+
+def test_packing_again_changes_no_byte(trained, archive, tmp_path):
+    """Whether the runs still have their weights or not, and in whatever order."""
+    before = archive.read_bytes()
+    records.unpack(archive, tmp_path / "store")
+    for runs in (trained[::-1], [Run(tmp_path / "store" / run.path.name) for run in trained]):
+        records.pack(runs, archive)
+        assert archive.read_bytes() == before
+
+
+def test_a_run_that_is_there_stays_as_it_is(trained, archive, tmp_path):
+    own = Path(shutil.copytree(trained[0].path, tmp_path / "store" / trained[0].path.name))
+    assert records.unpack(archive, tmp_path / "store") == [trained[1].path.name]
+    assert Run(own).check().has_weights
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "metrics.json", "meta.json", "history.csv", "config.json"])
+def test_a_changed_record_is_named(name, trained, archive, tmp_path):
+    records.unpack(archive, tmp_path / "store")
+    run = tmp_path / "store" / trained[0].path.name
+    (run / name).write_text((run / name).read_text().replace("1", "2"))
+    with pytest.raises(DamagedRun, match=f"{name}: (has changed|cannot be read)"):
+        Run(run).check()
+
+
+def test_its_student_is_trained_again_when_asked_for(trained, archive, tmp_path, capsys, monkeypatch):
+    """And is the same, bit for bit; a student that is not is spoken of."""
+    records.unpack(archive, tmp_path / "store")
+    came = Run(tmp_path / "store" / trained[0].path.name)
+    came.load_student()
+    assert came.has_weights and "trained again" in (said := capsys.readouterr().out) and "differ" not in said
+    assert (came.path / "weights.safetensors").read_bytes() == (trained[0].path / "weights.safetensors").read_bytes()
+
+    def another(config, root, folder, state):
+        shutil.copytree(trained[0].path, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(training, "_train", another)
+    other = Run(tmp_path / "store" / trained[1].path.name)
+    other.load_student()
+    assert "its weights differ" in capsys.readouterr().out.lower() and other.accuracy == trained[0].accuracy
+
+
+def test_a_damaged_archive_is_named(archive, tmp_path):
+    content = archive.read_bytes()
+    for bad in (content[: len(content) // 2], b"", b"no archive" * 100):
+        archive.write_bytes(bad)
+        for look in (records.names, lambda file: records.unpack(file, tmp_path / "store")):
+            with pytest.raises(ValueError, match=r"runs\.tar\.xz: cannot be .*take it from the repository again"):
+                look(archive)
+    assert list((tmp_path / "store").iterdir()) == []
+    archive.unlink()
+    assert records.names(archive) == frozenset()
+
+
+def test_nothing_is_written_elsewhere(tmp_path):
+    with tarfile.open(tmp_path / "bad.tar.xz", "w:xz") as bad:
+        member = tarfile.TarInfo("../outside")
+        member.size = 4
+        bad.addfile(member, io.BytesIO(b"evil"))
+    with pytest.raises(ValueError, match="cannot be unpacked"):
+        records.unpack(tmp_path / "bad.tar.xz", tmp_path / "store" / "runs")
+    assert not (tmp_path / "store" / "outside").exists()
+
+
+def test_what_comes_with_the_repository_is_not_trained(trained, archive, tmp_path, smoke_star, monkeypatch):
+    """But anew, or if a setting differs: then the key does, too."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "smoke-star").symlink_to(paths.dataset("smoke-star"))
+    monkeypatch.setenv("REASVQA_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(paths, "records", lambda: archive)
+    both = [replace(QUICK, seed=seed) for seed in (0, 1)]
+    other = replace(QUICK, learning_rate=2e-3)
+    assert [kept_run(config, weights=True) for config in both] == [None, None]
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_train", lambda *_: pytest.fail("trained"))
+        assert [run.accuracy for run in train_all(both)] == [run.accuracy for run in trained]
+    monkeypatch.setattr(reproduce, "all_settings", lambda *_: [*both, other])
+    plan = reproduce.make_plan("smoke", [0, 1], ["table8"])
+    assert plan.missing == [other] and plan.shipped == 2 and "2 of those kept came with the repository" in str(plan)
+    plan = reproduce.make_plan("smoke", [0, 1], ["table8"], anew=True)
+    assert plan.missing == [*both, other] and plan.shipped == 0
+    assert not reproduce.train_one(both[0], 1, force=True).error
+    assert reproduce.make_plan("smoke", [0, 1], ["table8"], anew=True).missing == [both[1], other]
+    assert Run(paths.runs() / run_key(both[0])).has_weights
