@@ -3,8 +3,10 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import peft
 import pytest
 import safetensors.torch
 import torch
@@ -13,8 +15,8 @@ from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.learning.answering import score_options
 from reasvqa.learning.features import build_features
-from reasvqa.students import STUDENTS, fingerprint, load_student
-from reasvqa.students.adapters import load_trained, prepare, trained_state
+from reasvqa.students import STUDENTS, adapters, fingerprint, load_student
+from reasvqa.students.adapters import LoraInWeights, load_trained, prepare, trained_state
 
 CONFIG = TrainConfig(dataset="smoke-star").resolve()
 
@@ -140,6 +142,28 @@ def test_only_projection_and_lora_are_trained(student):
     assert all(
         "lora_" in name or "language_projection" in name for name, p in student.named_parameters() if p.requires_grad
     )
+
+
+def test_lora_in_the_weights_is_lora(student):
+    """Output and gradients are those of peft's own layer; where there is dropout, or a wide layer, it is peft's own."""
+    layer = student.language_model.encoder.block[0].layer[1].DenseReluDense.wi_0
+    assert type(layer) is LoraInWeights
+    torch.nn.init.normal_(layer.lora_B["default"].weight)
+    found = []
+    for forward in (LoraInWeights.forward, peft.tuners.lora.Linear.forward):
+        x = torch.linspace(-2, 2, 2 * 5 * 128).view(2, 5, 128).requires_grad_()
+        out = forward(layer, x)
+        out.square().mean().backward()
+        factors = [layer.lora_A["default"].weight, layer.lora_B["default"].weight]
+        found.append([out.detach(), x.grad, *(factor.grad.clone() for factor in factors)])
+        layer.zero_grad()
+    for own, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(own, theirs, atol=1e-5, rtol=1e-4)
+    for config, narrow in ((replace(CONFIG, lora_dropout=0.1), 256), (CONFIG, 64)):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(adapters, "NARROW", narrow)
+            prepare(other := load_student("mini-blip2"), config)
+        assert type(other.language_model.encoder.block[0].layer[1].DenseReluDense.wi_0) is peft.tuners.lora.Linear
 
 
 def test_saving_and_loading_keeps_the_student(tmp_path, smoke_star):
