@@ -19,10 +19,11 @@ QUICK = TrainConfig(dataset="smoke-star", reasoning="none", blind=True, question
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> list[Run]:
-    """Two runs, one of which has also answered other questions."""
+    """Two runs, one of which has also answered other questions, and explained some."""
     store = tmp_path_factory.mktemp("trained")
     runs = [train(replace(QUICK, seed=seed), runs=store) for seed in (0, 1)]
     runs[0].predictions_on("val")
+    runs[0].explain(runs[0].samples()[:2])
     return runs
 
 
@@ -43,9 +44,9 @@ def test_what_is_unpacked_is_what_was_packed(trained, archive, tmp_path):
         pd.testing.assert_frame_equal(came.history, run.history)
         assert came.meta["versions"] == run.meta["versions"]
         assert came.meta["left_out"] == run.meta["files"]["weights.safetensors"]
-    pd.testing.assert_frame_equal(
-        Run(store / trained[0].path.name).predictions_on("val"), trained[0].predictions_on("val")
-    )
+    came, run = Run(store / trained[0].path.name), trained[0]
+    pd.testing.assert_frame_equal(came.predictions_on("val"), run.predictions_on("val"))
+    assert came.explain(run.samples()[:2]) == run.explain(run.samples()[:2]) and not came.has_weights
     assert [path.name for path in store.iterdir() if path.name.startswith(".")] == []
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from reasvqa import paths, reproduce
 from reasvqa.config import TrainConfig
-from reasvqa.datasets import load
+from reasvqa.datasets import Samples, load
 from reasvqa.learning import DamagedRun, Diverged, Run, run_key, runs, train, training
 from reasvqa.learning.answering import predict
 from reasvqa.learning.features import build_features
@@ -131,6 +131,28 @@ def test_other_splits_are_answered_once_and_kept(run, monkeypatch):
         pd.testing.assert_frame_equal(run.predictions, run.predictions_on("test"))
     (run.path / "predictions-val.csv").write_text("id,prediction\n")  # damaged: answered again
     pd.testing.assert_frame_equal(first, run.predictions_on("val"))
+
+
+def test_what_was_written_is_kept(run, smoke_star, monkeypatch):
+    """By all that is asked: the same question with other options is another one."""
+    asked = smoke_star[1][:3]
+    first = run.explain(asked[:2])
+    turned = replace(asked[0], options=asked[0].options[::-1], answer=None)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "load_student", lambda self: pytest.fail("asked a second time"))
+        assert run.explain(asked[:2]) == Run(run.path).explain(asked[:2]) == first
+        assert run.explain(asked[1:2]) == first[1:] and run.explain(asked[:0]) == []
+        assert run.written(Samples([asked[2], asked[0], turned], asked.videos)) == [None, first[0], None]
+    assert run.explain(asked) == [*first, *run.explain(asked[2:])] and run.check()
+    assert pd.read_csv(run.path / "written.csv")["asked"].nunique() == 3
+    (run.path / "written.csv").write_text("asked,text\n")  # damaged: asked again
+    assert run.written(asked) == [None] * 3 and run.explain(asked[:2]) == first
+
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(runs, "alone", refuse)
+    assert len(run.explain(asked)) == 3 and run.written(asked[2:]) == [None]
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

@@ -111,12 +111,16 @@ def test_two_students_and_beta(shown, smoke_star, monkeypatch):
     assert f"which is STL_QA: {runs['STL_QA'][0].accuracy:.1f} %" in text and "nan" not in text
     assert "writes no reasoning" in page.value
 
-    # Runs that came without weights are not trained for a picture: it says what is missing.
+    # Runs that came without weights are not trained for a picture. What was written is shown; else it says what is
+    # missing.
     monkeypatch.setattr(Run, "has_weights", False)
     monkeypatch.setattr(Run, "load_student", lambda _: pytest.fail("trained again"))
     assert widgets.compared({name: kept[0] for name, kept in runs.items()}, clips=2).keys() == pages.keys()
     widgets.weights({0.5: runs["MTL_All"]})
-    assert "without its weights" in shown[2]["text/html"]
+    assert "without its weights" not in shown[2]["text/html"]
+    (runs["MTL_All"][0].path / "written.csv").unlink()
+    widgets.weights({0.5: runs["MTL_All"]})
+    assert "without its weights" in shown[3]["text/html"]
 
 
 # --- sentences --------------------------------------------------------------------------------------------------------

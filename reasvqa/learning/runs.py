@@ -3,6 +3,7 @@
 runs/<key>/
     config.json  metrics.json  predictions.csv  history.csv  weights.safetensors    the result
     meta.json                                       versions, place of the data, checksums
+    predictions-<split>.csv  written.csv            what its student was asked later
 
 A run that came with the repository has no weights (`reasvqa.learning.records`).
 """
@@ -14,6 +15,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -35,11 +37,13 @@ from reasvqa.learning.features import PROCEDURE as FEATURES_PROCEDURE
 from reasvqa.learning.features import Features, build_features, readable, video_stamp
 from reasvqa.learning.targets import build_examples, source_text
 from reasvqa.processes import alone
+from reasvqa.samples import Sample
 from reasvqa.students import Student, fingerprint, load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare
 
 PROCEDURE = 2  # raise it when the same settings and texts lead to another student or other answers
 WEIGHTS = "weights.safetensors"
+WRITTEN = "written.csv"
 RESULT = ("config.json", "metrics.json", "predictions.csv", "history.csv", WEIGHTS)
 
 
@@ -139,17 +143,22 @@ class Run:
         name = f"predictions-{split}.csv"
         if self._has(name):
             return _read_predictions(self.file(name))
+        student = self.load_student()  # which may have to train it, alone
         with alone(Path(f"{self.path}.lock")):
             self.__dict__.pop("meta", None)  # another process may have answered meanwhile
             if not self._has(name):
-                samples, student = self.samples(split), self.load_student()
+                samples = self.samples(split)
                 features = None if self.config.blind else features_of(samples, student, self.config)
                 samples = samples if features is None else readable(samples, features, self.config.skip_missing)
                 student = student.without_vision_encoder(own_device())
-                write(self.path / name, answers(student, samples, features, self.config).to_csv(index=False))
-                self.meta["files"][name] = _sha(self.path / name)
-                _write_meta(self.path, self.meta)
+                self._add(name, answers(student, samples, features, self.config))
         return _read_predictions(self.file(name))
+
+    def _add(self, name: str, table: pd.DataFrame) -> None:
+        """One more file of the run; whoever calls holds its lock."""
+        write(self.path / name, table.to_csv(index=False))
+        self.meta["files"][name] = _sha(self.path / name)
+        _write_meta(self.path, self.meta)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -223,10 +232,44 @@ class Run:
         return estimate(right_or_wrong([self.predictions]), self.predictions["id"].map(video).to_numpy())
 
     def explain(self, samples: Samples) -> list[str]:
-        """The reasoning the trained student writes for some questions of its data set."""
-        student = self.load_student()
-        features = None if self.config.blind else features_of(samples, student, self.config)
-        return generate_reasoning(student.without_vision_encoder(own_device()), samples, features, self.config)
+        """The reasoning the trained student writes for some questions of its data set; written once, and kept where the
+        store can be written to."""
+        texts = self.written(samples)
+        left = [i for i, text in enumerate(texts) if text is None]
+        if left:
+            missing = Samples([samples[i] for i in left], samples.videos)
+            student = self.load_student()  # which may have to train it, alone
+            features = None if self.config.blind else features_of(self._with_features(missing), student, self.config)
+            wrote = generate_reasoning(student.without_vision_encoder(own_device()), missing, features, self.config)
+            new = pd.DataFrame({"asked": [_question(sample) for sample in missing], "text": wrote})
+            with suppress(OSError), alone(Path(f"{self.path}.lock")):
+                self.__dict__.pop("meta", None)  # another process may have written meanwhile
+                self._add(WRITTEN, pd.concat([self._written(), new]).drop_duplicates("asked"))
+            texts = [wrote[left.index(i)] if text is None else text for i, text in enumerate(texts)]
+        return [str(text) for text in texts]
+
+    def written(self, samples: Samples) -> list[str | None]:
+        """Of what `explain` gives, what is kept already; None for a question that it was not asked yet."""
+        kept = self._written().set_index("asked")["text"]
+        return [kept.get(_question(sample)) for sample in samples]
+
+    def _written(self) -> pd.DataFrame:
+        """A row per question, by a hash of all that is asked: asked, text."""
+        if not self._has(WRITTEN):
+            return pd.DataFrame({"asked": [], "text": []}, dtype=str)
+        return pd.read_csv(self.file(WRITTEN), dtype=str, keep_default_na=False)
+
+    def _with_features(self, samples: Samples) -> Samples:
+        """The questions that it was evaluated on if these are some of them, because their features are there; else
+        these."""
+        evaluated = self.samples()
+        known = {(sample.video, sample.clip) for sample in evaluated}
+        return evaluated if all((sample.video, sample.clip) in known for sample in samples) else samples
+
+
+def _question(sample: Sample) -> str:
+    """A hash of what is asked about which clip."""
+    return _hash([(sample.video, str(sample.clip), sample.question, *sample.options)])[:12]
 
 
 # --- the key ----------------------------------------------------------------------------------------------------------

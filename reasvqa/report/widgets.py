@@ -20,14 +20,11 @@ from PIL import Image
 
 from reasvqa.datasets import Samples
 from reasvqa.learning import Run
-from reasvqa.learning.answering import generate_reasoning
-from reasvqa.learning.runs import features_of
 from reasvqa.mini.grounding import story_of
 from reasvqa.refinement import RESTATED_RULE, RULES, leaks, removals
 from reasvqa.report import display, figures, results
 from reasvqa.report.words import seeds_of
 from reasvqa.samples import Sample
-from reasvqa.students import own_device
 
 QUESTIONS = 40  # to pick from: a list of a thousand is no choice
 CLIPS = 8  # of each kind to compare two students on; each needs what the student writes about it
@@ -163,7 +160,7 @@ def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int
     and views of the first `clips` of them.
 
     Args:
-        runs: the two by their names; what an MTL student writes is shown (not of a run that came without weights), and
+        runs: the two by their names; what an MTL student writes is shown (of a run without weights, if it is kept), and
             judged by what happens in the clip where that is known.
         clips: of each kind, at most.
 
@@ -187,7 +184,7 @@ def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int
     written = {
         name: dict(zip((sample.id for sample in shown), _written(run, shown), strict=True))
         for name, run in ((first, one), (second, other))
-        if run.config.objective == "mtl" and run.has_weights
+        if run.config.objective == "mtl"
     }
     return {
         kind: (
@@ -199,6 +196,7 @@ def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int
                     *(
                         display.said(texts[sample.id], story_of(sample, other.root), f"{name} writes")
                         for name, texts in written.items()
+                        if texts[sample.id] is not None
                     ),
                 )
                 for sample in samples
@@ -209,12 +207,10 @@ def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int
     }
 
 
-def _written(run: Run, shown: Samples) -> list[str]:
-    """The reasoning that a run's student writes for some of the questions it was asked, from the features of all of
-    them, which are there."""
-    student = run.load_student()
-    features = None if run.config.blind else features_of(run.samples(), student, run.config)
-    return generate_reasoning(student.without_vision_encoder(own_device()), shown, features, run.config)
+def _written(run: Run, shown: Samples) -> list[str] | list[str | None]:
+    """The reasoning that a run's student writes for some of the questions it was asked; of a run that came without
+    weights, as far as that came along."""
+    return run.explain(shown) if run.has_weights else run.written(shown)
 
 
 # --- beta -------------------------------------------------------------------------------------------------------------
@@ -274,7 +270,7 @@ def _said_by(run: Run, shown: Samples) -> HTML:
     """Frames, the run's answer and what its student writes, for some questions."""
     answers = run.predictions.set_index("id")["prediction"]
     writes = run.config.objective == "mtl"
-    texts = _written(run, shown) if writes and run.has_weights else [None] * len(shown)
+    texts = _written(run, shown) if writes else [None] * len(shown)
     views = []
     for sample, text in zip(shown, texts, strict=True):
         views += [display.strip(shown, sample, run.config.num_frames)]
