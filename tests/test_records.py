@@ -1,6 +1,7 @@
 """Runs without their weights, in one file: what is unpacked is what was packed, and nothing else is taken for it."""
 
 import io
+import json
 import shutil
 import tarfile
 from dataclasses import replace
@@ -13,6 +14,8 @@ from reasvqa import paths, reproduce
 from reasvqa.config import TrainConfig
 from reasvqa.learning import DamagedRun, Run, records, run_key, train, train_all, training
 from reasvqa.learning.many import kept_run
+from reasvqa.paper.claims import settings_of_claims
+from reasvqa.paper.experiments import SEEDS, all_settings
 
 QUICK = TrainConfig(dataset="smoke-star", reasoning="none", blind=True, questions=8).resolve()
 
@@ -133,3 +136,26 @@ def test_what_comes_with_the_repository_is_not_trained(trained, archive, tmp_pat
     assert not reproduce.train_one(both[0], 1, force=True).error
     assert reproduce.make_plan("smoke", [0, 1], ["table8"], anew=True).missing == [both[1], other]
     assert Run(paths.runs() / run_key(both[0])).has_weights
+
+
+# --- what ships -------------------------------------------------------------------------------------------------------
+
+SAVED = sorted(paths.figures("mini").glob("*.json"))
+
+
+@pytest.mark.parametrize("saved", SAVED, ids=lambda path: path.stem)
+def test_the_runs_behind_a_figure_come_with_it(saved):
+    """Every run that a table or figure names."""
+    missing = set(json.loads(saved.read_text())["runs"]) - records.names(paths.records())
+    assert not missing, f"{saved.name} is of runs that are not in {paths.records().name}"
+
+
+def test_what_comes_is_of_the_ledger():
+    """Runs of the settings that the tables and figures have now, and no others."""
+    if not paths.records().exists():
+        pytest.skip("no run has come with the repository yet")
+    settings = {config.label for config in [*all_settings("mini", SEEDS), *settings_of_claims("mini", SEEDS)]}
+    with tarfile.open(paths.records()) as archive:
+        configs = [member for member in archive if member.name.endswith("/config.json")]
+        found = [TrainConfig(**json.load(archive.extractfile(member))).label for member in configs]
+    assert len(found) == len(set(found)) == len(records.names(paths.records())) and set(found) <= settings

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from reasvqa.learning.runs import WEIGHTS, Run, meta_text
+from reasvqa.learning.runs import RESULT, WEIGHTS, Run, meta_text
 
 _UNREADABLE = (tarfile.TarError, lzma.LZMAError, OSError, EOFError)
 
@@ -32,7 +32,7 @@ def pack(runs: Sequence[Run], file: Path) -> None:
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     with tarfile.open(partial, "w:xz") as archive:
         for run in sorted(set(runs), key=lambda run: run.path.name):
-            files = dict(run.meta["files"])
+            files = {name: sha for name, sha in run.meta["files"].items() if name in RESULT or run.has(name)}
             left_out = files.pop(WEIGHTS, None) or run.meta["left_out"]
             contents = {name: run.file(name).read_bytes() for name in sorted(files)}
             contents["meta.json"] = meta_text(run.meta | {"files": files, "left_out": left_out}).encode()

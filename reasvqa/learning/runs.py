@@ -94,7 +94,7 @@ class Run:
         """False if it came with the repository, which leaves them out."""
         return "left_out" not in self.meta
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         """Is this file there, as it was written?"""
         try:
             return bool(self.file(name))
@@ -141,12 +141,12 @@ class Run:
         if split == self.config.split:
             return self.predictions
         name = f"predictions-{split}.csv"
-        if self._has(name):
+        if self.has(name):
             return _read_predictions(self.file(name))
         student = self.load_student()  # which may have to train it, alone
         with alone(Path(f"{self.path}.lock")):
             self.__dict__.pop("meta", None)  # another process may have answered meanwhile
-            if not self._has(name):
+            if not self.has(name):
                 samples = self.samples(split)
                 features = None if self.config.blind else features_of(samples, student, self.config)
                 samples = samples if features is None else readable(samples, features, self.config.skip_missing)
@@ -255,7 +255,7 @@ class Run:
 
     def _written(self) -> pd.DataFrame:
         """A row per question, by a hash of all that is asked: asked, text."""
-        if not self._has(WRITTEN):
+        if not self.has(WRITTEN):
             return pd.DataFrame({"asked": [], "text": []}, dtype=str)
         return pd.read_csv(self.file(WRITTEN), dtype=str, keep_default_na=False)
 
