@@ -145,7 +145,8 @@ def test_only_projection_and_lora_are_trained(student):
 
 
 def test_lora_in_the_weights_is_lora(student):
-    """Output and gradients are those of peft's own layer; where there is dropout, or a wide layer, it is peft's own."""
+    """Output and gradients are those of peft's own layer; where there is dropout, a wide layer or half precision, it
+    is peft's own."""
     layer = student.language_model.encoder.block[0].layer[1].DenseReluDense.wi_0
     assert type(layer) is LoraInWeights
     torch.nn.init.normal_(layer.lora_B["default"].weight)
@@ -159,10 +160,11 @@ def test_lora_in_the_weights_is_lora(student):
         layer.zero_grad()
     for own, theirs in zip(*found, strict=True):
         torch.testing.assert_close(own, theirs, atol=1e-5, rtol=1e-4)
-    for config, narrow in ((replace(CONFIG, lora_dropout=0.1), 256), (CONFIG, 64)):
+    others = [(replace(CONFIG, lora_dropout=0.1), 256, torch.float32), (CONFIG, 64, torch.float32)]
+    for config, narrow, dtype in [*others, (CONFIG, 256, torch.bfloat16)]:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(adapters, "NARROW", narrow)
-            prepare(other := load_student("mini-blip2"), config)
+            prepare(other := load_student("mini-blip2", dtype), config)
         assert type(other.language_model.encoder.block[0].layer[1].DenseReluDense.wi_0) is peft.tuners.lora.Linear
 
 

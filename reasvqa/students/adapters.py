@@ -45,7 +45,10 @@ def prepare(student: Student, config: TrainConfig) -> None:
             lora_dropout=config.lora_dropout,
             target_modules=list(student.lora_targets),
         )
-        if student.language_model.get_input_embeddings().embedding_dim <= NARROW and not config.lora_dropout:
+        narrow = student.language_model.get_input_embeddings().embedding_dim <= NARROW
+        if (
+            narrow and student.dtype == torch.float32 and not config.lora_dropout
+        ):  # a sum in bfloat16 loses what is small
             lora._register_custom_module({nn.Linear: LoraInWeights})
         peft.inject_adapter_in_model(lora, student.language_model)
     student.projection.requires_grad_(True)
