@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasvqa import paths
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import TrainConfig, build_examples, train
-from reasvqa.learning.answering import predict, score_options
+from reasvqa.learning.answering import RANKED, of_like_length, predict, score_options
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import MissingVideos, build_features, readable
 from reasvqa.learning.objective import Objective
@@ -218,6 +220,15 @@ def test_options_are_ranked_after_the_reasoning_that_was_written(student, smoke_
             (logits,) = student.decode(states, mask, [(start, torch.tensor([0]))])
             scores.append(-float(F.cross_entropy(logits[0], labels[0], ignore_index=-100).detach()))
         assert prediction == int(np.argmax(scores))
+
+
+@given(st.lists(st.integers(0, 300), max_size=70))
+def test_texts_are_grouped_with_those_of_like_length(lengths):
+    groups = of_like_length([[7] * length for length in lengths])
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        of_group = [lengths[i] for i in group]
+        assert 1 <= len(group) <= RANKED and max(of_group) <= 1.5 * min(of_group)
 
 
 def test_letter_scores_are_the_first_step(student, smoke_star, features):

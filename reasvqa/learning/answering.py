@@ -120,14 +120,23 @@ def predict(
             reasoned = [f"{text.rsplit(ANSWER, 1)[0].rstrip()}\n{ANSWER}" for text in wrote]
             before = [ids[:-1] for ids in student.target_ids(reasoned)]  # without the end of text
             chosen: dict[int, int] = {}
-            # Of like length together: one text without end would pad all others.
-            order = sorted(range(len(batch)), key=lambda i: len(before[i]))
-            for rows in (order[k : k + RANKED] for k in range(0, len(order), RANKED)):
+            for rows in of_like_length(before):
                 asked, written = [batch[i] for i in rows], [before[i] for i in rows]
                 scores = _rank(student, states[rows], mask[rows], asked, written, "text")
                 chosen |= {i: int(of.argmax()) for i, of in zip(rows, scores, strict=True)}
             predictions += [chosen[i] for i in range(len(batch))]
     return predictions, texts
+
+
+def of_like_length(texts: Sequence[list[int]]) -> list[list[int]]:
+    """The texts' places in groups of at most `RANKED`, none more than half as long again as the shortest of its group:
+    one text without end, of which there are always some, would pad all others."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(texts)), key=lambda i: len(texts[i])):
+        if not groups or len(groups[-1]) == RANKED or len(texts[i]) > 1.5 * len(texts[groups[-1][0]]):
+            groups.append([])
+        groups[-1].append(i)
+    return groups
 
 
 @torch.no_grad()
