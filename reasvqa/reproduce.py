@@ -100,6 +100,7 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str], anew: bool 
     first = len(settings)
     if "controls" in only:  # the ledger's notebook
         settings = list(dict.fromkeys(settings + settings_of_claims(scale, seeds)))
+    records.names(paths.records())  # a damaged archive is said, and not taken for none
     there = {config: _kept(config, anew) for config in settings}
     missing = [config for config, run in there.items() if run is None]
     shipped = sum(run is not None and not run.has_weights for run in there.values())

@@ -1,7 +1,7 @@
 """Runs without their weights, in one file: all that tables, figures and the ledger are made of, a few kB a run.
 
 The runs of `figures/` come with the repository so. Whoever has the same data, settings and versions, by the run's key,
-has the result of hours of training at once; the student itself is trained again when it is asked for.
+has the result of hours of training at once; whoever wants the student itself trains it again.
 """
 
 from __future__ import annotations

@@ -51,6 +51,10 @@ class DamagedRun(ValueError):
     """A kept run is not as it was written. The message names the file and the remedy."""
 
 
+class WeightsLeftOut(ValueError):
+    """A run that came with the repository is asked for its student."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run, read from its folder; every file is checked against the checksum it was kept with.
@@ -143,11 +147,10 @@ class Run:
         name = f"predictions-{split}.csv"
         if self.has(name):
             return _read_predictions(self.file(name))
-        student = self.load_student()  # which may have to train it, alone
         with alone(Path(f"{self.path}.lock")):
             self.__dict__.pop("meta", None)  # another process may have answered meanwhile
             if not self.has(name):
-                samples = self.samples(split)
+                samples, student = self.samples(split), self.load_student()
                 features = None if self.config.blind else features_of(samples, student, self.config)
                 samples = samples if features is None else readable(samples, features, self.config.skip_missing)
                 student = student.without_vision_encoder(own_device())
@@ -180,25 +183,20 @@ class Run:
         return _load(self.config.dataset, split or self.config.split, self.root)
 
     def load_student(self) -> Student:
-        """The trained student, on the CPU, ready to answer and write; it is trained again if the run came without
-        weights."""
+        """The trained student, on the CPU, ready to answer and write.
+
+        Raises:
+            WeightsLeftOut: the run came with the repository, which leaves them out. The message says how to get them.
+        """
         if not self.has_weights:
-            self._train_again()
+            raise WeightsLeftOut(
+                f"{self.path.name} came with the repository, without its weights: "
+                "train(run.config, force=True) trains its student again (of the miniature, in about a minute)"
+            )
         student = load_student(self.config.student, dtype_of(self.config))
         prepare(student, self.config)
-        load_trained(student, self.file("weights.safetensors"))
+        load_trained(student, self.file(WEIGHTS))
         return student.eval()
-
-    def _train_again(self) -> None:
-        from reasvqa.learning.training import train  # which imports this module
-
-        left_out = self.meta["left_out"]
-        print(f"{self.path.name} came with the repository, without its weights: its student is trained again.")
-        train(self.config, force=True, runs=self.path.parent)
-        for read in ("meta", "config", "metrics", "predictions", "history"):
-            self.__dict__.pop(read, None)
-        if self.meta["files"][WEIGHTS] != left_out:
-            print(f"Its weights differ from those of then (another processor?); now it has {self.accuracy:.1f} %.")
 
     def export(self, path: str | Path, merged: bool = False) -> Path:
         """Writes the trained student into a folder of its own, for use without this library, with a model card.
@@ -238,7 +236,7 @@ class Run:
         left = [i for i, text in enumerate(texts) if text is None]
         if left:
             missing = Samples([samples[i] for i in left], samples.videos)
-            student = self.load_student()  # which may have to train it, alone
+            student = self.load_student()
             features = None if self.config.blind else features_of(self._with_features(missing), student, self.config)
             wrote = generate_reasoning(student.without_vision_encoder(own_device()), missing, features, self.config)
             new = pd.DataFrame({"asked": [_question(sample) for sample in missing], "text": wrote})

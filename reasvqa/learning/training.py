@@ -35,6 +35,7 @@ from reasvqa.learning.collate import ByLength, Collator
 from reasvqa.learning.features import readable
 from reasvqa.learning.objective import Objective
 from reasvqa.learning.runs import (
+    WEIGHTS,
     DamagedRun,
     Run,
     answers,
@@ -98,9 +99,18 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
                 shutil.rmtree(partial, ignore_errors=True)  # its checkpoints lead there again
                 raise
             if state.is_main_process:
+                _compare(path, partial)
                 _replace(partial, path)
             state.wait_for_everyone()
     return Run(path)
+
+
+def _compare(kept: Path, new: Path) -> None:
+    """Says if a run that came without weights, and is trained again, does not come out the same."""
+    if _is_whole(kept, say=False) and not (came := Run(kept)).has_weights:
+        again = Run(new)
+        if again.meta["files"][WEIGHTS] != came.meta["left_out"]:
+            print(f"{kept.name}: its weights differ from those of then (another processor?), {again.accuracy} %")
 
 
 def _is_whole(path: Path, say: bool = True) -> bool:

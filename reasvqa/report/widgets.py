@@ -281,7 +281,7 @@ def _said_by(run: Run, shown: Samples) -> HTML:
 
 
 _LEFT_OUT = HTML(
-    "<div style='opacity:.7'>The run came with the repository, without its weights; <code>run.load_student()</code> "
-    "trains its student again, in about a minute, and then it can be seen what it writes.</div>"
+    "<div style='opacity:.7'>The run came with the repository, without its weights; "
+    "<code>train(run.config, force=True)</code> trains its student again, and then it can be seen what it writes.</div>"
 )
 _SILENT = HTML("<div style='opacity:.7'>It learned answers only and writes no reasoning.</div>")
