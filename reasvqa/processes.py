@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ PATIENCE = 10.0  # seconds after which a process says what it waits for
 
 
 def end_with(parent: int) -> None:
-    """Called first in a child: from now on it ends within a second of its parent's end, even if that was killed.
+    """Called first in a child: from now on it ends within a second of its parent's end, even if that was killed, and at
+    once on Ctrl-C, which Python would hand to a pool as one task's outcome and go on with the next.
 
     Args:
         parent: `os.getpid()` of the process that starts it.
@@ -27,6 +29,7 @@ def end_with(parent: int) -> None:
             time.sleep(1)
         os._exit(1)
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
 
 

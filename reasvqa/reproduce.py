@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
@@ -45,6 +45,7 @@ from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_
 from reasvqa.processes import cores, end_with
 
 ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed
+LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks repeat
 # Seconds an epoch on one core, for a plan made before anything was measured: without and with reasoning, on a 2026
 # server core.
 FIRST_GUESS = {"stl": 5.0, "mtl": 9.0}
@@ -111,8 +112,13 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str], anew: bool 
     for config in missing:
         guess = FIRST_GUESS["stl" if config.reasoning == "none" else "mtl"]
         seconds += config.epochs * costs.get((config.student, config.objective, config.reasoning == "none"), guess)
-    names = list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
+    names = _notebooks(only)
     return Plan(settings, missing, shipped, names if anew else stale(names, scale, seeds), seconds, uses)
+
+
+def _notebooks(only: Sequence[str]) -> list[str]:
+    """Of tables and figures, each once."""
+    return list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
 
 
 def stale(notebooks: Sequence[str], scale: str, seeds: Sequence[int]) -> list[str]:
@@ -222,12 +228,14 @@ def _memory() -> float:
 
 
 def _stamp(notebook: str, scale: str, seeds: Sequence[int]) -> str:
-    """Changes when the notebook, its parameters, its runs, what ships, or the code that draws from them change."""
+    """Changes when the notebook, its parameters or runs, the ledger it repeats, what ships, or the code that draws from
+    them change."""
     digest = hashlib.sha256((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
     package = Path(__file__).parent
     code = [file for file in package.rglob("*.py") if package / "book" not in file.parents]
     shipped = [*paths.PAPER_NUMBERS.rglob("*"), *(paths.SHIPPED / "mini").rglob("*")]
-    for file in sorted(filter(Path.is_file, code + shipped)):
+    verdicts = [paths.figures(scale) / "claims.csv"] if notebook != LEDGER else []  # which that one writes
+    for file in sorted(filter(Path.is_file, code + shipped + verdicts)):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
     keys = [_key(config) for config in all_settings(scale, seeds, names)]
@@ -242,41 +250,63 @@ def _fresh(notebook: str, scale: str, seeds: Sequence[int]) -> bool:
 # --- running it all ---------------------------------------------------------------------------------------------------
 
 
-def run_all(tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar: tqdm) -> list[Outcome]:
+def run_all(
+    tasks: dict[str, tuple], make_executor: Callable[[], Executor], bar: tqdm, at_once: int = 1
+) -> list[Outcome]:
     """Every task's outcome. `tasks` maps names to (function, arguments); the functions return an `Outcome`.
 
-    A worker that dies takes its pool with it: the pool is made again and what was not finished is handed in once more,
-    at most `ATTEMPTS` times for a task. So a kill costs the attempts in flight and nothing else.
+    at_once: how many an executor works on at a time.
+
+    A worker that dies takes its pool with it. The pool is made again, and those that were in flight are handed in once
+    more, each alone, so that one which always kills its worker is told from its neighbours; it is given up after
+    `ATTEMPTS`. So a kill costs the attempts in flight and nothing else. An interrupt ends all of it.
     """
     outcomes: list[Outcome] = []
-    left, tries = dict(tasks), dict.fromkeys(tasks, 0)
+    left, died = dict(tasks), dict.fromkeys(tasks, 0)
+
+    def done(outcome: Outcome, name: str) -> None:
+        outcomes.append(outcome)
+        del left[name]
+        bar.set_postfix_str(name[-60:])
+        bar.update()
+        if outcome.error:
+            bar.write(f"failed: {outcome.name}: {outcome.error}", file=sys.stderr)
+
     while left:
-        with make_executor() as executor:
-            futures: dict[Future, str] = {}
+        suspect = next((name for name in left if died[name]), None)
+        batch = list(left) if suspect is None else [suspect]
+        futures: dict[Future, str] = {}
+        with _ended(make_executor()) as executor:
             with contextlib.suppress(BrokenProcessPool):  # a pool may break while it is still being handed its tasks
-                for name, (function, *arguments) in left.items():
+                for name in batch:
+                    function, *arguments = left[name]
                     futures[executor.submit(function, *arguments)] = name
             for future in as_completed(futures):
                 name = futures[future]
                 try:
                     outcome = future.result()
                 except BrokenProcessPool:
-                    continue  # this one or another: whoever is left is tried again
+                    continue  # this one or another
                 except Exception as error:  # such as dask's KilledWorker
                     outcome = Outcome(name, error=f"{type(error).__name__}: {error}")
-                outcomes.append(outcome)
-                del left[name]
-                bar.set_postfix_str(name[-60:])
-                bar.update()
-                if outcome.error:
-                    bar.write(f"failed: {outcome.name}: {outcome.error}", file=sys.stderr)
-        for name in list(left):
-            tries[name] += 1
-            if tries[name] == ATTEMPTS:
-                outcomes.append(Outcome(name, error=f"its worker died {ATTEMPTS} times"))
-                del left[name]
-                bar.update()
+                done(outcome, name)
+        # Pools take tasks in turn, and one more than they have workers: those may have been in flight.
+        for name in [name for name in batch if name in left][: at_once + 1]:
+            died[name] += 1
+            if died[name] == ATTEMPTS:
+                done(Outcome(name, error=f"its worker died {ATTEMPTS} times"), name)
     return outcomes
+
+
+@contextlib.contextmanager
+def _ended(executor: Executor) -> Iterator[Executor]:
+    """An executor that is shut down in the end, and at once by an interrupt, which drops what it has not begun."""
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    executor.shutdown()
 
 
 def local_executor(jobs: int) -> Callable[[], Executor]:
@@ -345,12 +375,16 @@ def reproduce(
     if tasks:
         pool = (lambda: client.get_executor(pure=False)) if dask else local_executor(jobs)
         with tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05) as bar, quiet_bars():
-            outcomes += run_all(tasks, pool, bar)
-    if plan.notebooks:
-        outcomes += execute_all(plan.notebooks, scale, seeds, jobs)
+            outcomes += run_all(tasks, pool, bar, workers)
+    names = _notebooks(only)
+    for part in ([name for name in names if name == LEDGER], [name for name in names if name != LEDGER]):
+        if left := part if anew else stale(part, scale, seeds):  # the others repeat the ledger's verdicts
+            outcomes += execute_all(left, scale, seeds, jobs)
     whole = (scale, set(only), list(seeds)) == ("mini", set(EXPERIMENTS), list(SEEDS))
-    if whole and plan.missing and not any(outcome.error for outcome in outcomes):
-        records.pack([Run(paths.runs() / run_key(config)) for config in plan.settings], paths.records())
+    if whole and not any(outcome.error for outcome in outcomes):
+        runs = {key: Run(paths.runs() / key) for key in map(run_key, plan.settings)}
+        if plan.missing or records.names(paths.records()) != set(runs):
+            records.pack(list(runs.values()), paths.records())
     if outcomes:
         _report(outcomes, plan, scale, seeds, time.time() - began, jobs)
     else:
@@ -362,7 +396,7 @@ def execute_all(notebooks: Sequence[str], scale: str, seeds: Sequence[int], jobs
     """These notebooks, so many at a time."""
     tasks = {name: (execute, name, scale, list(seeds), _stamp(name, scale, seeds)) for name in notebooks}
     with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar:
-        return run_all(tasks, local_executor(jobs), bar)
+        return run_all(tasks, local_executor(jobs), bar, jobs)
 
 
 def _report(outcomes: list[Outcome], plan: Plan, scale: str, seeds: Sequence[int], seconds: float, jobs: int) -> None:

@@ -89,7 +89,7 @@ def test_its_student_is_had_by_training_again(trained, archive, tmp_path, capsys
         with pytest.raises(WeightsLeftOut, match=rf"{came.path.name} came .*train\(run.config, force=True\)"):
             ask(came)
     again = train(came.config, runs=store, force=True)
-    assert again.has_weights and again.load_student() and "differ" not in capsys.readouterr().out
+    assert again.has_weights and again.load_student() and "differ" not in capsys.readouterr().err
     assert (again.path / "weights.safetensors").read_bytes() == (trained[0].path / "weights.safetensors").read_bytes()
 
     def another(config, root, folder, state):
@@ -97,7 +97,7 @@ def test_its_student_is_had_by_training_again(trained, archive, tmp_path, capsys
 
     monkeypatch.setattr(training, "_train", another)
     other = train(trained[1].config, runs=store, force=True)
-    assert f"{other.path.name}: its weights differ" in capsys.readouterr().out
+    assert f"{other.path.name}: its weights differ" in capsys.readouterr().err
 
 
 def test_a_damaged_archive_is_named(archive, tmp_path):

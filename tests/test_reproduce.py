@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -108,11 +109,65 @@ def test_a_task_whose_workers_always_die_is_given_up():
 
 
 def test_a_pool_that_breaks_while_it_is_handed_its_tasks(tmp_path):
-    """The next pool does the work."""
-    pools = [Broken(), ThreadPoolExecutor(1)]
+    """The next pools do the work."""
+    pools = [Broken(), ThreadPoolExecutor(1), ThreadPoolExecutor(1)]
     (tmp_path / "flag").touch()
     tasks = {str(i): (die_once, str(tmp_path / "flag")) for i in range(2)}
     assert not any(run_all(tasks, lambda: pools.pop(0)).values()) and not pools
+
+
+class Fragile(Executor):
+    """Does each task at once, until one kills the worker and all that wait with it."""
+
+    def __init__(self):
+        self.broken = False
+
+    def submit(self, function, *arguments, **_):
+        future: Future = Future()
+        self.broken |= function is os.kill
+        if self.broken:
+            future.set_exception(BrokenProcessPool())
+        else:
+            future.set_result(function(*arguments))
+        return future
+
+
+def test_only_who_kills_its_worker_is_given_up():
+    tasks = {str(i): (reproduce.Outcome, str(i)) for i in range(9)}
+    tasks["3"] = (os.kill,)
+    errors = run_all(tasks, Fragile)
+    assert errors == dict.fromkeys(tasks, "") | {"3": "its worker died 3 times"}
+
+
+# Six tasks on two workers; each says that it begins.
+SLEEPERS = """
+import sys, time
+from tqdm import tqdm
+from reasvqa.reproduce import Outcome, local_executor, run_all
+
+def sleep(name):
+    print(name, flush=True)
+    time.sleep(3)
+    return Outcome(name)
+
+if __name__ == "__main__":
+    run_all({name: (sleep, name) for name in "abcdef"}, local_executor(2), tqdm(disable=True), 2)
+"""
+
+
+@pytest.mark.slow
+def test_one_interrupt_ends_it(tmp_path):
+    """As Ctrl-C in a terminal, which all processes hear: nothing new is begun."""
+    (tmp_path / "sleepers.py").write_text(SLEEPERS)
+    command = [sys.executable, str(tmp_path / "sleepers.py")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    begun = process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    rest, error = process.communicate(timeout=60)
+    assert process.returncode and "KeyboardInterrupt" in error and len(begun.split() + rest.split()) <= 2
 
 
 @pytest.mark.parametrize(("visible", "expected"), [(None, ["0", "1"]), ("5,7", ["5", "7"])])

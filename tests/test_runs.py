@@ -118,19 +118,37 @@ def test_what_is_kept_is_read_where_nothing_can_be_written(run, tmp_path, monkey
         monkeypatch.setattr(module, "alone", refuse)
     kept = train(QUICK, runs=tmp_path)
     assert kept.path == run.path and len(kept.predictions_on("val")) == len(run.predictions_on("val"))
+    monkeypatch.setattr(runs, "write", refuse)
+    asked = kept.predictions_on("train")  # answered, and not kept
+    assert len(asked) == len(load("smoke-star", "train")) and not list(kept.path.glob("predictions-train*"))
 
 
 def test_other_splits_are_answered_once_and_kept(run, monkeypatch):
     first = run.predictions_on("val")
     assert set(first["id"]) == {s.id for s in load("smoke-star", "val")}
-    assert (run.path / "predictions-val.csv").exists()
+    (kept,) = run.path.glob("predictions-val-*.csv")
     with monkeypatch.context() as patched:
         patched.setattr(Run, "load_student", lambda self: pytest.fail("answered a second time"))
         pd.testing.assert_frame_equal(first, run.predictions_on("val"))
         pd.testing.assert_frame_equal(first, Run(run.path).predictions_on("val"))
         pd.testing.assert_frame_equal(run.predictions, run.predictions_on("test"))
-    (run.path / "predictions-val.csv").write_text("id,prediction\n")  # damaged: answered again
+    kept.write_text("id,prediction\n")  # damaged: answered again
     pd.testing.assert_frame_equal(first, run.predictions_on("val"))
+
+
+def test_a_split_that_has_changed_is_answered_again(smoke_star, tmp_path):
+    """Its own questions and answers are the run's key; those of another split stand in the name of what is kept."""
+    root = Path(shutil.copytree(paths.dataset("smoke-star"), tmp_path / "mine"))
+    run = train(QUICK, root=root, runs=tmp_path / "runs")
+    first = run.predictions_on("val")
+    rows = json.loads((root / "STAR_val.json").read_text())
+    moved = [
+        row | {"answer": next(o["choice"] for o in row["choices"] if o["choice"] != row["answer"])} for row in rows
+    ]
+    (root / "STAR_val.json").write_text(json.dumps(moved))
+    again = run.predictions_on("val")
+    assert (again["id"] == first["id"]).all() and (again["answer"] != first["answer"]).all()
+    assert (again["prediction"] == first["prediction"]).all() and len(list(run.path.glob("predictions-val-*"))) == 2
 
 
 def test_what_was_written_is_kept(run, smoke_star, monkeypatch):
@@ -151,7 +169,8 @@ def test_what_was_written_is_kept(run, smoke_star, monkeypatch):
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(runs, "alone", refuse)
+    for name in ("alone", "write"):
+        monkeypatch.setattr(runs, name, refuse)
     assert len(run.explain(asked)) == 3 and run.written(asked[2:]) == [None]
 
 

@@ -43,8 +43,9 @@ figure, axes = plt.subplots()
 axes.plot([1, 2])
 saving.save_figure(figure, "line", pd.DataFrame({"y": [1, 2]}), "smoke", [run], "A line")
 digest = hashlib.sha256("".join(written["response"]).encode())
-for path in [*(run.path / f"{name}.csv" for name in ("predictions", "predictions-val", "history")),
-             run.path / "weights.safetensors", paths.data() / "figures" / "line.png"]:
+digest.update(run.predictions_on("val").to_csv().encode())
+for path in [*(run.path / name for name in ("predictions.csv", "history.csv", "weights.safetensors")),
+             paths.data() / "figures" / "line.png"]:
     digest.update(path.read_bytes())
 print("done", digest.hexdigest(), flush=True)
 """

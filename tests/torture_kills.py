@@ -42,8 +42,9 @@ def _result(root: Path, names: list[str]) -> str:
     """A hash of what the runs hold but for their times."""
     digest = hashlib.sha256()
     for name in sorted(names):
-        for file in ("predictions.csv", "predictions-val.csv", "history.csv", "weights.safetensors"):
-            digest.update((root / "runs" / name / file).read_bytes())
+        for pattern in ("predictions.csv", "predictions-val-*.csv", "history.csv", "weights.safetensors"):
+            (file,) = (root / "runs" / name).glob(pattern)
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

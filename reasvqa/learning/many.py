@@ -42,8 +42,12 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
         prepare_features(missing)
         with quiet_bars(), ProcessPoolExecutor(jobs, get_context("spawn"), end_with, (os.getpid(),)) as executor:
             futures = [executor.submit(train_quietly, config, force) for config in missing]
-            for _ in tqdm(as_completed(futures), desc="runs", total=len(futures), unit="run", disable=False):
-                pass
+            try:
+                for _ in tqdm(as_completed(futures), desc="runs", total=len(futures), unit="run", disable=False):
+                    pass
+            except BaseException:
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
         for future in futures:
             future.result()
     else:

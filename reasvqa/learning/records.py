@@ -18,7 +18,7 @@ from pathlib import Path
 
 from reasvqa.learning.runs import RESULT, WEIGHTS, Run, meta_text
 
-_UNREADABLE = (tarfile.TarError, lzma.LZMAError, OSError, EOFError)
+_UNREADABLE = (tarfile.TarError, lzma.LZMAError, EOFError)
 
 
 def pack(runs: Sequence[Run], file: Path) -> None:
@@ -56,7 +56,7 @@ def unpack(file: Path, store: Path) -> list[str]:
         try:
             with tarfile.open(file, "r:xz") as archive:
                 archive.extractall(partial, filter="data")
-        except _UNREADABLE as error:
+        except _UNREADABLE as error:  # a full disk is something else
             raise ValueError(f"{file}: cannot be unpacked ({error}); take it from the repository again") from error
         for folder in sorted(Path(partial).iterdir()):
             with suppress(OSError):  # it is there, or another process was quicker
@@ -79,5 +79,5 @@ def _names(file: Path, *_state: int) -> frozenset[str]:
     try:
         with tarfile.open(file, "r:xz") as archive:
             return frozenset(name.split("/")[0] for name in archive.getnames())
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, OSError) as error:
         raise ValueError(f"{file}: cannot be read ({error}); take it from the repository again") from error

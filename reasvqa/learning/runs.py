@@ -3,7 +3,8 @@
 runs/<key>/
     config.json  metrics.json  predictions.csv  history.csv  weights.safetensors    the result
     meta.json                                       versions, place of the data, checksums
-    predictions-<split>.csv  written.csv            what its student was asked later
+    predictions-<split>-<hash of the split>.csv     what its student was asked later
+    written.csv                                     and what it wrote
 
 A run that came with the repository has no weights (`reasvqa.learning.records`).
 """
@@ -11,11 +12,12 @@ A run that came with the repository has no weights (`reasvqa.learning.records`).
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import platform
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -140,28 +142,41 @@ class Run:
         return _read_predictions(self.file("predictions.csv"))
 
     def predictions_on(self, split: str) -> pd.DataFrame:
-        """Predictions on another split of the run's data set, in the form of `predictions`; answered once, then
-        kept."""
+        """Predictions on another split of the run's data set, in the form of `predictions`; answered once, and kept
+        where the store can be written to, until that split's questions or videos change."""
         if split == self.config.split:
             return self.predictions
-        name = f"predictions-{split}.csv"
+        asked = (_asked(self.config.dataset, split, self.root, _state(self.root)),)
+        if not self.config.blind:
+            asked += (_videos(self.config.dataset, split, self.root),)
+        name = f"predictions-{split}-{_hash([asked])[:8]}.csv"
         if self.has(name):
             return _read_predictions(self.file(name))
-        with alone(Path(f"{self.path}.lock")):
+        with self._to_write():
             self.__dict__.pop("meta", None)  # another process may have answered meanwhile
-            if not self.has(name):
-                samples, student = self.samples(split), self.load_student()
-                features = None if self.config.blind else features_of(samples, student, self.config)
-                samples = samples if features is None else readable(samples, features, self.config.skip_missing)
-                student = student.without_vision_encoder(own_device())
-                self._add(name, answers(student, samples, features, self.config))
-        return _read_predictions(self.file(name))
+            if self.has(name):
+                return _read_predictions(self.file(name))
+            samples, student = self.samples(split), self.load_student()
+            features = None if self.config.blind else features_of(samples, student, self.config)
+            samples = samples if features is None else readable(samples, features, self.config.skip_missing)
+            table = answers(student.without_vision_encoder(own_device()), samples, features, self.config)
+            self._add(name, table)
+        return _read_predictions(io.StringIO(table.to_csv(index=False)))
+
+    @contextmanager
+    def _to_write(self) -> Iterator[None]:
+        """Inside, no other process adds to the run. Where nothing can be written, none does."""
+        with ExitStack() as stack:
+            with suppress(OSError):
+                stack.enter_context(alone(Path(f"{self.path}.lock")))
+            yield
 
     def _add(self, name: str, table: pd.DataFrame) -> None:
-        """One more file of the run; whoever calls holds its lock."""
-        write(self.path / name, table.to_csv(index=False))
-        self.meta["files"][name] = _sha(self.path / name)
-        _write_meta(self.path, self.meta)
+        """One more file of the run, where the store can be written to; whoever calls holds its lock."""
+        with suppress(OSError):
+            write(self.path / name, table.to_csv(index=False))
+            self.meta["files"][name] = _sha(self.path / name)
+            _write_meta(self.path, self.meta)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -240,7 +255,7 @@ class Run:
             features = None if self.config.blind else features_of(self._with_features(missing), student, self.config)
             wrote = generate_reasoning(student.without_vision_encoder(own_device()), missing, features, self.config)
             new = pd.DataFrame({"asked": [_question(sample) for sample in missing], "text": wrote})
-            with suppress(OSError), alone(Path(f"{self.path}.lock")):
+            with self._to_write():
                 self.__dict__.pop("meta", None)  # another process may have written meanwhile
                 self._add(WRITTEN, pd.concat([self._written(), new]).drop_duplicates("asked"))
             texts = [wrote[left.index(i)] if text is None else text for i, text in enumerate(texts)]
@@ -396,9 +411,9 @@ def answers(student: Student, samples: Samples, features: Features | None, confi
     return table
 
 
-def _read_predictions(path: Path) -> pd.DataFrame:
+def _read_predictions(file: Path | io.StringIO) -> pd.DataFrame:
     blank = {"prediction": [""], "answer": [""]}
-    table = pd.read_csv(path, dtype={"id": str, "text": str}, keep_default_na=False, na_values=blank)
+    table = pd.read_csv(file, dtype={"id": str, "text": str}, keep_default_na=False, na_values=blank)
     return table.astype({"prediction": "Int64", "answer": "Int64"})
 
 

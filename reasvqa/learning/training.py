@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -110,7 +111,8 @@ def _compare(kept: Path, new: Path) -> None:
     if _is_whole(kept, say=False) and not (came := Run(kept)).has_weights:
         again = Run(new)
         if again.meta["files"][WEIGHTS] != came.meta["left_out"]:
-            print(f"{kept.name}: its weights differ from those of then (another processor?), {again.accuracy} %")
+            said = f"{kept.name}: its weights differ from those of then (another processor?), {again.accuracy} %"
+            print(said, file=sys.stderr)  # workers' standard output goes nowhere
 
 
 def _is_whole(path: Path, say: bool = True) -> bool:

@@ -235,7 +235,7 @@ def settings_of(
     seeds = check_seeds(seeds)
     follow = itertools.count(max(seeds) + 1)
     if second_look:
-        seeds, more = seeds + list(itertools.islice(follow, SECOND_LOOK - len(seeds))), []
+        seeds, more = seeds + list(itertools.islice(follow, max(0, SECOND_LOOK - len(seeds)))), []
     else:
         more = list(itertools.islice(follow, 2)) if len(seeds) >= 3 else []
     datasets = what.datasets if datasets is None else [one_of("datasets", name, what.datasets) for name in datasets]
