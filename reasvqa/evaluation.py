@@ -121,7 +121,8 @@ class Estimate:
     seed_sd: float
 
     def __str__(self) -> str:
-        return f"{self.value:.1f} [{self.low:.1f}, {self.high:.1f}]{' (one seed)' if self.seeds == 1 else ''}"
+        value, low, high = (round(x, 1) + 0.0 for x in (self.value, self.low, self.high))  # no "-0.0"
+        return f"{value:.1f} [{low:.1f}, {high:.1f}]{' (one seed)' if self.seeds == 1 else ''}"
 
     @property
     def half_width(self) -> float:
@@ -139,10 +140,10 @@ class Estimate:
         low, high = self.interval(1 - 2 * LEVEL / looks)
         return -margin < low and high < margin
 
-    @property
-    def detectable(self) -> float:
-        """The smallest true mean that a two-sided test at 5 % finds four times in five, with this standard error."""
-        return float(special.stdtrit(self.df, 1 - LEVEL / 2) + special.stdtrit(self.df, POWER)) * self.se
+    def detectable(self, level: float = LEVEL) -> float:
+        """The smallest true mean that a two-sided test at this level finds four times in five, with this standard
+        error. Of many tests that are corrected together each one's level is lower."""
+        return float(special.stdtrit(self.df, 1 - level / 2) + special.stdtrit(self.df, POWER)) * self.se
 
 
 def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
@@ -266,8 +267,8 @@ def verdict(effect: Estimate, margin: float, p_corrected: float, looks: int = 1)
     """What the runs say of the claim that `effect` is above zero. One rule, for every notebook and the ledger.
 
     "reproduced" or "contradicted": `p_corrected` is below 5 % and the effect above or below zero. Otherwise "no
-    effect", if the 90 % interval lies within the margin on both sides of zero, or else "undecided": only an effect of
-    `effect.detectable` or more would probably have been seen.
+    effect", if the 90 % interval lies within the margin on both sides of zero, or else "undecided". That a claim has no
+    effect is not corrected for the number of claims: each is wrong so at most once in twenty.
 
     Args:
         effect: in points.

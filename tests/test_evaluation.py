@@ -303,11 +303,19 @@ def test_the_detectable_effect_is_found_four_times_in_five(df):
     """Against the noncentral t distribution."""
     effect = found(0.0, 0.7, df=df)
     critical = stats.t.ppf(0.975, df)
-    assert stats.nct.sf(critical, df, effect.detectable / 0.7) == pytest.approx(0.8, abs=0.03)
+    assert stats.nct.sf(critical, df, effect.detectable() / 0.7) == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize("df", [12, 1000])
+def test_of_many_claims_a_larger_effect_is_detectable(df):
+    """The first of Holm's steps over 26 claims, against the noncentral t distribution."""
+    critical = stats.t.ppf(1 - 0.025 / 26, df)
+    power = stats.nct.sf(critical, df, found(0.0, 0.7, df=df).detectable(0.05 / 26) / 0.7)
+    assert power == pytest.approx(0.8, abs=0.05)
 
 
 def test_a_second_look_asks_for_a_narrower_interval():
-    """Two looks at 5 % each must not be one at 10 %: half of it each, so the 95 % interval has to fit."""
+    """The second look costs half of the 5 %, so the 95 % interval has to fit: with the first one, at most 7.5 %."""
     effect = found(0.0, 0.55)  # 90 %: 0.90; 95 %: 1.08
     assert verdict(effect, 1.0, 1.0) == "no effect"
     assert verdict(effect, 1.0, 1.0, looks=2) == "undecided"

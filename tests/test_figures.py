@@ -26,6 +26,7 @@ def ledger() -> pd.DataFrame:
         "where": "Section 4.3, Figure 3",
     }
     row |= {"kind": "claim", "paper": 2.4, "effect": 1.0, "low": -1.0, "high": 3.0, "margin": 1.2}
+    row |= {"inner_low": -0.7, "inner_high": 2.7}
     verdicts = ["reproduced", "contradicted", "no effect", "undecided", None] * 7
     rows = [row | {"verdict": verdict} for verdict in verdicts]
     return pd.DataFrame([*rows, row | {"kind": "control", "paper": np.nan, "verdict": "undecided"}])

@@ -134,6 +134,11 @@ def found(right: int, wrong: int, seeds: int = 1):
     return estimate([row] * seeds, VIDEOS)
 
 
+def test_a_sign_is_not_lost_and_zero_has_none():
+    said = [words.signed(x) for x in (2.44, -0.26, 0.04, -0.04, 0, float("nan"))]
+    assert said == ["+2.4", "-0.3", "0.0", "0.0", "0.0", ""]
+
+
 @pytest.mark.parametrize(
     ("effect", "words_of"),
     [
@@ -145,7 +150,8 @@ def found(right: int, wrong: int, seeds: int = 1):
 )
 def test_what_comes_out_is_what_is_said(effect, words_of):
     said = words.told_apart("MTL", "STL_QA", effect, 1.5)
-    assert words_of in said and f"{effect.value:+.1f} points" in said and "200 questions about 200 videos" in said
+    assert words_of in said and f"MTL - STL_QA: {words.signed(effect.value)} points, " in said
+    assert "200 questions about 200 videos" in said
     assert "one seed" in said and "nothing of other seeds" in said
     assert "other seeds" not in words.told_apart("MTL", "STL_QA", found(60, 10, 3), 1.5)
 

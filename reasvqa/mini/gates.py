@@ -29,6 +29,23 @@ from reasvqa.students import load_student
 ROOM = 4  # times as many questions must still teach something
 
 
+def shipped() -> pd.DataFrame:
+    """What the gates of the miniature that ships were found to be: dataset and the fields of `Measured`."""
+    return pd.read_csv(paths.SHIPPED / "mini" / "gates.csv")
+
+
+def usual_spread() -> float:
+    """How far MTL_All - STL_QA varies from seed to seed on one data set of the miniature: the standard deviation in
+    points, of the runs that its gates were measured on (five seeds on three data sets, data/mini/tried.csv)."""
+    tried = pd.read_csv(paths.SHIPPED / "mini" / "tried.csv")
+    gates = tried[tried["remark"].fillna("").str.startswith("gates") & (tried["epochs"] == 10)]
+    of_each = gates[gates["questions"] == 480].pivot_table(
+        index=["dataset", "seed"], columns="setting", values="accuracy"
+    )
+    gains = (of_each["MTL_All"] - of_each["STL_QA"]).dropna()
+    return float(gains.groupby(level="dataset").var().mean() ** 0.5)
+
+
 @dataclass(frozen=True)
 class Measured:
     """A number (percent or percentage points) and the bounds it has to keep."""

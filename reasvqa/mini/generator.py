@@ -3,8 +3,9 @@
 It is handed the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an
 answer from what it believes it saw, again with occasional errors, and writes its reasoning in the styles real models
 use. As the paper observes of InternVL (section 3.2), most of its wrong answers come from inference - it compares the
-wrong events, or eliminates the wrong option - while most of what it says it saw is right. Both error rates are its only
-parameters, so that they can be measured separately; two strengths stand for the paper's two generators.
+wrong events, or eliminates the wrong option - while most of what it says it saw is right. Both error rates are its
+parameters, beside how often it names no option, so that they can be measured separately; two strengths stand for the
+paper's two generators.
 """
 
 from __future__ import annotations

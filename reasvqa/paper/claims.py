@@ -4,10 +4,11 @@ A claim says that a weighted sum of accuracies is above zero: "multi-task beats 
 "refinement helps" is refined - original, "accuracy rises with the amount of reasoning" is a slope. The same sum over
 the paper's own numbers, where it prints them, is the effect that the paper claims.
 
-claims.csv has a line per claim: claim (a short name), where (in the paper), text, kind (see `Kind`), margin (in
-points; empty: that of `evaluation.margin_of`), datasets, split (empty: the test split). claims_terms.csv has a line
-per accuracy in its contrast: claim, experiment and row (of `experiments.EXPERIMENTS`), weight, and printed: where the
-paper prints that accuracy, as table|row|column, with {dataset} for the data set's printed name; empty: nowhere.
+claims.csv has a line per claim: claim (a short name), where (in the paper), text, kind (see `Kind`), datasets, split
+(empty: the test split). claims_terms.csv has a line per accuracy in its contrast: claim, experiment and row (of
+`experiments.EXPERIMENTS`), weight, and printed: where the paper prints that accuracy, as table|row|column, with
+{dataset} for the data set's printed name; empty: nowhere. A slope is weighed so that it says what the accuracy gains
+over the whole range, in points.
 """
 
 from __future__ import annotations
@@ -53,7 +54,6 @@ class Claim:
         terms: the contrast.
         datasets: the effect is the mean over these.
         split: where the students answer; None: on the test split.
-        given_margin: the smallest effect that matters, in points, where it is not the usual one.
     """
 
     id: str
@@ -63,7 +63,6 @@ class Claim:
     terms: tuple[Term, ...]
     datasets: tuple[str, ...] = BENCHMARKS
     split: str | None = None
-    given_margin: float | None = None
 
     @property
     def paper(self) -> float | None:
@@ -79,7 +78,19 @@ class Claim:
     @property
     def margin(self) -> float:
         """The smallest effect that matters, in points."""
-        return margin_of(self.paper) if self.given_margin is None else self.given_margin
+        return margin_of(self.paper)
+
+    @property
+    def comparison(self) -> frozenset:
+        """Which runs it compares, whatever the table: the paper prints some comparisons twice, and claims both."""
+        return frozenset(
+            (dataset, self.split, term.weight, config)
+            for dataset in self.datasets
+            for term in self.terms
+            if term.experiment != "table4"
+            for configs in settings_of(term.experiment, "mini", [0], [dataset], [term.row]).values()
+            for config in configs
+        )
 
 
 @cache
@@ -121,10 +132,6 @@ def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:
                 f"{where}: the weights of {name!r} in claims_terms.csv must be there and sum to zero, "
                 "or the effect depends on the level of accuracy"
             )
-        try:
-            margin = float(line["margin"]) if line["margin"] else None
-        except ValueError:
-            raise ValueError(f"{where}, column margin: {line['margin']!r} is not a number of points") from None
         known[name] = Claim(
             name,
             line["where"],
@@ -133,7 +140,6 @@ def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:
             tuple(contrast),
             datasets,
             line["split"] or None,
-            margin,
         )
     if terms:
         raise ValueError(
@@ -144,13 +150,16 @@ def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:
 
 def second_look(scale: str, seeds: Sequence[int]) -> frozenset[str]:
     """Names of the claims that get ten seeds, their p doubled: those that the miniature's ledger, as it first stood
-    (data/mini/first_look.csv), left undecided, if more than `ENOUGH` of the paper's are among them. None while there is
-    no such file, at another scale, or of a part of the seeds."""
+    (data/mini/first_look.csv), left undecided, if more than `ENOUGH` of the paper's are among them, and those that are
+    the same comparison. None while there is no such file, at another scale, or of a part of the seeds."""
     if scale != "mini" or len(seeds) < len(SEEDS) or not paths.FIRST_LOOK.is_file():
         return frozenset()
     first = pd.read_csv(paths.FIRST_LOOK)
     undecided = first[(first["verdict"] == "undecided") & (first["kind"] != "set")]
-    return frozenset(undecided["claim"]) if (undecided["kind"] == "claim").sum() > ENOUGH else frozenset()
+    if (undecided["kind"] == "claim").sum() <= ENOUGH:
+        return frozenset()
+    asked = {claim.comparison for claim in claims() if claim.id in set(undecided["claim"])}
+    return frozenset(undecided["claim"]) | {claim.id for claim in claims() if claim.comparison in asked}
 
 
 def settings_of_claims(scale: str, seeds: Sequence[int]) -> list[TrainConfig]:

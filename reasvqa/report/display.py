@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -221,17 +221,25 @@ def show(*things) -> None:
         _display(thing)
 
 
-def unusual(config: TrainConfig) -> str:
-    """Which settings of a run differ from its scale's preset, as a sentence. There are thirty; most never change."""
+def changed(config: TrainConfig) -> dict[str, Any]:
+    """The settings of a run that differ from its scale's preset, by name. There are thirty; most never change."""
     config = config.resolve()
     preset = asdict(TrainConfig(dataset=config.dataset, student=config.student, seed=config.seed).resolve())
-    different = [f"`{name}` = {value!r}" for name, value in asdict(config).items() if value != preset[name]]
+    return {name: value for name, value in asdict(config).items() if value != preset[name]}
+
+
+def unusual(config: TrainConfig) -> str:
+    """The same as a sentence."""
+    config = config.resolve()
+    different = [f"`{name}` = {value!r}" for name, value in changed(config).items()]
     settings = f"`{config.student}` on `{config.dataset}`, {config.epochs} epoch{'s' if config.epochs > 1 else ''}"
     return f"{settings}; all settings are the preset's" + (f" but {', '.join(different)}." if different else ".")
 
 
 def say(*sentences: str) -> None:
-    """Prose that a cell computes: Markdown, a paragraph for each argument."""
+    """Prose that a cell computes: Markdown, a paragraph for each argument; nothing where there is none."""
+    if not sentences:
+        return
     _display(Markdown("\n\n".join(sentences)))
 
 
@@ -241,13 +249,18 @@ def p_value(p: float) -> str:
 
 
 def oddities(response: str, refined: str, story: Story | None = None) -> list[str]:
-    """What is odd about a refined reasoning: sentences that lost words, and sentences that stay although false.
+    """What is odd about a response and what refinement leaves of it: an answer before its reasons, sentences that lost
+    words, and sentences that stay although false.
 
     story: what happens in the clip, which only a miniature knows; without it nothing is said about truth.
     """
     sentences = [line.strip() for line in re.split(r"(?<=[.!?])\s+", refined) if re.search("[a-z]", line)]
     cut = [sentence for sentence in sentences if sentence not in response]
     found = []
+    if re.match(r"\W*answer\W", response, re.IGNORECASE):
+        found.append(
+            "It names its answer before it gives a reason: what follows explains a choice, and did not lead to it."
+        )
     if cut:
         found.append(
             f"{len(cut)} of its {len(sentences)} sentences lost a word of the true answer, and their grammar with it: "
@@ -256,6 +269,12 @@ def oddities(response: str, refined: str, story: Story | None = None) -> list[st
     if story is not None:
         from reasvqa.mini.grounding import claims
 
+        true = [claim.sentence for claim in claims(response, story) if claim.true and claim.sentence not in refined]
+        if cut and true:
+            found.append(
+                f"What was cut so was true: “{escape(true[0])}.” No rule can know; the words of the true answer go "
+                "wherever they stand, the evidence for it among them."
+            )
         false = [claim for claim in claims(refined, story) if claim.true is False]
         if false:
             found.append(

@@ -554,7 +554,8 @@ NO_VERDICT = "#bbbbbb"  # of a single seed, or of a claim that served to set up 
 
 
 def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
-    """Every claim's effect in points with its 95 % interval, coloured by verdict; the paper's as an open diamond.
+    """Every claim's effect in points with its 95 % interval, coloured by verdict; thick, the one that has to lie in the
+    margin for "no effect": 90 %, at a second look 95 %. The paper's effect is an open diamond.
 
     table: of `results.ledger`.
     """
@@ -564,7 +565,8 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
         judged = row["kind"] != "set" and not pd.isna(row["verdict"])
         colour = VERDICT_COLOURS[row["verdict"]] if judged else NO_VERDICT
         axis.plot([-row["margin"], row["margin"]], [y, y], color="#e4e4e4", lw=8, solid_capstyle="butt", zorder=0)
-        axis.plot([row["low"], row["high"]], [y, y], color=colour, lw=2.2, solid_capstyle="butt")
+        axis.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.1, solid_capstyle="butt")
+        axis.plot([row["inner_low"], row["inner_high"]], [y, y], color=colour, lw=3, solid_capstyle="butt")
         axis.plot(row["effect"], y, "o", color=colour, ms=5)
     known = shown[shown["paper"].notna()]
     axis.scatter(
@@ -585,7 +587,7 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
             color="#555555",
         )
     axis.set(
-        xlabel="effect in the claimed direction\n(points; logarithmic beyond 5), 95 % interval",
+        xlabel="effect in the claimed direction\n(points; logarithmic beyond 5); thin: 95 %, thick: 90 % interval",
         ylim=(-0.7, len(shown) - 0.3),
     )
     axis.set_xscale("symlog", linthresh=5)  # a few effects are ten times the others

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
-from reasvqa.evaluation import Estimate, estimate, holm, mean_estimate, right_or_wrong, verdict
+from reasvqa.evaluation import LEVEL, Estimate, estimate, holm, mean_estimate, right_or_wrong, seeds_needed, verdict
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, train_all
 from reasvqa.learning.many import kept_run
@@ -278,23 +279,30 @@ def _outcomes(
     return pd.DataFrame({0: table["correct"].to_numpy()}, index)
 
 
-# The columns of the ledger, also of figures/claims.csv.
+# The columns of the ledger: those of figures/claims.csv, and what its verdicts were computed from.
 LEDGER = "claim where text kind paper effect low high margin detectable p_corrected seeds questions verdict".split()
+STATISTICS = ["se", "df", "p", "looks", "inner_low", "inner_high", "seeds_wanted"]
 
 
 def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     """Every claim, a row each, with the verdict of our runs.
 
     Claims that were undecided when the miniature was first looked at have twice the seeds, and pay for the second look
-    (`reasvqa.paper.claims.second_look`, `evaluation.verdict`). Claims that need a simulated generator are left out at
-    paper scale, where there is none.
+    (`reasvqa.paper.claims.second_look`, `evaluation.verdict`); the others keep what the first said. Claims that need a
+    simulated generator are left out at paper scale, where there is none.
 
     Returns:
-        Columns `LEDGER`. kind: "claim" of the paper; "set", if it served to set up the miniature, so that its verdict
-        is no evidence; "control" of ours. paper, effect, low, high (95 %), margin, detectable: points. p_corrected:
-        doubled for a second look, and after Holm, over the claims of a kind. verdict: of `evaluation.verdict`; None
-        for a single seed.
+        Columns `LEDGER` and `STATISTICS`.
+        kind: "claim" of the paper; "set", if it served to set up the miniature, so that its verdict is no evidence;
+        "control" of ours. paper, effect, low, high (95 %), margin, se: points. df: of the effect's t distribution. p:
+        two-sided. looks: 2 for a claim that was looked at again. p_corrected: times the looks, and after Holm over the
+        claims of a kind. detectable: the effect (points) that would have been found four times in five at the level
+        which Holm's correction left to those that were not. inner_low, inner_high: the interval that has to lie within
+        the margin for "no effect". verdict: of `evaluation.verdict`. Of a single seed verdict and p_corrected are
+        missing; seeds_wanted is how many would find an effect as large as the margin.
     """
+    from reasvqa.mini.gates import usual_spread
+
     train_all(settings_of_claims(scale, seeds))  # all that are missing side by side
     again = second_look(scale, seeds)
     found = [
@@ -314,21 +322,35 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
                 "low": effect.low,
                 "high": effect.high,
                 "margin": claim.margin,
-                "detectable": effect.detectable,
-                "p_corrected": min(1.0, 2 * effect.p) if claim.id in again else effect.p,
                 "seeds": effect.seeds,
                 "questions": effect.questions,
+                "se": effect.se,
+                "df": effect.df,
+                "p": effect.p,
+                "looks": 1 + (claim.id in again),
             }
             for claim, effect in found
         ]
     )
     table["paper"] = table["paper"].astype(float)
-    table["p_corrected"] = table.groupby("kind")["p_corrected"].transform(holm)
-    table["verdict"] = [
-        verdict(effect, claim.margin, p, looks=1 + (claim.id in again))
-        for (claim, effect), p in zip(found, table["p_corrected"], strict=True)
+    raised = (table["p"] * table["looks"]).clip(upper=1.0).where(table["seeds"] > 1)
+    table["p_corrected"] = raised.groupby(table["kind"]).transform(holm)
+    left = (table["p_corrected"].fillna(1.0) >= LEVEL).groupby(table["kind"]).transform("sum").clip(lower=1)
+    rows = list(zip(found, table["p_corrected"], table["looks"], left, strict=True))
+    table["detectable"] = [effect.detectable(LEVEL / n / looks) for (_, effect), _, looks, n in rows]
+    table["verdict"] = [verdict(effect, claim.margin, p, looks) for (claim, effect), p, looks, _ in rows]
+    inner = [effect.interval(1 - 2 * LEVEL / looks) for (_, effect), _, looks, _ in rows]
+    table[["inner_low", "inner_high"]] = np.array(inner)
+    table["seeds_wanted"] = [
+        seeds_needed(effect, claim.margin, usual_spread() / len(claim.datasets) ** 0.5) if effect.seeds == 1 else None
+        for (claim, effect), *_ in rows
     ]
-    return table[LEDGER]
+    if again:  # Holm's correction of the new p could change the verdicts of claims that were not looked at again
+        first = pd.read_csv(paths.FIRST_LOOK).set_index("claim")
+        old = ~table["claim"].isin(again) & table["claim"].isin(first.index)
+        for column in ("p_corrected", "detectable", "verdict"):
+            table.loc[old, column] = table.loc[old, "claim"].map(first[column])
+    return table[LEDGER + STATISTICS]
 
 
 def _possible(claim: Claim, scale: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from IPython.core.getipython import get_ipython
@@ -136,6 +138,16 @@ def seeds_tag(seeds: Sequence[int]) -> str:
     """For the name of a figure, so that one of a single seed does not replace one of several: [0, 1, 2] ->
     "seeds0-1-2"."""
     return "seeds" + "-".join(map(str, seeds))
+
+
+def settings_tag(changed: Mapping[str, Any], seeds: Sequence[int]) -> str:
+    """For the name of a figure, so that one of other settings does not replace it: {"beta": 0.2, "lora": False}, [0] ->
+    "beta-0.2_lora-False_seeds0".
+
+    changed: of `display.changed`.
+    """
+    named = [f"{name}-{Path(str(value)).name}" for name, value in changed.items()]
+    return "_".join([*(re.sub(r"[^\w.-]", "-", name) for name in named), seeds_tag(seeds)])
 
 
 def part(*chosen: tuple[Sequence, Sequence]) -> str:

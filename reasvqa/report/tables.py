@@ -25,7 +25,7 @@ from reasvqa.report.results import (
     outcomes,
     values,
 )
-from reasvqa.report.words import seeds_of
+from reasvqa.report.words import seeds_of, signed
 
 PAPER, OURS = (
     "paper, as printed",
@@ -128,11 +128,20 @@ def differences(runs: Runs, pairs: Sequence[tuple[str, str]], printed: pd.DataFr
     for better, worse in pairs:
         for dataset in dict.fromkeys(d for d, row in runs if row == better and (d, worse) in runs):
             ours = difference(runs[dataset, worse], runs[dataset, better])
-            row = {"comparison": f"{better} - {worse}", "data set": paper.PRINTED[dataset], "ours (points)": str(ours)}
+            row = {
+                "comparison": f"{better} - {worse}",
+                "data set": paper.PRINTED[dataset],
+                "ours (points)": _points(ours),
+            }
             rows.append(row | {"paper (points)": _printed(printed, better, worse, paper.PRINTED[dataset])})
     table = pd.DataFrame(rows, columns=["comparison", "data set", "ours (points)", "paper (points)"])
     table = table.set_index("comparison")
     return table if any(table["paper (points)"]) else table.drop(columns="paper (points)")
+
+
+def _points(effect: Estimate) -> str:
+    """A difference, "+2.4 [0.1, 4.7]"."""
+    return f"{'' if str(effect).startswith(('-', '0.0')) else '+'}{effect}"
 
 
 def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -> str:
@@ -141,7 +150,7 @@ def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -
         return ""
     column = column if column in table else "Tot"
     cells = table.to_dict()[column]
-    return _signed(cells[better] - cells[worse])
+    return signed(cells[better] - cells[worse])
 
 
 def gain(runs: Runs) -> pd.DataFrame:
@@ -179,7 +188,7 @@ def changes(
         rows[name] = {"questions": len(a)}
         for setting, right in zip(settings, (a, b), strict=True):
             rows[name][f"{setting} (%)"] = f"{100 * right.to_numpy().mean():.1f}"
-        rows[name]["difference (points)"] = str(contrast([[(1, b), (-1, a)]]))
+        rows[name]["difference (points)"] = _points(contrast([[(1, b), (-1, a)]]))
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -201,10 +210,11 @@ def claims(ledger: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for row in ledger.to_dict("records"):
-        lines = {"where": row["where"], "claim": row["text"], "paper (points)": _signed(row["paper"])}
+        lines = {"where": row["where"], "claim": row["text"], "paper (points)": signed(row["paper"])}
         lines |= {"ours (points)": interval(pd.Series(row)), "detectable (points)": f"{row['detectable']:.1f}"}
-        lines["p"] = "< 0.001" if row["p_corrected"] < 0.001 else f"{row['p_corrected']:.3f}"
-        rows.append(lines | {"verdict": _verdict(row) + (" (set)" if row["kind"] == "set" else "")})
+        p = row["p_corrected"]
+        lines["p, corrected"] = "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+        rows.append(lines | {"verdict": _verdict(row)})
     return pd.DataFrame(rows).set_index("where")
 
 
@@ -213,19 +223,22 @@ def verdicts(experiment: str, scale: str, claim: str | None = None) -> pd.DataFr
     rows = {}
     for name, row in judged(experiment, scale).to_dict("index").items():
         if claim in (None, name):
-            rows[name] = {"claim": row["text"], "paper (points)": _signed(row["paper"])}
+            rows[name] = {"claim": row["text"], "paper (points)": signed(row["paper"])}
             rows[name] |= {"ours (points)": row["ours"], "verdict": _verdict(row)}
     if not rows:
         return pd.DataFrame({"ledger": ["says nothing at this scale; 30_claims makes it"]}, [""])
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ledger")
 
 
-def _signed(effect: float) -> str:
-    return "" if pd.isna(effect) else f"{effect:+.1f}"
-
-
 def _verdict(row: dict) -> str:
-    return "one seed: none" if pd.isna(row["verdict"]) else row["verdict"]
+    """A ledger row's verdict; of a single seed, which has none, how many would find an effect as large as the
+    margin."""
+    if row["kind"] == "set":
+        return f"{'none' if pd.isna(row['verdict']) else row['verdict']} (set: no evidence)"
+    if not pd.isna(row["verdict"]):
+        return row["verdict"]
+    seeds = row.get("seeds_wanted")
+    return "none: one seed" + ("" if seeds is None or pd.isna(seeds) else f" (about {seeds:.0f} would do)")
 
 
 def accuracies(summary: pd.DataFrame) -> pd.DataFrame:
@@ -308,6 +321,7 @@ def chosen_beta(runs: Runs) -> pd.DataFrame:
     runs: of Figure 4; of each data set the seeds that all of its rows have are used.
     """
     reference = min((row for _, row in runs), key=float)
+    asked = "test" if runs and every(runs)[0].config.split != "val" else "the same questions, so too good"
     lines = {}
     for dataset in dict.fromkeys(dataset for dataset, _ in runs):
         rows = {row: setting for (where, row), setting in runs.items() if where == dataset}
@@ -316,7 +330,7 @@ def chosen_beta(runs: Runs) -> pd.DataFrame:
         there = {row: accuracy_of(setting, split="val").value for row, setting in rows.items()}
         best = max(there, key=lambda row: there[row])
         line = {"chosen on validation": _beta(best), "there (%)": f"{there[best]:.1f}"}
-        line[f"test, against {reference} (points)"] = str(difference(rows[reference], rows[best]))
+        line[f"{asked}; against {reference} (points)"] = str(difference(rows[reference], rows[best]))
         lines[paper.PRINTED[dataset]] = line
     return pd.DataFrame.from_dict(lines, orient="index")
 

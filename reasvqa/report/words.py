@@ -11,8 +11,15 @@ from reasvqa import paper, paths
 from reasvqa.config import REAL, TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, seeds_needed
+from reasvqa.paper.claims import claims
+from reasvqa.paper.experiments import TABLE4, name_at
 from reasvqa.refinement import refine
 from reasvqa.report.results import judged, values
+
+
+def signed(points: float) -> str:
+    """ "+2.4", "-0.3", "0.0"; nothing where there is no number."""
+    return "" if pd.isna(points) else f"{round(points, 1) or 0:+.1f}".replace("+0.0", "0.0")
 
 
 def about(samples: Samples) -> str:
@@ -37,29 +44,35 @@ def told_apart(better: str, worse: str, effect: Estimate, margin: float) -> str:
     """
     where = f"on {effect.questions} questions about {effect.videos} videos, {seeds_of(effect.seeds)}"
     if math.isnan(effect.low):
-        return f"{better} - {worse}: {effect.value:+.1f} points {where}; too few videos for an interval."
-    said = f"{better} - {worse}: {effect.value:+.1f} points, 95 % interval {effect.low:+.1f} to {effect.high:+.1f}, "
+        return f"{better} - {worse}: {signed(effect.value)} points {where}; too few videos for an interval."
+    said = f"{better} - {worse}: {signed(effect.value)} points, 95 % interval {signed(effect.low)} to"
+    said += f" {signed(effect.high)}, "
     said += f"{where}."
     if effect.low > 0 or effect.high < 0:
         than = "better" if effect.low > 0 else "worse"
-        said += f" {better} does {than} than {worse}, by more than the choice of questions explains."
+        chance = "questions and seeds" if effect.seeds > 1 else "questions"
+        said += f" {better} does {than} than {worse}, by more than the choice of {chance} explains."
     elif effect.equivalent(margin):
         said += f" The two are alike within {margin:.1f} points."
     else:
         said += " The interval has zero in it, so this does not tell the two apart;"
-        said += f" an effect below {effect.detectable:.1f} points would probably not have been seen."
+        said += f" an effect of {effect.detectable():.1f} points would have been seen four times in five, a smaller one"
+        said += " less often."
     if effect.seeds == 1:
         said += " The interval knows what other questions would do, and nothing of other seeds."
     return said
 
 
-def seeds_wanted(effect: Estimate, size: float, spread: float) -> str:
-    """How many seeds would find an effect of `size` points, if it varies by `spread` points from seed to seed."""
+def seeds_wanted(effect: Estimate, size: float) -> str:
+    """How many seeds would find an effect of `size` points, if it varies from seed to seed as it usually does."""
+    from reasvqa.mini.gates import usual_spread
+
+    spread = usual_spread()
     needed = seeds_needed(effect, size, seed_sd=spread)
     enough = "no number of seeds is" if needed is None else f"about {needed} seeds are"
     return (
-        f"To see an effect of {size:.1f} points on these questions, if it varies by {spread:g} from seed to seed, "
-        f"{enough} enough."
+        f"To see an effect of {size:.1f} points on these questions, if it varies by {spread:.1f} from seed to seed, as "
+        f"it does on the miniature's validation questions, {enough} enough."
     )
 
 
@@ -144,10 +157,16 @@ def tally(ledger: pd.DataFrame) -> list[str]:
     ours = ledger[ledger["kind"] == "claim"]
     counts = ", ".join(f"{n} {verdict}" for verdict, n in ours["verdict"].value_counts().items())
     given = ", ".join(ledger.loc[ledger["kind"] == "set", "text"])
-    return [
+    same: dict[frozenset, list[str]] = {}
+    for claim in claims():
+        if claim.id in set(ours["claim"]):
+            same.setdefault(claim.comparison, []).append(claim.text.strip(". "))
+    twice = "; ".join(" = ".join(f"“{text}”" for text in texts) for texts in same.values() if len(texts) > 1)
+    said = [
         f"Of the paper's {len(ours)} claims: {counts or 'one seed gives no verdict'}.",
         f"Not counted, as they served to set up the miniature: {given or 'none'}.",
     ]
+    return [*said, f"The same comparison, claimed in two places: {twice}."] if twice else said
 
 
 def known(experiment: str, claim: str, scale: str) -> str:
@@ -157,17 +176,49 @@ def known(experiment: str, claim: str, scale: str) -> str:
         return "not known at this scale: the ledger (30_claims) has not been made"
     row = table.loc[claim].to_dict()
     verdict = "no verdict from one seed" if pd.isna(row["verdict"]) else row["verdict"]
+    verdict += " (set: no evidence)" if row["kind"] == "set" else ""
     return f"{str(row['text']).strip('. ')}: {row['ours']} points, {seeds_of(int(row['seeds']))}, {verdict}"
+
+
+def missed(what: str, scale: str) -> list[str]:
+    """Of a miniature: that a comparison misses its gate, by how much, and what follows; else nothing.
+
+    what: names the gate, see `mini.gates`.
+    """
+    from reasvqa.mini.gates import shipped
+
+    found = shipped().query("what == @what and not passed")
+    if scale in REAL or found.empty:
+        return []
+    values = ", ".join(f"{row['value']:.1f} ({row['dataset']})" for row in found.to_dict("records"))
+    low, high = found["low"].iloc[0], found["high"].iloc[0]
+    bound = f"at most {high:g}" if pd.isna(low) else f"{low:g} to {high:g}"
+    return [
+        f"**The miniature misses a gate here.** {what}, in points on validation questions: {values}; the bound, set so "
+        f"that it resembles the paper's, is {bound}. So what it shows of this is no evidence about the paper "
+        "([90_pretrain_mini](90_pretrain_mini.ipynb) has all gates)."
+    ]
+
+
+def trained_longer(dataset: str, scale: str) -> str:
+    """What half as many epochs more bring on a data set of the miniature, from its gates."""
+    from reasvqa.mini.gates import shipped
+
+    found = shipped()
+    found = found[found["dataset"].str.endswith(f"-{dataset}") & (found["gate"] == "converged")]
+    if scale in REAL or found.empty:
+        return "not known at this scale"
+    told = ", ".join(f"{row['what'].split(':')[0]} {signed(row['value'])}" for row in found.to_dict("records"))
+    return f"{told} points on validation questions, five seeds"
 
 
 # What a curious reader would change in 04, with the experiment and the claim that say what then happens.
 _NEXT = (
     ("beta=0.1", "Does a little reasoning do?", "figure4", "little"),
     ("beta=0.9", "Can it be too much?", "figure4", "beta-fall"),
-    ("epochs=20", "Is it only more computing?", "controls", "compute"),
     ("dataset='{other}'", "Is it the same elsewhere?", "table5", "mtl-{other}"),
     ("reasoning='original'", "What is refinement worth?", "figure3", "refined"),
-    ("generator='sim-4b'", "And with a weaker generator?", "table10", "stronger"),
+    ("generator='{weaker}'", "And with a weaker generator?", "table10", "stronger"),
 )
 
 
@@ -176,9 +227,10 @@ def next_steps(dataset: str, scale: str) -> pd.DataFrame:
 
     dataset: "nextqa", "star" or "intentqa"; another one is proposed.
     """
-    other = "star" if dataset == "nextqa" else "nextqa"
+    names = {"other": "star" if dataset == "nextqa" else "nextqa", "weaker": name_at(scale, TABLE4["InternVL(4B)"])}
     rows = {
-        change.format(other=other): {"question": why, "what is known": known(table, claim.format(other=other), scale)}
+        change.format(**names): {"question": why, "what is known": known(table, claim.format(**names), scale)}
         for change, why, table, claim in _NEXT
     }
+    rows["epochs=15"] = {"question": "Are ten epochs enough?", "what is known": trained_longer(dataset, scale)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("change")
