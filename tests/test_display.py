@@ -78,6 +78,14 @@ def test_what_is_false_or_broken_in_a_refined_text_is_said():
     assert display.oddities(response, "They lift the cup.", STORY) == []
 
 
+def test_what_is_odd_about_a_conclusion_that_comes_first_and_evidence_that_goes():
+    response = "###Answer: B\nThey lift the cup. They open the towel."
+    first, cut, true = display.oddities(response, refine(response, "The towel.", correct=False), STORY)
+    assert "before it gives a reason" in first
+    assert "1 of its 2 sentences lost a word" in cut and "They open the." in cut
+    assert "was true: “They open the towel.”" in true
+
+
 def test_a_used_thing_that_is_never_used_is_false():
     text = "They never use the cup."
     assert len(display.oddities(text, text, STORY)) == 1

@@ -15,7 +15,7 @@ from reasvqa.learning import Run, train
 from reasvqa.paper.claims import claims
 from reasvqa.paper.experiments import config_of
 from reasvqa.refinement import RESTATED_RULE, RULES
-from reasvqa.report import results, widgets, words
+from reasvqa.report import display, results, saving, widgets, words
 from reasvqa.report.words import _NEXT
 from reasvqa.samples import Sample
 
@@ -179,3 +179,28 @@ def test_what_to_change_next_is_asked_by_a_claim():
     for _, _, experiment, claim in _NEXT:
         for other in ("star", "nextqa"):
             assert experiment in about[claim.format(other=other)]
+
+
+def test_a_missed_gate_is_said_with_its_numbers():
+    """By the gates that ship, and of a miniature only."""
+    (said,) = words.missed("STL_CR - STL_QA", "mini")
+    gates = pd.read_csv(paths.SHIPPED / "mini" / "gates.csv").query("what == 'STL_CR - STL_QA'")
+    assert all(f"{value:.1f} ({name})" in said for value, name in zip(gates["value"], gates["dataset"], strict=True))
+    assert "-15 to 15" in said and "at most 20" in words.missed("MTL_All: loss without LoRA", "smoke")[0]
+    assert words.missed("STL_CR - STL_QA", "paper") == words.missed("Blind", "mini") == []
+
+
+def test_what_longer_training_brings_is_the_gates():
+    gates = pd.read_csv(paths.SHIPPED / "mini" / "gates.csv").query("gate == 'converged' and dataset == 'mini-star'")
+    said = words.trained_longer("star", "mini")
+    assert all(words.signed(value) in said for value in gates["value"]) and "STL_QA" in said and "MTL_All" in said
+    assert words.trained_longer("star", "paper") == "not known at this scale"
+
+
+def test_files_of_other_settings_have_other_names():
+    usual = config_of("MTL_All", "mini", "star", split="val")
+    others = [replace(usual, lora=False), replace(usual, beta=0.2)]
+    changed = [display.changed(config) for config in (usual, *others)]
+    tags = [saving.settings_tag(what, [0]) for what in (*changed, {"student": "/x y/mi ne"} | changed[0])]
+    assert tags[:3] == ["split-val_seeds0", "split-val_lora-False_seeds0", "beta-0.2_split-val_seeds0"]
+    assert len(set(tags)) == 4 and all(re.fullmatch(r"[\w.-]+", tag) for tag in tags)

@@ -177,8 +177,12 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     )
     trainer.remove_callback(transformers.PrinterCallback)
     began = time.time()
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints", state))
-    seconds["training"] = time.time() - began
+    last = _last_checkpoint(folder / "checkpoints", state)
+    trainer.train(resume_from_checkpoint=last)
+    steps = trainer.state.global_step
+    now = steps - (int(last.rpartition("-")[2]) if last else 0)
+    # Of an interrupted run the last leg is known, and the rest reckoned from it.
+    seconds["training"] = (time.time() - began) * steps / max(now, 1)
     if not all(bool(torch.isfinite(value).all()) for value in trained_state(student).values()):
         raise Diverged(
             f"the weights are no numbers after the last step: use a learning rate below {config.learning_rate:g}"
