@@ -267,8 +267,9 @@ def verdict(effect: Estimate, margin: float, p_corrected: float, looks: int = 1)
     """What the runs say of the claim that `effect` is above zero. One rule, for every notebook and the ledger.
 
     "reproduced" or "contradicted": `p_corrected` is below 5 % and the effect above or below zero. Otherwise "no
-    effect", if the 90 % interval lies within the margin on both sides of zero, or else "undecided". That a claim has no
-    effect is not corrected for the number of claims: each is wrong so at most once in twenty.
+    effect", if the 90 % interval lies within the margin on both sides of zero, or else "undecided". "No effect" is not
+    corrected for the number of claims: a claim whose effect is as large as the margin is said to have none at most once
+    in twenty.
 
     Args:
         effect: in points.

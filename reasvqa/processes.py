@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -31,6 +32,20 @@ def end_with(parent: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
+
+
+@contextlib.contextmanager
+def ended(executor: Executor) -> Iterator[Executor]:
+    """Inside, an executor; it is shut down in the end, and at once by an interrupt, which drops what is not begun."""
+    try:
+        yield executor
+    except BaseException:
+        try:
+            executor.shutdown(wait=False, cancel_futures=True)
+        except TypeError:  # dask's drops it anyway
+            executor.shutdown(wait=False)
+        raise
+    executor.shutdown()
 
 
 def cores() -> int:

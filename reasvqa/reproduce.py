@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
@@ -42,7 +42,7 @@ from reasvqa.learning import DamagedRun, Run, TrainConfig, records, run_key
 from reasvqa.learning.many import kept_run, prepare_features, quiet_bars, train_quietly
 from reasvqa.paper.claims import settings_of_claims
 from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
-from reasvqa.processes import cores, end_with
+from reasvqa.processes import cores, end_with, ended
 
 ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed
 LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks repeat
@@ -258,8 +258,8 @@ def run_all(
     at_once: how many an executor works on at a time.
 
     A worker that dies takes its pool with it. The pool is made again, and those that were in flight are handed in once
-    more, each alone, so that one which always kills its worker is told from its neighbours; it is given up after
-    `ATTEMPTS`. So a kill costs the attempts in flight and nothing else. An interrupt ends all of it.
+    more, one after the other, so that one which always kills its worker is told from its neighbours; it is given up
+    after `ATTEMPTS`. So a kill costs the attempts in flight, and their time alone. An interrupt ends all of it.
     """
     outcomes: list[Outcome] = []
     left, died = dict(tasks), dict.fromkeys(tasks, 0)
@@ -276,7 +276,7 @@ def run_all(
         suspect = next((name for name in left if died[name]), None)
         batch = list(left) if suspect is None else [suspect]
         futures: dict[Future, str] = {}
-        with _ended(make_executor()) as executor:
+        with ended(make_executor()) as executor:
             with contextlib.suppress(BrokenProcessPool):  # a pool may break while it is still being handed its tasks
                 for name in batch:
                     function, *arguments = left[name]
@@ -296,17 +296,6 @@ def run_all(
             if died[name] == ATTEMPTS:
                 done(Outcome(name, error=f"its worker died {ATTEMPTS} times"), name)
     return outcomes
-
-
-@contextlib.contextmanager
-def _ended(executor: Executor) -> Iterator[Executor]:
-    """An executor that is shut down in the end, and at once by an interrupt, which drops what it has not begun."""
-    try:
-        yield executor
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        raise
-    executor.shutdown()
 
 
 def local_executor(jobs: int) -> Callable[[], Executor]:

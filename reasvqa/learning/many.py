@@ -18,7 +18,7 @@ from reasvqa.datasets import load
 from reasvqa.learning import records
 from reasvqa.learning.runs import DamagedRun, Run, dtype_of, features_of, run_key
 from reasvqa.learning.training import train
-from reasvqa.processes import cores, end_with
+from reasvqa.processes import cores, end_with, ended
 from reasvqa.students import load_student
 
 
@@ -40,14 +40,11 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
     jobs = min(jobs or (1 if torch.cuda.is_available() else cores()), len(missing))
     if jobs > 1:
         prepare_features(missing)
-        with quiet_bars(), ProcessPoolExecutor(jobs, get_context("spawn"), end_with, (os.getpid(),)) as executor:
+        pool = ProcessPoolExecutor(jobs, get_context("spawn"), end_with, (os.getpid(),))
+        with quiet_bars(), ended(pool) as executor:
             futures = [executor.submit(train_quietly, config, force) for config in missing]
-            try:
-                for _ in tqdm(as_completed(futures), desc="runs", total=len(futures), unit="run", disable=False):
-                    pass
-            except BaseException:
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
+            for _ in tqdm(as_completed(futures), desc="runs", total=len(futures), unit="run", disable=False):
+                pass
         for future in futures:
             future.result()
     else:

@@ -168,21 +168,18 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
         print(f"Cut at their limit of tokens (max_source_tokens, max_target_tokens): {counts}. Answers are kept whole.")
     arguments = _arguments(config, len(examples), folder / "checkpoints", world)
     how = f"{config.objective} {config.reasoning}{' blind' if config.blind else ''}"
+    last = _last_checkpoint(folder / "checkpoints", state)
+    complete = _Complete(last)
     trainer = _Trainer(
         model=objective,
         args=arguments,
         data_collator=collator,
         train_dataset=range(len(examples)),
-        callbacks=[_Complete(), _Progress(f"{config.dataset} {how} seed {config.seed}")],
+        callbacks=[complete, _Progress(f"{config.dataset} {how} seed {config.seed}")],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    began = time.time()
-    last = _last_checkpoint(folder / "checkpoints", state)
     trainer.train(resume_from_checkpoint=last)
-    steps = trainer.state.global_step
-    now = steps - (int(last.rpartition("-")[2]) if last else 0)
-    # Of an interrupted run the last leg is known, and the rest reckoned from it.
-    seconds["training"] = (time.time() - began) * steps / max(now, 1)
+    seconds["training"] = complete.elapsed
     if not all(bool(torch.isfinite(value).all()) for value in trained_state(student).values()):
         raise Diverged(
             f"the weights are no numbers after the last step: use a learning rate below {config.learning_rate:g}"
@@ -303,13 +300,26 @@ class _Trainer(Trainer):
 
 class _Complete(TrainerCallback):
     """Marks a checkpoint as complete, with its files' checksums, once all of them are written: a kill in between leaves
-    one that is not used."""
+    one that is not used. With it goes how long training took until then, over all interruptions."""
+
+    def __init__(self, last: str | None):
+        self.before = json.loads((Path(last) / "seconds.json").read_text())["training"] if last else 0.0
+        self.began = time.time()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far."""
+        return self.before + time.time() - self.began
+
+    def on_train_begin(self, *_, **__):
+        self.began = time.time()
 
     def on_save(self, args, state, control, **_):
         processes = PartialState()
         processes.wait_for_everyone()  # each process writes its own random state
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if processes.is_main_process:
+            write_json(folder / "seconds.json", {"training": self.elapsed})
             write_json(folder / "complete.json", _checksums(sorted(folder.iterdir())))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reasvqa import paths
-from reasvqa.config import TrainConfig
+from reasvqa.config import REAL, TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import LEVEL, Estimate, estimate, holm, mean_estimate, right_or_wrong, seeds_needed, verdict
 from reasvqa.generation import read_reasoning
@@ -335,22 +335,30 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     table["paper"] = table["paper"].astype(float)
     raised = (table["p"] * table["looks"]).clip(upper=1.0).where(table["seeds"] > 1)
     table["p_corrected"] = raised.groupby(table["kind"]).transform(holm)
-    left = (table["p_corrected"].fillna(1.0) >= LEVEL).groupby(table["kind"]).transform("sum").clip(lower=1)
+    tested = raised.notna() if raised.notna().any() else table["p"].notna()
+    left = (tested & ~(table["p_corrected"] < LEVEL)).groupby(table["kind"]).transform("sum").clip(lower=1)
     rows = list(zip(found, table["p_corrected"], table["looks"], left, strict=True))
     table["detectable"] = [effect.detectable(LEVEL / n / looks) for (_, effect), _, looks, n in rows]
     table["verdict"] = [verdict(effect, claim.margin, p, looks) for (claim, effect), p, looks, _ in rows]
     inner = [effect.interval(1 - 2 * LEVEL / looks) for (_, effect), _, looks, _ in rows]
     table[["inner_low", "inner_high"]] = np.array(inner)
+    one_seed = scale not in REAL and (table["seeds"] == 1).all()
     table["seeds_wanted"] = [
-        seeds_needed(effect, claim.margin, usual_spread() / len(claim.datasets) ** 0.5) if effect.seeds == 1 else None
+        seeds_needed(effect, claim.margin, usual_spread() * _weight(claim)) if one_seed else None
         for (claim, effect), *_ in rows
     ]
+    table["seeds_wanted"] = table["seeds_wanted"].astype(float)
     if again:  # Holm's correction of the new p could change the verdicts of claims that were not looked at again
         first = pd.read_csv(paths.FIRST_LOOK).set_index("claim")
         old = ~table["claim"].isin(again) & table["claim"].isin(first.index)
         for column in ("p_corrected", "detectable", "verdict"):
             table.loc[old, column] = table.loc[old, "claim"].map(first[column])
     return table[LEDGER + STATISTICS]
+
+
+def _weight(claim: Claim) -> float:
+    """How far a claim's effect varies from seed to seed, in multiples of a plain difference on one data set."""
+    return (sum(term.weight**2 for term in claim.terms) / 2 / len(claim.datasets)) ** 0.5
 
 
 def _possible(claim: Claim, scale: str) -> bool:
@@ -362,7 +370,8 @@ def _possible(claim: Claim, scale: str) -> bool:
 
 def interval(row: pd.Series) -> str:
     """A ledger row's effect as text: "+2.1 [0.3, 3.9]"."""
-    return f"{row['effect']:+.1f} [{row['low']:.1f}, {row['high']:.1f}]"
+    effect, low, high = (round(float(row[name]), 1) + 0.0 for name in ("effect", "low", "high"))  # no "-0.0"
+    return f"{f'{effect:+.1f}' if effect else '0.0'} [{low:.1f}, {high:.1f}]"
 
 
 def saved_ledger(scale: str, name: str = "claims") -> pd.DataFrame:

@@ -330,7 +330,7 @@ def chosen_beta(runs: Runs) -> pd.DataFrame:
         there = {row: accuracy_of(setting, split="val").value for row, setting in rows.items()}
         best = max(there, key=lambda row: there[row])
         line = {"chosen on validation": _beta(best), "there (%)": f"{there[best]:.1f}"}
-        line[f"{asked}; against {reference} (points)"] = str(difference(rows[reference], rows[best]))
+        line[f"{asked}; against {reference} (points)"] = _points(difference(rows[reference], rows[best]))
         lines[paper.PRINTED[dataset]] = line
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -383,7 +383,7 @@ def what_is_left(runs: Runs) -> pd.DataFrame:
         rows[name] = {"questions": alone.questions, "STL_QA (%)": str(alone)}
         for setting in list(_TAUGHT)[1:]:
             effect = contrast([[(1, each[setting]), (-1, each["STL_QA"])] for each in parts[part]])
-            rows[name][f"{setting} - STL_QA (points)"] = str(effect)
+            rows[name][f"{setting} - STL_QA (points)"] = _points(effect)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("the question's wording")
 
 

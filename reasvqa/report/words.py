@@ -209,7 +209,7 @@ def trained_longer(dataset: str, scale: str) -> str:
     if scale in REAL or found.empty:
         return "not known at this scale"
     told = ", ".join(f"{row['what'].split(':')[0]} {signed(row['value'])}" for row in found.to_dict("records"))
-    return f"{told} points on validation questions, five seeds"
+    return f"{told} points on validation questions, three seeds"
 
 
 # What a curious reader would change in 04, with the experiment and the claim that say what then happens.
