@@ -314,5 +314,5 @@ def test_notebooks_read_their_verdict_in_the_ledger(made_up, tmp_path):
     table[results.LEDGER].to_csv(tmp_path / "claims.csv", index=False, float_format="%.4f")
     read = results.judged("table5", "mini")
     assert read["verdict"].tolist() == table["verdict"].tolist()
-    assert read.loc["same", "ours"] == results.interval(table.iloc[2])
+    assert read.loc["same", "ours"] == results.interval(dict(table.iloc[2]))
     assert results.judged("table8", "mini").empty

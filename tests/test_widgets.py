@@ -16,7 +16,7 @@ from reasvqa.paper.claims import claims
 from reasvqa.paper.experiments import config_of
 from reasvqa.refinement import RESTATED_RULE, RULES
 from reasvqa.report import display, results, saving, widgets, words
-from reasvqa.report.words import _NEXT
+from reasvqa.report.words import _NEXT, _REASONS
 from reasvqa.samples import Sample
 
 
@@ -204,3 +204,32 @@ def test_files_of_other_settings_have_other_names():
     tags = [saving.settings_tag(what, [0]) for what in (*changed, {"student": "/x y/mi ne"} | changed[0])]
     assert tags[:3] == ["split-val_seeds0", "split-val_lora-False_seeds0", "beta-0.2_split-val_seeds0"]
     assert len(set(tags)) == 4 and all(re.fullmatch(r"[\w.-]+", tag) for tag in tags)
+
+
+def lines(**verdicts: str) -> pd.DataFrame:
+    """A made-up ledger's rows."""
+    row = {"where": "Table 5", "effect": -0.4, "low": -0.8, "high": 0.0}
+    return pd.DataFrame([row | {"claim": id, "text": f"... {id} helps", "verdict": v} for id, v in verdicts.items()])
+
+
+def test_what_did_not_come_out_is_answered_by_a_control():
+    made = {"mtl": "no effect", "mtl-cr": "reproduced", "error-free": "no effect", "content": "undecided"}
+    errors, content = words.why(lines(**made))
+    assert "No: from reasoning without any error" in errors and "-0.4 [-0.8, 0.0] points, no effect" in errors
+    assert "“mtl helps” (-0.4 points, no effect)" in errors and "mtl-cr" not in errors
+    assert "These runs do not tell." in content
+    assert words.why(lines(mtl="reproduced", **{"error-free": "no effect"})) == [
+        "No claim came out contradicted or without effect."
+    ]
+    (generator,) = words.why(lines(stronger="contradicted", perfect="reproduced"))
+    assert "Yes, from one end to the other" in generator and "“stronger helps” (-0.4 points, contradicted)" in generator
+
+
+def test_every_reason_is_of_claims_and_controls():
+    kinds = {claim.id: claim.kind for claim in claims()}
+    for control, (_, about, answers) in _REASONS.items():
+        assert kinds[control] == "control" and {kinds[name] for name in about.split()} == {"claim"}
+        assert set(answers) == {"reproduced", "no effect", "contradicted"}
+    # The rest: the first two need no reason why they have no effect; the last is answered beside Figure 4.
+    asked = {name for _, about, _ in _REASONS.values() for name in about.split()}
+    assert {id for id, kind in kinds.items() if kind == "claim"} - asked == {"stl-all", "beta-fall"}

@@ -368,7 +368,7 @@ def _possible(claim: Claim, scale: str) -> bool:
     )
 
 
-def interval(row: pd.Series) -> str:
+def interval(row: Mapping[Any, Any]) -> str:
     """A ledger row's effect as text: "+2.1 [0.3, 3.9]"."""
     effect, low, high = (round(float(row[name]), 1) + 0.0 for name in ("effect", "low", "high"))  # no "-0.0"
     return f"{f'{effect:+.1f}' if effect else '0.0'} [{low:.1f}, {high:.1f}]"
@@ -395,5 +395,5 @@ def judged(experiment: str, scale: str) -> pd.DataFrame:
     table = saved_ledger(scale)
     about = {claim.id for claim in claims() if any(term.experiment == experiment for term in claim.terms)}
     table = table[table["claim"].isin(about)].set_index("claim")
-    table["ours"] = [interval(row) for _, row in table.iterrows()]
+    table["ours"] = [interval(row) for row in table.to_dict("records")]
     return table[["text", "kind", "paper", "ours", "seeds", "verdict"]]

@@ -211,7 +211,7 @@ def claims(ledger: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in ledger.to_dict("records"):
         lines = {"where": row["where"], "claim": row["text"], "paper (points)": signed(row["paper"])}
-        lines |= {"ours (points)": interval(pd.Series(row)), "detectable (points)": f"{row['detectable']:.1f}"}
+        lines |= {"ours (points)": interval(row), "detectable (points)": f"{row['detectable']:.1f}"}
         p = row["p_corrected"]
         lines["p, corrected"] = "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
         rows.append(lines | {"verdict": _verdict(row)})

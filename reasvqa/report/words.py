@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -11,10 +11,11 @@ from reasvqa import paper, paths
 from reasvqa.config import REAL, TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, seeds_needed
+from reasvqa.learning import Run
 from reasvqa.paper.claims import claims
 from reasvqa.paper.experiments import TABLE4, name_at
 from reasvqa.refinement import refine
-from reasvqa.report.results import judged, values
+from reasvqa.report.results import interval, judged, values
 
 
 def signed(points: float) -> str:
@@ -167,6 +168,82 @@ def tally(ledger: pd.DataFrame) -> list[str]:
         f"Not counted, as they served to set up the miniature: {given or 'none'}.",
     ]
     return [*said, f"The same comparison, claimed in two places: {twice}."] if twice else said
+
+
+# What is asked when claims come out contradicted or without effect: the control that answers it, the question, which
+# claims it is about, and what each verdict of the control says. Written before any test result was seen.
+_LITTLE_TOLD = "These runs do not tell."
+_REASONS = {
+    "error-free": (
+        "Is it the errors in the reasoning?",
+        "mtl mtl-nextqa mtl-star mtl-intentqa mtl-cr backbone-1 backbone-2 backbone-3 atp-hard reasoning beta-half "
+        "beta-rise all-cr refined refined-mean trend plateau refined-4b original-all-4b refined-all-4b",
+        {
+            "reproduced": "Yes, in part: from reasoning without any error the student learns more.",
+            "no effect": "No: from reasoning without any error the student learns no more. Errors cost nothing here, "
+            "so refinement has nothing to bring back.",
+            "contradicted": "No: from reasoning without any error the student learns even less.",
+        },
+    ),
+    "content": (
+        "Does it matter what is said about the video?",
+        "mtl mtl-nextqa mtl-star mtl-intentqa backbone-1 reasoning beta-half brief detailed captions trend",
+        {
+            "reproduced": "Yes: reasoning about other videos is worse, so what it says is used; a second task costs.",
+            "no effect": "No: reasoning about other videos does as well, so what it says does not reach the answers.",
+            "contradicted": "No: reasoning about other videos does even better.",
+        },
+    ),
+    "perfect": (
+        "Does the generator matter at all?",
+        "stronger",
+        {
+            "reproduced": "Yes, from one end to the other; these two are too close to each other.",
+            "no effect": "No: the student of one that makes no error is as good as that of one that guesses.",
+            "contradicted": "Not as it should: from one that makes no error the student learns less than from one that "
+            "guesses.",
+        },
+    ),
+}
+
+
+def why(ledger: pd.DataFrame) -> list[str]:
+    """A paragraph for each question that claims without effect, or contradicted ones, raise: the claims, and what a
+    control says, with its number. ledger: of `results.ledger`."""
+    rows = ledger.set_index("claim")
+    said = []
+    for control, (question, about, answers) in _REASONS.items():
+        asked = rows.loc[[name for name in about.split() if name in rows.index]]
+        asked = asked[asked["verdict"].isin(["contradicted", "no effect"])]
+        if asked.empty or control not in rows.index:
+            continue
+        raised = "; ".join(
+            f"{row['where']}, “{row['text'].strip('. ')}” ({signed(row['effect'])} points, {row['verdict']})"
+            for row in asked.to_dict("records")
+        )
+        (found,) = rows.loc[[control]].to_dict("records")
+        said.append(
+            f"**{question}** {answers.get(found['verdict'], _LITTLE_TOLD)} “{found['text'].strip('. ')}”: "
+            f"{interval(found)} points, {found['verdict']}. This is asked because of: {raised}."
+        )
+    return said or ["No claim came out contradicted or without effect."]
+
+
+def answers_learned(runs: Mapping[tuple[str, str], Sequence[Run]]) -> str:
+    """What the answer's loss ended at, by beta: is it learned where it has little weight? runs: of Figure 4."""
+    ends: dict[str, list[float]] = {}
+    for (_, beta), seeds in runs.items():
+        ends.setdefault(beta, []).extend(
+            run.history["answer_loss" if "answer_loss" in run.history else "loss"].iloc[-1] for run in seeds
+        )
+    told = ", ".join(
+        f"{sum(x) / len(x):.2f} at {beta}" for beta, x in sorted(ends.items(), key=lambda end: float(end[0]))
+    )
+    return (
+        f"**Does the answer suffer where its weight is small?** Its training loss ended at (nats a token, by beta): "
+        f"{told}. AdamW divides a gradient by its own size, so a smaller weight of everything changes nothing; it only "
+        "counts what the two losses pull against each other."
+    )
 
 
 def known(experiment: str, claim: str, scale: str) -> str:
