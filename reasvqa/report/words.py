@@ -241,8 +241,8 @@ def answers_learned(runs: Mapping[tuple[str, str], Sequence[Run]]) -> str:
     )
     return (
         f"**Does the answer suffer where its weight is small?** Its training loss ended at (nats a token, by beta): "
-        f"{told}. AdamW divides a gradient by its own size, so a smaller weight of everything changes nothing; it only "
-        "counts what the two losses pull against each other."
+        f"{told}. (AdamW's steps do not depend on the size of the loss but on its direction: with a small weight the "
+        "answer has little say in it.)"
     )
 
 
