@@ -4,6 +4,7 @@ never do the same work at once."""
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -36,10 +37,14 @@ def end_with(parent: int) -> None:
 
 @contextlib.contextmanager
 def ended(executor: Executor) -> Iterator[Executor]:
-    """Inside, an executor; it is shut down in the end, and at once by an interrupt, which drops what is not begun."""
+    """Inside, an executor; it is shut down in the end, and at once by an interrupt, which ends the processes that were
+    started inside and drops what is not begun."""
+    before = set(multiprocessing.active_children())
     try:
         yield executor
     except BaseException:
+        for worker in set(multiprocessing.active_children()) - before:
+            worker.terminate()
         try:
             executor.shutdown(wait=False, cancel_futures=True)
         except TypeError:  # dask's drops it anyway

@@ -412,3 +412,13 @@ def test_what_was_measured_follows_from_the_record_of_runs(dataset):
     }
     found = MEASURED[MEASURED["dataset"] == dataset].set_index("what")["value"].to_dict()
     assert {what: found[what] for what in expected} == pytest.approx(expected, abs=0.15)
+
+
+def test_stories_are_read_again_when_their_file_changes(smoke_star, tmp_path):
+    root = paths.dataset("smoke-star")
+    stories = json.loads((root / "stories.json").read_text())
+    (tmp_path / "stories.json").write_text(json.dumps(stories))
+    first = read_stories(tmp_path)
+    assert first == read_stories(root) and read_stories(tmp_path) is first
+    (tmp_path / "stories.json").write_text(json.dumps(dict(list(stories.items())[1:])))
+    assert len(read_stories(tmp_path)) == len(first) - 1

@@ -13,8 +13,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -287,13 +288,18 @@ def _write_some(batch: list[tuple[Story, Path]]) -> None:
         write_video(story, path)
 
 
-def read_stories(root: Path) -> dict[str, Story]:
-    """The stories behind a miniature data set, by video id."""
+def read_stories(root: Path) -> Mapping[str, Story]:
+    """The stories behind a miniature data set, by video id; kept in memory until the file changes."""
+    state = (root / "stories.json").stat()
+    return _stories(root / "stories.json", state.st_mtime_ns, state.st_size)
 
+
+@lru_cache(maxsize=4)
+def _stories(path: Path, *_state: int) -> Mapping[str, Story]:
     def event(values: dict[str, Any]) -> Event:
         return Event(**values | dict[str, Any](idle=tuple(map(tuple, values["idle"]))))
 
-    stories = json.loads((root / "stories.json").read_text())
+    stories = json.loads(path.read_text())
     return {id: Story(**values | {"events": tuple(map(event, values["events"]))}) for id, values in stories.items()}
 
 
