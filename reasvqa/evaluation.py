@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -94,6 +95,16 @@ Verdict = Literal["reproduced", "contradicted", "no effect", "undecided"]
 LEVEL, POWER = 0.05, 0.8  # of every test; 95 % intervals
 
 
+def plain(value: float) -> str:
+    """ "2.4", "-0.3", "0.0" and never "-0.0"."""
+    return f"{round(float(value), 1) + 0.0:.1f}"
+
+
+def signed(points: float) -> str:
+    """ "+2.4", "-0.3", "0.0"; nothing where there is no number."""
+    return "" if math.isnan(points) else f"{'+' if round(float(points), 1) > 0 else ''}{plain(points)}"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over questions and seeds (an accuracy, a difference, a contrast), in percent or percentage points.
@@ -121,8 +132,16 @@ class Estimate:
     seed_sd: float
 
     def __str__(self) -> str:
-        value, low, high = (round(x, 1) + 0.0 for x in (self.value, self.low, self.high))  # no "-0.0"
-        return f"{value:.1f} [{low:.1f}, {high:.1f}]{' (one seed)' if self.seeds == 1 else ''}"
+        return f"{plain(self.value)} {self._span}"
+
+    @property
+    def points(self) -> str:
+        """A difference as text, with its sign: "+2.4 [0.1, 4.7]"."""
+        return f"{signed(self.value)} {self._span}"
+
+    @property
+    def _span(self) -> str:
+        return f"[{plain(self.low)}, {plain(self.high)}]{' (one seed)' if self.seeds == 1 else ''}"
 
     @property
     def half_width(self) -> float:

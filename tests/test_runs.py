@@ -391,3 +391,10 @@ def test_a_killed_run_continues_to_the_same_result(tmp_path):
     assert not (tmp_path / "b" / undisturbed.path.name).exists()  # it was killed before it ended
     assert list(checkpoints.glob("*/complete.json"))
     assert same(train(TrainConfig(**settings), runs=tmp_path / "b"), undisturbed)
+
+
+def test_how_long_an_interrupted_run_trained_is_added_up(tmp_path):
+    """Over its legs; a checkpoint of before this was kept does not hinder going on."""
+    assert training._Complete(None).before == training._Complete(str(tmp_path)).before == 0
+    (tmp_path / "seconds.json").write_text('{"training": 40.5}')
+    assert 40.5 <= training._Complete(str(tmp_path)).elapsed < 60

@@ -9,7 +9,7 @@ import pytest
 from IPython.display import HTML
 
 from reasvqa import paths
-from reasvqa.evaluation import estimate
+from reasvqa.evaluation import estimate, signed
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, train
 from reasvqa.paper.claims import claims
@@ -135,7 +135,7 @@ def found(right: int, wrong: int, seeds: int = 1):
 
 
 def test_a_sign_is_not_lost_and_zero_has_none():
-    said = [words.signed(x) for x in (2.44, -0.26, 0.04, -0.04, 0, float("nan"))]
+    said = [signed(x) for x in (2.44, -0.26, 0.04, -0.04, 0, float("nan"))]
     assert said == ["+2.4", "-0.3", "0.0", "0.0", "0.0", ""]
 
 
@@ -150,7 +150,7 @@ def test_a_sign_is_not_lost_and_zero_has_none():
 )
 def test_what_comes_out_is_what_is_said(effect, words_of):
     said = words.told_apart("MTL", "STL_QA", effect, 1.5)
-    assert words_of in said and f"MTL - STL_QA: {words.signed(effect.value)} points, " in said
+    assert words_of in said and f"MTL - STL_QA: {signed(effect.value)} points, " in said
     assert "200 questions about 200 videos" in said
     assert "one seed" in said and "nothing of other seeds" in said
     assert "other seeds" not in words.told_apart("MTL", "STL_QA", found(60, 10, 3), 1.5)
@@ -193,7 +193,7 @@ def test_a_missed_gate_is_said_with_its_numbers():
 def test_what_longer_training_brings_is_the_gates():
     gates = pd.read_csv(paths.SHIPPED / "mini" / "gates.csv").query("gate == 'converged' and dataset == 'mini-star'")
     said = words.trained_longer("star", "mini")
-    assert all(words.signed(value) in said for value in gates["value"]) and "STL_QA" in said and "MTL_All" in said
+    assert all(signed(value) in said for value in gates["value"]) and "STL_QA" in said and "MTL_All" in said
     assert words.trained_longer("star", "paper") == "not known at this scale"
 
 

@@ -303,7 +303,8 @@ class _Complete(TrainerCallback):
     one that is not used. With it goes how long training took until then, over all interruptions."""
 
     def __init__(self, last: str | None):
-        self.before = json.loads((Path(last) / "seconds.json").read_text())["training"] if last else 0.0
+        told = Path(last or "") / "seconds.json"  # a checkpoint of an older version has none
+        self.before = json.loads(told.read_text())["training"] if last and told.is_file() else 0.0
         self.began = time.time()
 
     @property

@@ -12,7 +12,18 @@ import pandas as pd
 from reasvqa import paths
 from reasvqa.config import REAL, TrainConfig
 from reasvqa.datasets import load
-from reasvqa.evaluation import LEVEL, Estimate, estimate, holm, mean_estimate, right_or_wrong, seeds_needed, verdict
+from reasvqa.evaluation import (
+    LEVEL,
+    Estimate,
+    estimate,
+    holm,
+    mean_estimate,
+    plain,
+    right_or_wrong,
+    seeds_needed,
+    signed,
+    verdict,
+)
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, train_all
 from reasvqa.learning.many import kept_run
@@ -370,8 +381,7 @@ def _possible(claim: Claim, scale: str) -> bool:
 
 def interval(row: Mapping[Any, Any]) -> str:
     """A ledger row's effect as text: "+2.1 [0.3, 3.9]"."""
-    effect, low, high = (round(float(row[name]), 1) + 0.0 for name in ("effect", "low", "high"))  # no "-0.0"
-    return f"{f'{effect:+.1f}' if effect else '0.0'} [{low:.1f}, {high:.1f}]"
+    return f"{signed(row['effect'])} [{plain(row['low'])}, {plain(row['high'])}]"
 
 
 def saved_ledger(scale: str, name: str = "claims") -> pd.DataFrame:

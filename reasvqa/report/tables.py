@@ -11,7 +11,7 @@ from IPython.display import HTML
 
 from reasvqa import paper
 from reasvqa.datasets import DataError, load
-from reasvqa.evaluation import Estimate
+from reasvqa.evaluation import Estimate, signed
 from reasvqa.learning import Run
 from reasvqa.learning.probes import stays_when_permuted, with_another_video
 from reasvqa.paper.experiments import TABLE4, name_at
@@ -25,7 +25,7 @@ from reasvqa.report.results import (
     outcomes,
     values,
 )
-from reasvqa.report.words import seeds_of, signed
+from reasvqa.report.words import seeds_of
 
 PAPER, OURS = (
     "paper, as printed",
@@ -131,17 +131,12 @@ def differences(runs: Runs, pairs: Sequence[tuple[str, str]], printed: pd.DataFr
             row = {
                 "comparison": f"{better} - {worse}",
                 "data set": paper.PRINTED[dataset],
-                "ours (points)": _points(ours),
+                "ours (points)": ours.points,
             }
             rows.append(row | {"paper (points)": _printed(printed, better, worse, paper.PRINTED[dataset])})
     table = pd.DataFrame(rows, columns=["comparison", "data set", "ours (points)", "paper (points)"])
     table = table.set_index("comparison")
     return table if any(table["paper (points)"]) else table.drop(columns="paper (points)")
-
-
-def _points(effect: Estimate) -> str:
-    """A difference, "+2.4 [0.1, 4.7]"."""
-    return f"{'' if str(effect).startswith(('-', '0.0')) else '+'}{effect}"
 
 
 def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -> str:
@@ -188,7 +183,7 @@ def changes(
         rows[name] = {"questions": len(a)}
         for setting, right in zip(settings, (a, b), strict=True):
             rows[name][f"{setting} (%)"] = f"{100 * right.to_numpy().mean():.1f}"
-        rows[name]["difference (points)"] = _points(contrast([[(1, b), (-1, a)]]))
+        rows[name]["difference (points)"] = contrast([[(1, b), (-1, a)]]).points
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -330,7 +325,7 @@ def chosen_beta(runs: Runs) -> pd.DataFrame:
         there = {row: accuracy_of(setting, split="val").value for row, setting in rows.items()}
         best = max(there, key=lambda row: there[row])
         line = {"chosen on validation": _beta(best), "there (%)": f"{there[best]:.1f}"}
-        line[f"{asked}; against {reference} (points)"] = _points(difference(rows[reference], rows[best]))
+        line[f"{asked}; against {reference} (points)"] = difference(rows[reference], rows[best]).points
         lines[paper.PRINTED[dataset]] = line
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -383,7 +378,7 @@ def what_is_left(runs: Runs) -> pd.DataFrame:
         rows[name] = {"questions": alone.questions, "STL_QA (%)": str(alone)}
         for setting in list(_TAUGHT)[1:]:
             effect = contrast([[(1, each[setting]), (-1, each["STL_QA"])] for each in parts[part]])
-            rows[name][f"{setting} - STL_QA (points)"] = _points(effect)
+            rows[name][f"{setting} - STL_QA (points)"] = effect.points
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("the question's wording")
 
 

@@ -10,17 +10,12 @@ import pandas as pd
 from reasvqa import paper, paths
 from reasvqa.config import REAL, TrainConfig
 from reasvqa.datasets import Samples
-from reasvqa.evaluation import Estimate, seeds_needed
+from reasvqa.evaluation import Estimate, seeds_needed, signed
 from reasvqa.learning import Run
 from reasvqa.paper.claims import claims
 from reasvqa.paper.experiments import TABLE4, name_at
 from reasvqa.refinement import refine
 from reasvqa.report.results import interval, judged, values
-
-
-def signed(points: float) -> str:
-    """ "+2.4", "-0.3", "0.0"; nothing where there is no number."""
-    return "" if pd.isna(points) else f"{round(points, 1) or 0:+.1f}".replace("+0.0", "0.0")
 
 
 def about(samples: Samples) -> str:
@@ -171,8 +166,7 @@ def tally(ledger: pd.DataFrame) -> list[str]:
 
 
 # What is asked when claims come out contradicted or without effect: the control that answers it, the question, which
-# claims it is about, and what each verdict of the control says. Written before any test result was seen.
-_LITTLE_TOLD = "These runs do not tell."
+# claims it is about, and what each verdict of the control says. Written before any effect on a test split was seen.
 _REASONS = {
     "error-free": (
         "Is it the errors in the reasoning?",
@@ -223,7 +217,7 @@ def why(ledger: pd.DataFrame) -> list[str]:
         )
         (found,) = rows.loc[[control]].to_dict("records")
         said.append(
-            f"**{question}** {answers.get(found['verdict'], _LITTLE_TOLD)} “{found['text'].strip('. ')}”: "
+            f"**{question}** {answers.get(found['verdict'], 'These runs do not tell.')} “{found['text'].strip('. ')}”: "
             f"{interval(found)} points, {found['verdict']}. This is asked because of: {raised}."
         )
     return said or ["No claim came out contradicted or without effect."]
