@@ -560,7 +560,7 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     table: of `results.ledger`.
     """
     shown = table.iloc[::-1].reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(7.2, 0.19 * len(shown) + 1.1))  # 41 claims and a caption fit a page
+    figure, axis = plt.subplots(figsize=(7.2, 0.2 * len(shown) + 1.1))  # 41 claims and a caption fit a page
     for y, row in enumerate(shown.to_dict("records")):
         judged = row["kind"] != "set" and not pd.isna(row["verdict"])
         colour = VERDICT_COLOURS[row["verdict"]] if judged else NO_VERDICT
