@@ -560,8 +560,11 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
     table: of `results.ledger`.
     """
     shown = table.iloc[::-1].reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(7.2, 0.2 * len(shown) + 1.1))  # 41 claims and a caption fit a page
-    for y, row in enumerate(shown.to_dict("records")):
+    texts = [textwrap.fill(text, 70) for text in shown["text"]]
+    heights = np.array([1.4 if "\n" in text else 1.0 for text in texts])  # two lines take more room than one
+    places = np.cumsum(heights) - heights / 2
+    figure, axis = plt.subplots(figsize=(7.2, 0.185 * heights.sum() + 1.1))  # 41 claims and a caption fit a page
+    for y, row in zip(places, shown.to_dict("records"), strict=True):
         judged = row["kind"] != "set" and not pd.isna(row["verdict"])
         colour = VERDICT_COLOURS[row["verdict"]] if judged else NO_VERDICT
         axis.plot([-row["margin"], row["margin"]], [y, y], color="#e4e4e4", lw=8, solid_capstyle="butt", zorder=0)
@@ -569,15 +572,14 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
         axis.plot([row["inner_low"], row["inner_high"]], [y, y], color=colour, lw=3, solid_capstyle="butt")
         axis.plot(row["effect"], y, "o", color=colour, ms=5)
     known = shown[shown["paper"].notna()]
-    axis.scatter(
-        known["paper"].astype(float), known.index, marker="D", s=26, facecolor="white", edgecolor=PAPER_COLOUR, zorder=4
-    )
+    papers = known["paper"].astype(float)
+    axis.scatter(papers, places[known.index], marker="D", s=26, facecolor="white", edgecolor=PAPER_COLOUR, zorder=4)
     axis.axvline(0, color="#333333", lw=1)
     axis.axhline(
-        (shown["kind"] == "control").sum() - 0.5, color="#333333", lw=0.8, ls=":"
+        heights[shown["kind"] == "control"].sum(), color="#333333", lw=0.8, ls=":"
     )  # the paper's claims above, our controls below
-    axis.set_yticks(range(len(shown)), [textwrap.fill(text, 70) for text in shown["text"]], fontsize=7, linespacing=0.9)
-    for y, (kind, where) in enumerate(zip(shown["kind"], shown["where"], strict=True)):
+    axis.set_yticks(places, texts, fontsize=7, linespacing=0.9)
+    for y, kind, where in zip(places, shown["kind"], shown["where"], strict=True):
         axis.annotate(
             "our control" if kind == "control" else where,
             (1.01, y),
@@ -588,7 +590,7 @@ def ledger(table: pd.DataFrame, title: str, scale: str) -> Figure:
         )
     axis.set(
         xlabel="effect in the claimed direction\n(points; logarithmic beyond 5); thin: 95 %, thick: 90 % interval",
-        ylim=(-0.7, len(shown) - 0.3),
+        ylim=(-0.2, heights.sum() + 0.2),
     )
     axis.set_xscale("symlog", linthresh=5)  # a few effects are ten times the others
     ticks = [-50, -10, -4, -2, 0, 2, 4, 10, 50]

@@ -199,7 +199,7 @@ def probes(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def claims(ledger: pd.DataFrame) -> pd.DataFrame:
-    """A ledger to read: what is claimed and where, the paper's effect and ours in points, p, verdict.
+    """A ledger to read: what is claimed and where, the paper's effect (if it has any) and ours in points, p, verdict.
 
     ledger: of `results.ledger`, or rows of it.
     """
@@ -210,7 +210,8 @@ def claims(ledger: pd.DataFrame) -> pd.DataFrame:
         p = row["p_corrected"]
         lines["p, corrected"] = "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
         rows.append(lines | {"verdict": _verdict(row)})
-    return pd.DataFrame(rows).set_index("where")
+    table = pd.DataFrame(rows).set_index("where")
+    return table if ledger["paper"].notna().any() else table.drop(columns="paper (points)")
 
 
 def verdicts(experiment: str, scale: str, claim: str | None = None) -> pd.DataFrame:
