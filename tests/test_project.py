@@ -13,6 +13,8 @@ from reasvqa import paper, paths
 from reasvqa.config import check_seeds
 from reasvqa.paper.experiments import SETTINGS, config_of
 from reasvqa.report import display
+from reasvqa.report.results import interval, saved_ledger
+from reasvqa.report.words import tally
 from reasvqa.samples import Sample
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +23,19 @@ ROOT = Path(__file__).parents[1]
 def test_ci_runs_the_readmes_test_command():
     command = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.strip().endswith("-m pytest"))
     assert command.strip() in (ROOT / ".ci" / "run").read_text()
+
+
+def test_results_in_the_readme_are_those_of_the_ledger():
+    """Every "`claim`: +1.2 points [0.3, 2.1], verdict" of "What came out", and the count of verdicts."""
+    ledger = saved_ledger("mini")
+    said = " ".join((ROOT / "README.md").read_text().split("## What came out")[1].split("## License")[0].split())
+    verdict = "reproduced|contradicted|no effect|undecided"
+    printed = re.findall(rf"`([\w-]+)`: (\S+ \[\S+, \S+\]) points, ({verdict})", said)
+    assert len(printed) >= 6 and len(printed) == len(re.findall(r"\] points", said))
+    rows = ledger.set_index("claim").to_dict("index")
+    for claim, effect, found in printed:
+        assert (effect, found) == (interval(rows[claim]), rows[claim]["verdict"]), claim
+    assert tally(ledger)[0] in said
 
 
 def test_conda_and_pip_lead_to_the_same_place():
