@@ -39,7 +39,7 @@ PAPER_COLOUR = "#222222"
 
 
 def style() -> None:
-    """The look of all figures; called once per notebook.
+    """The look of all figures, and of tables, whose texts are shown whole; called once per notebook.
 
     No figure is wider than a page's text (7.2 inches) and no letter smaller than 7 points: they are printed as drawn.
     """
@@ -54,6 +54,7 @@ def style() -> None:
             "text.parse_math": False,  # a dollar in a question is a dollar
         }
     )
+    pd.set_option("display.max_colwidth", None)
 
 
 def titled(title: str, scale: str) -> str:

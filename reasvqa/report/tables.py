@@ -210,8 +210,7 @@ def claims(ledger: pd.DataFrame) -> pd.DataFrame:
         p = row["p_corrected"]
         lines["p, corrected"] = "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
         rows.append(lines | {"verdict": _verdict(row)})
-    table = pd.DataFrame(rows).set_index("where")
-    return table if ledger["paper"].notna().any() else table.drop(columns="paper (points)")
+    return _without_empty(pd.DataFrame(rows).set_index("where"))
 
 
 def verdicts(experiment: str, scale: str, claim: str | None = None) -> pd.DataFrame:
@@ -220,10 +219,15 @@ def verdicts(experiment: str, scale: str, claim: str | None = None) -> pd.DataFr
     for name, row in judged(experiment, scale).to_dict("index").items():
         if claim in (None, name):
             rows[name] = {"claim": row["text"], "paper (points)": signed(row["paper"])}
-            rows[name] |= {"ours (points)": row["ours"], "verdict": _verdict(row)}
+            rows[name] |= {"ours (points)": row["ours"], "seeds": f"{row['seeds']:.0f}", "verdict": _verdict(row)}
     if not rows:
         return pd.DataFrame({"ledger": ["says nothing at this scale; 30_claims makes it"]}, [""])
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ledger")
+    return _without_empty(pd.DataFrame.from_dict(rows, orient="index").rename_axis("ledger"))
+
+
+def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the paper's column where it printed no number, as of controls."""
+    return table.drop(columns="paper (points)") if (table["paper (points)"] == "").all() else table
 
 
 def _verdict(row: dict) -> str:
