@@ -30,6 +30,7 @@ from reasvqa.book.pages import (
     style_sheet,
 )
 from reasvqa.config import REAL
+from reasvqa.evaluation import signed
 from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings
 from reasvqa.report import results, tables
 from reasvqa.students import fingerprint
@@ -159,12 +160,21 @@ def _index(found: Sequence[Page], scale: str) -> dict[str, Any]:
         "standing": _standing(scale),
         "gains": (printed.loc["MTL_All"] - printed.loc["STL_QA"])[list(paper.PRINTED.values())].to_dict(),
         "first_picture": next((p for p in pictures if p.saved.name == "figure1"), None),
+        "ledger_picture": next((p for p in pictures if p.saved.name in named), None),
+        "main": next(map(_told, claims.to_dict("records")), ""),
         "pictures": of_paper,
         "ledger": table,
         "many": len(claims) > 12,
         "verdicts": f"Of the paper's {len(claims)} claims: {verdicts or 'one seed gives no verdict'}.",
         "link": lambda name: f'<a href="{name}.html">{escape(titles[name])}</a>' if name in titles else escape(name),
     }
+
+
+def _told(row: dict) -> str:
+    """A line of the ledger as a sentence."""
+    verdict = "one seed, no verdict" if pd.isna(row["verdict"]) else row["verdict"]
+    theirs = "" if pd.isna(row["paper"]) else f" (the paper: {signed(row['paper'])})"
+    return f"{row['text']}: {results.interval(row)} points{theirs}, {verdict}."
 
 
 def _plain(scale: str) -> str:
