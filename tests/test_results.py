@@ -192,6 +192,7 @@ def test_what_cannot_be_paired():
 @pytest.fixture
 def made_up(monkeypatch, tmp_path):
     """A ledger of made-up claims on students that answer at random with the given chances."""
+    monkeypatch.setattr(paths, "FIRST_LOOK", tmp_path / "none.csv")
 
     def make(kinds: dict[str, str], chances: dict[str, float], seeds=3):
         rng = np.random.default_rng(0)
