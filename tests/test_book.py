@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import warnings
 from html import escape, unescape
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from reasvqa import book, paths
 from reasvqa.book import binding, pages
 from reasvqa.book.__main__ import main
-from reasvqa.book.cleaning import clean, finish, is_bare, without_bars
+from reasvqa.book.cleaning import clean, finish, is_bare, plain_warnings, without_bars
 from reasvqa.paper.experiments import EXPERIMENTS
 from reasvqa.report import saving
 from reasvqa.reproduce import Outcome
@@ -79,6 +80,13 @@ def test_tables_keep_their_looks_and_clips_are_kept():
     clip = "<video controls muted src='data:video/mp4;base64,AAAA#t=0,3' style='width:100%'></video>"
     found = BeautifulSoup(clean(clip), "html.parser").video
     assert found and found["src"] == "data:video/mp4;base64,AAAA#t=0,3" and found.has_attr("controls")
+
+
+def test_warnings_are_without_their_place():
+    caught = io.StringIO()
+    caught.write(warnings.formatwarning("texts are cut", UserWarning, "/home/me/a.py", 3, "cut(text)"))
+    caught.write(warnings.formatwarning("old name", FutureWarning, "/home/me/b.py", 4, "old()"))
+    assert plain_warnings("before\n" + caught.getvalue() + "after") == "before\nUserWarning: texts are cut\nafter"
 
 
 def test_progress_bars_do_not_stay():

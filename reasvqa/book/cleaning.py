@@ -81,6 +81,8 @@ def _rules(sheet: str) -> str:
 
 # A bar of tqdm, and a widget or an object that has nothing to show but its name.
 _BAR = re.compile(r"\d+%\|.*\||\d+(\.\d+)?\s?\w+/s\]|\[\d\d:\d\d[<,?]")
+_WARNING = re.compile(r"^\S+:\d+: (\w+Warning): (.*)\n(?:  .*(?:\n|$))?", re.MULTILINE)
+_DEVELOPERS = {"FutureWarning", "DeprecationWarning", "PendingDeprecationWarning"}
 _OBJECT = re.compile(
     r"<Figure size .*>|<[\w.]+( object)? at 0x[0-9a-f]+>|interactive\(children=.*|\w+(Box|Button|Output|Progress)\(.*",
     re.DOTALL,
@@ -91,6 +93,12 @@ def without_bars(text: str) -> str:
     """A stream's text as a terminal leaves it, without progress bars."""
     lines = (line.rstrip("\r").split("\r")[-1] for line in text.split("\n"))
     return "\n".join(line for line in lines if not _BAR.search(line)).strip("\n")
+
+
+def plain_warnings(text: str) -> str:
+    """A stream's text in which Python's warnings are without the line of code they come from; those that tell a
+    library's developers what will change one day are left out."""
+    return _WARNING.sub(lambda found: "" if found[1] in _DEVELOPERS else f"{found[1]}: {found[2]}\n", text)
 
 
 def is_bare(text: str) -> bool:

@@ -25,7 +25,7 @@ from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
 from reasvqa import paths
-from reasvqa.book.cleaning import clean, finish, is_bare, without_bars
+from reasvqa.book.cleaning import clean, finish, is_bare, plain_warnings, without_bars
 from reasvqa.paper.experiments import EXPERIMENTS
 from reasvqa.report.saving import SAVED
 from reasvqa.reproduce import options
@@ -265,7 +265,7 @@ def prepare(name: str, notebook: NotebookNode, figures: Path) -> Page:
 def _readable(output: NotebookNode) -> NotebookNode | None:
     """An output without what only a terminal or a live notebook can show; None if nothing is left."""
     if output.output_type == "stream":
-        output.text = _placeless(without_bars(output.text))
+        output.text = _placeless(plain_warnings(without_bars(output.text) + "\n").strip("\n"))
         return output if output.text else None
     if output.output_type == "error":
         return output
