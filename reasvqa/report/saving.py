@@ -59,7 +59,7 @@ def _write(name: str, scale: str, ending: str, writer: Callable[[Path], object])
     """A file that appears whole or not at all: a full disk leaves the old one."""
     path = paths.figures(scale) / f"{name}{ending}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{name}.{os.getpid()}{ending}")
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         writer(partial)
         os.replace(partial, path)
