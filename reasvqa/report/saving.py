@@ -30,7 +30,7 @@ def save_figure(
     figure: Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
 ) -> Path:
     """Writes <name>.{pdf,png,csv,json} to `reasvqa.paths.figures(scale)`: picture, numbers, provenance. Returns the
-    PNG's path."""
+    PNG's path. name: without an ending; what stands before a slash is a folder of its own."""
     _write(name, scale, ".pdf", lambda path: figure.savefig(path, bbox_inches="tight", metadata={"CreationDate": None}))
     _write(name, scale, ".csv", lambda path: data.to_csv(path, float_format="%.4f"))
     origin = provenance(caption, scale, runs, alternative(figure, caption))
