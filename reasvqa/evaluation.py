@@ -193,7 +193,7 @@ def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
 def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> Estimate:
     """The plain mean of several data sets' mean outcomes, with its interval.
 
-    The data sets share neither videos nor seeds (`reasvqa.paper.experiments.SEED_BLOCKS`), so that their variances
+    The data sets share neither videos nor seeds (`reasvqa.companion.experiments.SEED_BLOCKS`), so that their variances
     add. The seeds' parts, known from equally few seeds each, are pooled with Satterthwaite's degrees of freedom.
 
     Args:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from reasvqa import benchmark, full_size
+from reasvqa.companion import benchmark, full_size
+from reasvqa.companion.experiments import all_settings
 from reasvqa.learning.objective import Objective
-from reasvqa.paper.experiments import all_settings
 from reasvqa.students import adapters
 
 

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from tqdm import tqdm
 
-from reasvqa import book, paths
-from reasvqa.book import binding, pages
-from reasvqa.book.__main__ import main
-from reasvqa.book.cleaning import clean, finish, is_bare, plain_warnings, without_bars
-from reasvqa.paper.experiments import EXPERIMENTS
-from reasvqa.report import saving
-from reasvqa.reproduce import Outcome
+from reasvqa import paths
+from reasvqa.companion import book, saving
+from reasvqa.companion.book import binding, pages
+from reasvqa.companion.book.__main__ import main
+from reasvqa.companion.book.cleaning import clean, finish, is_bare, plain_warnings, without_bars
+from reasvqa.companion.experiments import EXPERIMENTS
+from reasvqa.companion.reproduce import Outcome
 
 NOTEBOOKS = {path.stem: path for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))}
 needs_browser = pytest.mark.skipif(browser.CHROMIUM is None, reason="no chromium here to look at the pages with")
@@ -320,7 +320,7 @@ def test_the_book_shows_where_everything_comes_from(bound, soups):
         files = {(bound / a["href"]).resolve() for a in block.select(".files a")}
         assert files == {path.resolve() for path in paths.figures("smoke").glob(f"{name}.*")}
     said = " ".join(origins["table5_part"].get_text(" ").split())
-    assert "python -m reasvqa.reproduce --only table5 --scale smoke --seeds 0" in said
+    assert "python -m reasvqa.companion.reproduce --only table5 --scale smoke --seeds 0" in said
     assert (
         "Seeds 0, 1000, 2000" in said and "batch size 8" in said and "smoke-star-mini-blip2-mtl-refined-s1000-" in said
     )
@@ -331,7 +331,7 @@ def test_the_book_shows_where_everything_comes_from(bound, soups):
         "claims: one seed gives no verdict" in index and "Learning from refined reasoning beats learning from" in index
     )
     again = soups["10_table1_nextqa_star"].select_one("footer code")
-    assert again and again.text == "python -m reasvqa.reproduce --only table1 --scale smoke --seeds 0"
+    assert again and again.text == "python -m reasvqa.companion.reproduce --only table1 --scale smoke --seeds 0"
     both = [box.find_previous("table").caption.text for box in soups["10_table1_nextqa_star"].select(".origin")]
     assert ["NExT-QA" in both[0], "STAR" in both[1]] == [True, True]  # each below its table
 
@@ -429,8 +429,8 @@ def test_a_browser_agrees_that_nothing_unsafe_is_left(tab, tmp_path):
 def test_the_committed_book_is_in_step():
     folder = paths.book("mini")
     if not (folder / "index.html").is_file():
-        pytest.skip("figures/book is not committed yet: python -m reasvqa.book makes it")
-    assert book.out_of_step("mini") == [], "python -m reasvqa.book makes it anew"
+        pytest.skip("figures/book is not committed yet: python -m reasvqa.companion.book makes it")
+    assert book.out_of_step("mini") == [], "python -m reasvqa.companion.book makes it anew"
     assert sum(path.stat().st_size for path in folder.iterdir()) <= binding.LIMIT
 
 
@@ -454,7 +454,7 @@ def test_no_book_of_notebooks_that_failed(monkeypatch, capsys, tmp_path):
         executed.append((list(notebooks), scale, seeds, jobs))
         return [Outcome("00_start_here", error="no"), Outcome("01_generate_reasoning")]
 
-    where = "reasvqa.book.__main__"
+    where = "reasvqa.companion.book.__main__"
     monkeypatch.setattr(f"{where}.reproduce", lambda *_: [])
     monkeypatch.setattr(f"{where}.stale", lambda names, *_: names)
     monkeypatch.setattr(f"{where}.execute_all", execute_all)

@@ -18,11 +18,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from reasvqa import check, full_size, paths
-from reasvqa.check import FAILS, NOTE, OK, Row
+from reasvqa import paths
+from reasvqa.companion import check, full_size
+from reasvqa.companion.check import FAILS, NOTE, OK, Row
+from reasvqa.companion.experiments import config_of
 from reasvqa.config import BENCHMARKS, SCALES
 from reasvqa.datasets import load, official
-from reasvqa.paper.experiments import config_of
 from reasvqa.students import STUDENTS, load_student
 
 CONFIG = config_of("MTL_All", "paper", "nextqa", student="mini-blip2").resolve()
@@ -490,7 +491,7 @@ def test_official_counts_in_the_files(dataset, split, shared):
 
 ASK = """
 import json
-from reasvqa.check import weights
+from reasvqa.companion.check import weights
 print(json.dumps({name: vars(row) for name in "abcde" for row in weights(f"someone/{name}", "student")}))
 """
 

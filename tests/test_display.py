@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from reasvqa.companion import display, figures
 from reasvqa.mini.grounding import claims
 from reasvqa.mini.world import Event, Story
 from reasvqa.refinement import refine
-from reasvqa.report import display, figures
 from reasvqa.samples import Sample
 from reasvqa.video import VideoError
 

@@ -277,7 +277,7 @@ def test_a_failure_leaves_what_was_there(exported, run_of, monkeypatch):
 
 def test_the_card_says_what_it_is(run_of, smoke_star, tmp_path, monkeypatch):
     """Its lines of code are executed; accuracy and interval are those of the run."""
-    from reasvqa.report.results import accuracy_of
+    from reasvqa.companion.results import accuracy_of
 
     run = run_of("mini-llava-ov-small")
     folder = run.export(tmp_path / "adapter")

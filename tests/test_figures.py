@@ -8,9 +8,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from reasvqa import paper
-from reasvqa.paper.experiments import EXPERIMENTS
-from reasvqa.report import figures
+from reasvqa.companion import figures, paper
+from reasvqa.companion.experiments import EXPERIMENTS
 
 
 def accuracies(rows, datasets) -> pd.DataFrame:

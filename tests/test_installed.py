@@ -12,10 +12,11 @@ CHECKOUT = Path(__file__).parents[1]
 SCRIPT = """
 from pathlib import Path
 import reasvqa
-from reasvqa import paper, paths
+from reasvqa import paths
+from reasvqa.companion import paper
 from reasvqa.learning import TrainConfig, train
-from reasvqa.paper.claims import claims
-from reasvqa.report import figures, saving
+from reasvqa.companion.claims import claims
+from reasvqa.companion import figures, saving
 
 assert paths.CHECKOUT is None and Path(reasvqa.__file__).is_relative_to(Path("installed").resolve()), reasvqa.__file__
 assert paths.data() == Path("reasvqa-data").resolve()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from reasvqa import paths
+from reasvqa.companion.experiments import all_settings
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import DataError, load
 from reasvqa.generation import ReasoningError, read_reasoning
 from reasvqa.learning import run_key, runs, targets
-from reasvqa.paper.experiments import all_settings
 from reasvqa.students import STUDENTS
 
 CONFIG = TrainConfig(dataset="smoke-star")

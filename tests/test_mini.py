@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from reasvqa import paths
+from reasvqa.companion import tables
 from reasvqa.datasets import load
 from reasvqa.generation import read_reasoning
 from reasvqa.mini import gates
@@ -24,7 +25,6 @@ from reasvqa.mini.questions import FORMS, NUM_OPTIONS, locate, needs_several_fra
 from reasvqa.mini.wordings import by_wording, wording
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story
 from reasvqa.refinement import refine
-from reasvqa.report import tables
 from reasvqa.students import STUDENTS
 
 KINDS = ("star", "nextqa", "intentqa")

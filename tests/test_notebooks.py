@@ -1,6 +1,6 @@
 """Each notebook is really executed, headless, at smoke scale; refuses wrong parameters at once; and is committed clean.
 
-The tables and figures are executed as anybody would, by `reasvqa.reproduce`, which trains their runs as well.
+The tables and figures are executed as anybody would, by `reasvqa.companion.reproduce`, which trains their runs as well.
 """
 
 import re
@@ -13,7 +13,7 @@ import pytest
 from conftest import REPRODUCE
 
 from reasvqa import paths
-from reasvqa.paper.experiments import EXPERIMENTS, all_settings
+from reasvqa.companion.experiments import EXPERIMENTS, all_settings
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 BY_NAME = {path.stem: path for path in NOTEBOOKS}

@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reasvqa import paper, paths
+from reasvqa import paths
+from reasvqa.companion import paper, saving, tables
+from reasvqa.companion.experiments import EXPERIMENTS, all_settings, settings_of
+from reasvqa.companion.latex import to_latex
 from reasvqa.evaluation import Estimate
-from reasvqa.paper.experiments import EXPERIMENTS, all_settings, settings_of
-from reasvqa.report import saving, tables
-from reasvqa.report.latex import to_latex
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 

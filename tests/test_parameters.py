@@ -2,9 +2,9 @@
 
 import pytest
 
-from reasvqa.paper.experiments import EXPERIMENTS, settings_of
-from reasvqa.report.exhibits import exhibit
-from reasvqa.report.parameters import checked, several
+from reasvqa.companion.exhibits import exhibit
+from reasvqa.companion.experiments import EXPERIMENTS, settings_of
+from reasvqa.companion.parameters import checked, several
 
 
 @pytest.mark.parametrize("given", ["[0, 1]", [0, 1], (0, 1)])

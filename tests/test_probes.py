@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
+from reasvqa.companion import tables
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.learning import probes, train
 from reasvqa.learning.answering import score_options
 from reasvqa.learning.runs import features_of
-from reasvqa.report import tables
 from reasvqa.samples import Sample
 
 

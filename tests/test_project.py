@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reasvqa import paper, paths
+from reasvqa import paths
+from reasvqa.companion import display, paper
+from reasvqa.companion.experiments import SETTINGS, config_of
+from reasvqa.companion.results import interval, saved_ledger
+from reasvqa.companion.words import tally
 from reasvqa.config import check_seeds
-from reasvqa.paper.experiments import SETTINGS, config_of
-from reasvqa.report import display
-from reasvqa.report.results import interval, saved_ledger
-from reasvqa.report.words import tally
 from reasvqa.samples import Sample
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +135,7 @@ def test_settings_are_checked():
 def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
     import matplotlib.pyplot as plt
 
-    from reasvqa.report import saving
+    from reasvqa.companion import saving
 
     monkeypatch.setattr(paths, "figures", lambda scale: tmp_path)
     saving.save_figure(plt.figure(), "x", pd.DataFrame({"a": [1.0]}), "mini", caption="c")
@@ -143,7 +143,7 @@ def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
 
 
 def test_a_part_does_not_replace_the_whole():
-    from reasvqa.report import saving
+    from reasvqa.companion import saving
 
     assert saving.part(([0, 1, 2], (0, 1, 2)), (["star", "nextqa"], ("nextqa", "star"))) == ""
     assert (

@@ -11,13 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reasvqa import paths, reproduce
+from reasvqa import paths
+from reasvqa.companion import reproduce
+from reasvqa.companion.claims import settings_of_claims
+from reasvqa.companion.experiments import SEEDS, all_settings
 from reasvqa.config import TrainConfig
 from reasvqa.learning import DamagedRun, Run, records, run_key, train, train_all, training
 from reasvqa.learning.many import kept_run
 from reasvqa.learning.runs import WeightsLeftOut
-from reasvqa.paper.claims import settings_of_claims
-from reasvqa.paper.experiments import SEEDS, all_settings
 
 QUICK = TrainConfig(dataset="smoke-star", reasoning="none", blind=True, questions=8).resolve()
 

@@ -1,4 +1,4 @@
-"""`python -m reasvqa.reproduce`: its plan, its workers, which may die, and its command line."""
+"""`python -m reasvqa.companion.reproduce`: its plan, its workers, which may die, and its command line."""
 
 import os
 import signal
@@ -15,11 +15,12 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from reasvqa import paths, reproduce
+from reasvqa import paths
+from reasvqa.companion import reproduce
+from reasvqa.companion.claims import settings_of_claims
+from reasvqa.companion.experiments import EXPERIMENTS, all_settings
 from reasvqa.learning import Run, TrainConfig, run_key, train
 from reasvqa.learning.many import train_all
-from reasvqa.paper.claims import settings_of_claims
-from reasvqa.paper.experiments import EXPERIMENTS, all_settings
 
 
 def tiny(seed: int, **values) -> TrainConfig:
@@ -145,7 +146,7 @@ def test_only_who_kills_its_worker_is_given_up():
 SLEEPERS = """
 import sys, time
 from tqdm import tqdm
-from reasvqa.reproduce import Outcome, local_executor, run_all
+from reasvqa.companion.reproduce import Outcome, local_executor, run_all
 
 def sleep(name):
     print(name, flush=True)
@@ -232,7 +233,7 @@ def test_runs_on_a_dask_cluster(smoke_star, tmp_path):
 
 
 def command(monkeypatch, arguments: str) -> int | str | None:
-    """The exit status of `python -m reasvqa.reproduce`, here in this process."""
+    """The exit status of `python -m reasvqa.companion.reproduce`, here in this process."""
     monkeypatch.setattr(sys, "argv", ["reproduce", *arguments.split()])
     try:
         return reproduce.main()

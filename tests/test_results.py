@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 
 from reasvqa import paths
+from reasvqa.companion import figures, results
+from reasvqa.companion.claims import Claim, Term, claims, second_look, settings_of_claims
+from reasvqa.companion.experiments import BETAS, EXPERIMENTS, settings_of
+from reasvqa.companion.paper import PRINTED, cell
 from reasvqa.evaluation import estimate
-from reasvqa.paper.claims import Claim, Term, claims, second_look, settings_of_claims
-from reasvqa.paper.experiments import BETAS, EXPERIMENTS, settings_of
-from reasvqa.paper.numbers import PRINTED, cell
-from reasvqa.report import figures, results
 from reasvqa.samples import Sample
 
 OF = {claim.id: claim for claim in claims()}

@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reasvqa import paths, reproduce
+from reasvqa import paths
+from reasvqa.companion import reproduce
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples, load
 from reasvqa.learning import DamagedRun, Diverged, Run, run_key, runs, train, training

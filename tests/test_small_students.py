@@ -11,7 +11,9 @@ from transformers import AutoConfig, InternVLProcessor, SmolVLMProcessor
 from transformers.models.smolvlm import processing_smolvlm
 from transformers.video_utils import VideoMetadata
 
-from reasvqa import full_size, paths
+from reasvqa import paths
+from reasvqa.companion import full_size
+from reasvqa.companion.experiments import config_of, settings_of
 from reasvqa.datasets import load
 from reasvqa.generation import read_reasoning
 from reasvqa.generation.models import TransformersGenerator
@@ -23,7 +25,6 @@ from reasvqa.learning.objective import Objective
 from reasvqa.learning.targets import Example
 from reasvqa.losses import IGNORE
 from reasvqa.mini.tiny import write_tiny
-from reasvqa.paper.experiments import config_of, settings_of
 from reasvqa.students import STUDENTS, load_student, read_preprocess, why_not
 from reasvqa.students.adapters import prepare
 from reasvqa.students.smolvlm import in_words

@@ -9,14 +9,14 @@ import pytest
 from IPython.display import HTML
 
 from reasvqa import paths
+from reasvqa.companion import display, results, saving, widgets, words
+from reasvqa.companion.claims import claims
+from reasvqa.companion.experiments import config_of
+from reasvqa.companion.words import _NEXT, _REASONS
 from reasvqa.evaluation import estimate, signed
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, train
-from reasvqa.paper.claims import claims
-from reasvqa.paper.experiments import config_of
 from reasvqa.refinement import RESTATED_RULE, RULES
-from reasvqa.report import display, results, saving, widgets, words
-from reasvqa.report.words import _NEXT, _REASONS
 from reasvqa.samples import Sample
 
 

@@ -26,7 +26,7 @@ from reasvqa.generation import generate
 from reasvqa.learning import train
 from reasvqa.mini.build import SimulatedGenerator
 from reasvqa.mini.generator import STRENGTHS
-from reasvqa.report import saving
+from reasvqa.companion import saving
 
 paths.figures = lambda scale: paths.data() / "figures"
 print("data", flush=True)

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from reasvqa import paths
+from reasvqa.companion.claims import Claim, Term, claims, second_look, settings_of_claims
+from reasvqa.companion.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
 from reasvqa.config import REAL, TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import (
@@ -27,8 +29,6 @@ from reasvqa.evaluation import (
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, train_all
 from reasvqa.learning.many import kept_run
-from reasvqa.paper.claims import Claim, Term, claims, second_look, settings_of_claims
-from reasvqa.paper.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
 
 Key = TypeVar("Key")
 
@@ -299,7 +299,7 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     """Every claim, a row each, with the verdict of our runs.
 
     Claims that were undecided when the miniature was first looked at have twice the seeds, and pay for the second look
-    (`reasvqa.paper.claims.second_look`, `evaluation.verdict`); the others keep what the first said. Claims that need a
+    (`reasvqa.companion.claims.second_look`, `evaluation.verdict`); the others keep what the first said. Claims that need a
     simulated generator are left out at paper scale, where there is none.
 
     Returns:

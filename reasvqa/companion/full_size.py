@@ -20,12 +20,12 @@ from transformers import (
     SmolVLMConfig,
 )
 
+from reasvqa.companion.experiments import EXPERIMENTS, settings_of
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import official
 from reasvqa.learning.features import feature_bytes
 from reasvqa.learning.objective import Objective
 from reasvqa.mini.tiny import make_tokenizer
-from reasvqa.paper.experiments import EXPERIMENTS, settings_of
 from reasvqa.preprocess import Preprocess
 from reasvqa.students import (
     Blip2Student,

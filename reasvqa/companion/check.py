@@ -1,8 +1,8 @@
 """Before a long run: what is there of data, reasoning, weights, disk and memory, and what is missing.
 
-    python -m reasvqa.check --scale paper                          the three benchmarks
-    python -m reasvqa.check --scale paper --dataset nextqa --all   reads every clip, not a sample; goes on where it was
-    python -m reasvqa.check --dataset star --server http://HOST:8000/v1     also asks a generator's server one question
+    python -m reasvqa.companion.check --scale paper                          the three benchmarks
+    python -m reasvqa.companion.check --scale paper --dataset nextqa --all   reads every clip, not a sample; goes on where it was
+    python -m reasvqa.companion.check --dataset star --server http://HOST:8000/v1     also asks a generator's server one question
 
 It only reads, and downloads nothing (`--all` keeps a list of what it has read under the data root). The exit status is
 1 if a run would fail.
@@ -29,7 +29,9 @@ import torch
 from tqdm import tqdm
 from transformers import AutoConfig, AutoTokenizer
 
-from reasvqa import full_size, hub, paths
+from reasvqa import hub, paths
+from reasvqa.companion import full_size
+from reasvqa.companion.experiments import config_of
 from reasvqa.config import BENCHMARKS, MINIATURES, SCALES, TrainConfig
 from reasvqa.datasets import DataError, Samples, load, official
 from reasvqa.datasets.base import read_map, read_table
@@ -38,7 +40,6 @@ from reasvqa.generation import read_reasoning as read_responses
 from reasvqa.generation.reasoning import failures_path, read_failures
 from reasvqa.learning.features import feature_bytes
 from reasvqa.learning.runs import dtype_of
-from reasvqa.paper.experiments import config_of
 from reasvqa.preprocess import Preprocess
 from reasvqa.samples import LETTERS
 from reasvqa.students import FAMILIES, STUDENTS, Student
@@ -395,12 +396,12 @@ def outline(name: str) -> Student | None:
 
 
 def memory(config: TrainConfig) -> Row:
-    """The row of the GPU's memory against what a training step takes (computed, see `reasvqa.full_size.memory`)."""
+    """The row of the GPU's memory against what a training step takes (computed, see `reasvqa.companion.full_size.memory`)."""
     what = "GPU"
     if not torch.cuda.is_available():
         if config.scale in MINIATURES:
             return Row(OK, what, "none, and none is needed")
-        measure = f"how fast: python -m reasvqa.benchmark --student {config.student} --recipes ours --steps 1"
+        measure = f"how fast: python -m reasvqa.companion.benchmark --student {config.student} --recipes ours --steps 1"
         return Row(NOTE, what, "none here, a run would use the CPU", measure)
     device, total = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1] / 1e9
     if config.student not in full_size.FULL_SIZE:
@@ -496,7 +497,9 @@ def show(rows: Iterable[Row]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m reasvqa.check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m reasvqa.companion.check",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--scale", choices=SCALES, default="paper")

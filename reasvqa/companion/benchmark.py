@@ -6,8 +6,8 @@ reads video and question once for both losses, and pads batches of similar lengt
 optimizer and number format are the same in both, unless a recipe's name says otherwise. Recipes alternate, so that a
 busy machine slows all of them.
 
-    python -m reasvqa.benchmark                                    the miniature, on this machine
-    python -m reasvqa.benchmark --student blip2-flan-t5-xl         real size, random weights: for a GPU
+    python -m reasvqa.companion.benchmark                                    the miniature, on this machine
+    python -m reasvqa.companion.benchmark --student blip2-flan-t5-xl         real size, random weights: for a GPU
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from reasvqa import paths
+from reasvqa.companion.full_size import FULL_SIZE, random_student
 from reasvqa.datasets import load
-from reasvqa.full_size import FULL_SIZE, random_student
 from reasvqa.learning import TrainConfig, build_examples, train
 from reasvqa.learning.answering import generate_reasoning, predict
 from reasvqa.learning.collate import Collator
@@ -445,7 +445,8 @@ def _timed(function: Callable[[], object], times: int = 1) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m reasvqa.benchmark", description="Training throughput and memory against the reference recipe."
+        prog="python -m reasvqa.companion.benchmark",
+        description="Training throughput and memory against the reference recipe.",
     )
     students = f"one of the miniature's, or of full size with random weights: {', '.join(FULL_SIZE)}"
     every = list(FULL_SIZE_RECIPES)

@@ -18,12 +18,12 @@ from IPython.display import HTML
 from IPython.display import display as _display
 from PIL import Image
 
+from reasvqa.companion import display, figures, results
+from reasvqa.companion.words import seeds_of
 from reasvqa.datasets import Samples
 from reasvqa.learning import Run
 from reasvqa.mini.grounding import story_of
 from reasvqa.refinement import RESTATED_RULE, RULES, leaks, removals
-from reasvqa.report import display, figures, results
-from reasvqa.report.words import seeds_of
 from reasvqa.samples import Sample
 
 QUESTIONS = 40  # to pick from: a list of a thousand is no choice

@@ -1,4 +1,4 @@
-"""One style, one function per figure. `reasvqa.report.saving` writes them."""
+"""One style, one function per figure. `reasvqa.companion.saving` writes them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from reasvqa import paper
+from reasvqa.companion import paper
+from reasvqa.companion.words import seeds_of
 from reasvqa.config import REAL
 from reasvqa.evaluation import Estimate
 from reasvqa.learning import Run
 from reasvqa.refinement import RULES, refine, removals
-from reasvqa.report.words import seeds_of
 from reasvqa.samples import LETTERS, Sample
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 
 import reasvqa
 from reasvqa import paths
+from reasvqa.companion.latex import to_latex
+from reasvqa.companion.results import values
 from reasvqa.learning import Run
-from reasvqa.report.latex import to_latex
-from reasvqa.report.results import values
 
 # What a notebook's cell saved stands among its outputs under this type, which no viewer shows; the book reads it.
 SAVED = "application/vnd.reasvqa.saved+json"

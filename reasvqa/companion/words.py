@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from reasvqa import paper, paths
+from reasvqa import paths
+from reasvqa.companion import paper
+from reasvqa.companion.claims import claims
+from reasvqa.companion.experiments import TABLE4, name_at
+from reasvqa.companion.results import interval, judged, values
 from reasvqa.config import REAL, TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, seeds_needed, signed
 from reasvqa.learning import Run
-from reasvqa.paper.claims import claims
-from reasvqa.paper.experiments import TABLE4, name_at
 from reasvqa.refinement import refine
-from reasvqa.report.results import interval, judged, values
 
 
 def about(samples: Samples) -> str:

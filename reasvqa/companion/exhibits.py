@@ -14,12 +14,8 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from reasvqa import paths
-from reasvqa.config import TrainConfig, one_of
-from reasvqa.datasets import Samples, load
-from reasvqa.generation import read_reasoning
-from reasvqa.learning import Run, build_examples
-from reasvqa.learning.targets import Example
-from reasvqa.paper.experiments import (
+from reasvqa.companion import display, figures, results, saving, tables
+from reasvqa.companion.experiments import (
     BETAS,
     EXPERIMENTS,
     GENERATORS,
@@ -29,8 +25,12 @@ from reasvqa.paper.experiments import (
     seeds_at,
     settings_of,
 )
-from reasvqa.report import display, figures, results, saving, tables
-from reasvqa.report.parameters import checked, one_wrong, several
+from reasvqa.companion.parameters import checked, one_wrong, several
+from reasvqa.config import TrainConfig, one_of
+from reasvqa.datasets import Samples, load
+from reasvqa.generation import read_reasoning
+from reasvqa.learning import Run, build_examples
+from reasvqa.learning.targets import Example
 from reasvqa.samples import Sample
 from reasvqa.video import read_frames
 

@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 
 from reasvqa import paths
+from reasvqa.companion.experiments import SETTINGS
 from reasvqa.config import BENCHMARKS, SCALES, TrainConfig, check_seeds, one_of
 from reasvqa.datasets import Samples, load
 from reasvqa.learning import run_key
-from reasvqa.paper.experiments import SETTINGS
 from reasvqa.samples import Sample
 from reasvqa.students import STUDENTS
 

@@ -9,13 +9,9 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from reasvqa import paper
-from reasvqa.datasets import DataError, load
-from reasvqa.evaluation import Estimate, signed
-from reasvqa.learning import Run
-from reasvqa.learning.probes import stays_when_permuted, with_another_video
-from reasvqa.paper.experiments import TABLE4, name_at
-from reasvqa.report.results import (
+from reasvqa.companion import paper
+from reasvqa.companion.experiments import TABLE4, name_at
+from reasvqa.companion.results import (
     accuracy_of,
     contrast,
     difference,
@@ -25,7 +21,11 @@ from reasvqa.report.results import (
     outcomes,
     values,
 )
-from reasvqa.report.words import seeds_of
+from reasvqa.companion.words import seeds_of
+from reasvqa.datasets import DataError, load
+from reasvqa.evaluation import Estimate, signed
+from reasvqa.learning import Run
+from reasvqa.learning.probes import stays_when_permuted, with_another_video
 
 PAPER, OURS = (
     "paper, as printed",

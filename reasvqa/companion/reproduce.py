@@ -1,12 +1,12 @@
-"""Regenerates the paper: `python -m reasvqa.reproduce` trains what is missing and executes the notebooks of its tables
+"""Regenerates the paper: `python -m reasvqa.companion.reproduce` trains what is missing and executes the notebooks of its tables
 and figures.
 
-    python -m reasvqa.reproduce                              everything, at mini scale, 3 seeds
-    python -m reasvqa.reproduce --only figure4 table5        two of them
-    python -m reasvqa.reproduce --preview                    everything, with one seed and the validation questions
-    python -m reasvqa.reproduce --plan                       only say what would be done
-    python -m reasvqa.reproduce --anew                       train also the runs that come with the repository
-    python -m reasvqa.reproduce --dask tcp://scheduler:8786  the runs on other machines, which share the data folder
+    python -m reasvqa.companion.reproduce                              everything, at mini scale, 3 seeds
+    python -m reasvqa.companion.reproduce --only figure4 table5        two of them
+    python -m reasvqa.companion.reproduce --preview                    everything, with one seed and the validation questions
+    python -m reasvqa.companion.reproduce --plan                       only say what would be done
+    python -m reasvqa.companion.reproduce --anew                       train also the runs that come with the repository
+    python -m reasvqa.companion.reproduce --dask tcp://scheduler:8786  the runs on other machines, which share the data folder
 
 It can be stopped and started at any time: finished runs and notebooks are kept, an interrupted run goes on from its
 checkpoint.
@@ -36,12 +36,12 @@ import torch
 from tqdm.auto import tqdm
 
 from reasvqa import paths
+from reasvqa.companion.claims import settings_of_claims
+from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
 from reasvqa.config import BENCHMARKS, MINIATURES, REAL, SCALES, check_seeds
 from reasvqa.datasets import DataError, load
 from reasvqa.learning import DamagedRun, Run, TrainConfig, records, run_key
 from reasvqa.learning.many import kept_run, prepare_features, quiet_bars, train_quietly
-from reasvqa.paper.claims import settings_of_claims
-from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
 from reasvqa.processes import cores, end_with, ended
 
 ATTEMPTS = 3  # a run whose worker dies is tried so often before it counts as failed

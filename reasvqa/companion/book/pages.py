@@ -25,10 +25,10 @@ from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
 from reasvqa import paths
-from reasvqa.book.cleaning import clean, finish, is_bare, plain_warnings, without_bars
-from reasvqa.paper.experiments import EXPERIMENTS
-from reasvqa.report.saving import SAVED
-from reasvqa.reproduce import options
+from reasvqa.companion.book.cleaning import clean, finish, is_bare, plain_warnings, without_bars
+from reasvqa.companion.experiments import EXPERIMENTS
+from reasvqa.companion.reproduce import options
+from reasvqa.companion.saving import SAVED
 
 _FOLDER = Path(__file__).parent
 _FILES = {".pdf": "PDF", ".png": "PNG", ".csv": "CSV", ".tex": "LaTeX", ".json": "origin (JSON)"}
@@ -120,7 +120,7 @@ class Page:
         given = self.notebook.metadata.get("papermill", {}).get("parameters", {})
         names = [name for name, what in EXPERIMENTS.items() if what.notebook == self.name]
         if names:
-            command = f"python -m reasvqa.reproduce --only {' '.join(names)}"
+            command = f"python -m reasvqa.companion.reproduce --only {' '.join(names)}"
             if scale != usual.get_default("scale"):
                 command += f" --scale {scale}"
             if list(given.get("seeds", [])) not in ([], list(usual.get_default("seeds"))):

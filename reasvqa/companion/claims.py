@@ -23,10 +23,10 @@ from typing import Literal, cast, get_args
 import pandas as pd
 
 from reasvqa import paths
+from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, TABLE4, settings_of
+from reasvqa.companion.paper import PRINTED, cell
 from reasvqa.config import BENCHMARKS, TrainConfig
 from reasvqa.evaluation import margin_of
-from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, TABLE4, settings_of
-from reasvqa.paper.numbers import PRINTED, cell
 
 # Of the paper; of the paper, but used to set up the miniature, so that its outcome is no evidence; a control of ours.
 Kind = Literal["claim", "set", "control"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from reasvqa.companion.results import values
 from reasvqa.evaluation import Estimate
-from reasvqa.report.results import values
 
 TEXT_WIDTH = 345  # pt: of `article` at 10 pt, one column
 TEXT_HEIGHT = 470  # pt: of its page, with room for a caption

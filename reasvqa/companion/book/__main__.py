@@ -1,10 +1,10 @@
-"""The book: `python -m reasvqa.book` makes figures/book/, pages to read without running anything.
+"""The book: `python -m reasvqa.companion.book` makes figures/book/, pages to read without running anything.
 
-    python -m reasvqa.book                        at mini scale: trains and executes what is missing or out of date
-    python -m reasvqa.book --preview              of one seed and the validation questions
-    python -m reasvqa.book --output DIR           somewhere else; links to downloads lead to figures/
+    python -m reasvqa.companion.book                        at mini scale: trains and executes what is missing or out of date
+    python -m reasvqa.companion.book --preview              of one seed and the validation questions
+    python -m reasvqa.companion.book --output DIR           somewhere else; links to downloads lead to figures/
 
-It goes on where it was stopped. The tables' and figures' notebooks are executed by `reasvqa.reproduce`, the others one
+It goes on where it was stopped. The tables' and figures' notebooks are executed by `reasvqa.companion.reproduce`, the others one
 after the other: one of them measures time.
 """
 
@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 from reasvqa import paths
-from reasvqa.book.binding import BookError, write
+from reasvqa.companion.book.binding import BookError, write
+from reasvqa.companion.experiments import EXPERIMENTS
+from reasvqa.companion.reproduce import execute_all, options, parse, reproduce, stale
 from reasvqa.datasets import DataError
-from reasvqa.paper.experiments import EXPERIMENTS
-from reasvqa.reproduce import execute_all, options, parse, reproduce, stale
 
 
 def main() -> int:

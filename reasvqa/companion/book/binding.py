@@ -16,9 +16,10 @@ import nbformat
 import pandas as pd
 from bs4 import BeautifulSoup
 
-from reasvqa import paper, paths
-from reasvqa.book.cleaning import finish
-from reasvqa.book.pages import (
+from reasvqa import paths
+from reasvqa.companion import paper, results, tables
+from reasvqa.companion.book.cleaning import finish
+from reasvqa.companion.book.pages import (
     BookError,
     Page,
     Saved,
@@ -29,10 +30,9 @@ from reasvqa.book.pages import (
     source_digest,
     style_sheet,
 )
+from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, all_settings
 from reasvqa.config import REAL
 from reasvqa.evaluation import signed
-from reasvqa.paper.experiments import EXPERIMENTS, SEEDS, all_settings
-from reasvqa.report import results, tables
 from reasvqa.students import fingerprint
 
 LIMIT = 20 << 20  # bytes

@@ -1,6 +1,6 @@
 """The book: executed notebooks as pages to read without running anything, offline, with every figure and table's files
 and origin below it."""
 
-from reasvqa.book.binding import BookError, out_of_step, write
+from reasvqa.companion.book.binding import BookError, out_of_step, write
 
 __all__ = ["BookError", "out_of_step", "write"]
