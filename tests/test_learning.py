@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasvqa import paths
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import TrainConfig, build_examples, train
-from reasvqa.learning.answering import RANKED, of_like_length, predict, score_options
+from reasvqa.learning.answering import WRITTEN_PER_BATCH, group_by_length, predict, score_options
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import MissingVideos, build_features, readable
 from reasvqa.learning.objective import Objective
@@ -223,12 +223,12 @@ def test_options_are_ranked_after_the_reasoning_that_was_written(student, smoke_
 
 
 @given(st.lists(st.integers(0, 300), max_size=70))
-def test_texts_are_grouped_with_those_of_like_length(lengths):
-    groups = of_like_length([[7] * length for length in lengths])
+def test_texts_are_grouped_with_those_group_by_length(lengths):
+    groups = group_by_length([[7] * length for length in lengths])
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     for group in groups:
         of_group = [lengths[i] for i in group]
-        assert 1 <= len(group) <= RANKED and max(of_group) <= 1.5 * min(of_group)
+        assert 1 <= len(group) <= WRITTEN_PER_BATCH and max(of_group) <= 1.5 * min(of_group)
 
 
 def test_letter_scores_are_the_first_step(student, smoke_star, features):

@@ -76,14 +76,14 @@ def test_texts_that_go_on_are_the_librarys(few, smoke_star, tmp_path, monkeypatc
     """Short texts first, then the rest of those that have no end yet: the same as all at once."""
     from transformers.modeling_outputs import BaseModelOutput
 
-    from reasvqa.learning.answering import read
+    from reasvqa.learning.answering import encode_questions
     from reasvqa.students import blip2
 
     monkeypatch.setattr(blip2, "FEW_TOKENS", few)
     student, samples = load_student("mini-blip2").eval(), smoke_star[0][:6]
     features = build_features(samples, student, "mini-blip2", CONFIG.num_frames, tmp_path)
     with torch.no_grad():
-        states, mask = read(student, samples, features, CONFIG)
+        states, mask = encode_questions(student, samples, features, CONFIG)
     lengths = set()
     for start in (student.answer_start, student.reasoning_start):
         tokens = student.language_model.generate(

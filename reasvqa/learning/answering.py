@@ -1,4 +1,4 @@
-"""How a trained student answers: by ranking the options, by comparing letters, or by writing and parsing."""
+"""Read a trained student's answer: rank the options, compare letters, or let it write and parse the text."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from reasvqa.losses import IGNORE, shift_right
 from reasvqa.samples import LETTERS, Sample
 from reasvqa.students import Student
 
-RANKED = 16  # texts whose options are ranked at once
+# Memory bounds of answering; neither changes an answer.
+QUESTIONS_PER_BATCH = 64  # questions that the student reads at once
+WRITTEN_PER_BATCH = 16  # written reasonings behind which the options are ranked at once
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
-    """Token ids, long (B, longest), padded on the right with `value`, and their mask, long (B, longest)."""
+    """Pad rows of token ids on the right with `value`; return ids and mask, both long (B, longest)."""
     longest = max(map(len, rows))
     ids = torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])
     return ids, (torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]).long()
 
 
-def read(
+def encode_questions(
     student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
 ) -> tuple[Tensor, Tensor]:
-    """What `Student.encode` makes of questions and their clips, (B, S, D) and (B, S); without `features` the student is
-    blind."""
+    """Encode questions with their clips; return the states (B, S, D) and mask (B, S) of `Student.encode`.
+
+    Without `features` the student is blind: it reads the question alone.
+    """
     texts = [source_text(sample, config.answer_format) for sample in samples]
     ids, mask = pad(student.source_ids(texts, config.max_source_tokens), student.pad)
     device = student.device
@@ -43,15 +47,15 @@ def read(
 def score_options(
     student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
 ) -> list[Tensor]:
-    """A score for each option of each sample; the largest is the student's answer.
+    """Return the options' scores of each sample, float (options,); the largest is the student's answer.
 
-    "text": mean log-likelihood of the option's tokens, all options of the batch decoded at once.
-    "letter": logits of the options' letters after one decoder step.
-    Students that learned to answer first and to explain afterwards: the same likelihood after the word "Answer:".
+    "text": the mean log-likelihood of the option's tokens; all options of the batch are decoded at once.
+    "letter": the logits of the options' letters after one decoder step.
+    A student that learned to answer first and explain afterwards is scored by likelihood after the word "Answer:".
     """
-    states, mask = read(student, samples, features, config)
+    states, mask = encode_questions(student, samples, features, config)
     if config.target_order == "answer_first":
-        before = student.target_ids([ANSWER])[0][:-1]  # without the end of text
+        before = student.target_ids([ANSWER])[0][:-1]  # without the end-of-text token
         return _rank(student, states, mask, samples, [before] * len(samples), config.answer_format)
     if config.answer_format == "text":
         return _rank(student, states, mask, samples, [[]] * len(samples), "text")
@@ -69,8 +73,11 @@ def _rank(
     before: Sequence[list[int]],
     answer_format: str,
 ) -> list[Tensor]:
-    """Mean log-likelihood of each option's tokens, all options of the batch decoded at once, each after the tokens
-    `before` that the sample's student has written already (none: the answer comes first)."""
+    """Return the mean log-likelihood of each option's tokens; all options of the batch are decoded at once.
+
+    Args:
+        before: the tokens that precede the options of each sample; an empty list where the answer comes first.
+    """
     counts = [len(sample.options) for sample in samples]
     texts = [
         (" " if before[k] else "") + answer_text(sample, answer_format, i)
@@ -92,35 +99,35 @@ def _rank(
 
 @torch.no_grad()
 def predict(
-    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig, batch_size: int = 64
+    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
 ) -> tuple[list[int | None], list[str | None]]:
-    """The student's answers, as option indices, and what it wrote, if it wrote.
+    """Return the student's answers as option indices, and the texts it wrote (None where it writes none).
 
-    Students of Eq. 1 with reasoning write first, and answer after it. With letters the answer is parsed from that text,
-    and is None where it names no option. With texts, where the options stand nowhere in the input and an answer in free
-    words need not be one of them, the options are ranked after the written reasoning. All others score the options, see
-    `score_options`.
+    Students of Eq. 1 with reasoning write the reasoning first and then answer. With letters the answer is parsed from
+    that text and is None where it names no option. With texts the input does not contain the options, and a free answer
+    need not be one of them, so the options are ranked after the written reasoning. All other students score the
+    options, see `score_options`.
     """
     student.eval()
     writes = config.objective == "stl" and config.reasoning != "none" and config.target_order == "reasoning_first"
     predictions: list[int | None] = []
     texts: list[str | None] = []
-    for at in tqdm(range(0, len(samples), batch_size), desc="answering", unit="batch", leave=False):
-        batch = [samples[i] for i in range(at, min(at + batch_size, len(samples)))]
+    for at in tqdm(range(0, len(samples), QUESTIONS_PER_BATCH), desc="answering", unit="batch", leave=False):
+        batch = [samples[i] for i in range(at, min(at + QUESTIONS_PER_BATCH, len(samples)))]
         if not writes:
             predictions += [int(scores.argmax()) for scores in score_options(student, batch, features, config)]
             texts += [None] * len(batch)
             continue
-        states, mask = read(student, batch, features, config)
+        states, mask = encode_questions(student, batch, features, config)
         wrote = student.generate(states, mask, student.answer_start, config.max_new_tokens)
         texts += wrote
         if config.answer_format == "letter":
             predictions += [parse_answer(text, sample.options) for text, sample in zip(wrote, batch, strict=True)]
         else:
             reasoned = [f"{text.rsplit(ANSWER, 1)[0].rstrip()}\n{ANSWER}" for text in wrote]
-            before = [ids[:-1] for ids in student.target_ids(reasoned)]  # without the end of text
+            before = [ids[:-1] for ids in student.target_ids(reasoned)]  # without the end-of-text token
             chosen: dict[int, int] = {}
-            for rows in of_like_length(before):
+            for rows in group_by_length(before):
                 asked, written = [batch[i] for i in rows], [before[i] for i in rows]
                 scores = _rank(student, states[rows], mask[rows], asked, written, "text")
                 chosen |= {i: int(of.argmax()) for i, of in zip(rows, scores, strict=True)}
@@ -128,12 +135,14 @@ def predict(
     return predictions, texts
 
 
-def of_like_length(texts: Sequence[list[int]]) -> list[list[int]]:
-    """The texts' places in groups of at most `RANKED`, none more than half as long again as the shortest of its group:
-    one text without end, of which there are always some, would pad all others."""
+def group_by_length(texts: Sequence[list[int]]) -> list[list[int]]:
+    """Group the texts' indices, at most `WRITTEN_PER_BATCH` to a group, so that none is over 1.5 times its shortest.
+
+    Some students write until the token limit; one such text would pad all others of its batch.
+    """
     groups: list[list[int]] = []
     for i in sorted(range(len(texts)), key=lambda i: len(texts[i])):
-        if not groups or len(groups[-1]) == RANKED or len(texts[i]) > 1.5 * len(texts[groups[-1][0]]):
+        if not groups or len(groups[-1]) == WRITTEN_PER_BATCH or len(texts[i]) > 1.5 * len(texts[groups[-1][0]]):
             groups.append([])
         groups[-1].append(i)
     return groups
@@ -143,7 +152,7 @@ def of_like_length(texts: Sequence[list[int]]) -> list[list[int]]:
 def generate_reasoning(
     student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
 ) -> list[str]:
-    """The reasoning an MTL student writes for each sample, greedily."""
+    """Return the reasoning that an MTL student writes for each sample, decoded greedily."""
     student.eval()
-    states, mask = read(student, samples, features, config)
+    states, mask = encode_questions(student, samples, features, config)
     return student.generate(states, mask, student.reasoning_start, config.max_new_tokens)

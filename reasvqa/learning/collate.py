@@ -1,4 +1,4 @@
-"""Examples -> batches of token ids, drawn so that little is padded."""
+"""Turn training examples into batches of token ids, drawn so that little is padded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from reasvqa.students import Student
 
 
 class Collator:
-    """Examples -> a batch of `Objective`. Each text is tokenized once, when the run begins.
+    """Collate examples into the arguments of `Objective.forward`. Each text is tokenized once, when the run begins.
 
     Attributes:
-        cut: how many sources, targets and reasonings were longer than the settings allow.
+        cut: numbers of "sources", "targets" and "reasonings" that were cut to the settings' token limits.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Collator:
         targets = student.target_ids([e.target for e in examples])
         endings = iter(student.target_ids([e.ending for e in examples if e.ending]))
         self.targets = [
-            shortened(ids, limit, next(endings) if e.ending else ids[-1:])
+            truncate(ids, limit, next(endings) if e.ending else ids[-1:])
             for ids, e in zip(targets, examples, strict=True)
         ]
         reasonings = student.target_ids([e.reasoning for e in examples if e.reasoning is not None])
-        fitting = iter([shortened(ids, limit, ids[-1:]) for ids in reasonings])
+        fitting = iter([truncate(ids, limit, ids[-1:]) for ids in reasonings])
         self.reasonings = [next(fitting) if e.reasoning is not None else [] for e in examples]
         self.cut = {
             "sources": student.too_long(sources, config.max_source_tokens),
@@ -47,12 +47,12 @@ class Collator:
         }
 
     def lengths(self) -> list[int]:
-        """Tokens read and written, of each example."""
+        """Return the number of tokens that each example reads and writes."""
         rows = zip(self.sources, self.targets, self.reasonings, strict=True)
         return [len(source) + len(target) + len(reasoning) for source, target, reasoning in rows]
 
     def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """The arguments of `Objective.forward` for these examples."""
+        """Return the arguments of `Objective.forward` for these examples."""
         source, mask = pad([self.sources[i] for i in indices], self.pad)
         if self.features is None:
             features = torch.zeros(len(indices), 0, *self.feature_shape)
@@ -67,20 +67,22 @@ class Collator:
         return batch
 
 
-def shortened(ids: list[int], limit: int, ending: list[int]) -> list[int]:
-    """`ids`, or, if they are more than `limit`, their beginning and the whole `ending`."""
+def truncate(ids: list[int], limit: int, ending: list[int]) -> list[int]:
+    """Cut `ids` to `limit` tokens: keep the beginning and the whole `ending`."""
     return ids if len(ids) <= limit else ids[: max(0, limit - len(ending))] + ending
 
 
 class ByLength(Sampler[int]):
-    """Random order in which neighbours are of similar length, so that little is padded; fixed by seed and epoch, so
-    that a resumed run goes on in the same order."""
+    """Sample examples in a random order that puts texts of similar length into one batch, so that little is padded.
+
+    Seed and epoch fix the order, so a resumed run continues in it.
+    """
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
         self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the Trainer before each epoch."""
+        """Set the epoch that the order depends on; the Trainer calls this before each one."""
         self.epoch = epoch
 
     def __len__(self) -> int:

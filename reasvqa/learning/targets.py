@@ -1,4 +1,4 @@
-"""What the student reads and what it is to write: one `Example` a question (paper, section 3.3)."""
+"""Build what the student reads and what it has to write: one `Example` per question (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from reasvqa.generation.controls import key_words, shuffled_words, swapped
 from reasvqa.refinement import refine
 from reasvqa.samples import LETTERS, Sample
 
-ANSWER = "Answer:"  # what stands between reasoning and answer in a target of Eq. 1
-_refined = lru_cache(maxsize=1 << 18)(refine)  # runs share most of their texts
+ANSWER = "Answer:"  # separates reasoning and answer in a target of Eq. 1
+_refined = lru_cache(maxsize=1 << 18)(refine)  # most runs share their texts
 
 
 @dataclass(frozen=True)
 class Example:
-    """A training question: `source` is read; `target` is written from the answer's start token, and `reasoning`, if
-    there is one, from its own. `ending` is the end of `target` that stays when a long target is cut: the answer."""
+    """A training question.
+
+    Attributes:
+        source: the text that is read.
+        target: the text that is written from the answer's start token.
+        reasoning: the text that is written from the reasoning's start token; None: this question has none.
+        ending: the end of `target` that is kept when a long target is cut: the answer.
+    """
 
     sample: Sample
     source: str
@@ -31,40 +37,40 @@ class Example:
 
 
 def source_text(sample: Sample, answer_format: str) -> str:
-    """The text f(v, q) reads after the frames. Options stand in it only where a letter is to be answered."""
+    """Return the text that f(v, q) reads after the frames. It lists the options only if the answer is a letter."""
     if answer_format == "text":
         return sample.question
     return f"Question: {sample.question} Options: {sample.lettered} Answer with the letter of the correct option."
 
 
 def answer_text(sample: Sample, answer_format: str, option: int | None = None) -> str:
-    """The answer as the student writes it: an option's text, or its letter. Default: the right option."""
+    """Return an option (default: the right one) as the student writes it: its text or its letter."""
     index = sample.answer if option is None else option
-    assert index is not None, f"sample {sample.id!r} is unlabelled"
+    assert index is not None, f"sample {sample.id!r} has no label"
     return sample.options[index] if answer_format == "text" else LETTERS[index]
 
 
 def build_examples(samples: Samples, responses: pd.DataFrame | None, config: TrainConfig) -> list[Example]:
-    """The training examples of Eq. 1 (STL) or Eq. 2 (MTL).
+    """Build the training examples of Eq. 1 (STL) or Eq. 2 (MTL).
 
-    STL: one target, the reasoning followed by the answer; questions without a usable reasoning are left out. With
-    reasoning "none" it is the answer alone (STL_QA).
-    MTL: every question supervises its answer; those with a usable reasoning supervise it as well. (The paper does not
-    say whether MTL_CR drops the answers of the other questions; they are known, so we keep them.)
+    STL: the single target is the reasoning followed by the answer; questions without a usable reasoning are left out.
+    With reasoning "none" the target is the answer (STL_QA).
+    MTL: every question teaches its answer; one with a usable reasoning teaches that as well. (The paper does not say
+    whether MTL_CR drops the answers of the other questions; they are known, so we keep them.)
 
     Args:
         samples: labelled questions.
-        responses: the generator's, of `reasvqa.generation.read_reasoning`; may be None with reasoning "none".
-        config: resolved settings; objective, reasoning, refinement, control, subset, fraction, target_order,
-            answer_format and seed (of the fraction that is drawn) count here.
+        responses: the generator's, from `reasvqa.generation.read_reasoning`; None with reasoning "none".
+        config: resolved settings. Examples depend on objective, reasoning, refinement, control, subset, fraction,
+            target_order, answer_format, and on the seed if a fraction is drawn.
 
     Raises:
-        ValueError: a question is unlabelled, or has no line among the responses.
+        ValueError: a question has no label or no response.
     """
     unlabelled = [sample.id for sample in samples if sample.answer is None]
     if unlabelled:
         raise ValueError(
-            f"{len(unlabelled)} training questions have no answer, e.g. {unlabelled[0]!r}: this split is unlabelled"
+            f"{len(unlabelled)} training questions have no answer, e.g. {unlabelled[0]!r}; use a labelled split"
         )
     texts = {} if config.reasoning == "none" else _usable(samples, responses, config)
     examples = []
@@ -84,7 +90,7 @@ def build_examples(samples: Samples, responses: pd.DataFrame | None, config: Tra
 
 
 def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfig) -> dict[str, str]:
-    """Reasoning by sample id: of the subset, a fraction of it, refined or changed as `config` says, never empty."""
+    """Return the usable reasoning by sample id, selected and changed as `config` says; no text is empty."""
     if responses is None:
         raise ValueError(f"reasoning={config.reasoning!r} needs a generator's responses")
     ids = set(responses["id"])
@@ -92,7 +98,7 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
     if absent:
         raise ValueError(
             f"{len(absent)} of {len(samples)} training questions have no line in the reasoning file, "
-            f"e.g. {absent[0]!r}. Let the generation run to its end."
+            f"e.g. {absent[0]!r}. Let the generation finish."
         )
     if config.control == "other_videos":
         responses = swapped(responses, samples)
