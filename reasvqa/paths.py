@@ -1,13 +1,13 @@
-"""Where things lie. Nothing else in the library knows a folder's name.
+"""Where files lie. No other module knows the name of a folder.
 
-$REASVQA_DATA                 the data root; without it data/ of a checkout, else reasvqa-data/ in the current folder
+$REASVQA_DATA                 the data root; default: data/ of a checkout, else reasvqa-data/ in the current folder
     <dataset>/                annotations, videos/, reasoning/<generator>.jsonl
     runs/<key>/               finished runs
     exports/<key>/            runs as peft or transformers read them
     checked/<dataset>.jsonl   which clips were found to be readable
-    features/                 what frozen vision encoders made of clips
+    features/                 outputs of frozen vision encoders
     reproduced/<scale>/       executed notebooks
-figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own; book/ in each
+figures/ of a checkout        figures and tables of the scale "mini"; other scales in folders of their own; book/ in each
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from reasvqa.config import folder_of
+from reasvqa.registry import DATASETS
 
 _PACKAGE = Path(__file__).parent
-# A checkout has the notebooks beside the package. An installed copy carries what ships (data/paper, data/mini) inside
-# itself.
+# A checkout has the notebooks beside the package. An installed copy carries what ships (data/paper, data/mini) inside.
 CHECKOUT: Path | None = _PACKAGE.parent if (_PACKAGE.parent / "notebooks").is_dir() else None
 SHIPPED = CHECKOUT / "data" if CHECKOUT else _PACKAGE / "shipped"
 PAPER_NUMBERS = SHIPPED / "paper"
 OFFICIAL_COUNTS = SHIPPED / "official.csv"
-FIRST_LOOK = SHIPPED / "mini" / "first_look.csv"  # the ledger as it first stood
+FIRST_LOOK = SHIPPED / "mini" / "first_look.csv"  # the ledger after its first look
 
 
 def data() -> Path:
-    """The data root: what is the user's, and everything that is made from it."""
+    """Return the data root: the user's files, and everything that is made from them."""
     chosen = os.environ.get("REASVQA_DATA")
     if chosen:
         return Path(chosen).expanduser().resolve()
@@ -36,12 +35,13 @@ def data() -> Path:
 
 
 def dataset(name: str) -> Path:
-    """A data set's folder, unless the caller names another."""
-    return data() / folder_of(name)
+    """Return the default folder of a data set; one that is not registered has its name."""
+    row = DATASETS.get(name)
+    return data() / (row.folder if row and row.folder else name)
 
 
 def reasoning(root: Path, generator: str, kind: str = "reasoning") -> Path:
-    """What a generator wrote about the training questions of the data set in `root`.
+    """Return the file of a generator's responses to the training questions of the data set in `root`.
 
     kind: "reasoning", "brief_caption" or "detailed_caption".
     """
@@ -49,32 +49,32 @@ def reasoning(root: Path, generator: str, kind: str = "reasoning") -> Path:
 
 
 def runs() -> Path:
-    """The run store."""
+    """Return the run store."""
     return data() / "runs"
 
 
 def exports() -> Path:
-    """Runs as others read them, unless they go elsewhere."""
+    """Return the default folder of exported runs."""
     return data() / "exports"
 
 
 def checked(dataset: str) -> Path:
-    """Which clips of a data set `reasvqa.companion.check` has read."""
+    """Return the list of a data set's clips that `reasvqa.companion.check` has read."""
     return data() / "checked" / f"{dataset}.jsonl"
 
 
 def features() -> Path:
-    """The caches of visual features."""
+    """Return the folder of the caches of visual features."""
     return data() / "features"
 
 
 def reproduced(scale: str) -> Path:
-    """Executed copies of the notebooks."""
+    """Return the folder of executed notebooks."""
     return data() / "reproduced" / scale
 
 
 def figures(scale: str) -> Path:
-    """Figures and tables of a scale. Those of a smoke test are nobody's results and stay under the data root."""
+    """Return the folder of a scale's figures and tables; those of a smoke test stay under the data root."""
     if scale == "smoke":
         return data() / "smoke-figures"
     folder = CHECKOUT / "figures" if CHECKOUT else data() / "figures"
@@ -82,28 +82,21 @@ def figures(scale: str) -> Path:
 
 
 def records() -> Path:
-    """The runs that figures and tables of mini scale were made of, without their weights."""
+    """Return the archive of the runs behind the figures of the scale "mini"; they have no weights."""
     return figures("mini") / "runs.tar.xz"
 
 
 def book(scale: str) -> Path:
-    """The book: executed notebooks as pages, beside the figures and tables that they saved."""
+    """Return the folder of the book, beside the figures that its pages link to."""
     return figures(scale) / "book"
 
 
-def mini_student(name: str) -> Path:
-    """A student of the miniature, as it ships."""
-    return SHIPPED / "mini" / name
-
-
 def notebooks() -> Path:
-    """The notebooks.
+    """Return the folder of the notebooks.
 
     Raises:
-        FileNotFoundError: this is an installed copy; they come with a checkout.
+        FileNotFoundError: this is an installed copy; notebooks come with a checkout.
     """
     if CHECKOUT is None:
-        raise FileNotFoundError(
-            "the notebooks are part of a checkout of reasvqa, not of an installed copy; clone the project"
-        )
+        raise FileNotFoundError("an installed copy of reasvqa has no notebooks; clone the project")
     return CHECKOUT / "notebooks"

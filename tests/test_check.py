@@ -22,7 +22,7 @@ from reasvqa import paths
 from reasvqa.companion import check, full_size
 from reasvqa.companion.check import FAILS, NOTE, OK, Row
 from reasvqa.companion.experiments import config_of
-from reasvqa.config import BENCHMARKS, SCALES
+from reasvqa.companion.scales import BENCHMARKS, SCALES
 from reasvqa.datasets import load, official
 from reasvqa.students import STUDENTS, load_student
 
@@ -501,7 +501,7 @@ def test_a_cache_that_is_filled_in_part(tmp_path):
     whole = tmp_path / "whole"
     student = load_student("mini-blip2")
     student.model.save_pretrained(whole, max_shard_size="2MB")
-    for file in paths.mini_student("mini-blip2").iterdir():
+    for file in Path(STUDENTS["mini-blip2"]).iterdir():
         if file.suffix == ".json" and not (whole / file.name).exists():
             shutil.copy(file, whole)
     shards = sorted(path.name for path in whole.glob("model-*.safetensors"))

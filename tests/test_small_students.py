@@ -328,7 +328,7 @@ def test_a_generator_sees_each_frame_whole(checkpoint, smoke_star):
 
 def test_small_is_paper_but_for_models_and_questions():
     small, whole = (TrainConfig(dataset=name).resolve() for name in ("small-star", "star"))
-    assert (small.scale, whole.scale, small.questions, whole.questions) == ("small", "paper", 2000, None)
+    assert (small.preset, whole.preset, small.questions, whole.questions) == ("small", "paper", 2000, None)
     assert replace(small, dataset="star", generator=whole.generator, questions=None) == whole
     assert paths.dataset("small-star") == paths.dataset("star")
     assert TrainConfig(dataset="smoke-star").resolve().questions is None

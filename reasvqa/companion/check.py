@@ -32,8 +32,9 @@ from transformers import AutoConfig, AutoTokenizer
 from reasvqa import hub, paths
 from reasvqa.companion import full_size
 from reasvqa.companion.experiments import config_of
-from reasvqa.config import BENCHMARKS, MINIATURES, SCALES, TrainConfig
-from reasvqa.datasets import DataError, Samples, load, official
+from reasvqa.companion.scales import BENCHMARKS, SCALES
+from reasvqa.config import TrainConfig
+from reasvqa.datasets import DATASETS, DataError, Samples, load, official
 from reasvqa.datasets.base import read_map, read_table
 from reasvqa.generation import CAPTION_PROMPTS, GenerationError, ReasoningError, build_prompt, parse_answer
 from reasvqa.generation import read_reasoning as read_responses
@@ -85,7 +86,7 @@ def check(
         yield from weights(generator, "generator")
     for config in configs:
         root = paths.dataset(config.dataset)
-        if not root.exists() and config.scale in MINIATURES:
+        if not root.exists() and DATASETS[config.dataset].make:
             yield Row(NOTE, config.dataset, "not made yet", "the first use makes it, in about a minute")
             continue
         splits: dict[str, Samples] = {}
@@ -140,7 +141,7 @@ def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]
         unlabelled = sum(sample.answer is None for sample in samples)
         if unlabelled and split == "train":
             yield Row(FAILS, what, f"{found}, {unlabelled:,} without an answer", "get the labelled file")
-        elif config.scale in MINIATURES:
+        elif DATASETS[config.dataset].make:
             yield Row(OK, what, found)
         elif len(samples) != int(row["questions"]):
             counted = "counted in the published file" if row["verified"] == "yes" else "as its authors say"
@@ -399,7 +400,7 @@ def memory(config: TrainConfig) -> Row:
     """The row of the GPU's memory against what a training step takes (computed, see `reasvqa.companion.full_size.memory`)."""
     what = "GPU"
     if not torch.cuda.is_available():
-        if config.scale in MINIATURES:
+        if DATASETS[config.dataset].make:
             return Row(OK, what, "none, and none is needed")
         measure = f"how fast: python -m reasvqa.companion.benchmark --student {config.student} --recipes ours --steps 1"
         return Row(NOTE, what, "none here, a run would use the CPU", measure)

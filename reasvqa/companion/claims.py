@@ -25,7 +25,8 @@ import pandas as pd
 from reasvqa import paths
 from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, TABLE4, settings_of
 from reasvqa.companion.paper import PRINTED, cell
-from reasvqa.config import BENCHMARKS, TrainConfig
+from reasvqa.companion.scales import BENCHMARKS
+from reasvqa.config import TrainConfig
 from reasvqa.evaluation import margin_of
 
 # Of the paper; of the paper, but used to set up the miniature, so that its outcome is no evidence; a control of ours.

@@ -11,7 +11,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from reasvqa.config import BENCHMARKS, PREVIEW, REAL, SCALES, TrainConfig, check_seeds, one_of
+from reasvqa.companion.scales import BENCHMARKS, OFFICIAL_SCALES, PREVIEW, SCALES
+from reasvqa.config import TrainConfig, check_seeds, one_of
+from reasvqa.registry import DATASETS
 
 SEEDS = (0, 1, 2)  # of every setting; most rows get two more
 SECOND_LOOK = 10  # seeds of claims that are looked at once more (data/mini/PROTOCOL.md)
@@ -246,7 +248,7 @@ def settings_of(
         ]
         for dataset in datasets
         for row in rows
-        if scale not in REAL or not what.rows[row].get("generator", "").startswith("sim-")
+        if scale not in OFFICIAL_SCALES or not what.rows[row].get("generator", "").startswith("sim-")
     }
 
 
@@ -278,16 +280,16 @@ def all_settings(scale: str, seeds: Sequence[int], only: Iterable[str] = tuple(E
 
 
 def dataset_name(scale: str, dataset: str) -> str:
-    """ "mini", "star" -> "mini-star"; at paper scale the data set's own name.
+    """Return the registered name of a data set at a scale: "mini", "star" -> "mini-star".
+
+    At paper scale that is its own name, and so it is for a data set that is not one of the paper's.
 
     Raises:
-        ValueError: unknown scale or data set, with what is possible: a notebook's first cell calls this.
+        ValueError: unknown scale or data set, with the choices: a notebook's first cell calls this.
     """
     one_of("scale", scale, SCALES)
     if dataset not in BENCHMARKS:
-        raise ValueError(
-            f"dataset={dataset!r}: choose one of nextqa, star, intentqa (the scale is a parameter of its own)"
-        )
+        return one_of("dataset", dataset, DATASETS)
     return dataset if scale == "paper" else f"{'mini' if scale == 'preview' else scale}-{dataset}"
 
 
@@ -299,7 +301,9 @@ def config_of(setting: str, scale: str, dataset: str, **values) -> TrainConfig:
         ValueError: a name or a value is not possible.
     """
     one_of("setting", setting, SETTINGS)
-    base = TrainConfig(dataset=dataset_name(scale, dataset), student=name_at(scale, "blip2-flan-t5-xl"))
+    base = TrainConfig(dataset=dataset_name(scale, dataset))
+    if dataset in BENCHMARKS:  # the presets of other data sets say which student is theirs
+        base = replace(base, student=name_at(scale, "blip2-flan-t5-xl"))
     given = PREVIEW if scale == "preview" else {}
     given = given | {name: value for name, value in values.items() if value is not None}
     config = replace(base, **{**SETTINGS[setting], **given})

@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from reasvqa.companion import paper
+from reasvqa.companion.scales import OFFICIAL_SCALES
 from reasvqa.companion.words import seeds_of
-from reasvqa.config import REAL
 from reasvqa.evaluation import Estimate
 from reasvqa.learning import Run
 from reasvqa.refinement import RULES, refine, removals
@@ -59,7 +59,7 @@ def style() -> None:
 
 def titled(title: str, scale: str) -> str:
     """The title of a panel of ours: below paper scale it says that this is the miniature, or a small model."""
-    if scale in REAL:
+    if scale in OFFICIAL_SCALES:
         return title if scale == "paper" else f"{title} (small model)"
     return f"{title} (miniature{', preview' if scale == 'preview' else ''})"
 
@@ -74,7 +74,7 @@ def _done(figure: Figure) -> Figure:
 def learning_curves(runs: dict[str, list[Run]]) -> Figure:
     """Training losses against epochs, a line a seed: the answer's loss at the left, the reasoning's at the right."""
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), sharex=True)
-    scale = next(iter(runs.values()))[0].config.scale
+    scale = next(iter(runs.values()))[0].config.preset
     for name, seeds in runs.items():
         for k, run in enumerate(seeds):
             for axis, column in zip(axes, ("answer_loss", "reasoning_loss"), strict=True):

@@ -15,7 +15,8 @@ import pandas as pd
 
 from reasvqa import paths
 from reasvqa.companion.experiments import SETTINGS
-from reasvqa.config import BENCHMARKS, SCALES, TrainConfig, check_seeds, one_of
+from reasvqa.companion.scales import BENCHMARKS, SCALES
+from reasvqa.config import TrainConfig, check_seeds, one_of
 from reasvqa.datasets import Samples, load
 from reasvqa.learning import run_key
 from reasvqa.samples import Sample

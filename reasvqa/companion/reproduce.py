@@ -38,8 +38,9 @@ from tqdm.auto import tqdm
 from reasvqa import paths
 from reasvqa.companion.claims import settings_of_claims
 from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
-from reasvqa.config import BENCHMARKS, MINIATURES, REAL, SCALES, check_seeds
-from reasvqa.datasets import DataError, load
+from reasvqa.companion.scales import BENCHMARKS, OFFICIAL_SCALES, SCALES
+from reasvqa.config import check_seeds
+from reasvqa.datasets import DATASETS, DataError, load
 from reasvqa.learning import DamagedRun, Run, TrainConfig, records, run_key
 from reasvqa.learning.many import kept_run, prepare_features, quiet_bars, train_quietly
 from reasvqa.processes import cores, end_with, ended
@@ -146,7 +147,7 @@ def _key(config: TrainConfig) -> str | None:
 def _made(dataset: str) -> bool:
     """Is the data set there?"""
     folder = paths.dataset(dataset)
-    if dataset.split("-")[0] in MINIATURES:
+    if DATASETS[dataset].make:
         return (folder / "complete.json").exists()
     return any(folder.glob("*.csv")) or any(folder.glob("*.json"))
 
@@ -334,7 +335,7 @@ def reproduce(
     stand in them.
 
     Args:
-        scale: one of `reasvqa.config.SCALES`.
+        scale: one of `reasvqa.companion.scales.SCALES`.
         only: names of `EXPERIMENTS`.
         seeds: of every run; most rows get two more.
         jobs: processes at a time; default: one per GPU, or per core where there is none.
@@ -457,7 +458,7 @@ def main() -> int:
     if given.plan:
         plan = make_plan(given.scale, given.seeds, given.only, given.anew)
         minutes = f"about {plan.seconds / 60:.0f} min of one core"
-        if given.scale in REAL:
+        if given.scale in OFFICIAL_SCALES:
             minutes = "hours and GPUs: notebooks/40_benchmark.ipynb"
         print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0

@@ -12,7 +12,8 @@ import pandas as pd
 from reasvqa import paths
 from reasvqa.companion.claims import Claim, Term, claims, second_look, settings_of_claims
 from reasvqa.companion.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
-from reasvqa.config import REAL, TrainConfig
+from reasvqa.companion.scales import OFFICIAL_SCALES
+from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import (
     LEVEL,
@@ -353,7 +354,7 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     table["verdict"] = [verdict(effect, claim.margin, p, looks) for (claim, effect), p, looks, _ in rows]
     inner = [effect.interval(1 - 2 * LEVEL / looks) for (_, effect), _, looks, _ in rows]
     table[["inner_low", "inner_high"]] = np.array(inner)
-    one_seed = scale not in REAL and (table["seeds"] == 1).all()
+    one_seed = scale not in OFFICIAL_SCALES and (table["seeds"] == 1).all()
     table["seeds_wanted"] = [
         seeds_needed(effect, claim.margin, usual_spread() * _weight(claim)) if one_seed else None
         for (claim, effect), *_ in rows

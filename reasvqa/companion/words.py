@@ -12,7 +12,8 @@ from reasvqa.companion import paper
 from reasvqa.companion.claims import claims
 from reasvqa.companion.experiments import TABLE4, name_at
 from reasvqa.companion.results import interval, judged, values
-from reasvqa.config import REAL, TrainConfig
+from reasvqa.companion.scales import OFFICIAL_SCALES
+from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, seeds_needed, signed
 from reasvqa.learning import Run
@@ -114,7 +115,7 @@ def events_true(samples: Samples, wrong: pd.DataFrame, config: TrainConfig) -> s
 
 def simulated(scale: str) -> str:
     """For a caption: that our generators are simulated, where they are."""
-    return "" if scale in REAL else "; ours are simulated, their error rates were set"
+    return "" if scale in OFFICIAL_SCALES else "; ours are simulated, their error rates were set"
 
 
 def generators(ours: pd.DataFrame) -> list[str]:
@@ -260,7 +261,7 @@ def missed(what: str, scale: str) -> list[str]:
     from reasvqa.mini.gates import shipped
 
     found = shipped().query("what == @what and not passed")
-    if scale in REAL or found.empty:
+    if scale in OFFICIAL_SCALES or found.empty:
         return []
     values = ", ".join(f"{row['value']:.1f} ({row['dataset']})" for row in found.to_dict("records"))
     low, high = found["low"].iloc[0], found["high"].iloc[0]
@@ -278,7 +279,7 @@ def trained_longer(dataset: str, scale: str) -> str:
 
     found = shipped()
     found = found[found["dataset"].str.endswith(f"-{dataset}") & (found["gate"] == "converged")]
-    if scale in REAL or found.empty:
+    if scale in OFFICIAL_SCALES or found.empty:
         return "not known at this scale"
     told = ", ".join(f"{row['what'].split(':')[0]} {signed(row['value'])}" for row in found.to_dict("records"))
     return f"{told} points on validation questions, three seeds"

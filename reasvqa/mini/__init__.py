@@ -1,0 +1,37 @@
+"""The miniature, a plug-in of the method: importing it registers its data sets, students and presets."""
+
+from pathlib import Path
+
+from reasvqa import paths
+from reasvqa.config import PRESETS
+from reasvqa.datasets import intentqa, nextqa, star
+from reasvqa.registry import DATASETS, STUDENTS, Dataset
+
+SHIPPED = paths.SHIPPED / "mini"
+
+# Chosen on validation splits (notebooks/90_pretrain_mini.ipynb keeps the record).
+PRESETS["mini"] = PRESETS["paper"] | {
+    "student": "mini-blip2",
+    "generator": "sim-26b",
+    "answer_format": "text",
+    "split": "test",
+    "learning_rate": 1e-3,
+    "lora_rank": 16,
+    "lora_alpha": 32,
+    "max_source_tokens": 256,
+    "precision": "fp32",
+}
+PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha": 8}
+
+
+def _make(name: str, root: Path) -> None:
+    from reasvqa.mini.build import build  # with all it draws and writes; most look-ups need none of it
+
+    build(name, root)
+
+
+for _name, _read in {"star": star.load, "nextqa": nextqa.load, "intentqa": intentqa.load}.items():
+    for _preset in ("mini", "smoke"):
+        DATASETS[f"{_preset}-{_name}"] = Dataset(_read, preset=_preset, make=_make)
+for _name in ("mini-blip2", "mini-llava-ov-small", "mini-llava-ov"):
+    STUDENTS[_name] = str(SHIPPED / _name)

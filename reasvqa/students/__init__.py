@@ -21,8 +21,9 @@ from transformers import (
 )
 from transformers.utils.hub import cached_file
 
-from reasvqa import hub, paths
+from reasvqa import hub
 from reasvqa.preprocess import Preprocess
+from reasvqa.registry import STUDENTS
 from reasvqa.students.base import Student, Targets, own_device
 from reasvqa.students.blip2 import Blip2Student
 from reasvqa.students.internvl import InternVlStudent
@@ -30,19 +31,18 @@ from reasvqa.students.llava import LlavaStudent
 from reasvqa.students.packed import PackedStudent
 from reasvqa.students.smolvlm import SmolVlmStudent
 
-# Short names; a local path or a hub id works everywhere, too.
-STUDENTS: dict[str, str] = {
-    "mini-blip2": str(paths.mini_student("mini-blip2")),
-    "mini-llava-ov-small": str(paths.mini_student("mini-llava-ov-small")),
-    "mini-llava-ov": str(paths.mini_student("mini-llava-ov")),
-    "blip2-flan-t5-xl": "Salesforce/blip2-flan-t5-xl",
-    "llava-ov-0.5b": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
-    "llava-ov-7b": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
-    "smolvlm2-256m": "HuggingFaceTB/SmolVLM2-256M-Video-Instruct",
-    "smolvlm2-500m": "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
-    "internvl3-1b": "OpenGVLab/InternVL3-1B-hf",
-    "internvl3-2b": "OpenGVLab/InternVL3-2B-hf",
-}
+# A short name for a hub id or a folder, which work everywhere as well.
+STUDENTS.update(
+    {
+        "blip2-flan-t5-xl": "Salesforce/blip2-flan-t5-xl",
+        "llava-ov-0.5b": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
+        "llava-ov-7b": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
+        "smolvlm2-256m": "HuggingFaceTB/SmolVLM2-256M-Video-Instruct",
+        "smolvlm2-500m": "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+        "internvl3-1b": "OpenGVLab/InternVL3-1B-hf",
+        "internvl3-2b": "OpenGVLab/InternVL3-2B-hf",
+    }
+)
 # By the model type of a checkpoint's config.json: transformers' class, and ours around it.
 FAMILIES: dict[str, tuple[type, type[Student]]] = {
     "blip-2": (Blip2ForConditionalGeneration, Blip2Student),

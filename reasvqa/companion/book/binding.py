@@ -31,7 +31,7 @@ from reasvqa.companion.book.pages import (
     style_sheet,
 )
 from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, all_settings
-from reasvqa.config import REAL
+from reasvqa.companion.scales import OFFICIAL_SCALES
 from reasvqa.evaluation import signed
 from reasvqa.students import fingerprint
 
@@ -184,7 +184,7 @@ def _plain(scale: str) -> str:
 
 def _standing(scale: str) -> str:
     """What the numbers of a scale may be taken for."""
-    if scale in REAL:
+    if scale in OFFICIAL_SCALES:
         size = "full-size models" if scale == "paper" else "small models"
         return f"The numbers called ours are of {size} on the official data."
     return (
