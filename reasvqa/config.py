@@ -242,7 +242,7 @@ def validated(name: str, kind: TypeAdapter, value: Any) -> Any:
 
 
 def _python(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def among(choices: Iterable[str]) -> Any:
