@@ -39,8 +39,7 @@ from reasvqa.learning.answering import generate_reasoning, predict
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import Features, build_features, to_disk
 from reasvqa.learning.objective import Objective, target_losses
-from reasvqa.learning.runs import responses_of
-from reasvqa.learning.targets import Example
+from reasvqa.learning.targets import Example, responses_of
 from reasvqa.losses import IGNORE, multi_task
 from reasvqa.samples import Sample
 from reasvqa.students import Student, load_student, own_device

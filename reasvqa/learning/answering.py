@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +12,7 @@ from tqdm.auto import tqdm
 
 from reasvqa.answers import parse_answer
 from reasvqa.config import TrainConfig
+from reasvqa.datasets import Samples
 from reasvqa.learning.features import Features
 from reasvqa.learning.targets import ANSWER, answer_text, source_text
 from reasvqa.losses import IGNORE, shift_right
@@ -146,6 +148,15 @@ def group_by_length(texts: Sequence[list[int]]) -> list[list[int]]:
             groups.append([])
         groups[-1].append(i)
     return groups
+
+
+def answer_table(student: Student, samples: Samples, features: Features | None, config: TrainConfig) -> pd.DataFrame:
+    """Return the student's answers, a row per question: id, prediction (Int64, NA: none), answer, type, group, text."""
+    predictions, texts = predict(student, samples, features, config)
+    table = pd.DataFrame(samples.to_pandas(), columns=["id", "answer", "type", "group"])
+    table.insert(1, "prediction", pd.Series(predictions, dtype="Int64"))
+    table["text"] = texts
+    return table
 
 
 @torch.no_grad()

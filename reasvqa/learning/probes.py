@@ -12,7 +12,8 @@ import numpy as np
 
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, estimate, paired_difference, right_or_wrong
-from reasvqa.learning.runs import Run, answers, features_of
+from reasvqa.learning.answering import answer_table
+from reasvqa.learning.runs import Run, features_of
 from reasvqa.students import own_device
 
 
@@ -107,5 +108,5 @@ def _answer(run: Run, samples: Samples) -> np.ndarray:
     """What the run's student answers now, float (questions,), NaN where it names no option."""
     student = run.load_student()
     features = None if run.config.blind else features_of(run.samples(), student, run.config)
-    table = answers(student.without_vision_encoder(own_device()), samples, features, run.config)
+    table = answer_table(student.without_vision_encoder(own_device()), samples, features, run.config)
     return table["prediction"].to_numpy(dtype=float, na_value=np.nan)

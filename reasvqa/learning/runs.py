@@ -33,12 +33,11 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples, load
 from reasvqa.evaluation import Estimate, estimate, right_or_wrong
 from reasvqa.files import locked
-from reasvqa.generation import read_reasoning
-from reasvqa.learning.answering import generate_reasoning, predict
+from reasvqa.learning.answering import answer_table, generate_reasoning
 from reasvqa.learning.export import card, export_folder, write_adapter, write_merged
 from reasvqa.learning.features import PROCEDURE as FEATURES_PROCEDURE
 from reasvqa.learning.features import Features, build_features, readable, video_stamp
-from reasvqa.learning.targets import build_examples, source_text
+from reasvqa.learning.targets import build_examples, responses_of, source_text
 from reasvqa.samples import Sample
 from reasvqa.students import Student, fingerprint, load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare
@@ -159,7 +158,7 @@ class Run:
             samples, student = self.samples(split), self.load_student()
             features = None if self.config.blind else features_of(samples, student, self.config)
             samples = samples if features is None else readable(samples, features, self.config.skip_missing)
-            table = answers(student.without_vision_encoder(own_device()), samples, features, self.config)
+            table = answer_table(student.without_vision_encoder(own_device()), samples, features, self.config)
             self._add(name, table)
         return _read_predictions(io.StringIO(table.to_csv(index=False)))
 
@@ -347,17 +346,6 @@ def _videos(dataset: str, split: str, root: Path) -> str:
     return _hash((video, str(video_stamp(samples.videos / video))) for video in sorted({s.video for s in samples}))
 
 
-def responses_of(config: TrainConfig, root: Path, samples: Samples) -> pd.DataFrame | None:
-    """What the generator wrote about these questions, of `read_reasoning`; None where nothing is learned from it.
-
-    Raises:
-        ReasoningError: the file is missing, wrong, or written for other questions.
-    """
-    if not config.generator:
-        return None
-    return read_reasoning(paths.reasoning(root, config.generator, config.kind), samples, config.kind)
-
-
 def _load(dataset: str, split: str, root: Path) -> Samples:
     """`load` without making anything, kept in memory until the folder's annotation files change."""
     return _loaded(dataset, split, root, _state(root))
@@ -400,15 +388,6 @@ def dtype_of(config: TrainConfig) -> torch.dtype:
 def features_of(samples: Samples, student: Student, config: TrainConfig) -> Features:
     """The features of these samples' clips, from the cache of the data root."""
     return build_features(samples, student, config.student, config.num_frames, paths.features())
-
-
-def answers(student: Student, samples: Samples, features: Features | None, config: TrainConfig) -> pd.DataFrame:
-    """The student's predictions as a table, see `Run.predictions`."""
-    predictions, texts = predict(student, samples, features, config)
-    table = pd.DataFrame(samples.to_pandas(), columns=["id", "answer", "type", "group"])
-    table.insert(1, "prediction", pd.Series(predictions, dtype="Int64"))
-    table["text"] = texts
-    return table
 
 
 def _read_predictions(file: Path | io.StringIO) -> pd.DataFrame:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
+from reasvqa.generation import read_reasoning
 from reasvqa.generation.controls import key_words, shuffled_words, swapped
 from reasvqa.refinement import refine
 from reasvqa.samples import LETTERS, Sample
@@ -48,6 +51,17 @@ def answer_text(sample: Sample, answer_format: str, option: int | None = None) -
     index = sample.answer if option is None else option
     assert index is not None, f"sample {sample.id!r} has no label"
     return sample.options[index] if answer_format == "text" else LETTERS[index]
+
+
+def responses_of(config: TrainConfig, root: Path, samples: Samples) -> pd.DataFrame | None:
+    """Return the generator's responses to these questions of the data set in `root`; None if no response is learned.
+
+    Raises:
+        ReasoningError: the file is missing, damaged, or about other questions.
+    """
+    if not config.generator:
+        return None
+    return read_reasoning(paths.reasoning(root, config.generator, config.kind), samples, config.kind)
 
 
 def build_examples(samples: Samples, responses: pd.DataFrame | None, config: TrainConfig) -> list[Example]:

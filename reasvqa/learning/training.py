@@ -33,6 +33,7 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import right_or_wrong
 from reasvqa.files import locked
+from reasvqa.learning.answering import answer_table
 from reasvqa.learning.collate import ByLength, Collator
 from reasvqa.learning.features import readable
 from reasvqa.learning.objective import Objective
@@ -40,15 +41,13 @@ from reasvqa.learning.runs import (
     WEIGHTS,
     DamagedRun,
     Run,
-    answers,
     dtype_of,
     features_of,
-    responses_of,
     run_key,
     seal,
     write_json,
 )
-from reasvqa.learning.targets import build_examples
+from reasvqa.learning.targets import build_examples, responses_of
 from reasvqa.students import load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare, trained_state
 
@@ -186,7 +185,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
         )
 
     began = time.time()
-    table = answers(student, test_samples[rank::world], test_features, config)
+    table = answer_table(student, test_samples[rank::world], test_features, config)
     if world > 1:
         table.index = pd.RangeIndex(rank, len(test_samples), world)
         table = pd.concat(gather_object([table])).sort_index()
