@@ -92,7 +92,7 @@ def test_two_killed_processes_continue_to_the_same_result(two, tmp_path):
 
 
 def checkpoints(store: Path) -> list[Path]:
-    return list(store.glob("*.partial/checkpoints/*/complete.json"))
+    return list(store.glob("*.partial/checkpoints/*/trainer_state.json"))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(smoke_star, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.learning import probes, train
 from reasvqa.learning.answering import score_options
-from reasvqa.learning.runs import features_of
+from reasvqa.learning.features import features_of
 from reasvqa.samples import Sample
 
 

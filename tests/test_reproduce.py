@@ -214,7 +214,7 @@ def test_runs_on_a_dask_cluster(smoke_star, tmp_path):
 
         def kill_one() -> None:
             deadline = time.time() + 120
-            while time.time() < deadline and not any(list(store.glob("*/*/complete.json")) for store in stores):
+            while time.time() < deadline and not any(list(store.glob("*/*/trainer_state.json")) for store in stores):
                 time.sleep(0.01)
             killed_in_mid_run.append(any(store.exists() for store in stores))
             os.kill(pids[0], signal.SIGKILL)

@@ -39,8 +39,7 @@ from reasvqa.datasets.base import read_map, read_table
 from reasvqa.generation import CAPTION_PROMPTS, GenerationError, ReasoningError, build_prompt, parse_answer
 from reasvqa.generation import read_reasoning as read_responses
 from reasvqa.generation.reasoning import failures_path, read_failures
-from reasvqa.learning.features import feature_bytes
-from reasvqa.learning.runs import dtype_of
+from reasvqa.learning.features import dtype_of, feature_bytes
 from reasvqa.preprocess import Preprocess
 from reasvqa.samples import LETTERS
 from reasvqa.students import FAMILIES, STUDENTS, Student

@@ -1,8 +1,10 @@
 """Phase 3, LR: the student learns to answer and to re-create the reasoning (paper, section 3.3)."""
 
 from reasvqa.config import TrainConfig
+from reasvqa.learning.key import run_key
 from reasvqa.learning.many import train_all
-from reasvqa.learning.runs import DamagedRun, Run, run_key
+from reasvqa.learning.runs import Run
+from reasvqa.learning.store import DamagedRun
 from reasvqa.learning.targets import build_examples
 from reasvqa.learning.training import Diverged, train
 

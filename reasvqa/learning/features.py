@@ -23,6 +23,8 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from reasvqa import paths
+from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.files import locked
 from reasvqa.samples import Sample
@@ -66,6 +68,16 @@ class Features:
 def feature_bytes(clips: int, num_frames: int, feature_shape: tuple[int, int], dtype: torch.dtype) -> int:
     """Size on disk of the features of so many clips."""
     return clips * num_frames * feature_shape[0] * feature_shape[1] * dtype.itemsize
+
+
+def dtype_of(config: TrainConfig) -> torch.dtype:
+    """Return the dtype of frozen weights and features."""
+    return torch.bfloat16 if config.precision == "bf16" else torch.float32
+
+
+def features_of(samples: Samples, student: Student, config: TrainConfig) -> Features:
+    """Return the features of these samples' clips from the cache under the data root; see `build_features`."""
+    return build_features(samples, student, config.student, config.num_frames, paths.features())
 
 
 def build_features(samples: Samples, student: Student, name: str, num_frames: int, folder: Path) -> Features:

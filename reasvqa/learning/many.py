@@ -16,7 +16,10 @@ from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.learning import records
-from reasvqa.learning.runs import DamagedRun, Run, dtype_of, features_of, run_key
+from reasvqa.learning.features import dtype_of, features_of
+from reasvqa.learning.key import run_key
+from reasvqa.learning.runs import Run
+from reasvqa.learning.store import DamagedRun
 from reasvqa.learning.training import train
 from reasvqa.processes import cores, end_with, ended
 from reasvqa.students import load_student

@@ -13,7 +13,8 @@ import numpy as np
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, estimate, paired_difference, right_or_wrong
 from reasvqa.learning.answering import answer_table
-from reasvqa.learning.runs import Run, features_of
+from reasvqa.learning.features import features_of
+from reasvqa.learning.runs import Run
 from reasvqa.students import own_device
 
 

@@ -16,7 +16,8 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from reasvqa.learning.runs import RESULT, WEIGHTS, Run, meta_text
+from reasvqa.learning.runs import Run
+from reasvqa.learning.store import RESULT, WEIGHTS, meta_text
 
 _UNREADABLE = (tarfile.TarError, lzma.LZMAError, EOFError)
 

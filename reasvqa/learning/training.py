@@ -1,19 +1,17 @@
-"""Phase 3, LR: trains a student by Eq. 1 or Eq. 2.
+"""Phase 3, LR: train a student by Eq. 1 or Eq. 2.
 
-A run is kept under a key that says what the student was really taught (`reasvqa.learning.runs`). Asking for it again
-reads it from there; an interrupted run continues from its last checkpoint.
+A run is kept under its key (`reasvqa.learning.key`). Asking for it again reads it from the store; an interrupted run
+continues from its last checkpoint.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -25,53 +23,50 @@ import transformers
 from accelerate import PartialState
 from accelerate.utils import gather_object, reduce
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import ExportableState, ProgressCallback
+from transformers.trainer_utils import get_last_checkpoint
 
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import right_or_wrong
-from reasvqa.files import locked
+from reasvqa.files import locked, write_text
 from reasvqa.learning.answering import answer_table
 from reasvqa.learning.collate import ByLength, Collator
-from reasvqa.learning.features import readable
+from reasvqa.learning.features import dtype_of, features_of, readable
+from reasvqa.learning.key import run_key
 from reasvqa.learning.objective import Objective
-from reasvqa.learning.runs import (
-    WEIGHTS,
-    DamagedRun,
-    Run,
-    dtype_of,
-    features_of,
-    run_key,
-    seal,
-    write_json,
-)
+from reasvqa.learning.runs import Run
+from reasvqa.learning.store import WEIGHTS, json_text, problem_with, seal, swap_in
 from reasvqa.learning.targets import build_examples, responses_of
 from reasvqa.students import load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare, trained_state
 
+LOSSES = ("answer_loss", "reasoning_loss")
+TRAINED = "trained.safetensors"  # the trained weights in a checkpoint
+
 
 class Diverged(RuntimeError):
-    """A loss is no number any more. The message names the step and what to change."""
+    """The loss became NaN or infinite. The message names the step and what to change."""
 
 
 def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None, root: Path | None = None) -> Run:
-    """Trains a student as `config` says, evaluates it, and keeps the run; a run that is kept already is returned as it
-    is.
+    """Train a student as `config` says, evaluate it, and keep the run; return a run that is kept already.
 
-    Started by `torchrun` or `accelerate launch`, the processes share each batch and the evaluation, one GPU each.
+    Processes started by `torchrun` or `accelerate launch` share each batch and the evaluation, one GPU each.
 
     Args:
         config: the settings.
-        force: train even if the run is kept; the kept one is replaced when the new one is finished. A damaged one is
-            always made anew.
+        force: train even if the run is kept; the new run replaces it when it is finished. A damaged run is always
+            remade.
         runs: the run store; default: the data root's.
         root: the data set's folder; default: the one of its name under the data root, where a miniature is made on
             first use.
 
     Raises:
-        ValueError: a setting is out of range. DataError, ReasoningError, MissingVideos, Diverged: see there.
+        ValueError: a setting is out of range.
+        DataError, ReasoningError, MissingVideos, Diverged: see there.
     """
     config = config.resolve()
     runs, place = runs or paths.runs(), root or paths.dataset(config.dataset)
@@ -79,65 +74,43 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
         load(config.dataset, "train")
     path = runs / run_key(config, place)
     state = PartialState(cpu=not torch.cuda.is_available())
-    if state.num_processes == 1 and not force and _is_whole(path, say=False):
-        return Run(path)  # nothing is written: the store may lie where nothing can be
+    if state.num_processes == 1 and not force and not problem_with(path):
+        return Run(path)  # without a lock: the store may be read-only
     runs.mkdir(parents=True, exist_ok=True)
     partial = Path(f"{path}.partial")
     with locked(Path(f"{path}.lock")) if state.is_main_process else nullcontext():
-        finished = (partial / "meta.json").exists() and not path.exists()
-        if state.is_main_process and finished and not force and _is_whole(partial):
-            _replace(partial, path)  # killed between the end and its name
-        state.wait_for_everyone()  # all look at the same store
-        wanted = force or not _is_whole(path)
-        if state.is_main_process and wanted and (force or path.exists()):
+        if state.is_main_process and not force and not path.exists() and not problem_with(partial):
+            swap_in(partial, path)  # the process was killed between the last file and this
+        state.wait_for_everyone()  # so that all see the same store
+        problem = problem_with(path)
+        if state.is_main_process and problem and path.exists():
+            print(problem)
+        if state.is_main_process and (force or (problem and path.exists())):
             shutil.rmtree(partial, ignore_errors=True)
         state.wait_for_everyone()
-        if wanted:
+        if force or problem:
             try:
                 _train(config, place, partial, state)
             except Diverged:
-                shutil.rmtree(partial, ignore_errors=True)  # its checkpoints lead there again
+                shutil.rmtree(partial, ignore_errors=True)  # its checkpoints would diverge again
                 raise
             if state.is_main_process:
-                _compare(path, partial)
-                _replace(partial, path)
+                if not problem:
+                    _compare(Run(path), Run(partial))
+                swap_in(partial, path)
             state.wait_for_everyone()
     return Run(path)
 
 
-def _compare(kept: Path, new: Path) -> None:
-    """Says if a run that came without weights, and is trained again, does not come out the same."""
-    if _is_whole(kept, say=False) and not (came := Run(kept)).has_weights:
-        again = Run(new)
-        if again.meta["files"][WEIGHTS] != came.meta["left_out"]:
-            said = f"{kept.name}: its weights differ from those of then (another processor?), {again.accuracy} %"
-            print(said, file=sys.stderr)  # workers' standard output goes nowhere
-
-
-def _is_whole(path: Path, say: bool = True) -> bool:
-    if not path.exists():
-        return False
-    try:
-        Run(path).check()
-    except DamagedRun as damage:
-        if say:
-            print(damage)
-        return False
-    return True
-
-
-def _replace(partial: Path, path: Path) -> None:
-    """A folder in the place of another, which goes only then."""
-    old = Path(f"{path}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        os.replace(path, old)
-    os.replace(partial, path)
-    shutil.rmtree(old, ignore_errors=True)
+def _compare(kept: Run, new: Run) -> None:
+    """Warn if a run that came without weights, trained again, gets other weights than it had."""
+    if not kept.has_weights and new.meta["files"][WEIGHTS] != kept.meta["left_out"]:
+        warning = f"{kept.path.name}: the weights differ from the original run's (another processor?), {new.accuracy} %"
+        print(warning, file=sys.stderr)  # the standard output of workers is discarded
 
 
 def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -> None:
-    """The work of `train`: everything goes into `folder`, which `train` renames when all is there."""
+    """Do the work of `train`: write everything into `folder`, which `train` renames when it is complete."""
     rank, world = state.process_index, state.num_processes
     if config.batch_size % world:
         raise ValueError(f"batch_size={config.batch_size}: {world} processes cannot share it evenly")
@@ -145,7 +118,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     train_samples = load(config.dataset, "train", root)[: config.questions]
     test_samples = load(config.dataset, config.split, root)
     responses = responses_of(config, root, train_samples)
-    # All chance of a run: LoRA's initial weights, the order of samples, dropout.
+    # Everything random in a run: LoRA's initial weights, the order of samples, dropout.
     transformers.set_seed(config.seed)
     transformers.logging.set_verbosity_error()
     student = load_student(config.student, dtype_of(config))
@@ -164,24 +137,22 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     objective, collator = Objective(student, config.beta), Collator(student, examples, features, config)
     if any(collator.cut.values()) and state.is_main_process:
         counts = ", ".join(f"{n} of {len(examples)} {what}" for what, n in collator.cut.items() if n)
-        print(f"Cut at their limit of tokens (max_source_tokens, max_target_tokens): {counts}. Answers are kept whole.")
+        print(f"Cut at the token limits (max_source_tokens, max_target_tokens): {counts}. Answers are kept whole.")
     arguments = _arguments(config, len(examples), folder / "checkpoints", world)
     how = f"{config.objective} {config.reasoning}{' blind' if config.blind else ''}"
-    last = _last_checkpoint(folder / "checkpoints", state)
-    complete = _Complete(last)
     trainer = _Trainer(
         model=objective,
         args=arguments,
         data_collator=collator,
         train_dataset=range(len(examples)),
-        callbacks=[complete, _Progress(f"{config.dataset} {how} seed {config.seed}")],
+        callbacks=[_Clock(), _Progress(f"{config.dataset} {how} seed {config.seed}")],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    trainer.train(resume_from_checkpoint=last)
-    seconds["training"] = complete.elapsed
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints", state))
+    seconds["training"] = next(c for c in trainer.callback_handler.callbacks if isinstance(c, _Clock)).elapsed
     if not all(bool(torch.isfinite(value).all()) for value in trained_state(student).values()):
         raise Diverged(
-            f"the weights are no numbers after the last step: use a learning rate below {config.learning_rate:g}"
+            f"weights are NaN or infinite after the last step. Use a learning rate below {config.learning_rate:g}."
         )
 
     began = time.time()
@@ -206,27 +177,27 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
         "steps": trainer.state.global_step,
         "samples_per_second": round(len(examples) * config.epochs / seconds["training"], 1),
     }
-    columns = ("step", "epoch", "loss", "answer_loss", "reasoning_loss", "learning_rate")
+    columns = ("step", "epoch", "loss", *LOSSES, "learning_rate")
     history[[c for c in columns if c in history]].to_csv(folder / "history.csv", index=False)
     table.to_csv(folder / "predictions.csv", index=False)
-    safetensors.torch.save_file(trained_state(student), folder / "weights.safetensors")
-    write_json(folder / "config.json", asdict(config))
-    write_json(folder / "metrics.json", metrics)
+    safetensors.torch.save_file(trained_state(student), folder / WEIGHTS)
+    write_text(folder / "config.json", json_text(asdict(config)))
+    write_text(folder / "metrics.json", json_text(metrics))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    known = [] if responses is None else [bool(correct) for correct in responses["correct"].dropna()]
+    right = [] if responses is None else [bool(correct) for correct in responses["correct"].dropna()]
     meta = {
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,
         "processes": world,
-        "generator_accuracy": 100 * sum(known) / len(known) if known else None,
+        "generator_accuracy": 100 * sum(right) / len(right) if right else None,
         "root": None if root == paths.dataset(config.dataset) else str(root.resolve()),
     }
     seal(folder, meta)
 
 
 def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> TrainingArguments:
-    """The settings in transformers' words."""
+    """Translate the settings into transformers' arguments."""
     steps_per_epoch = -(-examples // config.batch_size)
     steps = config.epochs * steps_per_epoch
     arguments = TrainingArguments(
@@ -243,22 +214,22 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
         logging_steps=max(1, steps_per_epoch // 2),
         logging_nan_inf_filter=False,
         save_strategy="steps",
-        # A checkpoint about every tenth of the run; at paper scale that is every epoch.
+        # Ten checkpoints a run; with ten epochs, one an epoch.
         save_steps=max(1, round(0.1 * steps)),
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,  # of _Clock
         report_to=[],
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
     )
-    arguments._n_gpu = 1  # several GPUs are for several processes, never for threads of one
+    arguments._n_gpu = 1  # a process uses one GPU; several GPUs are for several processes
     return arguments
 
 
 class _Trainer(Trainer):
-    """`Trainer` that draws batches by length, keeps only the trained weights in its checkpoints, logs both losses and
-    stops where a loss is no number."""
+    """Draw batches by length, keep only trained weights in checkpoints, log both losses, stop if the loss diverges."""
 
     model: nn.Module
     data_collator: Collator
@@ -272,7 +243,7 @@ class _Trainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, **_):
         outputs = model(**inputs)
-        for name in ("answer_loss", "reasoning_loss"):
+        for name in LOSSES:
             if name in outputs:
                 self._sums.setdefault(name, []).append(outputs[name])
         if not torch.isfinite(outputs["loss"]):
@@ -291,78 +262,59 @@ class _Trainer(Trainer):
 
     def _save(self, output_dir: str, state_dict=None):
         os.makedirs(output_dir, exist_ok=True)
-        safetensors.torch.save_file(trained_state(self.model), os.path.join(output_dir, "trained.safetensors"))
+        safetensors.torch.save_file(trained_state(self.model), os.path.join(output_dir, TRAINED))
+
+    def _save_rng_state(self, output_dir: str):
+        """Wait until all processes have written theirs: trainer_state.json, which follows, marks a whole checkpoint."""
+        super()._save_rng_state(output_dir)
+        PartialState().wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        load_trained(self.model, Path(resume_from_checkpoint) / "trained.safetensors")
+        load_trained(self.model, Path(resume_from_checkpoint) / TRAINED)
 
 
-class _Complete(TrainerCallback):
-    """Marks a checkpoint as complete, with its files' checksums, once all of them are written: a kill in between leaves
-    one that is not used. With it goes how long training took until then, over all interruptions."""
+def _last_checkpoint(folder: Path, state: PartialState) -> str | None:
+    """Return the newest whole checkpoint; delete those whose writing was interrupted."""
+    if state.is_main_process:
+        for checkpoint in folder.glob("checkpoint-*"):
+            try:
+                json.loads((checkpoint / "trainer_state.json").read_text())
+            except (OSError, ValueError):
+                shutil.rmtree(checkpoint)
+    state.wait_for_everyone()
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
-    def __init__(self, last: str | None):
-        told = Path(last or "") / "seconds.json"  # a checkpoint of an older version has none
-        self.before = json.loads(told.read_text())["training"] if last and told.is_file() else 0.0
-        self.began = time.time()
+
+class _Clock(TrainerCallback, ExportableState):
+    """Measure the seconds of training over all interruptions; checkpoints keep them in trainer_state.json."""
+
+    def __init__(self, before: float = 0.0):
+        self.before, self.began = before, time.time()
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training so far."""
         return self.before + time.time() - self.began
 
     def on_train_begin(self, *_, **__):
         self.began = time.time()
 
-    def on_save(self, args, state, control, **_):
-        processes = PartialState()
-        processes.wait_for_everyone()  # each process writes its own random state
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if processes.is_main_process:
-            write_json(folder / "seconds.json", {"training": self.elapsed})
-            write_json(folder / "complete.json", _checksums(sorted(folder.iterdir())))
+    def state(self) -> dict:
+        return {"args": {"before": self.elapsed}, "attributes": {}}
 
 
-def _checksums(files: Sequence[Path]) -> dict[str, str]:
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
-
-
-def _last_checkpoint(folder: Path, state: PartialState) -> str | None:
-    """The newest checkpoint that is as it was written; the others of a damaged or unfinished kind are removed."""
-    done = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
-    state.wait_for_everyone()
-    if state.is_main_process:
-        for other in set(folder.glob("checkpoint-*")) - set(done):
-            shutil.rmtree(other)
-    state.wait_for_everyone()
-    return str(max(done, key=lambda path: int(path.name.split("-")[1]))) if done else None
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    try:
-        sums = json.loads((checkpoint / "complete.json").read_text())
-        return bool(sums) and _checksums([checkpoint / name for name in sums]) == sums
-    except (OSError, ValueError, TypeError):
-        return False
-
-
-class _Progress(TrainerCallback):
-    """One progress bar for the training, with the current losses."""
+class _Progress(ProgressCallback):
+    """Show the current losses at the progress bar instead of printing them."""
 
     def __init__(self, description: str):
+        super().__init__()
         self.description = description
 
     def on_train_begin(self, args, state, control, **_):
-        self.bar = tqdm(
-            total=state.max_steps, initial=state.global_step, desc=self.description, unit="step", mininterval=1
-        )
-
-    def on_step_end(self, args, state, control, **_):
-        self.bar.update(state.global_step - self.bar.n)
+        super().on_train_begin(args, state, control)
+        if self.training_bar is not None:
+            self.training_bar.set_description(self.description)
 
     def on_log(self, args, state, control, logs=None, **_):
-        losses = {name.removesuffix("_loss"): value for name, value in (logs or {}).items() if name.endswith("_loss")}
-        self.bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items() if name != "train"})
-
-    def on_train_end(self, args, state, control, **_):
-        self.bar.close()
+        if self.training_bar is not None:
+            losses = {name: f"{value:.3f}" for name, value in (logs or {}).items() if name in LOSSES}
+            self.training_bar.set_postfix(losses)

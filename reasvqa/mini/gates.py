@@ -19,7 +19,7 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.learning import Run, train
 from reasvqa.learning.answering import predict
-from reasvqa.learning.runs import features_of
+from reasvqa.learning.features import features_of
 from reasvqa.mini.build import SIZES, SimulatedGenerator, build
 from reasvqa.mini.generator import STRENGTHS
 from reasvqa.mini.grounding import grounding

@@ -1,0 +1,120 @@
+"""A run's key: a name and a hash of everything that determines its result.
+
+Nothing is made and nothing is written here. What was read is kept in memory until a file's time or size changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+import peft
+import torch
+import transformers
+
+from reasvqa import paths
+from reasvqa.config import TrainConfig
+from reasvqa.datasets import Samples, load
+from reasvqa.files import file_state
+from reasvqa.learning.features import PROCEDURE as FEATURES_PROCEDURE
+from reasvqa.learning.features import video_stamp
+from reasvqa.learning.targets import build_examples, responses_of
+from reasvqa.students import fingerprint
+
+PROCEDURE = 2  # raise it when the same settings and texts lead to another student or other answers
+# The settings that training examples depend on. A seed counts only where it draws a fraction.
+_OF_EXAMPLES = ("dataset", "questions", "generator", "objective", "reasoning", "refinement", "control", "subset")
+_OF_EXAMPLES += ("fraction", "target_order", "answer_format")
+
+
+def run_key(config: TrainConfig, root: Path | None = None) -> str:
+    """Return the name of the run's folder: what it is, and a hash of everything that determines its result.
+
+    That is: the training examples, the questions it is evaluated on, the content of the videos of both, the settings,
+    the student, and the versions that count.
+
+    Args:
+        root: the data set's folder; default: the one of its name under the data root.
+
+    Raises:
+        DataError, ReasoningError: data or responses are missing or wrong.
+        ValueError: a setting is wrong.
+    """
+    config = config.resolve()
+    root = root or paths.dataset(config.dataset)
+    versions = [PROCEDURE, FEATURES_PROCEDURE, torch.__version__.split("+")[0], transformers.__version__]
+    everything = [
+        asdict(config),
+        _examples_digest(config, root),
+        questions_digest(config.dataset, config.split, root),
+        fingerprint(config.student),
+        [*versions, peft.__version__],
+    ]
+    if not config.blind:
+        everything += [videos_digest(config.dataset, split, root) for split in ("train", config.split)]
+    label = "blind" if config.blind else f"{config.objective}-{config.reasoning}"
+    digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{config.dataset}-{Path(config.student).name}-{label}-s{config.seed}-{digest}"
+
+
+def _examples_digest(config: TrainConfig, root: Path) -> str:
+    """Return a hash of the texts of the training examples, in their order."""
+    settings = {name: getattr(config, name) for name in _OF_EXAMPLES}
+    reduced = TrainConfig(**settings, seed=config.seed if config.fraction < 1 else 0)
+    responses = _state(paths.reasoning(root, config.generator, config.kind)) if config.generator else None
+    return _digest_examples(reduced, root, _annotations(root), responses)
+
+
+@lru_cache(maxsize=4096)
+def _digest_examples(config: TrainConfig, root: Path, *_states: object) -> str:
+    samples = load_existing(config.dataset, "train", root)[: config.questions]
+    examples = build_examples(samples, responses_of(config, root, samples), config)
+    return digest((e.sample.id, e.source, e.target, e.reasoning or "", e.ending) for e in examples)
+
+
+def questions_digest(dataset: str, split: str, root: Path) -> str:
+    """Return a hash of a split's questions, with options, answers, types and clips."""
+    return _digest_questions(dataset, split, root, _annotations(root))
+
+
+@lru_cache(maxsize=64)
+def _digest_questions(dataset: str, split: str, root: Path, _state: object) -> str:
+    samples = load_existing(dataset, split, root)
+    return digest((s.id, s.video, str(s.clip), s.question, *s.options, str(s.answer), s.type) for s in samples)
+
+
+def videos_digest(dataset: str, split: str, root: Path) -> str:
+    """Return a hash of a split's videos, by their content."""
+    samples = load_existing(dataset, split, root)
+    return digest((video, str(video_stamp(samples.videos / video))) for video in sorted({s.video for s in samples}))
+
+
+def digest(rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a hash of rows of texts."""
+    hashed = hashlib.sha256()
+    for row in rows:
+        hashed.update(json.dumps(row).encode())
+    return hashed.hexdigest()
+
+
+def load_existing(dataset: str, split: str, root: Path) -> Samples:
+    """Load a split without making a missing miniature; kept in memory until the annotation files change."""
+    return _loaded(dataset, split, root, _annotations(root))
+
+
+@lru_cache(maxsize=32)
+def _loaded(dataset: str, split: str, root: Path, _state: object) -> Samples:
+    return load(dataset, split, root)
+
+
+def _annotations(root: Path) -> tuple:
+    files = sorted(path for pattern in ("*.csv", "*.json", "*.txt") for path in root.glob(pattern))
+    return tuple((path.name, _state(path)) for path in files)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    return file_state(path) if path.exists() else None
