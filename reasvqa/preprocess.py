@@ -1,4 +1,4 @@
-"""From decoded frames to the pixel values a vision encoder wants."""
+"""Turn decoded frames into the pixel values that a vision encoder expects."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Preprocess:
-    """From decoded frames to pixel values, as the checkpoint's `preprocessor_config.json` asks for.
+    """Resize and normalise frames as the checkpoint's `preprocessor_config.json` says.
 
-    torch does the resizing (bicubic, antialiased), so that torchvision is not needed.
+    Resizing (bicubic, antialiased) is torch's, so torchvision is not needed.
     """
 
     size: int
@@ -22,7 +22,7 @@ class Preprocess:
     std: tuple[float, float, float]
 
     def __call__(self, frames: np.ndarray) -> Tensor:
-        """uint8 (T, H, W, 3) RGB -> float32 (T, 3, size, size), normalised."""
+        """Convert frames, uint8 (T, H, W, 3) RGB, to normalised pixels, float32 (T, 3, size, size)."""
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
         pixels = F.interpolate(pixels, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
         return (pixels - torch.tensor(self.mean).view(3, 1, 1)) / torch.tensor(self.std).view(3, 1, 1)

@@ -250,7 +250,7 @@ def test_what_is_no_export_is_left_alone(make, run_of, tmp_path):
 def test_what_was_added_to_an_export_is_not_lost(exported, run_of):
     (exported / "notes.txt").write_text("mine")
     before = content(exported)
-    with pytest.raises(FileExistsError, match=r"notes[.]txt is no part of the export"):
+    with pytest.raises(FileExistsError, match=r"notes[.]txt is not part of the export"):
         run_of("mini-blip2").export(exported)
     assert content(exported) == before
 

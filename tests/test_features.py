@@ -145,6 +145,6 @@ def test_a_full_disk_is_told_before_anything_is_computed(smoke_star, tmp_path, m
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 1000))
     monkeypatch.setattr(Student, "encode_frames", lambda *_: pytest.fail("nothing may be computed"))
     with pytest.raises(
-        NoRoom, match=r"clips x 4 frames x 4 x 96 in float32\) need .* GB, but only .* are free .*Make room there"
+        NoRoom, match=r"clips x 4 frames x 4 x 96 in float32\) need .* GB, but only .* are free .*Free some space"
     ):
         build_features(smoke_star[0], load_student("mini-blip2"), "mini-blip2", 4, tmp_path)

@@ -34,9 +34,9 @@ def test_another_video_is_another_and_none_is_made_up(names):
     samples = questions(names)
     if len(set(names)) == 1:
         with pytest.raises(ValueError, match="one video"):
-            probes.elsewhere(samples)
+            probes.with_other_clips(samples)
         return
-    other = probes.elsewhere(samples)
+    other = probes.with_other_clips(samples)
     clips = {(s.video, s.clip) for s in samples}
     for before, after in zip(samples, other, strict=True):
         assert after.video != before.video and (after.video, after.clip) in clips
@@ -49,7 +49,7 @@ def test_another_video_is_another_and_none_is_made_up(names):
 @settings(deadline=None, max_examples=40)
 def test_every_option_changes_its_place_and_the_answer_goes_along(options, count):
     samples = questions(["v"] * count, options)
-    for before, after in zip(samples, probes.shifted(samples, probes.shifts(samples)), strict=True):
+    for before, after in zip(samples, probes.rotated(samples, probes.rotations(samples)), strict=True):
         assert sorted(after.options) == sorted(before.options)
         assert all(a != b for a, b in zip(before.options, after.options, strict=True))
         assert after.answer_text == before.answer_text
@@ -121,10 +121,10 @@ def test_a_real_student(tmp_path):
     run = made["letter"]
     samples, student = run.samples(), run.load_student()
     features = features_of(samples, student, run.config)
-    moves = probes.shifts(samples)
+    moves = probes.rotations(samples)
     assert set(moves.tolist()) == {1, 2, 3}
     stays, right = [], []
-    for sample, by, other in zip(samples, moves, probes.elsewhere(samples), strict=True):
+    for sample, by, other in zip(samples, moves, probes.with_other_clips(samples), strict=True):
         options = [sample.options[(k - by) % 4] for k in range(4)]
         before, after = (
             options_[int(score_options(student, [replace(sample, options=options_)], features, run.config)[0].argmax())]

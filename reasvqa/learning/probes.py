@@ -1,6 +1,6 @@
-"""Two things to ask of a finished run: does it choose an option, not a place, and does it look at this video?
+"""Two probes of a finished run: does it choose an option or a position, and does it look at the video?
 
-Its own questions are asked again, changed at random, the same way every time.
+The student answers its evaluation questions again, changed at random, always in the same way.
 """
 
 from __future__ import annotations
@@ -19,53 +19,53 @@ from reasvqa.students import own_device
 
 
 def stays_when_permuted(runs: Sequence[Run]) -> Estimate:
-    """The share of answers (%) that stay when all options change places, over seeds and videos.
+    """Return the share of answers (%) that stay when all options change position, over seeds and videos.
 
-    Students that rank the options' texts (`answer_format="text"`) do not see where options stand: theirs all stay.
+    Students that rank the options' texts (`answer_format="text"`) do not see positions, so all their answers stay.
 
     Args:
-        runs: of one setting, a run a seed.
+        runs: the runs of one setting, one per seed.
 
     Raises:
-        ValueError: runs that answered different questions.
+        ValueError: the runs answered different questions.
     """
     samples = _asked(runs)
-    moves, counts = shifts(samples), np.array([len(sample.options) for sample in samples])
+    moves, counts = rotations(samples), np.array([len(sample.options) for sample in samples])
     same = []
     for run in runs:
         before = run.predictions["prediction"].to_numpy(dtype=float, na_value=np.nan)
-        now = (_answer(run, shifted(samples, moves)) - moves) % counts
+        now = (_answer(run, rotated(samples, moves)) - moves) % counts
         same.append((now == before) | (np.isnan(now) & np.isnan(before)))
     return estimate(np.stack(same), [sample.video for sample in samples])
 
 
 def with_another_video(runs: Sequence[Run]) -> tuple[Estimate, Estimate]:
-    """(accuracy in % with the clip of another question in place of the right one, what that adds to the accuracy with
-    the right one, in points), over seeds and the questions' own videos.
+    """Return the accuracy (%) with another video's clip, and its difference to that with the right one (points),
+    over seeds and the questions' own videos.
 
     Args:
-        runs: of one setting, a run a seed, on a split with labels.
+        runs: the runs of one setting, one per seed, on a split with labels.
 
     Raises:
-        ValueError: runs that answered different questions; no labels; all questions are about one video.
+        ValueError: the runs answered different questions, there are no labels, or there is only one video.
     """
     samples = _asked(runs)
     labels, videos = [sample.answer for sample in samples], [sample.video for sample in samples]
     if None in labels:
-        raise ValueError(f"{runs[0].config.dataset}, {runs[0].config.split}: this split has no labels; ask for another")
+        raise ValueError(f"{runs[0].config.dataset}, {runs[0].config.split}: this split has no labels; use another one")
     right = right_or_wrong([run.predictions for run in runs])
-    other = np.stack([_answer(run, elsewhere(samples)) == np.array(labels) for run in runs])
+    other = np.stack([_answer(run, with_other_clips(samples)) == np.array(labels) for run in runs])
     return estimate(other, videos), paired_difference(right, other, videos)
 
 
-def shifts(samples: Samples) -> np.ndarray:
-    """How many places each question's options move on, int (questions,): 1 to one less than there are options."""
+def rotations(samples: Samples) -> np.ndarray:
+    """Draw by how many positions to rotate each question's options, int (questions,): at least 1, less than all."""
     rng = np.random.default_rng(0)
     return np.array([int(rng.integers(1, len(sample.options))) for sample in samples])
 
 
-def shifted(samples: Samples, moves: np.ndarray) -> Samples:
-    """The questions with their options moved on, the last ones to the front; `answer` moves along."""
+def rotated(samples: Samples, moves: np.ndarray) -> Samples:
+    """Rotate the options of each question, the last ones to the front, and its answer with them."""
     moved = []
     for sample, by in zip(samples, moves.tolist(), strict=True):
         options = (*sample.options[-by:], *sample.options[:-by])
@@ -74,9 +74,10 @@ def shifted(samples: Samples, moves: np.ndarray) -> Samples:
     return Samples(moved, samples.videos)
 
 
-def elsewhere(samples: Samples) -> Samples:
-    """The questions, each about the clip of another one, of another video. Every clip is seen as often as before, as
-    long as no video has more than half of the questions.
+def with_other_clips(samples: Samples) -> Samples:
+    """Give each question the clip of a question about another video.
+
+    Every clip is shown as often as before, as long as no video has more than half of the questions.
 
     Raises:
         ValueError: all questions are about one video.
@@ -85,8 +86,8 @@ def elsewhere(samples: Samples) -> Samples:
     names, video, counts = np.unique([sample.video for sample in samples], return_inverse=True, return_counts=True)
     if len(names) < 2:
         raise ValueError("all questions are about one video: there is no other to show")
-    # In a random order that keeps a video's questions together, everybody gets the clip as far behind as the most
-    # questions of a video are many: another video's.
+    # Random order, a video's questions together. Rolled by the largest number of questions of a video, no question
+    # meets its own video.
     order = np.argsort(rng.permutation(len(names))[video], kind="stable")
     source = np.empty_like(order)
     source[order] = np.roll(order, counts.max())
@@ -98,15 +99,15 @@ def elsewhere(samples: Samples) -> Samples:
 
 
 def _asked(runs: Sequence[Run]) -> Samples:
-    """The questions that the runs answered (not those whose videos could not be read), in their order."""
+    """Return the questions that the runs answered (unreadable videos are left out), in their order."""
     ids = [run.predictions["id"].tolist() for run in runs]
     if any(other != ids[0] for other in ids):
-        raise ValueError("runs that answered different questions cannot be put side by side; make them anew")
+        raise ValueError("the runs answered different questions and cannot be compared; train them again")
     return runs[0].samples().select(ids[0])
 
 
 def _answer(run: Run, samples: Samples) -> np.ndarray:
-    """What the run's student answers now, float (questions,), NaN where it names no option."""
+    """Return the student's answers to these questions, float (questions,), NaN where it names no option."""
     student = run.load_student()
     features = None if run.config.blind else features_of(run.samples(), student, run.config)
     table = answer_table(student.without_vision_encoder(own_device()), samples, features, run.config)

@@ -1,7 +1,7 @@
-"""Runs without their weights, in one file: all that tables, figures and the ledger are made of, a few kB a run.
+"""Runs without their weights, in one archive: all that tables, figures and the ledger need, a few kB a run.
 
-The runs of `figures/` come with the repository so. Whoever has the same data, settings and versions, by the run's key,
-has the result of hours of training at once; whoever wants the student itself trains it again.
+The runs behind `figures/` ship this way. With the same data, settings and versions, and so the same key, a run's result
+need not be computed again; its student has to be trained again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from reasvqa.files import atomic_path, file_state
 from reasvqa.learning.runs import Run
 from reasvqa.learning.store import RESULT, WEIGHTS, meta_text
 
@@ -23,15 +24,14 @@ _UNREADABLE = (tarfile.TarError, lzma.LZMAError, EOFError)
 
 
 def pack(runs: Sequence[Run], file: Path) -> None:
-    """Writes runs without their weights into an archive (tar, xz), which appears whole; the same runs give the same
-    bytes. In the place of the weights stands their checksum: who trains a run again sees whether it is the same.
+    """Write runs without their weights into an archive (tar, xz); the same runs give the same bytes.
+
+    meta.json keeps the weights' checksum, so that training a run again shows whether it comes out the same.
 
     Raises:
-        DamagedRun: a file of a run is not as it was written.
+        DamagedRun: a file of a run has changed.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    with tarfile.open(partial, "w:xz") as archive:
+    with atomic_path(file) as partial, tarfile.open(partial, "w:xz") as archive:
         for run in sorted(set(runs), key=lambda run: run.path.name):
             files = {name: sha for name, sha in run.meta["files"].items() if name in RESULT or run.has(name)}
             left_out = files.pop(WEIGHTS, None) or run.meta["left_out"]
@@ -41,12 +41,10 @@ def pack(runs: Sequence[Run], file: Path) -> None:
                 member = tarfile.TarInfo(f"{run.path.name}/{name}")
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
-    os.replace(partial, file)
 
 
 def unpack(file: Path, store: Path) -> list[str]:
-    """Puts the runs of an archive into a run store, each whole; those that are there stay as they are. Returns the
-    names of the new ones.
+    """Put the runs of an archive into a run store, each as a whole; return the names of those that were not there.
 
     Raises:
         ValueError: the archive is damaged, or a name in it leads elsewhere.
@@ -57,22 +55,22 @@ def unpack(file: Path, store: Path) -> list[str]:
         try:
             with tarfile.open(file, "r:xz") as archive:
                 archive.extractall(partial, filter="data")
-        except _UNREADABLE as error:  # a full disk is something else
+        except _UNREADABLE as error:  # not OSError: a full disk is no damage
             raise ValueError(f"{file}: cannot be unpacked ({error}); take it from the repository again") from error
         for folder in sorted(Path(partial).iterdir()):
-            with suppress(OSError):  # it is there, or another process was quicker
+            with suppress(OSError):  # the run is there, or another process was faster
                 os.replace(folder, store / folder.name)
                 new.append(folder.name)
     return new
 
 
 def names(file: Path) -> frozenset[str]:
-    """The names of the runs in an archive; none where there is no archive."""
-    try:
-        state = file.stat()
-    except FileNotFoundError:
-        return frozenset()
-    return _names(file, state.st_mtime_ns, state.st_size)
+    """Return the names of the runs in an archive; none if there is no archive.
+
+    Raises:
+        ValueError: the archive is damaged.
+    """
+    return _names(file, *file_state(file)) if file.exists() else frozenset()
 
 
 @lru_cache(maxsize=4)
