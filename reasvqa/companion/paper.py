@@ -45,8 +45,18 @@ def _read(name: str) -> pd.DataFrame:
     return wide.rename_axis(index=None, columns=None)
 
 
-# The data sets' names as the paper's tables print them.
-PRINTED = {"nextqa": "NExT-QA", "star": "STAR", "intentqa": "IntentQA"}
+class _Printed(dict[str, str]):
+    def __missing__(self, dataset: str) -> str:
+        return dataset
+
+
+# The data sets' names as the paper's tables print them; any other data set keeps its own.
+PRINTED = _Printed(nextqa="NExT-QA", star="STAR", intentqa="IntentQA")
+
+
+def column(number: int, dataset: str) -> pd.Series:
+    """Return a data set's column of a printed table; of a data set that the paper does not have, all are NaN."""
+    return table(number).get(PRINTED[dataset], pd.Series(float("nan"), table(number).index))
 
 
 def checks(tolerance: float = 0.051) -> pd.DataFrame:

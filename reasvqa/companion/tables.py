@@ -144,6 +144,8 @@ def _printed(table: pd.DataFrame | None, better: str, worse: str, column: str) -
     if table is None or better not in table.index or worse not in table.index:
         return ""
     column = column if column in table else "Tot"
+    if column not in table:  # a data set that the paper does not have
+        return ""
     cells = table.to_dict()[column]
     return signed(cells[better] - cells[worse])
 
