@@ -98,7 +98,7 @@ def test_its_student_is_had_by_training_again(trained, archive, tmp_path, capsys
 
     monkeypatch.setattr(training, "_train", another)
     other = train(trained[1].config, runs=store, force=True)
-    assert f"{other.path.name}: its weights differ" in capsys.readouterr().err
+    assert f"{other.path.name}: the weights differ" in capsys.readouterr().err
 
 
 def test_a_damaged_archive_is_named(archive, tmp_path):

@@ -1,6 +1,8 @@
-"""The house: imports point downwards, without a circle; scales are known to few; a formula stands once."""
+"""The house: imports point downwards, without circles; the method knows nothing of what builds on it."""
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import reasvqa
 PACKAGE = Path(reasvqa.__file__).parent
 # From the ground up; rooms of one floor do not know each other.
 FLOORS = (
-    ("config", "files", "hub", "processes", "losses", "preprocess"),
-    ("paths", "samples"),
+    ("registry", "files", "hub", "processes", "losses", "preprocess"),
+    ("config", "paths", "samples"),
     ("answers", "evaluation", "video"),
     ("refinement", "datasets"),
     ("generation", "students"),
@@ -20,6 +22,7 @@ FLOORS = (
     ("mini", "lavis"),
     ("companion",),
 )
+BUILD_ON_THE_METHOD = {"mini", "lavis", "companion"}
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -79,16 +82,38 @@ def test_no_circle_inside_a_room():
         visit(module, ())
 
 
-# Where a folder or a label has a scale's name. Everybody else passes a scale on without knowing which there are.
-KNOW_SCALES = {"config", "mini", "companion"}
-NAME_SCALES = {"reasvqa.paths"}
+METHOD = [module for module in MODULES if module != "reasvqa" and room(module) not in BUILD_ON_THE_METHOD]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if room(m) not in KNOW_SCALES and m not in NAME_SCALES])
-def test_scales_are_known_to_few(module):
-    """No branch, default or table on a scale's name. (A student's or a data set's, "mini-blip2", is another name.)"""
-    words = {node.value for node in ast.walk(tree(module)) if isinstance(node, ast.Constant)}
-    assert not words & {"smoke", "mini", "preview", "small"}
+@pytest.mark.parametrize("module", METHOD)
+def test_the_method_reaches_what_builds_on_it_through_the_registry(module):
+    """It neither imports those packages nor names them in a string; `reasvqa.PLUG_INS` lists the ones to import."""
+    texts = [node.value for node in ast.walk(tree(module)) if isinstance(node, ast.Constant)]
+    named = imported(module) | {text for text in texts if isinstance(text, str) and text.startswith("reasvqa.")}
+    assert not {name for name in named if room(name) in BUILD_ON_THE_METHOD}
+
+
+@pytest.mark.parametrize("module", [module for module in METHOD if module != "reasvqa.paths"])
+def test_the_method_does_not_branch_on_a_scale(module):
+    """Presets are rows of a table. (Only `paths` names the folders of scales.)"""
+    names = {"mini", "smoke", "preview", "small", "paper"}
+    compared = [
+        side
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Compare)
+        for side in ast.walk(node)
+        if isinstance(side, ast.Constant)
+    ]
+    assert not names & {side.value for side in compared if isinstance(side.value, str)}
+
+
+@pytest.mark.parametrize("name", ["mini-star", "smoke-nextqa"])
+def test_a_miniature_is_known_without_a_further_import(name):
+    code = (
+        f"from reasvqa.datasets import DATASETS; print(DATASETS[{name!r}].preset, DATASETS[{name!r}].make is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == f"{name.split('-')[0]} True\n", done.stderr
 
 
 def test_equation_2_stands_once():
