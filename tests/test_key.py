@@ -249,10 +249,10 @@ def test_another_rule_changes_the_runs_whose_texts_it_changes_and_no_other(smoke
             refined(text, *args, **more) + (" So." if text == responses.loc[touched, "response"] else "")
         ),
     )
-    key._digest_examples.cache_clear()  # within one process the library does not change
+    key._examples_digest.cache_clear()  # within one process the library does not change
     changed = {c for c, old in zip(configs, examples, strict=True) if taught(c) != old}
     assert {c for c, key in zip(configs, keys, strict=True) if run_key(c) != key} == changed
-    key._digest_examples.cache_clear()
+    key._examples_digest.cache_clear()
     names = Counter((c.reasoning, c.generator, c.subset) for c in changed)
     assert set(names) == {("refined", "sim-26b", "all"), ("refined", "sim-26b", "cr")}
 
@@ -264,9 +264,9 @@ def test_many_keys_cost_little(smoke_star):
     """All runs of the paper with three seeds: each list of examples is built once, and asking again builds none."""
     for kind in ("nextqa", "intentqa"):
         load(f"smoke-{kind}", "train")
-    key._digest_examples.cache_clear()
+    key._examples_digest.cache_clear()
     configs = all_settings("smoke", [0, 1, 2])
     keys = {run_key(config) for config in configs}
-    built = key._digest_examples.cache_info().misses
+    built = key._examples_digest.cache_info().misses
     assert len(keys) == len(configs) > 300 and built < len(configs) / 3
-    assert {run_key(config) for config in configs} == keys and key._digest_examples.cache_info().misses == built
+    assert {run_key(config) for config in configs} == keys and key._examples_digest.cache_info().misses == built

@@ -46,50 +46,41 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
     """
     config = config.resolve()
     root = root or paths.dataset(config.dataset)
+    learned, asked = (load_existing(config.dataset, split, root) for split in ("train", config.split))
+    settings = {name: getattr(config, name) for name in _OF_EXAMPLES}
+    reduced = TrainConfig(**settings, seed=config.seed if config.fraction < 1 else 0)
+    responses = paths.reasoning(root, config.generator, config.kind) if config.generator else root
     versions = [PROCEDURE, FEATURES_PROCEDURE, torch.__version__.split("+")[0], transformers.__version__]
     everything = [
         asdict(config),
-        _examples_digest(config, root),
-        questions_digest(config.dataset, config.split, root),
+        _examples_digest(reduced, root, learned, _state(responses)),
+        questions_digest(asked),
         fingerprint(config.student),
         [*versions, peft.__version__],
     ]
     if not config.blind:
-        everything += [videos_digest(config.dataset, split, root) for split in ("train", config.split)]
+        everything += [videos_digest(learned), videos_digest(asked)]
     label = "blind" if config.blind else f"{config.objective}-{config.reasoning}"
-    digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{config.dataset}-{Path(config.student).name}-{label}-s{config.seed}-{digest}"
-
-
-def _examples_digest(config: TrainConfig, root: Path) -> str:
-    """Return a hash of the texts of the training examples, in their order."""
-    settings = {name: getattr(config, name) for name in _OF_EXAMPLES}
-    reduced = TrainConfig(**settings, seed=config.seed if config.fraction < 1 else 0)
-    responses = _state(paths.reasoning(root, config.generator, config.kind)) if config.generator else None
-    return _digest_examples(reduced, root, _annotations(root), responses)
+    key = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{config.dataset}-{Path(config.student).name}-{label}-s{config.seed}-{key}"
 
 
 @lru_cache(maxsize=4096)
-def _digest_examples(config: TrainConfig, root: Path, *_states: object) -> str:
-    samples = load_existing(config.dataset, "train", root)[: config.questions]
+def _examples_digest(config: TrainConfig, root: Path, samples: Samples, _responses: object) -> str:
+    """Return a hash of the texts of the training examples, in their order."""
+    samples = samples[: config.questions]
     examples = build_examples(samples, responses_of(config, root, samples), config)
     return digest((e.sample.id, e.source, e.target, e.reasoning or "", e.ending) for e in examples)
 
 
-def questions_digest(dataset: str, split: str, root: Path) -> str:
-    """Return a hash of a split's questions, with options, answers, types and clips."""
-    return _digest_questions(dataset, split, root, _annotations(root))
-
-
 @lru_cache(maxsize=64)
-def _digest_questions(dataset: str, split: str, root: Path, _state: object) -> str:
-    samples = load_existing(dataset, split, root)
+def questions_digest(samples: Samples) -> str:
+    """Return a hash of questions, with options, answers, types and clips."""
     return digest((s.id, s.video, str(s.clip), s.question, *s.options, str(s.answer), s.type) for s in samples)
 
 
-def videos_digest(dataset: str, split: str, root: Path) -> str:
-    """Return a hash of a split's videos, by their content."""
-    samples = load_existing(dataset, split, root)
+def videos_digest(samples: Samples) -> str:
+    """Return a hash of the content of the questions' videos."""
     return digest((video, str(video_stamp(samples.videos / video))) for video in sorted({s.video for s in samples}))
 
 
@@ -102,18 +93,14 @@ def digest(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def load_existing(dataset: str, split: str, root: Path) -> Samples:
-    """Load a split without making a missing miniature; kept in memory until the annotation files change."""
-    return _loaded(dataset, split, root, _annotations(root))
-
-
-@lru_cache(maxsize=32)
-def _loaded(dataset: str, split: str, root: Path, _state: object) -> Samples:
-    return load(dataset, split, root)
-
-
-def _annotations(root: Path) -> tuple:
+    """Load a split without making a missing miniature; the same object until an annotation file changes."""
     files = sorted(path for pattern in ("*.csv", "*.json", "*.txt") for path in root.glob(pattern))
-    return tuple((path.name, _state(path)) for path in files)
+    return _loaded(dataset, split, root, tuple((path.name, _state(path)) for path in files))
+
+
+@lru_cache(maxsize=64)
+def _loaded(dataset: str, split: str, root: Path, _files: object) -> Samples:
+    return load(dataset, split, root)
 
 
 def _state(path: Path) -> tuple[int, int] | None:

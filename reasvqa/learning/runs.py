@@ -107,16 +107,17 @@ class Run(SealedFolder):
         """
         if split == self.config.split:
             return self.predictions
-        asked = (questions_digest(self.config.dataset, split, self.root),)
+        samples = self.samples(split)
+        asked = (questions_digest(samples),)
         if not self.config.blind:
-            asked += (videos_digest(self.config.dataset, split, self.root),)
+            asked += (videos_digest(samples),)
         name = f"predictions-{split}-{digest([asked])[:8]}.csv"
         if self.has(name):
             return _read_predictions(self.file(name))
         with self.adding():
             if self.has(name):  # another process answered meanwhile
                 return _read_predictions(self.file(name))
-            samples, student = self.samples(split), self.load_student()
+            student = self.load_student()
             features = None if self.config.blind else features_of(samples, student, self.config)
             samples = samples if features is None else readable(samples, features, self.config.skip_missing)
             table = answer_table(student.without_vision_encoder(own_device()), samples, features, self.config)

@@ -105,7 +105,9 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
 def _compare(kept: Run, new: Run) -> None:
     """Warn if a run that came without weights, trained again, gets other weights than it had."""
     if not kept.has_weights and new.meta["files"][WEIGHTS] != kept.meta["left_out"]:
-        warning = f"{kept.path.name}: the weights differ from the original run's (another processor?), {new.accuracy:.1f} %"
+        warning = (
+            f"{kept.path.name}: the weights differ from the original run's (another processor?), {new.accuracy:.1f} %"
+        )
         print(warning, file=sys.stderr)  # the standard output of workers is discarded
 
 
