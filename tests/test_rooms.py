@@ -13,7 +13,7 @@ import reasvqa
 PACKAGE = Path(reasvqa.__file__).parent
 # From the ground up; rooms of one floor do not know each other.
 FLOORS = (
-    ("registry", "files", "hub", "processes", "losses", "preprocess"),
+    ("registry", "validation", "files", "hub", "processes", "losses", "preprocess"),
     ("config", "paths", "samples"),
     ("answers", "evaluation", "video"),
     ("refinement", "datasets"),

@@ -26,12 +26,13 @@ from reasvqa.companion.experiments import (
     settings_of,
 )
 from reasvqa.companion.parameters import checked, one_wrong, several
-from reasvqa.config import TrainConfig, one_of
+from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples, load
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, build_examples
 from reasvqa.learning.targets import Example
 from reasvqa.samples import Sample
+from reasvqa.validation import one_of
 from reasvqa.video import read_frames
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from reasvqa.companion.scales import BENCHMARKS, OFFICIAL_SCALES, PREVIEW, SCALES
-from reasvqa.config import TrainConfig, check_seeds, one_of
+from reasvqa.config import TrainConfig, check_seeds
 from reasvqa.registry import DATASETS
+from reasvqa.validation import one_of
 
 SEEDS = (0, 1, 2)  # of every setting; most rows get two more
 SECOND_LOOK = 10  # seeds of claims that are looked at once more (data/mini/PROTOCOL.md)

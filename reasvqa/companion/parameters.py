@@ -12,11 +12,12 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from reasvqa import paths
 from reasvqa.companion.experiments import SETTINGS
 from reasvqa.companion.scales import BENCHMARKS, SCALES
-from reasvqa.config import Count, Finite, Index, Positive, TrainConfig, among, list_of, validated
+from reasvqa.config import Count, Finite, Index, Positive, TrainConfig
 from reasvqa.datasets import DATASETS, Samples, load
 from reasvqa.learning import run_key
 from reasvqa.samples import Sample
 from reasvqa.students import STUDENTS
+from reasvqa.validation import among, list_of, validated
 
 
 def _student(value: str) -> str:
