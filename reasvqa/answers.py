@@ -7,117 +7,13 @@ bounded number of words ahead, so reading takes time in proportion to the text's
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from reasvqa.languages import ANSWERS, LINKS, SIGNS, named_abroad
 from reasvqa.samples import LETTERS
-
-TAGS = (
-    "think|thinking|thought|reasoning|rationale|explanation|analysis|summary|caption|observation|conclusion|answer"
-    "|final_answer|solution|response"
-)
-_TAG = re.compile(rf"[<◁]\s?(/?)\s?({TAGS})\s?[>▷]|<\|(begin|end)_of_(box)\|>", re.IGNORECASE)
-ANSWER_TAGS = ("answer", "final_answer", "conclusion")
-_CLOSERS = r"[\"'”’)\]}*_`$]{0,6}"
-# A sentence ends at . ! ? before white space; at a line's end; behind a boxed or bold letter that a capital follows.
-_END = re.compile(
-    rf"[.!?…]{_CLOSERS}(?=\s)|[。！？]|\\boxed\{{[^{{}}\n]{{0,20}}\{{?[^{{}}\n]{{0,8}}\}}{{1,2}}(?:\$|\\\)|\\\]"
-    rf"|\*\*)?(?=\s+[A-Z])"
-    r"|(?<=[\s(*])[A-J][)\]]?\*\*(?=\s+[A-Z][a-z])"
-)
-# ... but not behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
-_ENUMERATOR = re.compile(
-    r"[\s#*_>\-•(\[]{0,12}(?:(?:option|choice|step|frame)\s)?(?:\d{1,3}|[A-Za-z])[)\]]?", re.IGNORECASE
-)
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|vs|etc|fig|dr|mr|mrs|ms|approx|cf|eq|st|no)|\b[A-Z]\.[A-Z])$", re.IGNORECASE
-)
-
-
-class Sentence(NamedTuple):
-    """text[start:end] is a sentence, or a tag (then `tag` is its name, with a slash if it closes). `line` counts
-    lines from 0, `after_blank` says that an empty line stands before it."""
-
-    start: int
-    end: int
-    line: int
-    after_blank: bool
-    tag: str = ""
-
-
-def sentences(text: str) -> Iterator[Sentence]:
-    """The sentences of a text in order. None goes beyond a line; what has no letter or digit is left out."""
-    at, blank = 0, False
-    for number, line in enumerate(text.splitlines(keepends=True)):
-        start, at = at, at + len(line)
-        if line.isspace():
-            blank = True
-            continue
-        inner = start
-        if "<" in line or "◁" in line:
-            for tag in _TAG.finditer(text, start, at):
-                for begin, end in _split(text, inner, tag.start()):
-                    yield Sentence(begin, end, number, blank)
-                    blank = False
-                closes = tag.group(1) or tag.group(3) == "end"
-                yield Sentence(*tag.span(), number, blank, ("/" if closes else "") + (tag.group(2) or "answer").lower())
-                inner, blank = tag.end(), False
-        for begin, end in _split(text, inner, at):
-            yield Sentence(begin, end, number, blank)
-            blank = False
-
-
-def _split(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    begin = start
-    for end in _END.finditer(text, start, stop):
-        mark = end.start()
-        if text[mark] == ".":
-            if mark - begin < 30 and _ENUMERATOR.fullmatch(text, begin, mark):
-                continue
-            if _ABBREVIATION.search(text, max(begin, mark - 8), mark):
-                continue
-            if end.end() == mark + 1 and text[mark - 1] in LETTERS and text[mark - 2] in '"“*_':  # "B. The cup" is best
-                continue
-            if end.end() - mark > 1 and text[end.end() : end.end() + 2].lstrip()[:1].islower():
-                continue
-        elif text[mark] in "?!":
-            if text[end.end() : end.end() + 2].lstrip()[:1].islower():
-                continue
-        elif text[mark] in LETTERS and _ENUMERATOR.fullmatch(text, begin, mark + 1):
-            continue
-        yield from _stripped(text, begin, end.end())
-        begin = end.end()
-    yield from _stripped(text, begin, stop)
-
-
-def _stripped(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    piece = text[start:stop]
-    bare = piece.strip()
-    if bare and any(map(str.isalnum, bare)):
-        start += piece.index(bare[0]) if piece[0].isspace() else 0
-        yield start, start + len(bare)
-
-
-# --- plain text ------------------------------------------------------------------------------------------------------
-
-_LATEX = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|it|sf)|boxed|fbox|quad|qquad|left|right|[()\[\],;! ])")
-# A letter in brackets, bold or a formula is a letter for sure; plain text keeps that as "B)".
-_WRAPPED = re.compile(
-    r"(?<![\w\\])(?:[(\[]\s?([A-Ja-j])\s?[)\]]|(?:\*\*|[`\"“$]|\\\()\s?([A-J])\s?(?:\*\*|[`\"”$]|\\\))|([b-h])\)"
-    r"|\\boxed\{\s?(?:\\\w+\{)?\s?\(?([A-Ja-j])\)?\s?\})(?!\w)"
-)
-_DELETE = str.maketrans(dict.fromkeys('*`$#_"“”') | dict.fromkeys("([]{}~|>", " ") | {"\\": " "})
-
-
-def plain(text: str) -> str:
-    """A sentence without Markdown, LaTeX and brackets; "(b)", "**B**", "$B$" and "\\boxed{B}" become "B)"."""
-    text = _WRAPPED.sub(lambda match: f" {next(filter(None, match.groups())).upper()}) ", text)
-    if "\\" in text:
-        text = _LATEX.sub(" ", text)
-    text = " ".join(text.translate(_DELETE).replace(" )", ")").split()).lstrip("-–—•+.,;: ")
-    return text.replace(" .", ".").replace(" ,", ",").replace(" :", ":")
-
+from reasvqa.text import ANSWER_TAGS, Sentence, check_text, cleaned, normalised, plain, sentences
 
 # --- patterns, on plain text -----------------------------------------------------------------------------------------
 
@@ -218,113 +114,207 @@ _SAYS = (
     rf"|may)(?: well)? be (?:the|my) (?:best|most|correct|right|closest|only)\b|(?:provides|offers|gives|has|contains"
     rf"|presents|is) (?:the|an?) (?:best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b))"
 )
-_PRAISED = re.compile(rf"{_SUBJECT}(?:{_SAYS})")
-_MADE = re.compile(
-    rf"(?:(?i:{_NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only) ){_X}\)?,?"
-    rf" (?i:(?:as (?:the |our |my )?|the |our |my )(?:\w+ )?{_MOST}\b)"
-)
-_HELD = re.compile(
-    rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )"
-    rf"(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))"
-    rf"|{_X}\.{_APPOSITION}(?i:{_ADVERB}{{0,2}}(?:fits|matches|aligns with|corresponds to)\b)"
-)
-_CHOSEN = re.compile(
-    rf"(?i:\b(?:choose|choosing|chose|chosen|mark|select|selecting|selected|pick|picked|picking|go with|going with"
-    rf"|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with"
-    rf"|vote for|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd"
-    rf"|i'll|i would|i will|let's|let us) (?:say|answer|take)|my answer is"
-    rf"|answer is):? (?:the )?(?:\w+ )?(?:{_NOUN}:? )?){_X}"
-)
-_LEADS = re.compile(
-    rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ ){{0,2}}?(?:to|with)|align(?:s|ed"
-    rf"|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed"
-    rf"|ing)? (?:\w+ )?(?:to|towards?|at)"
-    rf"|support(?:s|ed|ing)?|suggest(?:s|ed|ing)?|indicat(?:es|ed|e|ing)|favou?r(?:s|ed|ing)?|impl(?:y|ies)"
-    rf"|confirm(?:s|ed|ing)?|resembl(?:es|ed|e|ing)|leav(?:es|e|ing)|left with|down to|(?:described|represented|given"
-    rf"|captured"
-    rf"|reflected|shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found|listed) (?:by|in"
-    rf"|as|with)|clos(?:est|e|er) to|agree(?:s|ing)? with|in favou?r of|makes?|making|fits?(?: with)?|fitting|yields?"
-    rf"|which is|that is|namely|i\.e\.|meaning|it is|it's|that's|must be|has to be|would be|should be|is|are|be|hence"
-    rf"|therefore|thus|so|equals?)"
-    rf"[,:]?(?: (?:us|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus"
-    rf"|indeed|probably|definitely|exactly|well|given|choice|to)){{0,3}} (?:answer|option|choice)s?(?: choice"
-    rf"| option)?:? ){_X}"
-    rf"|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under|by)) {_NOUN}:? ){_X}"
-    rf"|(?i:\b(?:points? (?:clearly )?(?:to|towards?)|identif(?:y|ies)|leav(?:es?|ing)|suggests?"
-    rf"|favou?rs?) ){_X}(?=\)? as (?:the|our|my) )"
-    rf"|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible|in line) with|(?:most closely |best |closely "
-    rf"|also )?(?:matches|corresponds to|resembles|aligns with|fits)) (?:\w+ )?){_X}(?=[).:])"
-)
-_CLOSEST = re.compile(
-    rf"(?i:\b(?:best|closest|nearest|correct|right|proper|accurate|most \w+|only)(?: {_WORD}){{0,16}}?(?: ?[:=]"
-    rf"| {_COPULA}\b| are\b)(?:[: ]{{1,2}}(?:therefore|likely|clearly|given by|represented by|indeed|in|thus"
-    rf"|for|from|with|found in|that of|shown in|as|as in|to|to be"
-    rf"|the)){{0,3}}[: ]{{1,2}}(?:{_NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)"
-)
-_SHORT = re.compile(
-    r"(?i:(?:\b(?:so|thus|hence|therefore|definitely|obviously|clearly|certainly|probably|most likely|surely|that's"
-    r"|that is"
-    r"|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving"
-    r"|which leaves|only|must be)|^then|^okay|^ok)"
-    r"[,:]? ?(?:i think |i believe |i'd say |it is |it's |it must be |it has to be |it should be |that is |this is "
-    r"|that's |is "
-    rf"|must be |the )?(?:{_NOUN}:? )?){_X}[).,:]?(?: it is| then| remains| is left)?[.! ]*$"
-    rf"|^(?i:(?:so|okay|ok|yes|yeah|then)[,]? )?(?i:{_NOUN} )?{_X}\)?"
-    r"(?: (?i:it is|remains|it must be)[.! ]*$|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)"
-)
-_IT_IS = re.compile(
-    rf"(?i:\b(?:it|that|this|which)(?: has to be| can only be| should be| must be| would be| is"
-    rf"|'s) (?:{_NOUN} )?){_X}(?=\)?(?:[.,;!]|$| (?:because|since|as)\b))"
-    rf"|(?i:\bmak(?:es|ing) it (?:{_NOUN} )?){_X}(?=\)?[.,;! ]*$)"
-    rf"|(?i:\b(?:fits|matches|suits|describes) ){_X}\)? (?i:best|perfectly|exactly|most closely)\b"
-    rf"|(?i:\bbest (?:described|explained|captured|represented|summari[sz]ed|answered) (?:as|by"
-    rf"|with) ){_X}(?=\)?(?:[.,;! ]|$))"
-    rf"|(?i:\b(?:all|everything|every|none|nothing|any)(?: {_WORD}){{0,3}}? (?:but|except|besides"
-    rf"|apart from)(?: for)? (?:{_NOUN} )?){_X}"
-)
-# "Based on the analysis, the machine accepts option A."
-_CONCLUDED = re.compile(
-    rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|in conclusion|based on|given"
-    rf"|considering|from|among|of)\b.{{0,80}}?\b{_NOUN}:? ){_X}"
-    r"(?! (?:can|cannot|could|does|has|would|(?:is|was|seems|appears) (?:not|un|in|im|less|ruled|elim|excl|out|contra"
-    r"|also|too|irr)\w*)\b)"
-)
-_IS_LETTER = re.compile(
-    rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering"
-    rf"|the {_NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ ){{0,2}}?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$|$)"
-)
-_ITEM = re.compile(
-    rf"^(?i:(?:{_NOUN}:? )?){_X}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly "
-    rf"|directly |closely |accurately |correctly |which |is |the ){{0,3}}"
-    r"(?:match(?:es)?|fits?|aligns?|aligning|aligned|fitting|matching|correct|correctly|accurately|consistent with"
-    r"|corresponds to|right answer|best (?:match|option|choice|fit|answer))\b)"
-    rf"|^(?i:(?:{_NOUN}:? )?){_X}[).:] .{{0,200}}?\b(?i:match(?:es)?|fits?|supports?|corresponds to"
-    rf"|describes) (?i:this|the) (?i:{_NOUN})\b"
-    rf"|^(?i:{_NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly |closely |directly )?"
-    r"(?:matches|fits|aligns|correct|consistent with|corresponds to))\b"
-)
 _ASIDE = re.compile(
     rf"\((?i:{_NOUN}):?\s([A-J])\)[.!*_\s]{{0,6}}$"
     r"|(?i:\b(?:therefore|thus|hence|most|best|closest|consistent with|match(?:es)?|corresponds to|indicates"
     r"|suggests)\b).{0,120}\(([A-J])\)[.!*_\s]{0,6}$"
 )
 _WEAK_ASIDE = re.compile(r"\w(?:\W{0,4} \(|, [*_]{1,3})([A-J])(?:\)|[*_])[.!*_\s]{0,6}$")
-_TICKED = re.compile(
-    rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑"
-    rf"|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)"
-)
-_AFFIRMING = (_PRAISED, _MADE, _HELD, _CHOSEN, _LEADS, _CLOSEST, _SHORT, _IT_IS, _TICKED, _CONCLUDED, _IS_LETTER, _ITEM)
+
+
+class Phrase(NamedTuple):
+    """A way to name an option in passing. `words`: parts of words of which a sentence has one, or "" where any
+    sentence may match; `pattern`: its last group, or else its first letter, is the option's; `weak`: a contrast
+    behind it ("but ...") takes it back; `behind`: the letter stands behind other words."""
+
+    name: str
+    words: str
+    pattern: str
+    weak: bool = False
+    behind: bool = False
+
+
+# Searched in this order; the first that finds a letter decides. To add a phrase, add a row.
+PHRASES = [
+    # "option B is the best", "B fits best"
+    Phrase(
+        "praised",
+        "ost best clos near correct right accurate answer true valid winner choice pick select final one only likel plausib better consistent support confirm chosen favo line accord agree keeping what candidate backed justified sense est ly fit match align describ represent explain captur correspond reflect summari resembl suit character depict account stand left",
+        rf"{_SUBJECT}(?:{_SAYS})",
+    ),
+    # "makes B the best choice"
+    Phrase(
+        "made",
+        "as the our my",
+        rf"(?:(?i:{_NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only) ){_X}\)?,?"
+        rf" (?i:(?:as (?:the |our |my )?|the |our |my )(?:\w+ )?{_MOST}\b)",
+        behind=True,
+    ),
+    # "option B matches the frames"
+    Phrase(
+        "held",
+        "fit match align describ represent explain captur correspond reflect answers summari agree resembl suit character depict account make stand left",
+        rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )"
+        rf"(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))"
+        rf"|{_X}\.{_APPOSITION}(?i:{_ADVERB}{{0,2}}(?:fits|matches|aligns with|corresponds to)\b)",
+        weak=True,
+    ),
+    # "I would go with B"
+    Phrase(
+        "chosen",
+        "choos chos mark select pick go opt settl lean stick vote decide conclude confident arrive with say take answer",
+        rf"(?i:\b(?:choose|choosing|chose|chosen|mark|select|selecting|selected|pick|picked|picking|go with|going with"
+        rf"|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with"
+        rf"|vote for|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd"
+        rf"|i'll|i would|i will|let's|let us) (?:say|answer|take)|my answer is"
+        rf"|answer is):? (?:the )?(?:\w+ )?(?:{_NOUN}:? )?){_X}",
+        behind=True,
+    ),
+    # "this corresponds to option B"
+    Phrase(
+        "leads",
+        "option answer choice as consistent compatible line match correspond resembl align fit",
+        rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ ){{0,2}}?(?:to|with)|align(?:s|ed"
+        rf"|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed"
+        rf"|ing)? (?:\w+ )?(?:to|towards?|at)"
+        rf"|support(?:s|ed|ing)?|suggest(?:s|ed|ing)?|indicat(?:es|ed|e|ing)|favou?r(?:s|ed|ing)?|impl(?:y|ies)"
+        rf"|confirm(?:s|ed|ing)?|resembl(?:es|ed|e|ing)|leav(?:es|e|ing)|left with|down to|(?:described|represented|given"
+        rf"|captured"
+        rf"|reflected|shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found|listed) (?:by|in"
+        rf"|as|with)|clos(?:est|e|er) to|agree(?:s|ing)? with|in favou?r of|makes?|making|fits?(?: with)?|fitting|yields?"
+        rf"|which is|that is|namely|i\.e\.|meaning|it is|it's|that's|must be|has to be|would be|should be|is|are|be|hence"
+        rf"|therefore|thus|so|equals?)"
+        rf"[,:]?(?: (?:us|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus"
+        rf"|indeed|probably|definitely|exactly|well|given|choice|to)){{0,3}} (?:answer|option|choice)s?(?: choice"
+        rf"| option)?:? ){_X}"
+        rf"|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under|by)) {_NOUN}:? ){_X}"
+        rf"|(?i:\b(?:points? (?:clearly )?(?:to|towards?)|identif(?:y|ies)|leav(?:es?|ing)|suggests?"
+        rf"|favou?rs?) ){_X}(?=\)? as (?:the|our|my) )"
+        rf"|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible|in line) with|(?:most closely |best |closely "
+        rf"|also )?(?:matches|corresponds to|resembles|aligns with|fits)) (?:\w+ )?){_X}(?=[).:])",
+        behind=True,
+    ),
+    # "the closest of these is B"
+    Phrase(
+        "closest",
+        "best clos near correct right proper accurate most only",
+        rf"(?i:\b(?:best|closest|nearest|correct|right|proper|accurate|most \w+|only)(?: {_WORD}){{0,16}}?(?: ?[:=]"
+        rf"| {_COPULA}\b| are\b)(?:[: ]{{1,2}}(?:therefore|likely|clearly|given by|represented by|indeed|in|thus"
+        rf"|for|from|with|found in|that of|shown in|as|as in|to|to be"
+        rf"|the)){{0,3}}[: ]{{1,2}}(?:{_NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)",
+        behind=True,
+    ),
+    # "Thus, B."
+    Phrase(
+        "short",
+        "",
+        r"(?i:(?:\b(?:so|thus|hence|therefore|definitely|obviously|clearly|certainly|probably|most likely|surely|that's"
+        r"|that is"
+        r"|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving"
+        r"|which leaves|only|must be)|^then|^okay|^ok)"
+        r"[,:]? ?(?:i think |i believe |i'd say |it is |it's |it must be |it has to be |it should be |that is |this is "
+        r"|that's |is "
+        rf"|must be |the )?(?:{_NOUN}:? )?){_X}[).,:]?(?: it is| then| remains| is left)?[.! ]*$"
+        rf"|^(?i:(?:so|okay|ok|yes|yeah|then)[,]? )?(?i:{_NOUN} )?{_X}\)?"
+        r"(?: (?i:it is|remains|it must be)[.! ]*$|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)",
+    ),
+    # "it must be B"
+    Phrase(
+        "it is",
+        "it that this which fit match suit describ best all every none nothing any",
+        rf"(?i:\b(?:it|that|this|which)(?: has to be| can only be| should be| must be| would be| is"
+        rf"|'s) (?:{_NOUN} )?){_X}(?=\)?(?:[.,;!]|$| (?:because|since|as)\b))"
+        rf"|(?i:\bmak(?:es|ing) it (?:{_NOUN} )?){_X}(?=\)?[.,;! ]*$)"
+        rf"|(?i:\b(?:fits|matches|suits|describes) ){_X}\)? (?i:best|perfectly|exactly|most closely)\b"
+        rf"|(?i:\bbest (?:described|explained|captured|represented|summari[sz]ed|answered) (?:as|by"
+        rf"|with) ){_X}(?=\)?(?:[.,;! ]|$))"
+        rf"|(?i:\b(?:all|everything|every|none|nothing|any)(?: {_WORD}){{0,3}}? (?:but|except|besides"
+        rf"|apart from)(?: for)? (?:{_NOUN} )?){_X}",
+        behind=True,
+    ),
+    # "B ✓"
+    Phrase(
+        "ticked",
+        "✓ ✔ ✅ ☑ correct right best",
+        rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑"
+        rf"|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)",
+    ),
+    # "Based on the analysis, the machine accepts option A."
+    Phrase(
+        "concluded",
+        "option choice answer letter",
+        rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|in conclusion|based on|given"
+        rf"|considering|from|among|of)\b.{{0,80}}?\b{_NOUN}:? ){_X}"
+        r"(?! (?:can|cannot|could|does|has|would|(?:is|was|seems|appears) (?:not|un|in|im|less|ruled|elim|excl|out|contra"
+        r"|also|too|irr)\w*)\b)",
+        weak=True,
+        behind=True,
+    ),
+    # "Therefore, the sum is B."
+    Phrase(
+        "is letter",
+        "is are be with to by",
+        rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering"
+        rf"|the {_NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ ){{0,2}}?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$|$)",
+        weak=True,
+        behind=True,
+    ),
+    # "B. the cup: this matches"
+    Phrase(
+        "item",
+        "match fit align correct accurate consistent right best support describ correspond",
+        rf"^(?i:(?:{_NOUN}:? )?){_X}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly "
+        rf"|directly |closely |accurately |correctly |which |is |the ){{0,3}}"
+        r"(?:match(?:es)?|fits?|aligns?|aligning|aligned|fitting|matching|correct|correctly|accurately|consistent with"
+        r"|corresponds to|right answer|best (?:match|option|choice|fit|answer))\b)"
+        rf"|^(?i:(?:{_NOUN}:? )?){_X}[).:] .{{0,200}}?\b(?i:match(?:es)?|fits?|supports?|corresponds to"
+        rf"|describes) (?i:this|the) (?i:{_NOUN})\b"
+        rf"|^(?i:{_NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly |closely |directly )?"
+        r"(?:matches|fits|aligns|correct|consistent with|corresponds to))\b",
+        weak=True,
+    ),
+]
 _DENIED = re.compile(
     r"(?i:\b(?:not|never|neither|nor|least|incorrect|wrong|unlikely|cannot|if|whether|unless|rather than|instead of"
     r"|than|suppose|supposing|assume|assuming|before|(?<!no )doubt|hardly|none|nothing|nobody|no(?! doubt"
     r"| question)|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$"
 )
-_WEAK = (_HELD, _ITEM, _CONCLUDED, _IS_LETTER)  # patterns that a "but" in the sentence takes back
 _RULED_OUT = re.compile(r"(?i:\bleast|incorrect|wrong|distractor|eliminat(?:e|ing)|exclud|rul(?:e|ed|es|ing)\b)")
 _OPTION_BEFORE = re.compile(rf"(?i:{_NOUN}):? $")
 _CONTRAST = re.compile(
     r"(?i:\b(?:but|however|although|though|while|whereas|yet|not|neither|no|only|less|could|might|may|if|lacks?|without|different|another|other|wrong|opposite)\b|n['’]t)"
 )
+
+# --- corrections -----------------------------------------------------------------------------------------------------
+
+_RETRACTS = (
+    r"(?:on (?:second|further|closer|more careful) \w+|upon (?:re|further |closer )\w+(?: \w+)?|after (?:re|further |closer )\w+"
+    r"|correction|wait(?: a \w+)?|actually|sorry|apologies|oops|my (?:mistake|bad)|(?:scratch|strike) that|make that|i (?:mean|meant)"
+    r"|or rather|(?:edit|updated?|revised|corrected|no|nope|hmm+|instead|better|rather)(?=[,.:;–—…-])"
+    r"|(?:let me|i(?:'ll| will| must| need to| have to| should| would)?) (?:correct|revise|change|switch|reconsider|rethink)\b"
+    r"|(?:changing|revising|correcting|switching|changed|reconsidering|re-?examining|re-?thinking|re-?checking|looking)\b"
+    r"|(?:new|updated|revised|amended|corrected) (?:answer|choice)|it should (?:be|have been)"
+    r"|(?:that|this|which|it|[A-J])(?:'s| is| was) (?:incorrect|wrong|not (?:right|correct)|a mistake|mistaken))"
+)
+_FILL = (
+    r"(?:(?:no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think|believe|see|the|my|our|answer|choice|option"
+    r"|letter|correct|right|should|must|be|been|have|would|will|to|with|as|for|choose|pick|say|go|final|best|let's|rather|more"
+    r"|again|closer|likely|probably|really|clearly|made|make|mind|mistake|instead|now|and|so|its|a|from [A-J]\)?)[,.:;]? )"
+)
+# "Answer: B. Correction: D", "B, no wait, D", "I change my answer from B to D", "Answer: B -> D"
+_CORRECTED = re.compile(
+    rf"(?i:\b{_RETRACTS}[\s,.:;–—…-]{{0,4}}{_FILL}{{0,7}}){_X}"
+    r"(?=\)?(?:[.,;:!]| ?$| (?:is|was|fits|seems|matches|because|since|instead|rather|as|not|best|makes)\b))"
+    r"(?!\)? (?:is|was|seems) (?:not|wrong|in|un|less|out|im|also|ruled|elim|excl))"
+)
+_RETRACTING = re.compile(rf"(?i:(?:(?:but|oh|ah|and|however|so),? )?{_RETRACTS})")
+_NOT_BUT = re.compile(  # "not B but D"
+    rf"(?i:(?:\bnot|n['’]t|\brather than|\binstead of) (?:the )?(?:{_NOUN}:? )?)\(?[A-J]\)?(?: (?:n?or) [A-J]\)?)?[,;.–—-]{{0,2}}"
+    rf" ?(?i:(?:but|it is|it's|rather|instead)(?: rather| instead)?,? (?:it is |it's |the )?(?:{_NOUN}:? )?){_X}"
+)
+_INITIAL = re.compile(r"(?i:\b(?:initial|first|previous|original|earlier|old|wrong|incorrect)(?:ly)? (?:\w+ )?(?:answer|guess|choice)\b)")
+_ARROW = re.compile(r"(?<!\w)[A-J]\)?\s?(?:→|[-=]{1,2}>)\s?\(?([A-J])(?!\w)")
+
 _BOXED = re.compile(
     r"\\boxed\s?\{\s?(?:\\\w+\{)?\s?(?:(?:[Tt]he )?(?:[Oo]ption|[Aa]nswer|[Cc]hoice):?\s)?"
     r"(?:\\\w+\{)?\s?\(?([A-J])\)?(?![\w^=+])"
@@ -346,19 +336,23 @@ class Naming(NamedTuple):
 _NOTHING = Naming("")
 
 
-@lru_cache(maxsize=512)  # reading an answer, refining and making sure that nothing is left look at the same sentences
+@lru_cache(maxsize=4096)  # reading an answer, refining and making sure that nothing is left look at the same sentences
 def named(sentence: str) -> Naming:
     """What a sentence, as the text has it, names as the answer."""
     if _LETTER.search(sentence) or _HIDDEN.search(sentence):
         naming = _named(plain(sentence), sentence)
         if naming.letters:
             return naming
+    if not sentence.isascii() or has_one(sentence.lower(), SIGNS):
+        letters, explicit = named_abroad(plain(sentence))
+        if letters:
+            return Naming(letters, explicit)
     if _ENDS_OPEN.search(sentence[-30:]) and _ANNOUNCES.search(plain(sentence)[-400:]):
         return Naming("", announces=True)
     return _NOTHING
 
 
-_HIDDEN = re.compile(r"[^\w]\(?[a-j](?:[).\s]|$)|[A-J]{2,5}\b|[A-J]_")  # letters that plain text shows
+_HIDDEN = re.compile(r"[^\w]\(?[a-j](?:[).\s]|$)|[A-J]{2,5}\b|[A-J]_|['‘][A-J]['’]")  # letters that plain text shows
 
 
 def _named(text: str, raw: str) -> Naming:
@@ -370,10 +364,17 @@ def _named(text: str, raw: str) -> Naming:
         boxed = _BOXED.search(raw)
         if boxed:
             return Naming("".join([boxed.group(1), *_alternatives(raw, boxed.end(1))]), explicit=True)
+    if not text.endswith("?"):
+        corrected = [match for match in _CORRECTED.finditer(text) if _is_letter(text, match.end(1))]
+        if corrected:
+            return Naming(corrected[-1].group(1), explicit=True)
+        swapped = _NOT_BUT.search(text) or _ARROW.search(raw)
+        if swapped and (swapped.start() < 4 or re.search(f"(?i:{_NOUN})", text)):
+            return Naming(swapped.group(1), explicit=True)
     explicit, letters = False, []
     for match in _MARKED.finditer(text):
         before = text[max(0, match.start() - 120) : match.start()]
-        if text.endswith("?") or _hypothetical(before[-60:], match.group()):
+        if text.endswith("?") or _hypothetical(before[-60:], match.group()) or _INITIAL.search(before[-20:] + match.group()):
             continue
         if match.group("many"):
             letters += match.group("many") if _BARE_MANY.match(text, match.end()) else ""
@@ -390,15 +391,19 @@ def _named(text: str, raw: str) -> Naming:
         if label and _is_letter(text, label.end(1)):
             return Naming("".join(dict.fromkeys([label.group(1), *_alternatives(text, label.end(1))])), True)
     if not letters and not text.endswith("?"):
-        for pattern in _AFFIRMING:
-            at_the_end = max(0, len(text) - 90) if pattern is _SHORT else 0
+        folded, leading = text.lower(), _only_leads(text)
+        for phrase, words, pattern in _compiled(tuple(PHRASES)):
+            if (leading and phrase.behind) or (words and not has_one(folded, words)):
+                continue
+            at_the_end = max(0, len(text) - 90) if phrase.name == "short" else 0
             for match in pattern.finditer(text, at_the_end):
-                letters += _affirmed(text, match, pattern)
+                letters += _affirmed(text, match, phrase)
             if letters:
                 break
         aside = _ASIDE.search(raw)
         if not letters and aside and not _CONTRAST.search(text):
             letters.append(aside.group(1) or aside.group(2))
+    explicit = explicit or _RETRACTING.match(text) is not None
     return Naming("".join(dict.fromkeys(letters)), explicit and bool(letters))
 
 
@@ -427,15 +432,38 @@ def _hypothetical(before: str, said: str) -> bool:
 
 
 def _is_letter(text: str, end: int) -> bool:
-    """False for the article and the pronoun: "the answer is A cup", "Answer: I think"."""
-    if text[end - 1] not in "AI":
-        return True
-    return not re.match(
-        r" (?!(?:is|it is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]", text[end : end + 12]
-    )
+    """Return False for an article or a pronoun: "the answer is A cup", "Answer: A Boy Waves", "Answer: I think"."""
+    return text[end - 1] not in "AI" or not _ARTICLE.match(text, end)
 
 
-def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list[str]:
+_ARTICLE = re.compile(
+    r" (?!(?:is|it is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]"
+    r"| (?!(?:The|This|That|These|He|She|They|It|We|His|Her|Their|Because|Since|As|Based|Given|In|From|For|Here|Looking"
+    r"|There|Both|When|After|Before|During|Explanation|Detailed|Reason\w*|Rationale|Analysis|Justification|Step|Frame|Option"
+    r"|Correct|Final)\b)[A-Z]\w"
+)
+
+
+def has_one(text: str, words: Sequence[str]) -> bool:
+    """Return True when one of the words stands in a text, as a word or in one."""
+    for word in words:  # faster than any() with a generator
+        if word in text:
+            return True
+    return False
+
+
+def _only_leads(text: str) -> bool:
+    """Return True when the only letter is that of a list's item, at the beginning."""
+    first = _FIRST.match(text)
+    return first is not None and not _LETTER.search(text, first.end())
+
+
+@lru_cache(maxsize=4)
+def _compiled(phrases: tuple[Phrase, ...]) -> list[tuple[Phrase, list[str], re.Pattern[str]]]:
+    return [(phrase, phrase.words.split(), re.compile(phrase.pattern)) for phrase in phrases]
+
+
+def _affirmed(text: str, match: re.Match[str], phrase: Phrase) -> list[str]:
     """The letters of an affirming match, unless it is denied, supposed, an article, or a name."""
     if match.lastindex:
         at = match.start(match.lastindex)
@@ -444,13 +472,13 @@ def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list
     before = text[max(0, match.start() - 60) : match.start()]
     if _DENIED.search(before) or _DENIED.search(text[match.start() : at]) or _hypothetical(before, match.group()):
         return []
-    if pattern in _WEAK and _CONTRAST.search(text, at if pattern is not _HELD else match.end(), match.end() + 200):
+    if phrase.weak and _CONTRAST.search(text, match.end() if phrase.name == "held" else at, match.end() + 200):
         return []
-    if pattern is _LEADS and _RULED_OUT.search(before):
+    if phrase.name == "leads" and _RULED_OUT.search(before):
         return []
     if not _OPTION_BEFORE.search(text[max(0, at - 12) : at]):
         word = re.search(r"([\w'’]+) ?$", text[max(0, at - 24) : at])
-        if pattern is not _PRAISED:
+        if phrase.name != "praised":
             if not _is_letter(text, at + 1):
                 return []
         elif word and text[at + 1 : at + 2] != ")" and word.group(1).casefold() not in _FREE:
@@ -506,6 +534,13 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
     for i, option in enumerate(options):
         check_text(option, f"option {LETTERS[i] if i < len(LETTERS) else i + 1}")
     letters = LETTERS[: len(options)]
+    field = cleaned(text).answer
+    if field is not None and field.strip():
+        said = f"Answer: {field}"
+        found = _stated(said)
+        index = _named_text(said, options) if found is None else letters.find(found)
+        if index is not None and index >= 0 and (found is None or len(found) == 1):
+            return index
     thought = max(text.rfind("</think"), text.rfind("◁/think"))
     found = _stated(text[thought:]) if thought > 0 else None
     if found is None:
@@ -515,12 +550,6 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
     return _named_text(text, options)
 
 
-def check_text(value: object, what: str) -> None:
-    """Raises a TypeError unless the value is text."""
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be text, not {type(value).__name__}: {value!r:.80}")
-
-
 @lru_cache(maxsize=4)  # what has been read is refined next
 def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
     """Every sentence of a text with its words as they stand and what it names, its neighbours considered: a letter
@@ -528,6 +557,7 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
     it is no answer."""
     found: list[tuple[Sentence, str, Naming]] = []
     announced, answered, bare = False, -1, []
+    text = cleaned(text).text
     for piece in sentences(text):
         raw = text[piece.start : piece.end]
         if piece.tag:
@@ -569,6 +599,8 @@ def _lone_letter(found: Sequence[tuple[Sentence, str, Naming]], i: int) -> str |
         return None
     few = found[:6] if i == 0 else found[:-7:-1]
     beside = [said for piece, said, _ in few if piece.line != line and not piece.tag]
+    if i == 0 and not beside and found[-1][0].line == line and not _CONTRAST.search(raw):
+        return begins.group(1)  # the whole response is this line
     if not beside or lists_option(beside[0]) or (i > 0 and found[i - 1][0].line == line):
         return None
     return begins.group(1)
@@ -583,7 +615,9 @@ def _stated(text: str) -> str | None:
     i, naming, raw = decisive[-1]
     if len(decisive) > 1:
         j, other, heading = decisive[-2]
-        if i == j + 1 and _HEADING.match(raw) and _HEADING.match(heading):  # "Answer: A", "Answer: B"
+        headings = [_HEADING.match(heading), _HEADING.match(raw)]
+        if i == j + 1 and all(headings) and len({match and match.group().casefold() for match in headings}) == 1:
+            # "Answer: A", "Answer: B"
             return "".join(dict.fromkeys(other.letters + naming.letters))
     return naming.letters
 
@@ -593,13 +627,17 @@ _HEADING = re.compile(r"[\s#*_>-]{0,8}(?:final )?answer\W{0,6}:", re.IGNORECASE)
 
 # --- options' texts --------------------------------------------------------------------------------------------------
 
-_MARKER_ALONE = re.compile(rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{_NOUN}:? )?)")
+_MARKER_ALONE = re.compile(
+    rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{_NOUN}:? )?|^{_RETRACTS}[,:…] ?(?:it is |it's )?"
+    rf"|{ANSWERS}[^.!?。！？।\n]{{0,40}}?{LINKS} ?)"
+)
 
 
 def _named_text(text: str, options: Sequence[str]) -> int | None:
     normal = [normalised(option) for option in options]
     if not any(normal):
         return None
+    text = cleaned(text).text
     pieces = [text[s.start : s.end] for s in sentences(text) if not s.tag]
     if not pieces:
         return None
@@ -624,11 +662,6 @@ def _named_text(text: str, options: Sequence[str]) -> int | None:
     if whole in normal and whole:
         return normal.index(whole)
     return _only(normalised(pieces[-1]), normal)
-
-
-def normalised(text: str) -> str:
-    """Lower-case words, one blank between."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _begins_with(text: str, options: Sequence[str]) -> int | None:
