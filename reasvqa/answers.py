@@ -23,7 +23,7 @@ QUALIFIER = (
     r"|consistent)|proper|closest|nearest|only|true|valid)"
 )
 _NOUN = r"(?:(?:answer )?(?:option|choice|letter)|answer)s?"
-_X = r"(?<![\w'’^.])(?<!\w-)([A-J])(?![\w'’^=+]|-\w|\.\w)"
+_X = r"([A-J])(?<![\w'’^.].)(?<!\w-.)(?![\w'’^=+]|-\w|\.\w)"
 _LETTER = re.compile(_X)
 _COPULA = (
     r"(?:is|are|was|would be|should be|must be|has to be|will be|might be|could be|seems to be|appears to be|becomes"
@@ -45,6 +45,7 @@ _MARKED = re.compile(
     rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{_NOUN}:? )?)"
     r"(?:([A-J])(?![\w'’^=+]|-\w|\.\w)|(?P<low>[a-j])(?=\)|[.:,] |[.:]?$)|(?P<many>[A-J]{2,5})(?!\w))"
 )
+_MARKING = "ans conclusion verdict option choice match selection pick one fit prediction guess bet".split()
 _LABELLED = re.compile(
     r"(?i:(?:(?:so|thus|therefore|hence|final|my|the|correct|best|predicted|chosen|selected|step|\d+)[,.:]? ){0,4}"
     r"(?:answer|ans|option|choice|conclusion|decision|prediction|verdict|selection|pick|solution|result|response|final"
@@ -307,6 +308,11 @@ _CORRECTED = re.compile(
     r"(?=\)?(?:[.,;:!]| ?$| (?:is|was|fits|seems|matches|because|since|instead|rather|as|not|best|makes)\b))"
     r"(?!\)? (?:is|was|seems) (?:not|wrong|in|un|less|out|im|also|ruled|elim|excl))"
 )
+_CORRECTING = (
+    "second further closer careful upon after correct wait actually sorry apolog oops mistake scratch strike make mean rather edit"
+    " updat revis no, no. no: no; no– nope hmm instead better change changing switch recons rethink reexam re-exam recheck re-check"
+    " looking should wrong not n't n’t → - ="
+).split()
 _RETRACTING = re.compile(rf"(?i:(?:(?:but|oh|ah|and|however|so),? )?{_RETRACTS})")
 _NOT_BUT = re.compile(  # "not B but D"
     rf"(?i:(?:\bnot|n['’]t|\brather than|\binstead of) (?:the )?(?:{_NOUN}:? )?)\(?[A-J]\)?(?: (?:n?or) [A-J]\)?)?[,;.–—-]{{0,2}}"
@@ -337,17 +343,17 @@ _NOTHING = Naming("")
 
 
 @lru_cache(maxsize=4096)  # reading an answer, refining and making sure that nothing is left look at the same sentences
-def named(sentence: str) -> Naming:
+def named(sentence: str, abroad: bool = True) -> Naming:
     """What a sentence, as the text has it, names as the answer."""
     if _LETTER.search(sentence) or _HIDDEN.search(sentence):
         naming = _named(plain(sentence), sentence)
         if naming.letters:
             return naming
-    if not sentence.isascii() or has_one(sentence.lower(), SIGNS):
+    if abroad and has_one(sentence.lower(), SIGNS):
         letters, explicit = named_abroad(plain(sentence))
         if letters:
             return Naming(letters, explicit)
-    if _ENDS_OPEN.search(sentence[-30:]) and _ANNOUNCES.search(plain(sentence)[-400:]):
+    if sentence.rstrip(" \t*_`\"'.\\[($").lower().endswith(_OPEN_ENDS) and _ANNOUNCES.search(plain(sentence)[-400:]):
         return Naming("", announces=True)
     return _NOTHING
 
@@ -357,14 +363,15 @@ _HIDDEN = re.compile(r"[^\w]\(?[a-j](?:[).\s]|$)|[A-J]{2,5}\b|[A-J]_|['‘][A-J]
 
 def _named(text: str, raw: str) -> Naming:
     """The same of a sentence that may name something, given plain and as it stands."""
-    bare = _BARE.match(text)
+    bare = _BARE.match(text) if len(text) < 60 else None
     if bare:
         return Naming(bare.group(1), explicit=True, bare=True)
     if "boxed" in raw:
         boxed = _BOXED.search(raw)
         if boxed:
             return Naming("".join([boxed.group(1), *_alternatives(raw, boxed.end(1))]), explicit=True)
-    if not text.endswith("?"):
+    folded, leading = text.lower(), _only_leads(text)
+    if not leading and not text.endswith("?") and has_one(folded, _CORRECTING):
         corrected = [match for match in _CORRECTED.finditer(text) if _is_letter(text, match.end(1))]
         if corrected:
             return Naming(corrected[-1].group(1), explicit=True)
@@ -372,7 +379,7 @@ def _named(text: str, raw: str) -> Naming:
         if swapped and (swapped.start() < 4 or re.search(f"(?i:{_NOUN})", text)):
             return Naming(swapped.group(1), explicit=True)
     explicit, letters = False, []
-    for match in _MARKED.finditer(text):
+    for match in _MARKED.finditer(text) if has_one(folded, _MARKING) else ():
         before = text[max(0, match.start() - 120) : match.start()]
         if text.endswith("?") or _hypothetical(before[-60:], match.group()) or _INITIAL.search(before[-20:] + match.group()):
             continue
@@ -387,11 +394,10 @@ def _named(text: str, raw: str) -> Naming:
             continue
         explicit = explicit or (match.start() < 120 and bool(_OPENS.match(before)))
     if not letters:
-        label = _LABELLED.match(text)
+        label = _LABELLED.match(text) if not leading else None
         if label and _is_letter(text, label.end(1)):
             return Naming("".join(dict.fromkeys([label.group(1), *_alternatives(text, label.end(1))])), True)
     if not letters and not text.endswith("?"):
-        folded, leading = text.lower(), _only_leads(text)
         for phrase, words, pattern in _compiled(tuple(PHRASES)):
             if (leading and phrase.behind) or (words and not has_one(folded, words)):
                 continue
@@ -400,10 +406,10 @@ def _named(text: str, raw: str) -> Naming:
                 letters += _affirmed(text, match, phrase)
             if letters:
                 break
-        aside = _ASIDE.search(raw)
+        aside = _ASIDE.search(raw) if ")" in raw[-12:] else None
         if not letters and aside and not _CONTRAST.search(text):
             letters.append(aside.group(1) or aside.group(2))
-    explicit = explicit or _RETRACTING.match(text) is not None
+    explicit = explicit or (bool(letters) and _RETRACTING.match(text) is not None)
     return Naming("".join(dict.fromkeys(letters)), explicit and bool(letters))
 
 
@@ -454,8 +460,7 @@ def has_one(text: str, words: Sequence[str]) -> bool:
 
 def _only_leads(text: str) -> bool:
     """Return True when the only letter is that of a list's item, at the beginning."""
-    first = _FIRST.match(text)
-    return first is not None and not _LETTER.search(text, first.end())
+    return text[:1] in LETTERS and text[1:2] in (")", ".", ":") and not _LETTER.search(text, 2)
 
 
 @lru_cache(maxsize=4)
@@ -507,7 +512,7 @@ def lists_option(sentence: str) -> bool:
     return bool(_FIRST.match(text) or _BARE.match(text))
 
 
-_ENDS_OPEN = re.compile(r"(?i:answer|option|choice|verdict|[:：–—-]|\bis|\bbe|\bto|\bare)[\s*_:：`\"'.\\\[($]{0,12}$")
+_OPEN_ENDS = ("answer", "option", "choice", "verdict", ":", "：", "–", "—", "-", " is", " be", " to", " are")
 
 
 def parse_answer(text: str, options: Sequence[str]) -> int | None:
@@ -558,6 +563,7 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
     found: list[tuple[Sentence, str, Naming]] = []
     announced, answered, bare = False, -1, []
     text = cleaned(text).text
+    abroad = has_one(text.lower(), SIGNS)
     for piece in sentences(text):
         raw = text[piece.start : piece.end]
         if piece.tag:
@@ -565,7 +571,7 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
             answered = -1
             found.append((piece, raw, _NOTHING))
             continue
-        naming = named(raw)
+        naming = named(raw, abroad)
         if naming.bare and piece.line == answered:
             naming = _NOTHING
         elif naming.bare and not announced:

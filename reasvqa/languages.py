@@ -45,11 +45,14 @@ _SWAPPED = re.compile(  # "nicht B, sondern D", "BではなくD"
     rf"(?i:{_DENIES}[^.!?。\n]{{0,12}}?)[A-J]\)?[,，、]? ?(?i:(?:sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि|بل|utan|maar|ale) ?(?:{LINKS} ?)?{_AT}){_L}"
     rf"|[A-J]\)? ?(?i:(?:ではなく|じゃなく|[이가] 아니라|नहीं,?(?: बल्कि)?|değil),?、? ?){_L}"
 )
-# Parts of words, one of which a sentence in plain ASCII has when it names an answer in another language.
-SIGNS = (
-    "antwort lösung korrekt richtig wähle entscheide respuesta resposta risposta reponse réponse opcion opción opção opzione elijo"
-    " escojo escolho scelgo choisis correct cevap cevab yanıt antwoord svar jawab gabarito letra"
-).split()
+# Parts of words, one of which a sentence has when it names an answer in another language.
+SIGNS = tuple(
+    "antwort lösung korrekt richtig wähle entscheide respuesta resposta risposta reponse réponse opcion opción opção opzione"
+    " elijo escojo escolho scelgo choisis correcta correcto correção correcc correz corrett corret cevap cevab yanıt antwoord svar"
+    " jawab gabarito letra bonne doğru kies juist väljer rätt odpowied wybieram poprawn odpověď răspuns vastaus válasz đáp án câu trả"
+    " chọn đúng memilih benar απάντηση σωστ ответ відпов исправл выбираю обираю правильн верн вірн 答 解 更正 訂正 选 選 正 합적 정 답"
+    " 맞 옳 선택 고르 उत्तर जवाब विकल्प चुन सही جواب إجاب اجاب خيار صحيح پاسخ คำตอบ เลือก ถูกต้อง תשובה উত্তর".split()
+)
 
 
 def named_abroad(text: str) -> tuple[str, bool]:

@@ -161,17 +161,19 @@ _DETAILED = re.compile(
 )
 
 # Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
+_DETERMINER = r"(?:the|a|an|this|his|her|one|another)"
+_STATEMENT = (
+    r"(?:(?:he|she|it|there)\s(?:\w*[^s\W]s|is)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?\s"
+    r"(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
+    rf"|{_DETERMINER}\s(?:[\w-]+\s){{1,3}}?\w{{2,20}}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their|up|down|at|in|on|to|into|over"
+    r"|around|towards?|away|out|off|while|and|with|from)\s"
+    rf"|{_DETERMINER}\s(?:[\w-]+\s){{0,2}}?[\w-]*[^s\W]\s\w{{2,20}}(?:[^s\W]s|ed)(?:\s(?:it|them|him|her|open|shut|closed|down|up"
+    r"|away))?\W*$)"
+)
+_STATES = re.compile(_STATEMENT, re.IGNORECASE)
 _CLAUSE = re.compile(
-    r"(?:(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|he|she|they|it|we|i|you|there|in|at|as"
-    r"|when|while|looking|throughout|during|first|next|then|after|before|here|both"
-    r"|its|his|her|their|nobody|frame)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most"
-    r"|people)\s.{1,80}?"
-    r"\s(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
-    r"|(?:the|a|an|this|his|her|one|another)\s(?:[\w-]+\s){1,3}?\w{2,20}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their"
-    r"|up|down|at|in|on|to"
-    r"|into|over|around|towards?|away|out|off|while|and|with|from)\s"
-    r"|(?:the|a|an|this|his|her|one|another)\s(?:[\w-]+\s){0,2}?[\w-]*[^s\W]\s\w{2,20}(?:[^s\W]s|ed)(?:\s(?:it|them|him|her|open"
-    r"|shut|closed|down|up|away))?\W*$)",
+    rf"(?:{_STATEMENT}|(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|in|at|as|when|while|looking|throughout"
+    r"|he|she|they|it|we|i|you|there|during|first|next|then|after|before|here|both|its|his|her|their|nobody|frame)\b)",
     re.IGNORECASE,
 )
 _LEADS_IN = re.compile(
@@ -252,7 +254,7 @@ def removals(text: str, answer: str | None = None, correct: bool = True, *, chos
 
 def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]:
     """The sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
-    pieces, rules = namings(text), _compiled(tuple(RULES.values()))
+    pieces, rule_of = namings(text), _matcher(tuple(RULES.values()))
     restates = _restatement(chosen) if chosen else None
     announced = ""  # the rule of a heading or sentence that ends where its answer should stand
     section = ""  # "conclusion": in the paragraph of a conclusion; "element": between <answer> and </answer>
@@ -288,7 +290,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             start, raw, announced, letter_line = start + cut, raw[cut:], "", -1
             if not raw:
                 continue
-        rule = _rule_of(raw, rules) or (LETTER_RULE if naming.letters else None)
+        rule = rule_of(raw) or (LETTER_RULE if naming.letters else None)
         leads = _answers(pieces, i + 1) and (naming.announces or _LEADS_IN.match(raw) is not None)
         leads = leads or (naming.announces and rule is not None and not _lists(pieces, i + 1))
         if leads:
@@ -313,24 +315,26 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
 
 
 @lru_cache(maxsize=4)
-def _compiled(rules: tuple[Rule, ...]) -> list[tuple[str, list[str], re.Pattern[str]]]:
-    return [(rule.name, rule.words.split(), re.compile(rule.pattern, re.IGNORECASE)) for rule in rules if rule.pattern]
+def _matcher(rules: tuple[Rule, ...]) -> Callable[[str], str | None]:
+    """Return a function that gives the name of the first rule whose pattern a sentence has, or None."""
+    tried = [(rule.name, rule.words.split(), re.compile(rule.pattern, re.IGNORECASE)) for rule in rules if rule.pattern]
 
+    @lru_cache(maxsize=4096)  # what a pass leaves is looked at again in the next
+    def rule_of(raw: str) -> str | None:
+        folded = raw.lower()
+        for name, words, pattern in tried:
+            if (not words or has_one(folded, words)) and pattern.search(plain(raw)):
+                return name
+        return None
 
-def _rule_of(raw: str, rules: list[tuple[str, list[str], re.Pattern[str]]]) -> str | None:
-    """Return the name of the first rule whose pattern a sentence has, or None."""
-    folded = raw.lower()
-    for name, words, pattern in rules:
-        if (not words or has_one(folded, words)) and pattern.search(plain(raw)):
-            return name
-    return None
+    return rule_of
 
 
 def _description_behind(body: str, option: str) -> str:
     """What stays of the text behind "Answer:" or "Conclusion:" in the same sentence: a description, or nothing."""
     letter = re.match(r"[\s*_(\[\"-]{0,6}[A-J][).:\]\"]{0,2}[*_]{0,2}[.:;,)]?\s+(?:[|–—-]\s+)?", body)
     rest = body[letter.end() :] if letter else body
-    describes = len(rest.split()) > 5 or _CLAUSE.match(rest.lstrip(" *_-–"))
+    describes = len(rest.split()) > 5 or _STATES.match(rest.lstrip(" *_-–"))
     if letter and describes and not _is_option(rest, option) and not _CONCLUDES.match(rest):
         return rest
     if not letter and _SEEN.match(body) and not _CONCLUDES.search(body) and not named(body).letters:
@@ -399,7 +403,8 @@ def _without(text: str, found: Sequence[Removal]) -> str:
             done = found[at].end
             at += 1
         if rest:
-            line = _tidied("".join([*rest, text[done:position]]), line)
+            end = text[max(done, start + len(line.rstrip())) : position]
+            line = _tidied("".join([*rest, text[done:position]]), line, end)
             if not line:
                 last_gone = len(lines)
                 continue
@@ -428,7 +433,7 @@ def _closes_nothing(lines: list[str], last_gone: int, closer: str) -> bool:
     return opens
 
 
-def _tidied(rest: str, line: str) -> str:
+def _tidied(rest: str, line: str, end: str) -> str:
     """What is left of a line with its gaps closed; "" when it is only a number, a bullet or punctuation."""
     bare = rest.strip()
     if not any(map(str.isalnum, _NUMBER.sub("", bare + " ", count=1))):
@@ -437,7 +442,7 @@ def _tidied(rest: str, line: str) -> str:
     bare = re.sub(r" ([.,;:!?])", r"\1", bare)
     bare = re.sub(r"(?<![,;:])[,;:]+(?=[.!?])", "", bare)
     indent = line[: len(line) - len(line.lstrip())].strip("\r\n")
-    return indent + bare + rest[len(rest.rstrip()) :]
+    return indent + bare + end
 
 
 # --- strict refinement, and what leaks ------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ _SPEAKER = re.compile(
     r"[\]>*_]{0,3} ?[:：>][*_]{0,3}|^[ \t]*A: (?=\(?[A-J]\)?[.)]?\s*\Z)",
     re.MULTILINE,
 )
+_SPEAKERS = "assistant model bot ai: agent vlm llm gpt gemini claude llava qwen internvl response output reply".split()
 _USER = re.compile(
     r"(?:^|\n)[#*_\[ ]{0,6}(?i:user|human)[\]*_]{0,3} ?:|<\|(?:im_start|start_header_id)\|>user|<\|user\|>"
 )
@@ -72,8 +73,11 @@ def cleaned(text: str) -> Clean:
         for match in _MARKUP.finditer(text):
             found.append(_Noise(*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match.group()) else ""))
         found += [_Noise(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text) if match.group()]
-    found += [_Noise(*match.span(), SPEAKER_RULE) for match in _SPEAKER.finditer(text)]
-    found += [_Noise(*span, SPEAKER_RULE) for span in _other_turns(text)]
+    folded = text.lower()
+    if "AI" in text or text.lstrip().startswith("A: ") or any([name in folded for name in _SPEAKERS]):
+        found += [_Noise(*match.span(), SPEAKER_RULE) for match in _SPEAKER.finditer(text)]
+    if "user" in folded or "human" in folded:
+        found += [_Noise(*span, SPEAKER_RULE) for span in _other_turns(text)]
     normal = text if text.isascii() else text.translate(_FULL_WIDTH)
     if not found:
         return Clean(normal, text, [], None)
