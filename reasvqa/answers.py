@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from reasvqa.languages import ANSWERS, LINKS, SIGNS, named_abroad
 from reasvqa.samples import LETTERS
-from reasvqa.text import ANSWER_TAGS, Sentence, check_text, cleaned, normalised, plain, sentences
+from reasvqa.text import Sentence, check_text, cleaned, normalised, plain, sentences
 
 # --- patterns, on plain text -----------------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ _CONTRAST = re.compile(
 # --- corrections -----------------------------------------------------------------------------------------------------
 
 _RETRACTS = (
-    r"(?:on (?:second|further|closer|more careful) \w+|upon (?:re|further |closer )\w+(?: \w+)?|after (?:re|further |closer )\w+"
+    r"(?:on (?:\w+ ){0,2}(?:thought|reflection|look|inspection|consideration|examination|review)s?|upon (?:re|further |closer )\w+(?: \w+)?|after (?:re|further |closer )\w+"
     r"|correction|wait(?: a \w+)?|actually|sorry|apologies|oops|my (?:mistake|bad)|(?:scratch|strike) that|make that|i (?:mean|meant)"
     r"|or rather|(?:edit|updated?|revised|corrected|no|nope|hmm+|instead|better|rather)(?=[,.:;–—…-])"
     r"|(?:let me|i(?:'ll| will| must| need to| have to| should| would)?) (?:correct|revise|change|switch|reconsider|rethink)\b"
@@ -309,13 +309,13 @@ _CORRECTED = re.compile(
     r"(?!\)? (?:is|was|seems) (?:not|wrong|in|un|less|out|im|also|ruled|elim|excl))"
 )
 _CORRECTING = (
-    "second further closer careful upon after correct wait actually sorry apolog oops mistake scratch strike make mean rather edit"
+    "thought reflection look inspection consider examin review further closer careful upon after correct wait actually sorry apolog oops mistake scratch strike make mean rather edit"
     " updat revis no, no. no: no; no– nope hmm instead better change changing switch recons rethink reexam re-exam recheck re-check"
     " looking should wrong not n't n’t → - ="
 ).split()
 _RETRACTING = re.compile(rf"(?i:(?:(?:but|oh|ah|and|however|so),? )?{_RETRACTS})")
 _NOT_BUT = re.compile(  # "not B but D"
-    rf"(?i:(?:\bnot|n['’]t|\brather than|\binstead of) (?:the )?(?:{_NOUN}:? )?)\(?[A-J]\)?(?: (?:n?or) [A-J]\)?)?[,;.–—-]{{0,2}}"
+    rf"(?i:(?:\bnot|n['’]t|\bneither|\brather than|\binstead of) (?:the )?(?:{_NOUN}:? )?)\(?[A-J]\)?(?: (?:n?or) [A-J]\)?)?[,;.–—-]{{0,2}}"
     rf" ?(?i:(?:but|it is|it's|rather|instead)(?: rather| instead)?,? (?:it is |it's |the )?(?:{_NOUN}:? )?){_X}"
 )
 _INITIAL = re.compile(r"(?i:\b(?:initial|first|previous|original|earlier|old|wrong|incorrect)(?:ly)? (?:\w+ )?(?:answer|guess|choice)\b)")
@@ -561,13 +561,13 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
     that stands alone answers what has been announced; behind a named letter on the same line, or as one of several,
     it is no answer."""
     found: list[tuple[Sentence, str, Naming]] = []
-    announced, answered, bare = False, -1, []
+    announced, retracted, answered, bare = False, False, -1, []
     text = cleaned(text).text
     abroad = has_one(text.lower(), SIGNS)
     for piece in sentences(text):
         raw = text[piece.start : piece.end]
         if piece.tag:
-            announced = piece.tag in ANSWER_TAGS
+            announced = piece.tag == "answer"
             answered = -1
             found.append((piece, raw, _NOTHING))
             continue
@@ -578,6 +578,9 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
             bare.append((len(found), naming.letters))
         elif announced and not naming.letters and (first := _FIRST.match(plain(raw))):
             naming = Naming(first.group(1), explicit=True)
+        if naming.letters and retracted:
+            naming = naming._replace(explicit=True)
+        retracted = len(raw) < 30 and not naming.letters and _RETRACTING.match(plain(raw)) is not None
         announced = naming.announces
         answered = piece.line if naming.letters else -1
         found.append((piece, raw, naming))

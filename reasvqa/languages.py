@@ -16,7 +16,7 @@ _OPTIONS = (
     r"|επιλογή)(?![^\W\d_]))"
 )
 _RIGHT = (
-    r"(?:正确|正確|正しい|合适|適切|最佳|맞|옳|적절|정확|सही|صحيح|ถูกต้อง|(?<![^\W\d_])(?:richtig|korrekt|bonne|correct[eoa]|juste|exacte"
+    r"(?:正确|正確|正しい|合适|適切|最佳|맞|옳|적절|정확|सही|(?:ال)?صحيح|ถูกต้อง|(?<![^\W\d_])(?:richtig|korrekt|bonne|correct[eoa]|juste|exacte"
     r"|corrett[ao]|giust[ao]|cert[ao]|corret[ao]|правильн|верн|вірн|doğru|juist|rätt|poprawn|đúng|benar|tepat|σωστ))"
 )
 _CHOOSE = (
@@ -29,8 +29,8 @@ _DENIES = (
     r"(?![^\W\d_]{3}))"
 )
 LINKS = (
-    r"(?:[:=→–—-]|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(?:ist|lautet|wäre|es|ser[ií]a|será|est|é|è|sarebbe|is|är"
-    r"|jest|to|adalah|là|είναι|является|будет)(?![^\W\d_]))"
+    r"(?:[:=→–—-]|היא|הוא|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(?:ist|lautet|wäre|es|ser[ií]a|será|est|é|è|sarebbe|is|är"
+    r"|jest|je|este|to|adalah|là|είναι|является|будет)(?![^\W\d_]))"
 )
 _L = r"(?<![A-Za-zÀ-ɏ0-9'’])([A-J])(?![A-Za-zÀ-ɏ0-9=+]|-\w|['’]\w{5})"
 _AT = rf"(?:(?<![^\W\d_])(?:la|die|der|das|a|o|le|el|il|de|l['’]) ?)?(?:{_OPTIONS}:? ?)?"

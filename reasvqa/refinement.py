@@ -16,7 +16,6 @@ from typing import NamedTuple
 from reasvqa.answers import QUALIFIER, Naming, has_one, lists_option, named, namings
 from reasvqa.languages import ANSWERS, LINKS, SIGNS
 from reasvqa.text import (
-    ANSWER_TAGS,
     JSON_RULE,
     MARKUP_RULE,
     SPEAKER_RULE,
@@ -264,7 +263,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
         start, end = piece.start, piece.end
         if piece.tag:
             yield Removal(start, end, TAG_RULE)
-            if piece.tag.lstrip("/") in ANSWER_TAGS:
+            if piece.tag.lstrip("/") == "answer":
                 section = "" if piece.tag[0] == "/" else "element"
                 announced, begun = section and ANSWER_RULE, False
             letter_line = -1
@@ -334,6 +333,8 @@ def _description_behind(body: str, option: str) -> str:
     """What stays of the text behind "Answer:" or "Conclusion:" in the same sentence: a description, or nothing."""
     letter = re.match(r"[\s*_(\[\"-]{0,6}[A-J][).:\]\"]{0,2}[*_]{0,2}[.:;,)]?\s+(?:[|–—-]\s+)?", body)
     rest = body[letter.end() :] if letter else body
+    if letter and re.match(r"[\W_]*[AI]\s", body) and not _STATES.match(rest):
+        letter = None  # an article or a pronoun
     describes = len(rest.split()) > 5 or _STATES.match(rest.lstrip(" *_-–"))
     if letter and describes and not _is_option(rest, option) and not _CONCLUDES.match(rest):
         return rest
@@ -362,7 +363,7 @@ def _is_answer(raw: str, option: str, heading: bool) -> bool:
 
 def _answers(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
     """Does piece i name a letter, or open the answer's element?"""
-    return i < len(pieces) and (bool(pieces[i][2].letters) or pieces[i][0].tag in ANSWER_TAGS)
+    return i < len(pieces) and (bool(pieces[i][2].letters) or pieces[i][0].tag == "answer")
 
 
 def _lists(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:

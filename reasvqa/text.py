@@ -26,12 +26,12 @@ _TOKEN = re.compile(
 )
 _SPEAKER = re.compile(
     r"^[ \t]*(?:\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(?i:(?:the |my )?(?:ai |visual )?(?:assistant"
-    r"|model|chatbot|bot|ai|agent|vlm|llm)|(?:chat)?gpt[\w.-]{0,6}|gemini|claude|llava[\w.-]{0,12}|qwen[\w.-]{0,12}"
+    r"|model|chatbot|bot|ai|agent|vlm|llm|system)|(?:chat)?gpt[\w.-]{0,6}|gemini|claude|(?:video-?)?llava[\w.-]{0,12}|qwen[\w.-]{0,12}"
     r"|internvl[\w.-]{0,12}|response|output|reply)(?:'s (?:answer|response|reply))?"
     r"[\]>*_]{0,3} ?[:：>][*_]{0,3}|^[ \t]*A: (?=\(?[A-J]\)?[.)]?\s*\Z)",
     re.MULTILINE,
 )
-_SPEAKERS = "assistant model bot ai: agent vlm llm gpt gemini claude llava qwen internvl response output reply".split()
+_SPEAKERS = "system assistant model bot ai: agent vlm llm gpt gemini claude llava qwen internvl response output reply".split()
 _USER = re.compile(
     r"(?:^|\n)[#*_\[ ]{0,6}(?i:user|human)[\]*_]{0,3} ?:|<\|(?:im_start|start_header_id)\|>user|<\|user\|>"
 )
@@ -197,13 +197,11 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 # --- sentences -------------------------------------------------------------------------------------------------------
 
-ANSWER_TAGS = frozenset(
-    "answer final_answer final conclusion choice option ans result prediction selected letter label verdict".split()
-)
+# A tag that answers, or one around a text.
 _TAG = re.compile(
-    rf"[<◁\[]\s?(/?)\s?({'|'.join(sorted(ANSWER_TAGS, key=len, reverse=True))}|think|thinking|thought|reasoning|rationale"
-    r"|explanation|analysis|summary|caption|observation|solution|response|output)(?:\s[^<>\[\]\n]{0,40})?\s?(?:[>▷]|\](?!\())"
-    r"|<\|(begin|end)_of_(box)\|>",
+    r"[<◁\[]\s?(?P<closes>/?)\s?(?:(?P<answer>(?:\w{1,12}_)?(?:answer|final|conclusion|choice|option|ans|result|prediction|selected|letter"
+    r"|label|verdict)(?:_\w{1,8})?)|(?P<text>think|thinking|thought|reasoning|rationale|explanation|analysis|summary|caption"
+    r"|observation|solution|response|output))(?:\s[^<>\[\]\n]{0,40})?\s?(?:[>▷]|\](?!\())|<\|(?P<box>begin|end)_of_box\|>",
     re.IGNORECASE,
 )
 _CLOSERS = r"[\"'”’)\]}*_`$]{0,6}"
@@ -232,7 +230,7 @@ _ABBREVIATION = re.compile(
 
 
 class Sentence(NamedTuple):
-    """A sentence text[start:end], or a tag (then `tag` is its name, with a slash if it closes). `line` counts lines
+    """A sentence text[start:end], or a tag (then `tag` is its name, "answer" for all that answer, with a slash if it closes). `line` counts lines
     from 0; `after_blank` is True when an empty line precedes it."""
 
     start: int
@@ -262,8 +260,8 @@ def _pieces(line: str) -> list[tuple[int, int, str]]:
     if "<" in line or "◁" in line or "[" in line:
         for tag in _TAG.finditer(line):
             found += _split(line, at, tag.start())
-            closes = tag.group(1) or tag.group(3) == "end"
-            found.append((*tag.span(), ("/" if closes else "") + (tag.group(2) or "answer").lower()))
+            closes = "/" if tag["closes"] or tag["box"] == "end" else ""
+            found.append((*tag.span(), closes + (tag["text"] or "answer").lower()))
             at = tag.end()
     return [*found, *_split(line, at, len(line))]
 

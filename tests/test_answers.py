@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labelled import LETTERS, labelled
 
-from reasvqa.answers import named, parse_answer, plain, sentences
+from reasvqa.answers import named, parse_answer
+from reasvqa.text import plain, sentences
 from reasvqa.generation import build_prompt
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample

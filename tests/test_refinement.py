@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import LETTERS, Response, labelled
 
-from reasvqa import answers as answers_module
-from reasvqa import refinement as refinement_module
+from reasvqa.answers import named, namings
 from reasvqa.generation import parse_answer
+from reasvqa.text import cleaned, plain
 from reasvqa.refinement import RULES, WORD_RULE, leaks, refine, removals
 
 STEP = "The person is standing in front of a wooden cabinet with slatted doors."
@@ -462,8 +462,8 @@ def test_time_grows_with_length_and_not_with_its_square(piece):
 
     def seconds(length: int) -> float:
         text = (piece * (length // len(piece) + 1))[:length]
-        answers_module.named.cache_clear()
-        refinement_module._pattern_of.cache_clear()
+        for function in (named, namings, cleaned, plain):
+            function.cache_clear()
         start = time.process_time()
         parse_answer(text, ("The closet.", "the shoe"))
         refine(text, "The closet.", correct=False, chosen="the shoe")

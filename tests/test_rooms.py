@@ -13,6 +13,7 @@ PACKAGE = Path(reasvqa.__file__).parent
 FLOORS = (
     ("config", "hub", "processes", "losses", "preprocess"),
     ("paths", "samples"),
+    ("text", "languages"),
     ("answers", "evaluation", "video"),
     ("refinement", "datasets"),
     ("generation", "students"),
