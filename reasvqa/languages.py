@@ -5,53 +5,57 @@ from __future__ import annotations
 import re
 
 ANSWERS = (
-    r"(?:答案|答え|正解|回答|解答|正答|更正|訂正|정답|대답|답변|답|정정|उत्तर|जवाब|(?:ال)?[إا]جابة|(?:ال)?جواب|پاسخ|คำตอบ|תשובה|উত্তর|答(?=[:是为為])"
-    r"|(?<![^\W\d_])(?:antwort|lösung|korrektur|r[ée]ponse|respuesta|resposta|risposta|gabarito|correcci[oó]n|correção"
-    r"|correzione|ответ|відповідь|исправление|cevap|cevabı?m?|yanıt|antwoord|svar(?:et)?|odpowiedź|odpověď|răspunsul|vastaus"
-    r"|válasz|đáp án|câu trả lời|jawaban(?:nya)?|απάντηση)(?![^\W\d_]))"
+    r"(?:答案|答え|正解|回答|解答|正答|更正|訂正|정답|대답|답변|답|정정|उत्तर|जवाब|(?:ال)?[إا]جابة|(?:ال)?جواب|پاسخ|คำตอบ|תשובה|উত্তর"
+    r"|答(?=[:是为為])|(?<![^\W\d_])(?:antwort|lösung|korrektur|r[ée]ponse|respuesta|resposta|risposta|gabarito"
+    r"|correcci[oó]n|correção|correzione|ответ|відповідь|исправление|cevap|cevabı?m?|yanıt|antwoord|svar(?:et)?"
+    r"|odpowiedź|odpověď|răspunsul|vastaus|válasz|đáp án|câu trả lời|jawaban(?:nya)?|απάντηση)(?![^\W\d_]))"
 )
 _OPTIONS = (
-    r"(?:选项|選項|選択肢|선택지|보기|번|विकल्प|(?:ال)?خيار|ตัวเลือก|(?:option|opci[oó]n|op[cç][aã]o|opzione|alternativa?e?n?"
-    r"|letra|lettera|lettre|buchstabe|möglichkeit|вариант|варіант|seçene\w+|şıkk?ı?|optie|opcj\w|phương án|lựa chọn|pilihan|opsi"
-    r"|επιλογή)(?![^\W\d_]))"
+    r"(?:选项|選項|選択肢|선택지|보기|번|विकल्प|(?:ال)?خيار|ตัวเลือก|(?:option|opci[oó]n|op[cç][aã]o|opzione|alternativa?e?n?|letra"
+    r"|lettera|lettre|buchstabe|möglichkeit|вариант|варіант|seçene\w+|şıkk?ı?|optie|opcj\w|phương án|lựa chọn|pilihan"
+    r"|opsi|επιλογή)(?![^\W\d_]))"
 )
 _RIGHT = (
-    r"(?:正确|正確|正しい|合适|適切|最佳|맞|옳|적절|정확|सही|(?:ال)?صحيح|ถูกต้อง|(?<![^\W\d_])(?:richtig|korrekt|bonne|correct[eoa]|juste|exacte"
-    r"|corrett[ao]|giust[ao]|cert[ao]|corret[ao]|правильн|верн|вірн|doğru|juist|rätt|poprawn|đúng|benar|tepat|σωστ))"
+    r"(?:正确|正確|正しい|合适|適切|最佳|맞|옳|적절|정확|सही|(?:ال)?صحيح|ถูกต้อง|(?<![^\W\d_])(?:richtig|korrekt|bonne|correct[eoa]|juste"
+    r"|exacte|corrett[ao]|giust[ao]|cert[ao]|corret[ao]|правильн|верн|вірн|doğru|juist|rätt|poprawn|đúng|benar|tepat"
+    r"|σωστ))"
 )
 _CHOOSE = (
-    r"(?:选择?(?![项項题])|選擇?(?![項択题])|(?<![^\W\d_])(?:wähle|entscheide mich für|choisis|elijo|escojo|escolho|scelgo|выбираю"
-    r"|обираю|kies|väljer|wybieram|chọn|memilih|เลือก))"
+    r"(?:选择?(?![项項题])|選擇?(?![項択题])|(?<![^\W\d_])(?:wähle|entscheide mich für|choisis|elijo|escojo|escolho|scelgo"
+    r"|выбираю|обираю|kies|väljer|wybieram|chọn|memilih|เลือก))"
 )
 _DENIES = (
-    r"(?:不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|गलत|ग़लत|ليس|غير|خاطئ|ไม่|(?<![^\W\d_])(?:nicht|kein|falsch|no|n'est pas|incorrect|incorret"
-    r"|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout|inte|nie|không|sai|bukan|tidak|salah)"
-    r"(?![^\W\d_]{3}))"
+    r"(?:不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|गलत|ग़लत|ليس|غير|خاطئ|ไม่|(?<![^\W\d_])(?:nicht|kein|falsch|no|n'est pas"
+    r"|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout|inte|nie"
+    r"|không|sai|bukan|tidak|salah)(?![^\W\d_]{3}))"
 )
 LINKS = (
-    r"(?:[:=→–—-]|היא|הוא|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(?:ist|lautet|wäre|es|ser[ií]a|será|est|é|è|sarebbe|is|är"
-    r"|jest|je|este|to|adalah|là|είναι|является|будет)(?![^\W\d_]))"
+    r"(?:[:=→–—-]|היא|הוא|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(?:ist|lautet|wäre|es|ser[ií]a|será|est|é"
+    r"|è|sarebbe|is|är|jest|je|este|to|adalah|là|είναι|является|будет)(?![^\W\d_]))"
 )
 _L = r"(?<![A-Za-zÀ-ɏ0-9'’])([A-J])(?![A-Za-zÀ-ɏ0-9=+]|-\w|['’]\w{5})"
 _AT = rf"(?:(?<![^\W\d_])(?:la|die|der|das|a|o|le|el|il|de|l['’]) ?)?(?:{_OPTIONS}:? ?)?"
 _ABROAD = (  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähle D"
-    rf"(?:{ANSWERS}(?:[^.!?。！？।\n]{{0,40}}?{LINKS})?|{_CHOOSE}|(?:{_RIGHT}\w{{0,4}} ?(?:的|な)?{_OPTIONS}|{_OPTIONS} {_RIGHT}\w{{0,4}})(?:[^.!?。！？।\n]{{0,20}}?{LINKS})?)"
+    rf"(?:{ANSWERS}(?:[^.!?。！？।\n]{{0,40}}?{LINKS})?|{_CHOOSE}|(?:{_RIGHT}\w{{0,4}} ?(?:的|な)?{_OPTIONS}"
+    rf"|{_OPTIONS} {_RIGHT}\w{{0,4}})(?:[^.!?。！？।\n]{{0,20}}?{LINKS})?)"
 )
 _FORWARD = re.compile(rf"(?i:{_ABROAD} ?{_AT}){_L}")
 _BACKWARD = re.compile(  # "Option D ist richtig", "Dが正解です", "D를 선택합니다"
-    rf"{_L}\)?(?i: ?{_OPTIONS}? ?(?:(?:{LINKS}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{{0,20}}?)?(?:{_RIGHT}|{ANSWERS}|選|선택|고르|चुन|seç))"
+    rf"{_L}\)?(?i: ?{_OPTIONS}? ?(?:(?:{LINKS}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{{0,20}}?)?(?:{_RIGHT}|{ANSWERS}|選|선택|고르"
+    r"|चुन|seç))"
 )
 _SWAPPED = re.compile(  # "nicht B, sondern D", "BではなくD"
-    rf"(?i:{_DENIES}[^.!?。\n]{{0,12}}?)[A-J]\)?[,，、]? ?(?i:(?:sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि|بل|utan|maar|ale) ?(?:{LINKS} ?)?{_AT}){_L}"
-    rf"|[A-J]\)? ?(?i:(?:ではなく|じゃなく|[이가] 아니라|नहीं,?(?: बल्कि)?|değil),?、? ?){_L}"
+    rf"(?i:{_DENIES}[^.!?。\n]{{0,12}}?)[A-J]\)?[,，、]? ?(?i:(?:sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि|بل|utan|maar"
+    rf"|ale) ?(?:{LINKS} ?)?{_AT}){_L}|[A-J]\)? ?(?i:(?:ではなく|じゃなく|[이가] 아니라|नहीं,?(?: बल्कि)?|değil),?、? ?){_L}"
 )
 # Parts of words, one of which a sentence has when it names an answer in another language.
 SIGNS = tuple(
-    "antwort lösung korrekt richtig wähle entscheide respuesta resposta risposta reponse réponse opcion opción opção opzione"
-    " elijo escojo escolho scelgo choisis correcta correcto correção correcc correz corrett corret cevap cevab yanıt antwoord svar"
-    " jawab gabarito letra bonne doğru kies juist väljer rätt odpowied wybieram poprawn odpověď răspuns vastaus válasz đáp án câu trả"
-    " chọn đúng memilih benar απάντηση σωστ ответ відпов исправл выбираю обираю правильн верн вірн 答 解 更正 訂正 选 選 正 합적 정 답"
-    " 맞 옳 선택 고르 उत्तर जवाब विकल्प चुन सही جواب إجاب اجاب خيار صحيح پاسخ คำตอบ เลือก ถูกต้อง תשובה উত্তর".split()
+    "antwort lösung korrekt richtig wähle entscheide respuesta resposta risposta reponse réponse opcion opción opção"
+    " opzione elijo escojo escolho scelgo choisis correcta correcto correção correcc correz corrett corret cevap"
+    " cevab yanıt antwoord svar jawab gabarito letra bonne doğru kies juist väljer rätt odpowied wybieram poprawn"
+    " odpověď răspuns vastaus válasz đáp án câu trả chọn đúng memilih benar απάντηση σωστ ответ відпов исправл"
+    " выбираю обираю правильн верн вірн 答 解 更正 訂正 选 選 正 합적 정 답 맞 옳 선택 고르 उत्तर जवाब विकल्प चुन सही جواب إجاب اجاب"
+    " خيار صحيح پاسخ คำตอบ เลือก ถูกต้อง תשובה উত্তর".split()
 )
 
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from reasvqa.answers import QUALIFIER, Naming, has_one, lists_option, named, namings
+from reasvqa.answers import Naming, has_one, lists_option, named, namings
 from reasvqa.languages import ANSWERS, LINKS, SIGNS
+from reasvqa.phrases import QUALIFIER
 from reasvqa.text import (
     JSON_RULE,
     MARKUP_RULE,
@@ -88,30 +89,32 @@ _RULES = [
         CORRECT_RULE,
         'a sentence that says which option is "the correct answer"',
         "#c9e8c8",
-        rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{_CONCLUDING} (?:answers?|options?|choices?)\b"
-        r"|\b(?:is|as|be|seems|appears|remains)(?: (?:therefore|thus|clearly|likely|hence))?"
-        rf" (?:the|our|my) (?:\w+ )?{QUALIFIER} (?:answer|option|choice)\b",
+        rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{_CONCLUDING} (?:answers?"
+        r"|options?|choices?)\b|\b(?:is|as|be|seems|appears|remains)(?: (?:therefore|thus|clearly|likely"
+        rf"|hence))? (?:the|our|my) (?:\w+ )?{QUALIFIER} (?:answer|option|choice)\b",
         "answer option choice",
     ),
     Rule(
         "the answer is",
         'a sentence with "the answer is"',
         "#f7d9e3",
-        rf"^{_SO}(?:the|our|my) answer(?: to (?:the|this) question| here)? (?:is|would|should|must|seems|appears|can|could|has|will|becomes)\b"
-        r"|\b(?:so|thus|hence|therefore|that|means|because|and|making|makes|conclude),? (?:the|our|my) (?:\w+ ){0,2}?"
-        r"(?:answer|(?:correct|right|best) (?:option|choice))(?: is| must be| should be| would be| has to be|:)",
+        rf"^{_SO}(?:the|our|my) answer(?: to (?:the|this) question| here)? (?:is|would|should|must|seems|appears|can"
+        r"|could|has|will|becomes)\b|\b(?:so|thus|hence|therefore|that|means|because|and|making|makes"
+        rf"|conclude),? (?:the|our|my) (?:\w+ ){{0,2}}?(?:answer|(?:correct|right|best) (?:option|choice))(?: is"
+        r"| must be| should be| would be| has to be|:)",
         "answer option choice",
     ),
     Rule(
         "observations",
         'a sentence that begins with "Based on these observations"',
         "#e4e4e4",
-        rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:(?:these|those|the above|this|my|our) (?:\w+ ){{0,2}}?|the )"
-        rf"{_OBSERVED}|(?:the )(?:visual |available |provided )(?:evidence|observations?)(?=[,.;:]|$)"
-        r"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){0,2}?(?:details|facts|findings|points|hints|indications|considerations|analyses)\b)"
-        rf"|^{_SO}(?:{_BASED} (?:the above|the|this|that|these|my|our|process of)\b|by elimination|overall).{{0,160}}?\b{_BEST_NAMED}\b",
-        "answer option choice conclu observ eviden clues cues details facts findings points hints indications considerations"
-        " analyses explanation interpretation",
+        rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:(?:these|those|the above|this|my|our) (?:\w+ ){{0,2}}?"
+        rf"|the ){_OBSERVED}|(?:the )(?:visual |available |provided )(?:evidence|observations?)(?=[,.;:]|$)"
+        rf"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){{0,2}}?(?:details|facts|findings|points|hints|indications"
+        rf"|considerations|analyses)\b)|^{_SO}(?:{_BASED} (?:the above|the|this|that|these|my|our|process of)\b"
+        rf"|by elimination|overall).{{0,160}}?\b{_BEST_NAMED}\b",
+        "answer option choice conclu observ eviden clues cues details facts findings points hints indications"
+        " considerations analyses explanation interpretation",
     ),
     Rule(
         "another language",
@@ -145,11 +148,10 @@ STOP_WORDS = frozenset(
 _DECOR = r"[\s#*_>`\"'“\[$]{0,12}(?:(?:[-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}"
 _HEADING = re.compile(
     rf"{_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief"
-    rf"|answer)\s+){{0,3}}"
-    r"(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(?:\s+and\s+answer)?"
-    r"|(?P<explanation>explanation|reasoning|rationale|justification)"
-    r"(?:\s+(?:process|steps?|of\s+the\s+(?:answer|frames|video|reasoning))){0,2})"
-    r"[\s*_`\"'”)\]]{0,6}(?:(?P<colon>[:：])[*_ \t]{0,6}|[–—=-]{1,2}>?(?=[\s*_(\"])[\s*_]{0,4}|\.?$)",
+    rf"|answer)\s+){{0,3}}(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(?:\s+and\s+answer)?"
+    r"|(?P<explanation>explanation|reasoning|rationale|justification)(?:\s+(?:process|steps?|of\s+the\s+(?:answer"
+    rf"|frames|video|reasoning))){{0,2}})[\s*_`\"'”)\]]{{0,6}}(?:(?P<colon>[:：])[*_ \t]{{0,6}}"
+    rf"|[–—=-]{{1,2}}>?(?=[\s*_(\"])[\s*_]{{0,4}}|\.?$)",
     re.IGNORECASE,
 )
 # Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
@@ -162,17 +164,18 @@ _DETAILED = re.compile(
 # Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
 _DETERMINER = r"(?:the|a|an|this|his|her|one|another)"
 _STATEMENT = (
-    r"(?:(?:he|she|it|there)\s(?:\w*[^s\W]s|is)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?\s"
-    r"(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
-    rf"|{_DETERMINER}\s(?:[\w-]+\s){{1,3}}?\w{{2,20}}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their|up|down|at|in|on|to|into|over"
-    r"|around|towards?|away|out|off|while|and|with|from)\s"
-    rf"|{_DETERMINER}\s(?:[\w-]+\s){{0,2}}?[\w-]*[^s\W]\s\w{{2,20}}(?:[^s\W]s|ed)(?:\s(?:it|them|him|her|open|shut|closed|down|up"
-    r"|away))?\W*$)"
+    r"(?:(?:he|she|it|there)\s(?:\w*[^s\W]s|is)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most"
+    rf"|people)\s.{{1,80}}?\s(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
+    rf"|{_DETERMINER}\s(?:[\w-]+\s){{1,3}}?\w{{2,20}}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their|up|down|at|in|on|to"
+    r"|into|over|around|towards?|away|out|off|while|and|with|from)\s"
+    rf"|{_DETERMINER}\s(?:[\w-]+\s){{0,2}}?[\w-]*[^s\W]\s\w{{2,20}}(?:[^s\W]s|ed)(?:\s(?:it|them|him|her|open|shut"
+    r"|closed|down|up|away))?\W*$)"
 )
 _STATES = re.compile(_STATEMENT, re.IGNORECASE)
 _CLAUSE = re.compile(
-    rf"(?:{_STATEMENT}|(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|in|at|as|when|while|looking|throughout"
-    r"|he|she|they|it|we|i|you|there|during|first|next|then|after|before|here|both|its|his|her|their|nobody|frame)\b)",
+    rf"(?:{_STATEMENT}|(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|in|at|as|when|while"
+    r"|looking|throughout|he|she|they|it|we|i|you|there|during|first|next|then|after|before|here|both|its|his|her"
+    r"|their|nobody|frame)\b)",
     re.IGNORECASE,
 )
 _LEADS_IN = re.compile(
@@ -182,16 +185,15 @@ _LEADS_IN = re.compile(
 )
 # What speaks of the pictures describes, even in a conclusion.
 _SEEN = re.compile(
-    r"[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all|both)\s(?:\w+\s){0,2}?"
-    r"(?:video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d|we\s(?:can\s)?see|initially"
-    r"|at\sfirst|throughout)",
+    r"[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all"
+    r"|both)\s(?:\w+\s){0,2}?(?:video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d"
+    r"|we\s(?:can\s)?see|initially|at\sfirst|throughout)",
     re.IGNORECASE,
 )
 _CONCLUDES = re.compile(
     r"\b(?:therefore|thus|hence|so|suggest\w*|indicat\w*|support\w*|confirm\w*|align\w*|match\w*|consistent|conclu\w*"
-    r"|clear(?:ly)?|likely|answer"
-    r"|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible|infer\w*|this (?:is|makes)"
-    r"|makes sense)\b",
+    r"|clear(?:ly)?|likely|answer|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible"
+    r"|infer\w*|this (?:is|makes)|makes sense)\b",
     re.IGNORECASE,
 )
 

@@ -18,20 +18,22 @@ TOKEN_RULE, SPEAKER_RULE, MARKUP_RULE, JSON_RULE = "special token", "speaker", "
 _ROLES = "assistant|user|system|model|human|bot|developer|tool|analysis|commentary|final"
 # <|im_end|>, </s>, <end_of_turn>, [/INST] ..., with the role that follows; or a role alone on its line.
 _TOKEN = re.compile(
-    r"(?:<[|｜](?!(?:begin|end)_of_box)[^\s<>|｜]{1,40}[|｜]>|</?(?:s|eos|bos|pad|unk|sep|cls|mask|image|video|sop|eop|eod"
-    r"|eoa|eoh|(?:end|start)_of_(?:turn|text|utterance)|turn_end|endoftext|end|im_end|im_start|eot|extra_id_\d+|unused\d+"
-    r"|0x[0-9A-F]{2})>|\[/?(?:INST|SYS|EOS|BOS|PAD|UNK|SEP|CLS|MASK|gMASK|TOOL_CALLS)\]|<</?SYS>>)"
-    rf"(?:\s?(?:{_ROLES})\b(?=\s*(?:[:\n<]|$)))?|^[ \t]*(?:assistant|user|model)[ \t]*$",
+    rf"(?:<[|｜](?!(?:begin|end)_of_box)[^\s<>|｜]{{1,40}}[|｜]>|</?(?:s|eos|bos|pad|unk|sep|cls|mask|image|video|sop|eop"
+    r"|eod|eoa|eoh|(?:end|start)_of_(?:turn|text|utterance)|turn_end|endoftext|end|im_end|im_start|eot|extra_id_\d+"
+    rf"|unused\d+|0x[0-9A-F]{{2}})>|\[/?(?:INST|SYS|EOS|BOS|PAD|UNK|SEP|CLS|MASK|gMASK|TOOL_CALLS)\]"
+    rf"|<</?SYS>>)(?:\s?(?:{_ROLES})\b(?=\s*(?:[:\n<]|$)))?|^[ \t]*(?:assistant|user|model)[ \t]*$",
     re.MULTILINE,
 )
 _SPEAKER = re.compile(
-    r"^[ \t]*(?:\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(?i:(?:the |my )?(?:ai |visual )?(?:assistant"
-    r"|model|chatbot|bot|ai|agent|vlm|llm|system)|(?:chat)?gpt[\w.-]{0,6}|gemini|claude|(?:video-?)?llava[\w.-]{0,12}|qwen[\w.-]{0,12}"
-    r"|internvl[\w.-]{0,12}|response|output|reply)(?:'s (?:answer|response|reply))?"
-    r"[\]>*_]{0,3} ?[:：>][*_]{0,3}|^[ \t]*A: (?=\(?[A-J]\)?[.)]?\s*\Z)",
+    r"^[ \t]*(?:\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(?i:(?:the |my )?(?:ai "
+    r"|visual )?(?:assistant|model|chatbot|bot|ai|agent|vlm|llm|system)|(?:chat)?gpt[\w.-]{0,6}|gemini|claude"
+    r"|(?:video-?)?llava[\w.-]{0,12}|qwen[\w.-]{0,12}|internvl[\w.-]{0,12}|response|output|reply)(?:'s (?:answer"
+    r"|response|reply))?[\]>*_]{0,3} ?[:：>][*_]{0,3}|^[ \t]*A: (?=\(?[A-J]\)?[.)]?\s*\Z)",
     re.MULTILINE,
 )
-_SPEAKERS = "system assistant model bot ai: agent vlm llm gpt gemini claude llava qwen internvl response output reply".split()
+_SPEAKERS = (
+    "system assistant model bot ai: agent vlm llm gpt gemini claude llava qwen internvl response output reply".split()
+)
 _USER = re.compile(
     r"(?:^|\n)[#*_\[ ]{0,6}(?i:user|human)[\]*_]{0,3} ?:|<\|(?:im_start|start_header_id)\|>user|<\|user\|>"
 )
@@ -41,8 +43,8 @@ _ASSISTANT = re.compile(
 )
 # Formatting, and text that is struck out.
 _MARKUP = re.compile(
-    r"~~[^~\n]{1,80}~~|<(del|strike)>[^<\n]{1,80}</\1>|</?(?:b|strong|i|em|u|p|br|hr|span|div|section|code|pre|mark|font|small"
-    r"|big|sub|sup|li|ul|ol|h[1-6]|center|html|body|td|tr|table)(?:\s[^<>\n]{0,60})?/?>",
+    r"~~[^~\n]{1,80}~~|<(del|strike)>[^<\n]{1,80}</\1>|</?(?:b|strong|i|em|u|p|br|hr|span|div|section|code|pre|mark"
+    r"|font|small|big|sub|sup|li|ul|ol|h[1-6]|center|html|body|td|tr|table)(?:\s[^<>\n]{0,60})?/?>",
     re.IGNORECASE,
 )
 _BLOCK = re.compile(r"</?(?:p|br|hr|div|section|li|ul|ol|h\d|t[rd]|table)\b", re.IGNORECASE)
@@ -119,24 +121,26 @@ _OBJECT = re.compile(
 # A value ends at a quotation mark that a comma, a bracket or the end follows, so that unescaped marks may stand in it.
 _CLOSES = r"\s{0,20}(?:[}\]]|,\s{0,20}(?:[\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)"
 _PIECE = re.compile(
-    r"(?P<key>(?:\"[^\"\n]{1,40}\"|'[^'\n]{1,40}'|(?<=[{,\s])[^\W\d]\w{0,30})\s{0,4}:)"
-    rf"|\"(?P<double>(?:[^\"\\]++|\\.|\"(?!{_CLOSES}))*+)(?:\"|\\?\Z)|'(?P<single>(?:[^'\\]++|\\.|'(?!{_CLOSES}))*+)(?:'|\\?\Z)"
-    r"|(?P<bare>[^\s\"'{}\[\],:`](?:[^\n\"{}\[\],]|,(?!\s{0,9}[\w\"']{1,30}\s?:)){0,2000})|(?P<sign>[{}\[\],:])|```|\s+|.",
+    rf"(?P<key>(?:\"[^\"\n]{{1,40}}\"|'[^'\n]{{1,40}}'|(?<=[{{,\s])[^\W\d]\w{{0,30}})\s{{0,4}}:)"
+    rf"|\"(?P<double>(?:[^\"\\]++|\\.|\"(?!{_CLOSES}))*+)(?:\"|\\?\Z)|'(?P<single>(?:[^'\\]++|\\."
+    rf"|'(?!{_CLOSES}))*+)(?:'|\\?\Z)|(?P<bare>[^\s\"'{{}}\[\],:`](?:[^\n\"{{}}\[\],]"
+    rf"|,(?!\s{{0,9}}[\w\"']{{1,30}}\s?:)){{0,2000}})|(?P<sign>[{{}}\[\],:])|```|\s+|.",
     re.DOTALL,
 )
 _CLOSING = re.compile(r"\s{0,4}\]?(?:\s{0,4}```)?")
 _ESCAPE = re.compile(r"\\(?:u([Dd][89ABab]\w\w)\\u([Dd]\w{3})|u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _ANSWER_KEY = re.compile(
-    r"(?i)ans|option|choice|choose|chosen|predict|select|pick|letter|label|final|verdict|conclusion|result|decision|response"
-    r"|output|答|选|選|정답|답|antwort|respuesta|resposta|risposta|r[ée]ponse|ответ|उत्तर|جواب|إجاب|cevap"
+    r"(?i)ans|option|choice|choose|chosen|predict|select|pick|letter|label|final|verdict|conclusion|result|decision"
+    r"|response|output|答|选|選|정답|답|antwort|respuesta|resposta|risposta|r[ée]ponse|ответ|उत्तर|جواب|إجاب|cevap"
 )
 _TEXT_KEY = re.compile(
-    r"(?i)reason|expla|rational|thought|think|analy|descri|justif|observ|evidence|caption|step|cot|chain|why|detail|summary"
-    r"|narrat|content|text|解|理|说明|이유|설명|begründ|erkl|motiv|pourquoi|объясн|рассужд|обоснов|कारण|सبب|شرح|açıkla|gerek"
+    r"(?i)reason|expla|rational|thought|think|analy|descri|justif|observ|evidence|caption|step|cot|chain|why|detail"
+    r"|summary|narrat|content|text|解|理|说明|이유|설명|begründ|erkl|motiv|pourquoi|объясн|рассужд|обоснов|कारण|सبب|شرح|açıkla"
+    r"|gerek"
 )
 _OTHER_KEY = re.compile(
-    r"(?i)wrong|incorrect|second|alternativ|reject|eliminat|\bnot|least|question|first|initial|all|options|choices|candidates"
-    r"|truth|confiden|score|prob|rank|\bid\b|type|version|^(?:video|model|status|time)|^[A-J]$"
+    r"(?i)wrong|incorrect|second|alternativ|reject|eliminat|\bnot|least|question|first|initial|all|options|choices"
+    r"|candidates|truth|confiden|score|prob|rank|\bid\b|type|version|^(?:video|model|status|time)|^[A-J]$"
 )
 
 
@@ -199,25 +203,24 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 # A tag that answers, or one around a text.
 _TAG = re.compile(
-    r"[<◁\[]\s?(?P<closes>/?)\s?(?:(?P<answer>(?:\w{1,12}_)?(?:answer|final|conclusion|choice|option|ans|result|prediction|selected|letter"
-    r"|label|verdict)(?:_\w{1,8})?)|(?P<text>think|thinking|thought|reasoning|rationale|explanation|analysis|summary|caption"
-    r"|observation|solution|response|output))(?:\s[^<>\[\]\n]{0,40})?\s?(?:[>▷]|\](?!\())|<\|(?P<box>begin|end)_of_box\|>",
+    r"[<◁\[]\s?(?P<closes>/?)\s?(?:(?P<answer>(?:\w{1,12}_)?(?:answer|final|conclusion|choice|option|ans|result"
+    r"|prediction|selected|letter|label|verdict)(?:_\w{1,8})?)|(?P<text>think|thinking|thought|reasoning|rationale"
+    r"|explanation|analysis|summary|caption|observation|solution|response|output))(?:\s[^<>\[\]\n]{0,40})?\s?(?:[>▷]"
+    r"|\](?!\())|<\|(?P<box>begin|end)_of_box\|>",
     re.IGNORECASE,
 )
 _CLOSERS = r"[\"'”’)\]}*_`$]{0,6}"
 # A sentence ends at . ! ? before white space; at a line's end; behind a boxed or bold letter that a capital follows.
 _END = re.compile(
-    rf"[.!?…]{_CLOSERS}(?=\s)|[。！？।؟۔]{_CLOSERS}|\\boxed\{{[^{{}}\n]{{0,20}}\{{?[^{{}}\n]{{0,8}}\}}{{1,2}}(?:\$|\\\)|\\\]"
-    rf"|\*\*)?(?=\s+[A-Z])"
-    r"|(?<=[\s(*])[A-J][)\]]?\*\*(?=\s*[A-Z][a-z])"
+    rf"[.!?…]{_CLOSERS}(?=\s)|[。！？।؟۔]{_CLOSERS}|\\boxed\{{[^{{}}\n]{{0,20}}\{{?[^{{}}\n]{{0,8}}\}}{{1,2}}(?:\$|\\\)"
+    r"|\\\]|\*\*)?(?=\s+[A-Z])|(?<=[\s(*])[A-J][)\]]?\*\*(?=\s*[A-Z][a-z])"
 )
 # Where a heading is glued to what stands before it, or a sentence to an answer's letter.
 _HEAD = r"[*_]{0,2}(?:Final |Correct |Detailed )?(?:Answer|Explanation|Reasoning|Conclusion|Rationale)\b"
 _GLUED = re.compile(
-    rf"{_END.pattern}|(?<=[^\s#])\s?(?=##+ ?[\w*])|(?<=\w)(?=\*\*{_HEAD})|[.!?](?={_HEAD})"
-    rf"|\b(?!the |my |final |correct |best )[a-z]+[,;)]? (?={_HEAD}[*_]{{0,2}} ?:[*_]{{0,2}} ?\(?[A-J]\b)"
-    rf"|(?<=[:\s*(][A-J])[).:,;|]{{0,2}} ?(?:[|–—-] )?(?={_HEAD}[*_]{{0,2}} ?:)"
-    r"|(?:(?<=: [A-J])|(?<=:[A-J]))[.)]{0,2}(?=[A-Z][a-z]+ )"
+    rf"{_END.pattern}|(?<=[^\s#])\s?(?=##+ ?[\w*])|(?<=\w)(?=\*\*{_HEAD})|[.!?](?={_HEAD})|\b(?!the |my |final "
+    rf"|correct |best )[a-z]+[,;)]? (?={_HEAD}[*_]{{0,2}} ?:[*_]{{0,2}} ?\(?[A-J]\b)|(?<=[:\s*(][A-J])[).:,;"
+    rf"|]{{0,2}} ?(?:[|–—-] )?(?={_HEAD}[*_]{{0,2}} ?:)|(?:(?<=: [A-J])|(?<=:[A-J]))[.)]{{0,2}}(?=[A-Z][a-z]+ )"
 )
 _GLUE = re.compile(r"##|nswer|xplan|eason|onclu|ational")
 # ... but not behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
@@ -299,9 +302,9 @@ def _stripped(line: str, start: int, stop: int) -> Iterator[tuple[int, int, str]
 _LATEX = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|it|sf)|boxed|fbox|quad|qquad|left|right|[()\[\],;! ])")
 # A letter in brackets, bold or a formula is a letter for sure; plain text keeps that as "B)".
 _WRAPPED = re.compile(
-    r"(?<![\w\\])(?:[(\[]{1,3}\s?([A-Ja-j])\s?[)\]]{1,3}|[<{«‹「『【〔⟨]{1,3}\s?([A-J])\s?[>}»›」』】〕⟩]{1,3}"
-    r"|(?:\*\*|[`\"“$'‘]|\\\()\s?([A-J])\s?(?:\*\*|[`\"”$'’]|\\\))|([b-h])\)"
-    r"|\\(?:boxed|fbox|text(?:bf)?|math(?:bf|rm))\s?\{\s?(?:\\\w+\{)?\s?\(?([A-Ja-j])\)?\s?\})(?!\w)"
+    r"(?<![\w\\])(?:[(\[]{1,3}\s?([A-Ja-j])\s?[)\]]{1,3}|[<{«‹「『【〔⟨]{1,3}\s?([A-J])\s?[>}»›」』】〕⟩]{1,3}|(?:\*\*"
+    r"|[`\"“$'‘]|\\\()\s?([A-J])\s?(?:\*\*|[`\"”$'’]|\\\))|([b-h])\)|\\(?:boxed|fbox|text(?:bf)?|math(?:bf"
+    r"|rm))\s?\{\s?(?:\\\w+\{)?\s?\(?([A-Ja-j])\)?\s?\})(?!\w)"
 )
 _DELETE = str.maketrans(
     dict.fromkeys('*`$#_"“”') | dict.fromkeys("([]{}~|<>«»‹›「」『』【】〔〕⟨⟩", " ") | {"\\": " ", "。": ". "}

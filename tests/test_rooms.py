@@ -14,6 +14,7 @@ FLOORS = (
     ("config", "hub", "processes", "losses", "preprocess"),
     ("paths", "samples"),
     ("text", "languages"),
+    ("phrases",),
     ("answers", "evaluation", "video"),
     ("refinement", "datasets"),
     ("generation", "students"),
