@@ -21,12 +21,12 @@ _RIGHT = (
     r"|σωστ))"
 )
 _CHOOSE = (
-    r"(?:选择?(?![项項题])|選擇?(?![項択题])|(?<![^\W\d_])(?:wähle|entscheide mich für|choisis|elijo|escojo|escolho|scelgo"
-    r"|выбираю|обираю|kies|väljer|wybieram|chọn|memilih|เลือก))"
+    r"(?:选择?(?![项項题])|選擇?(?![項択题])|(?<![^\W\d_])(?:wähle|entscheide mich für|choisis|elijo|escojo|escolho"
+    r"|scelgo|выбираю|обираю|kies|väljer|wybieram|chọn|memilih|เลือก))"
 )
 _DENIES = (
-    r"(?:不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|गलत|ग़लत|ليس|غير|خاطئ|ไม่|(?<![^\W\d_])(?:nicht|kein|falsch|no|n'est pas"
-    r"|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout|inte|nie"
+    r"(?:不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|गलत|ग़लत|ليس|غير|خاطئ|ไม่|(?<![^\W\d_])(?:nicht|kein|falsch|no"
+    r"|n'est pas|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout|inte|nie"
     r"|không|sai|bukan|tidak|salah)(?![^\W\d_]{3}))"
 )
 LINKS = (
@@ -41,12 +41,17 @@ _ABROAD = (  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähl
 )
 _FORWARD = re.compile(rf"(?i:{_ABROAD} ?{_AT}){_L}")
 _BACKWARD = re.compile(  # "Option D ist richtig", "Dが正解です", "D를 선택합니다"
-    rf"{_L}\)?(?i: ?{_OPTIONS}? ?(?:(?:{LINKS}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{{0,20}}?)?(?:{_RIGHT}|{ANSWERS}|選|선택|고르"
-    r"|चुन|seç))"
+    rf"{_L}\)?(?i: ?{_OPTIONS}? ?(?:(?:{LINKS}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{{0,20}}?)?(?:{_RIGHT}|{ANSWERS}"
+    r"|選|선택|고르|चुन|seç))"
 )
 _SWAPPED = re.compile(  # "nicht B, sondern D", "BではなくD"
-    rf"(?i:{_DENIES}[^.!?。\n]{{0,12}}?)[A-J]\)?[,，、]? ?(?i:(?:sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि|بل|utan|maar"
-    rf"|ale) ?(?:{LINKS} ?)?{_AT}){_L}|[A-J]\)? ?(?i:(?:ではなく|じゃなく|[이가] 아니라|नहीं,?(?: बल्कि)?|değil),?、? ?){_L}"
+    rf"(?i:{_DENIES}[^.!?。\n]{{0,12}}?)[A-J]\)?[,，、]? ?(?i:(?:sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि|بل|utan"
+    rf"|maar|ale) ?(?:{LINKS} ?)?{_AT}){_L}"
+    rf"|[A-J]\)? ?(?i:(?:ではなく|じゃなく|[이가] 아니라|नहीं,?(?: बल्कि)?|değil),?、? ?){_L}"
+)
+_OTHERS = re.compile(
+    r"\)?(?: ?(?:,|/|、|或者?|和|と|または|oder|und|ou|et|o|y|e|или|и|veya|ve|أو|و|या|और|또는)"
+    r" ?([A-J])(?!\w))+"
 )
 # Parts of words, one of which a sentence has when it names an answer in another language.
 SIGNS = tuple(
@@ -54,8 +59,8 @@ SIGNS = tuple(
     " opzione elijo escojo escolho scelgo choisis correcta correcto correção correcc correz corrett corret cevap"
     " cevab yanıt antwoord svar jawab gabarito letra bonne doğru kies juist väljer rätt odpowied wybieram poprawn"
     " odpověď răspuns vastaus válasz đáp án câu trả chọn đúng memilih benar απάντηση σωστ ответ відпов исправл"
-    " выбираю обираю правильн верн вірн 答 解 更正 訂正 选 選 正 합적 정 답 맞 옳 선택 고르 उत्तर जवाब विकल्प चुन सही جواب إجاب اجاب"
-    " خيار صحيح پاسخ คำตอบ เลือก ถูกต้อง תשובה উত্তর".split()
+    " выбираю обираю правильн верн вірн 答 解 更正 訂正 选 選 正 합적 정 답 맞 옳 선택 고르 उत्तर जवाब विकल्प चुन सही"
+    " جواب إجاب اجاب خيار صحيح پاسخ คำตอบ เลือก ถูกต้อง תשובה উত্তর".split()
 )
 
 
@@ -76,10 +81,7 @@ def named_abroad(text: str) -> tuple[str, bool]:
             word = re.match(r"\)? ([a-zà-ÿ]+)", text[at:]) if match.group(1) in "AEI" else None
             if denied or (word and word.group(1) not in _JOINS):
                 continue
-            others = re.match(
-                r"\)?(?: ?(?:,|/|、|或者?|和|と|または|oder|und|ou|et|o|y|e|или|и|veya|ve|أو|و|या|और|또는) ?([A-J])(?!\w))+",
-                text[at:],
-            )
+            others = _OTHERS.match(text, at)
             letters = re.findall("[A-J]", others.group()) if others else []
             return "".join(dict.fromkeys([match[1], *letters])), pattern is _FORWARD
     return "", False

@@ -26,6 +26,7 @@ from reasvqa.text import (
     cleaned,
     normalised,
     plain,
+    without,
 )
 
 
@@ -230,7 +231,7 @@ def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen
         found = removals(text, answer, correct, chosen=chosen)
         if not found:
             return text.strip("\n").rstrip()
-        text = _without(cleaned(text).shown, found)
+        text = without(cleaned(text).shown, found)
     return ""
 
 
@@ -384,68 +385,6 @@ def _words_of(answer: str) -> re.Pattern[str] | None:
         return None
     alternatives = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
     return re.compile(rf"(?<![\w\-])(?:{alternatives})(?:['’]s)?(?![\w\-])", re.IGNORECASE)
-
-
-# --- closing the gaps ------------------------------------------------------------------------------------------------
-
-_NUMBER = re.compile(r"\s*(?:[-*•+]\s+|\(?\d+[.)]\s+|[#>]+\s+)")
-_OPENERS = {"\\[": "\\]", "$$": "$$", "```": "```", "\\begin{": "\\end{"}
-
-
-def _without(text: str, found: Sequence[Removal]) -> str:
-    """The text without the removals. Only lines that lose something are tidied; one of which nothing is left goes,
-    with the empty line or the empty formula or code block around it."""
-    lines: list[str] = []
-    at = position = 0
-    last_gone = -1  # how many lines had been kept when the last one went
-    for line in text.splitlines(keepends=True):
-        start, position = position, position + len(line)
-        rest, done = [], start
-        while at < len(found) and found[at].start < position:
-            rest.append(text[done : found[at].start])
-            done = found[at].end
-            at += 1
-        if rest:
-            end = text[max(done, start + len(line.rstrip())) : position]
-            line = _tidied("".join([*rest, text[done:position]]), line, end)
-            if not line:
-                last_gone = len(lines)
-                continue
-        bare = line.strip()
-        if last_gone >= 0:
-            if not bare and last_gone == len(lines) and (not lines or not lines[-1].strip()):
-                continue
-            if bare in ("\\]", "$$", "```") and _closes_nothing(lines, last_gone, bare):
-                last_gone = len(lines)
-                continue
-        lines.append(line)
-    return "".join(lines)
-
-
-def _closes_nothing(lines: list[str], last_gone: int, closer: str) -> bool:
-    """Takes the opening line of a block away of which everything has gone."""
-    at = len(lines) - 1
-    while at >= 0 and not lines[at].strip():
-        at -= 1
-    if at < 0 or last_gone <= at:
-        return False
-    bare = lines[at].strip()
-    opens = bare == {"\\]": "\\["}.get(closer, closer) or (closer == "```" and bare.startswith("```"))
-    if opens:
-        del lines[at:]
-    return opens
-
-
-def _tidied(rest: str, line: str, end: str) -> str:
-    """What is left of a line with its gaps closed; "" when it is only a number, a bullet or punctuation."""
-    bare = rest.strip()
-    if not any(map(str.isalnum, _NUMBER.sub("", bare + " ", count=1))):
-        return ""
-    bare = re.sub(r"(?<!\s)\s+", " ", bare)
-    bare = re.sub(r" ([.,;:!?])", r"\1", bare)
-    bare = re.sub(r"(?<![,;:])[,;:]+(?=[.!?])", "", bare)
-    indent = line[: len(line) - len(line.lstrip())].strip("\r\n")
-    return indent + bare + end
 
 
 # --- strict refinement, and what leaks ------------------------------------------------------------------------------

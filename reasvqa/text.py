@@ -7,7 +7,7 @@ remaining character keeps its place, so that a sentence found in the clean text 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -76,7 +76,7 @@ def cleaned(text: str) -> Clean:
             found.append(_Noise(*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match.group()) else ""))
         found += [_Noise(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text) if match.group()]
     folded = text.lower()
-    if "AI" in text or text.lstrip().startswith("A: ") or any([name in folded for name in _SPEAKERS]):
+    if "AI" in text or text.lstrip().startswith("A: ") or any(name in folded for name in _SPEAKERS):
         found += [_Noise(*match.span(), SPEAKER_RULE) for match in _SPEAKER.finditer(text)]
     if "user" in folded or "human" in folded:
         found += [_Noise(*span, SPEAKER_RULE) for span in _other_turns(text)]
@@ -233,8 +233,8 @@ _ABBREVIATION = re.compile(
 
 
 class Sentence(NamedTuple):
-    """A sentence text[start:end], or a tag (then `tag` is its name, "answer" for all that answer, with a slash if it closes). `line` counts lines
-    from 0; `after_blank` is True when an empty line precedes it."""
+    """A sentence text[start:end], or a tag: then `tag` is its name ("answer" for all that answer), with a slash if it
+    closes. `line` counts lines from 0; `after_blank` is True when an empty line precedes it."""
 
     start: int
     end: int
@@ -330,3 +330,65 @@ def check_text(value: object, what: str) -> None:
     """Raise a TypeError unless the value is text."""
     if not isinstance(value, str):
         raise TypeError(f"{what} must be text, not {type(value).__name__}: {value!r:.80}")
+
+
+# --- removing --------------------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(r"\s*(?:[-*•+]\s+|\(?\d+[.)]\s+|[#>]+\s+)")
+
+
+def without(text: str, spans: Sequence[tuple[int, int, str]]) -> str:
+    """Return the text without the spans (start, end, ...), which are in order, do not overlap, and lie within a line.
+    Only lines that lose something are tidied; one of which nothing is left goes, with the empty line, formula or code
+    block around it."""
+    lines: list[str] = []
+    at = position = 0
+    last_gone = -1  # how many lines had been kept when the last one went
+    for line in text.splitlines(keepends=True):
+        start, position = position, position + len(line)
+        rest, done = [], start
+        while at < len(spans) and spans[at][0] < position:
+            rest.append(text[done : spans[at][0]])
+            done = spans[at][1]
+            at += 1
+        if rest:
+            end = text[max(done, start + len(line.rstrip())) : position]
+            line = _tidied("".join([*rest, text[done:position]]), line, end)
+            if not line:
+                last_gone = len(lines)
+                continue
+        bare = line.strip()
+        if last_gone >= 0:
+            if not bare and last_gone == len(lines) and (not lines or not lines[-1].strip()):
+                continue
+            if bare in ("\\]", "$$", "```") and _closes_nothing(lines, last_gone, bare):
+                last_gone = len(lines)
+                continue
+        lines.append(line)
+    return "".join(lines)
+
+
+def _closes_nothing(lines: list[str], last_gone: int, closer: str) -> bool:
+    """Remove the opening line of a block when all between it and its closing line has gone; tell whether it did."""
+    at = len(lines) - 1
+    while at >= 0 and not lines[at].strip():
+        at -= 1
+    if at < 0 or last_gone <= at:
+        return False
+    bare = lines[at].strip()
+    opens = bare == {"\\]": "\\["}.get(closer, closer) or (closer == "```" and bare.startswith("```"))
+    if opens:
+        del lines[at:]
+    return opens
+
+
+def _tidied(rest: str, line: str, end: str) -> str:
+    """Return what is left of a line with its gaps closed; "" when it is only a number, a bullet or punctuation."""
+    bare = rest.strip()
+    if not any(map(str.isalnum, _NUMBER.sub("", bare + " ", count=1))):
+        return ""
+    bare = re.sub(r"(?<!\s)\s+", " ", bare)
+    bare = re.sub(r" ([.,;:!?])", r"\1", bare)
+    bare = re.sub(r"(?<![,;:])[,;:]+(?=[.!?])", "", bare)
+    indent = line[: len(line) - len(line.lstrip())].strip("\r\n")
+    return indent + bare + end

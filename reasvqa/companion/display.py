@@ -163,7 +163,7 @@ def refinement(
     answer: str | None = None,
     correct: bool = True,
     chosen: str | None = None,
-    rules: Collection[str] = tuple(RULES),
+    rules: Collection[str] = RULES,
 ) -> HTML:
     """A response with what refinement removes struck out; each colour is a rule, named below and on hovering.
 
