@@ -1,336 +1,52 @@
-"""How free text names its answer. Phase 1 reads the answer off; phase 2 removes the sentences that give it away.
+"""Read the answer off free text (phase 1) and find the sentences that give it away (for phase 2).
 
-Everything works sentence by sentence on plain text (no Markdown, no LaTeX, no brackets). Every pattern looks a
-bounded number of words ahead, so reading takes time in proportion to the text's length, whatever the text.
+Everything works sentence by sentence on plain text (no Markdown, no LaTeX, no brackets).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from reasvqa.languages import SIGNS, named_abroad
+from reasvqa.phrases import (
+    ALTERNATIVE,
+    ANNOUNCES,
+    ARROW,
+    ARTICLE,
+    ASIDE,
+    BARE,
+    BARE_MANY,
+    BOXED,
+    CONTRAST,
+    CORRECTED,
+    CORRECTING,
+    DENIED,
+    FIRST,
+    FREE,
+    HEADING,
+    HIDDEN,
+    INITIAL,
+    LABELLED,
+    LETTER,
+    MARKED,
+    MARKER_ALONE,
+    MARKING,
+    NOT_BUT,
+    NOUN,
+    OPEN_ENDS,
+    OPENS,
+    OPTION_BEFORE,
+    PHRASES,
+    RETRACTING,
+    RULED_OUT,
+    WEAK_ASIDE,
+    Phrase,
+)
 from reasvqa.samples import LETTERS
-
-TAGS = (
-    "think|thinking|thought|reasoning|rationale|explanation|analysis|summary|caption|observation|conclusion|answer"
-    "|final_answer|solution|response"
-)
-_TAG = re.compile(rf"[<◁]\s?(/?)\s?({TAGS})\s?[>▷]|<\|(begin|end)_of_(box)\|>", re.IGNORECASE)
-ANSWER_TAGS = ("answer", "final_answer", "conclusion")
-_CLOSERS = r"[\"'”’)\]}*_`$]{0,6}"
-# A sentence ends at . ! ? before white space; at a line's end; behind a boxed or bold letter that a capital follows.
-_END = re.compile(
-    rf"[.!?…]{_CLOSERS}(?=\s)|[。！？]|\\boxed\{{[^{{}}\n]{{0,20}}\{{?[^{{}}\n]{{0,8}}\}}{{1,2}}(?:\$|\\\)|\\\]"
-    rf"|\*\*)?(?=\s+[A-Z])"
-    r"|(?<=[\s(*])[A-J][)\]]?\*\*(?=\s+[A-Z][a-z])"
-)
-# ... but not behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
-_ENUMERATOR = re.compile(
-    r"[\s#*_>\-•(\[]{0,12}(?:(?:option|choice|step|frame)\s)?(?:\d{1,3}|[A-Za-z])[)\]]?", re.IGNORECASE
-)
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|vs|etc|fig|dr|mr|mrs|ms|approx|cf|eq|st|no)|\b[A-Z]\.[A-Z])$", re.IGNORECASE
-)
-
-
-class Sentence(NamedTuple):
-    """text[start:end] is a sentence, or a tag (then `tag` is its name, with a slash if it closes). `line` counts
-    lines from 0, `after_blank` says that an empty line stands before it."""
-
-    start: int
-    end: int
-    line: int
-    after_blank: bool
-    tag: str = ""
-
-
-def sentences(text: str) -> Iterator[Sentence]:
-    """The sentences of a text in order. None goes beyond a line; what has no letter or digit is left out."""
-    at, blank = 0, False
-    for number, line in enumerate(text.splitlines(keepends=True)):
-        start, at = at, at + len(line)
-        if line.isspace():
-            blank = True
-            continue
-        inner = start
-        if "<" in line or "◁" in line:
-            for tag in _TAG.finditer(text, start, at):
-                for begin, end in _split(text, inner, tag.start()):
-                    yield Sentence(begin, end, number, blank)
-                    blank = False
-                closes = tag.group(1) or tag.group(3) == "end"
-                yield Sentence(*tag.span(), number, blank, ("/" if closes else "") + (tag.group(2) or "answer").lower())
-                inner, blank = tag.end(), False
-        for begin, end in _split(text, inner, at):
-            yield Sentence(begin, end, number, blank)
-            blank = False
-
-
-def _split(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    begin = start
-    for end in _END.finditer(text, start, stop):
-        mark = end.start()
-        if text[mark] == ".":
-            if mark - begin < 30 and _ENUMERATOR.fullmatch(text, begin, mark):
-                continue
-            if _ABBREVIATION.search(text, max(begin, mark - 8), mark):
-                continue
-            if end.end() == mark + 1 and text[mark - 1] in LETTERS and text[mark - 2] in '"“*_':  # "B. The cup" is best
-                continue
-            if end.end() - mark > 1 and text[end.end() : end.end() + 2].lstrip()[:1].islower():
-                continue
-        elif text[mark] in "?!":
-            if text[end.end() : end.end() + 2].lstrip()[:1].islower():
-                continue
-        elif text[mark] in LETTERS and _ENUMERATOR.fullmatch(text, begin, mark + 1):
-            continue
-        yield from _stripped(text, begin, end.end())
-        begin = end.end()
-    yield from _stripped(text, begin, stop)
-
-
-def _stripped(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    piece = text[start:stop]
-    bare = piece.strip()
-    if bare and any(map(str.isalnum, bare)):
-        start += piece.index(bare[0]) if piece[0].isspace() else 0
-        yield start, start + len(bare)
-
-
-# --- plain text ------------------------------------------------------------------------------------------------------
-
-_LATEX = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|it|sf)|boxed|fbox|quad|qquad|left|right|[()\[\],;! ])")
-# A letter in brackets, bold or a formula is a letter for sure; plain text keeps that as "B)".
-_WRAPPED = re.compile(
-    r"(?<![\w\\])(?:[(\[]\s?([A-Ja-j])\s?[)\]]|(?:\*\*|[`\"“$]|\\\()\s?([A-J])\s?(?:\*\*|[`\"”$]|\\\))|([b-h])\)"
-    r"|\\boxed\{\s?(?:\\\w+\{)?\s?\(?([A-Ja-j])\)?\s?\})(?!\w)"
-)
-_DELETE = str.maketrans(dict.fromkeys('*`$#_"“”') | dict.fromkeys("([]{}~|>", " ") | {"\\": " "})
-
-
-def plain(text: str) -> str:
-    """A sentence without Markdown, LaTeX and brackets; "(b)", "**B**", "$B$" and "\\boxed{B}" become "B)"."""
-    text = _WRAPPED.sub(lambda match: f" {next(filter(None, match.groups())).upper()}) ", text)
-    if "\\" in text:
-        text = _LATEX.sub(" ", text)
-    text = " ".join(text.translate(_DELETE).replace(" )", ")").split()).lstrip("-–—•+.,;: ")
-    return text.replace(" .", ".").replace(" ,", ",").replace(" :", ":")
-
-
-# --- patterns, on plain text -----------------------------------------------------------------------------------------
-
-QUALIFIER = (
-    r"(?:final|correct|right|best|chosen|selected|remaining|predicted|(?:most )?(?:likely|plausible|suitable"
-    r"|appropriate|logical|reasonable|accurate|probable|fitting"
-    r"|consistent)|proper|closest|nearest|only|true|valid)"
-)
-_NOUN = r"(?:(?:answer )?(?:option|choice|letter)|answer)s?"
-_X = r"(?<![\w'’^.])(?<!\w-)([A-J])(?![\w'’^=+]|-\w|\.\w)"
-_LETTER = re.compile(_X)
-_COPULA = (
-    r"(?:is|are|was|would be|should be|must be|has to be|will be|might be|could be|seems to be|appears to be|becomes"
-    r"|remains|being)"
-)
-_WORD = r"[^\s:.;]+"
-_SOFTENER = (
-    r"(?:(?:therefore|thus|hence|clearly|likely|most likely|probably|most probably|definitely|indeed|simply|then|still"
-    r"|both|either|given by|represented by"
-    r"|described by|the|that of|for|in)[,:]? )"
-)
-# "answer", "final answer", "the best option", "my choice", "Conclusion" ... what a letter answers.
-_MARK = (
-    rf"\b(?:answers?|ans|conclusion|verdict|(?:{QUALIFIER}|my|our) (?:\w+ )?(?:option|choice|match|selection|pick|one"
-    rf"|fit|answer|prediction|guess|bet)|my guess|(?:{QUALIFIER}|my) (?:option|choice))\b"
-)
-_LINK = rf"(?:(?: {_WORD}){{0,8}}?(?: ?[:：=→]+>?| ?[–—]| -+>?| {_COPULA}\b))[ :=–—→-]{{0,6}}"
-_MARKED = re.compile(
-    rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{_NOUN}:? )?)"
-    r"(?:([A-J])(?![\w'’^=+]|-\w|\.\w)|(?P<low>[a-j])(?=\)|[.:,] |[.:]?$)|(?P<many>[A-J]{2,5})(?!\w))"
-)
-_LABELLED = re.compile(
-    r"(?i:(?:(?:so|thus|therefore|hence|final|my|the|correct|best|predicted|chosen|selected|step|\d+)[,.:]? ){0,4}"
-    r"(?:answer|ans|option|choice|conclusion|decision|prediction|verdict|selection|pick|solution|result|response|final"
-    r"|correct|output))"
-    rf"(?: ?[:：=–—→-]{{1,3}}>? ?|(?<=[rR]) (?=[A-J][).]? ?$))"
-    rf"{_SOFTENER}?(?i:(?:{_NOUN}:? )?){_X}(?:\)|[.:]? ?$|[.:,] )"
-)
-_ALTERNATIVE = re.compile(
-    rf"[).:]?(?: ?(?:,|/|&|or\b|and\b)){{1,3}} ?(?i:{_NOUN} )?([A-J])(?=\W*$|[).,;:/}}]| ?(?:,|or|and|are|both"
-    rf"|depending)\b)"
-)
-_OPENS = re.compile(
-    r"(?i:(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary"
-    r"|short)|to conclude|wait|no|actually|hmm|but|however|and"
-    r"|okay|ok|well|then|now|clearly|step \d+|\d+|for these reasons|as a result|given (?:this|that)|based on (?:this"
-    r"|that|the above))[,.:;]? ){0,4}"
-    r"(?:(?:the|my|our|this|that|your) )?(?:\w+ ){0,2}?)$"
-)
-
-_ADVERB = (
-    r"(?:(?:also|clearly|therefore|thus|indeed|likely|definitely|probably|hence|overall|then|very|by far|evidently"
-    r"|obviously|certainly|highly|strongly|actually|perhaps|arguably"
-    r"|still|simply|directly|fully|well|just|all) )"
-)
-_MOST = (
-    r"(?:most (?:\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= (?:answer|option|choice|one|match|pick"
-    r"|description)\b|[.,;:)]|$)|accurate|answer|true|valid|winner|choice|pick|selection|final (?:answer|choice)"
-    r"|one(?=[.,;!]|$)"
-    r"|only (?:\w+ )?(?:option|choice|one|answer|possibility|candidate|match|description|explanation|alternative)"
-    r"|(?:more|better) (?:likely|plausible|consistent|suitable|accurate|fitting"
-    r"|appropriate|supported|aligned|suited|reasonable|probable|logical|option|choice|match|fit)|consistent with"
-    r"|(?:\w+ly )?supported(?: by)?|confirmed|chosen|selected|favou?red|aligned with|in (?:line|accordance|agreement"
-    r"|keeping) with"
-    r"|what (?:happens|happened|we|the|is|I)|(?:perfect|good|strong|clear|direct|exact|great|accurate|suitable|close"
-    r"|plausible|likely|reasonable) (?:match|fit|option|choice|candidate|answer)|backed (?:up )?by|justified|better"
-    r"|one (?:that|which)|\w+est (?:option|choice|answer|candidate|match|fit|description|explanation))"
-)
-_IS = (
-    r"(?:is|was|are|seem(?:s|ed)?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be"
-    r"|to be|being|emerges|turns out)(?: to be| as| like)?"
-)
-_BEST = (
-    r"(?:best|better|most \w+ly|most|closely|more closely|perfectly|correctly|accurately|directly|clearly|exactly"
-    r"|precisely|nicely|well)"
-)
-_FITS = (
-    r"(?:fits|matches|aligns|describes|represents|explains|captures|corresponds|reflects|answers|summari[sz]es|agrees"
-    r"|resembles|suits|characteri[sz]es|depicts|accounts for|makes (?:the )?most sense"
-    r"|makes sense|stands out|is left)"
-)
-# Words that may stand before a letter without "option"; any other makes it a name ("vitamin C", "segment A").
-_FREE = frozenset(
-    "why therefore thus so hence that and but because is as with think believe say answer option choice options choices"
-    " letter only makes making leaving leaves then conclude concludes however overall clearly consequently"
-    " accordingly finally here statement description scenario possibility these those them which or be to indicates"
-    " suggests means for it conclusion yes ultimately indeed since while although final".split()
-)
-_APPOSITION = (
-    r"(?:[).:,;–—-]{0,2}(?: (?!(?:not|is|was|are|does|do|did|can|could|would|might|may|cannot|seems|appears|has|had"
-    r"|will|if|[A-J])\b)[^\s.;:]+){0,10}?,? )"
-)
-_SUBJECT = rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}(?:[).:]{_APPOSITION}|,? ))"
-_SAYS = (
-    rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b"
-    rf"|makes (?:the )?(?:most|more|best) sense\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b"
-    rf"|{_FITS}(?: \w+){{1,4}}? (?:best|better|perfectly|most closely|very well)\b|(?:might|could"
-    rf"|may)(?: well)? be (?:the|my) (?:best|most|correct|right|closest|only)\b|(?:provides|offers|gives|has|contains"
-    rf"|presents|is) (?:the|an?) (?:best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b))"
-)
-_PRAISED = re.compile(rf"{_SUBJECT}(?:{_SAYS})")
-_MADE = re.compile(
-    rf"(?:(?i:{_NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only) ){_X}\)?,?"
-    rf" (?i:(?:as (?:the |our |my )?|the |our |my )(?:\w+ )?{_MOST}\b)"
-)
-_HELD = re.compile(
-    rf"(?:(?i:{_NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )"
-    rf"(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less|poorly|only|partially|partly|in part)))"
-    rf"|{_X}\.{_APPOSITION}(?i:{_ADVERB}{{0,2}}(?:fits|matches|aligns with|corresponds to)\b)"
-)
-_CHOSEN = re.compile(
-    rf"(?i:\b(?:choose|choosing|chose|chosen|mark|select|selecting|selected|pick|picked|picking|go with|going with"
-    rf"|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with"
-    rf"|vote for|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd"
-    rf"|i'll|i would|i will|let's|let us) (?:say|answer|take)|my answer is"
-    rf"|answer is):? (?:the )?(?:\w+ )?(?:{_NOUN}:? )?){_X}"
-)
-_LEADS = re.compile(
-    rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ ){{0,2}}?(?:to|with)|align(?:s|ed"
-    rf"|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed"
-    rf"|ing)? (?:\w+ )?(?:to|towards?|at)"
-    rf"|support(?:s|ed|ing)?|suggest(?:s|ed|ing)?|indicat(?:es|ed|e|ing)|favou?r(?:s|ed|ing)?|impl(?:y|ies)"
-    rf"|confirm(?:s|ed|ing)?|resembl(?:es|ed|e|ing)|leav(?:es|e|ing)|left with|down to|(?:described|represented|given"
-    rf"|captured"
-    rf"|reflected|shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found|listed) (?:by|in"
-    rf"|as|with)|clos(?:est|e|er) to|agree(?:s|ing)? with|in favou?r of|makes?|making|fits?(?: with)?|fitting|yields?"
-    rf"|which is|that is|namely|i\.e\.|meaning|it is|it's|that's|must be|has to be|would be|should be|is|are|be|hence"
-    rf"|therefore|thus|so|equals?)"
-    rf"[,:]?(?: (?:us|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus"
-    rf"|indeed|probably|definitely|exactly|well|given|choice|to)){{0,3}} (?:answer|option|choice)s?(?: choice"
-    rf"| option)?:? ){_X}"
-    rf"|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under|by)) {_NOUN}:? ){_X}"
-    rf"|(?i:\b(?:points? (?:clearly )?(?:to|towards?)|identif(?:y|ies)|leav(?:es?|ing)|suggests?"
-    rf"|favou?rs?) ){_X}(?=\)? as (?:the|our|my) )"
-    rf"|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible|in line) with|(?:most closely |best |closely "
-    rf"|also )?(?:matches|corresponds to|resembles|aligns with|fits)) (?:\w+ )?){_X}(?=[).:])"
-)
-_CLOSEST = re.compile(
-    rf"(?i:\b(?:best|closest|nearest|correct|right|proper|accurate|most \w+|only)(?: {_WORD}){{0,16}}?(?: ?[:=]"
-    rf"| {_COPULA}\b| are\b)(?:[: ]{{1,2}}(?:therefore|likely|clearly|given by|represented by|indeed|in|thus"
-    rf"|for|from|with|found in|that of|shown in|as|as in|to|to be"
-    rf"|the)){{0,3}}[: ]{{1,2}}(?:{_NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)"
-)
-_SHORT = re.compile(
-    r"(?i:(?:\b(?:so|thus|hence|therefore|definitely|obviously|clearly|certainly|probably|most likely|surely|that's"
-    r"|that is"
-    r"|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves|this leaves|leaving"
-    r"|which leaves|only|must be)|^then|^okay|^ok)"
-    r"[,:]? ?(?:i think |i believe |i'd say |it is |it's |it must be |it has to be |it should be |that is |this is "
-    r"|that's |is "
-    rf"|must be |the )?(?:{_NOUN}:? )?){_X}[).,:]?(?: it is| then| remains| is left)?[.! ]*$"
-    rf"|^(?i:(?:so|okay|ok|yes|yeah|then)[,]? )?(?i:{_NOUN} )?{_X}\)?"
-    r"(?: (?i:it is|remains|it must be)[.! ]*$|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)"
-)
-_IT_IS = re.compile(
-    rf"(?i:\b(?:it|that|this|which)(?: has to be| can only be| should be| must be| would be| is"
-    rf"|'s) (?:{_NOUN} )?){_X}(?=\)?(?:[.,;!]|$| (?:because|since|as)\b))"
-    rf"|(?i:\bmak(?:es|ing) it (?:{_NOUN} )?){_X}(?=\)?[.,;! ]*$)"
-    rf"|(?i:\b(?:fits|matches|suits|describes) ){_X}\)? (?i:best|perfectly|exactly|most closely)\b"
-    rf"|(?i:\bbest (?:described|explained|captured|represented|summari[sz]ed|answered) (?:as|by"
-    rf"|with) ){_X}(?=\)?(?:[.,;! ]|$))"
-    rf"|(?i:\b(?:all|everything|every|none|nothing|any)(?: {_WORD}){{0,3}}? (?:but|except|besides"
-    rf"|apart from)(?: for)? (?:{_NOUN} )?){_X}"
-)
-# "Based on the analysis, the machine accepts option A."
-_CONCLUDED = re.compile(
-    rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|in conclusion|based on|given"
-    rf"|considering|from|among|of)\b.{{0,80}}?\b{_NOUN}:? ){_X}"
-    r"(?! (?:can|cannot|could|does|has|would|(?:is|was|seems|appears) (?:not|un|in|im|less|ruled|elim|excl|out|contra"
-    r"|also|too|irr)\w*)\b)"
-)
-_IS_LETTER = re.compile(
-    rf"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering"
-    rf"|the {_NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ ){{0,2}}?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$|$)"
-)
-_ITEM = re.compile(
-    rf"^(?i:(?:{_NOUN}:? )?){_X}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly "
-    rf"|directly |closely |accurately |correctly |which |is |the ){{0,3}}"
-    r"(?:match(?:es)?|fits?|aligns?|aligning|aligned|fitting|matching|correct|correctly|accurately|consistent with"
-    r"|corresponds to|right answer|best (?:match|option|choice|fit|answer))\b)"
-    rf"|^(?i:(?:{_NOUN}:? )?){_X}[).:] .{{0,200}}?\b(?i:match(?:es)?|fits?|supports?|corresponds to"
-    rf"|describes) (?i:this|the) (?i:{_NOUN})\b"
-    rf"|^(?i:{_NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly |closely |directly )?"
-    r"(?:matches|fits|aligns|correct|consistent with|corresponds to))\b"
-)
-_ASIDE = re.compile(
-    rf"\((?i:{_NOUN}):?\s([A-J])\)[.!*_\s]{{0,6}}$"
-    r"|(?i:\b(?:therefore|thus|hence|most|best|closest|consistent with|match(?:es)?|corresponds to|indicates"
-    r"|suggests)\b).{0,120}\(([A-J])\)[.!*_\s]{0,6}$"
-)
-_WEAK_ASIDE = re.compile(r"\w(?:\W{0,4} \(|, [*_]{1,3})([A-J])(?:\)|[*_])[.!*_\s]{0,6}$")
-_TICKED = re.compile(
-    rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{_NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑"
-    rf"|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)"
-)
-_AFFIRMING = (_PRAISED, _MADE, _HELD, _CHOSEN, _LEADS, _CLOSEST, _SHORT, _IT_IS, _TICKED, _CONCLUDED, _IS_LETTER, _ITEM)
-_DENIED = re.compile(
-    r"(?i:\b(?:not|never|neither|nor|least|incorrect|wrong|unlikely|cannot|if|whether|unless|rather than|instead of"
-    r"|than|suppose|supposing|assume|assuming|before|(?<!no )doubt|hardly|none|nothing|nobody|no(?! doubt"
-    r"| question)|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$"
-)
-_WEAK = (_HELD, _ITEM, _CONCLUDED, _IS_LETTER)  # patterns that a "but" in the sentence takes back
-_RULED_OUT = re.compile(r"(?i:\bleast|incorrect|wrong|distractor|eliminat(?:e|ing)|exclud|rul(?:e|ed|es|ing)\b)")
-_OPTION_BEFORE = re.compile(rf"(?i:{_NOUN}):? $")
-_CONTRAST = re.compile(
-    r"(?i:\b(?:but|however|although|though|while|whereas|yet|not|neither|no|only|less|could|might|may|if|lacks?|without|different|another|other|wrong|opposite)\b|n['’]t)"
-)
-_BOXED = re.compile(
-    r"\\boxed\s?\{\s?(?:\\\w+\{)?\s?(?:(?:[Tt]he )?(?:[Oo]ption|[Aa]nswer|[Cc]hoice):?\s)?"
-    r"(?:\\\w+\{)?\s?\(?([A-J])\)?(?![\w^=+])"
-)
-_BARE = re.compile(rf"(?i:(?:the )?(?:{_NOUN}:? ?)?){_X}[).:! ]*$")
-_FIRST = re.compile(rf"(?i:(?:{_NOUN}:? )?){_X}[).:]")
+from reasvqa.text import Sentence, check_text, cleaned, normalised, plain, sentences
 
 
 class Naming(NamedTuple):
@@ -346,37 +62,50 @@ class Naming(NamedTuple):
 _NOTHING = Naming("")
 
 
-@lru_cache(maxsize=512)  # reading an answer, refining and making sure that nothing is left look at the same sentences
-def named(sentence: str) -> Naming:
+@lru_cache(maxsize=4096)  # reading an answer, refining and making sure that nothing is left look at the same sentences
+def named(sentence: str, abroad: bool = True) -> Naming:
     """What a sentence, as the text has it, names as the answer."""
-    if _LETTER.search(sentence) or _HIDDEN.search(sentence):
+    if LETTER.search(sentence) or HIDDEN.search(sentence):
         naming = _named(plain(sentence), sentence)
         if naming.letters:
             return naming
-    if _ENDS_OPEN.search(sentence[-30:]) and _ANNOUNCES.search(plain(sentence)[-400:]):
+    if abroad and has_one(sentence.lower(), SIGNS):
+        letters, explicit = named_abroad(plain(sentence))
+        if letters:
+            return Naming(letters, explicit)
+    if sentence.rstrip(" \t*_`\"'.\\[($").lower().endswith(OPEN_ENDS) and ANNOUNCES.search(plain(sentence)[-400:]):
         return Naming("", announces=True)
     return _NOTHING
 
 
-_HIDDEN = re.compile(r"[^\w]\(?[a-j](?:[).\s]|$)|[A-J]{2,5}\b|[A-J]_")  # letters that plain text shows
-
-
 def _named(text: str, raw: str) -> Naming:
     """The same of a sentence that may name something, given plain and as it stands."""
-    bare = _BARE.match(text)
+    bare = BARE.match(text) if len(text) < 60 else None
     if bare:
         return Naming(bare.group(1), explicit=True, bare=True)
     if "boxed" in raw:
-        boxed = _BOXED.search(raw)
+        boxed = BOXED.search(raw)
         if boxed:
             return Naming("".join([boxed.group(1), *_alternatives(raw, boxed.end(1))]), explicit=True)
+    folded, leading = text.lower(), _only_leads(text)
+    if not leading and not text.endswith("?") and has_one(folded, CORRECTING):
+        corrected = [match for match in CORRECTED.finditer(text) if _is_letter(text, match.end(1))]
+        if corrected:
+            return Naming(corrected[-1].group(1), explicit=True)
+        swapped = NOT_BUT.search(text) or ARROW.search(raw)
+        if swapped and (swapped.start() < 4 or re.search(f"(?i:{NOUN})", text)):
+            return Naming(swapped.group(1), explicit=True)
     explicit, letters = False, []
-    for match in _MARKED.finditer(text):
+    for match in MARKED.finditer(text) if has_one(folded, MARKING) else ():
         before = text[max(0, match.start() - 120) : match.start()]
-        if text.endswith("?") or _hypothetical(before[-60:], match.group()):
+        if (
+            text.endswith("?")
+            or _hypothetical(before[-60:], match.group())
+            or INITIAL.search(before[-20:] + match.group())
+        ):
             continue
         if match.group("many"):
-            letters += match.group("many") if _BARE_MANY.match(text, match.end()) else ""
+            letters += match.group("many") if BARE_MANY.match(text, match.end()) else ""
         elif match.group("low"):
             letters.append(match.group("low").upper())
         elif _is_letter(text, match.end(1)):
@@ -384,31 +113,31 @@ def _named(text: str, raw: str) -> Naming:
             letters += _alternatives(text, match.end(1))
         else:
             continue
-        explicit = explicit or (match.start() < 120 and bool(_OPENS.match(before)))
+        explicit = explicit or (match.start() < 120 and bool(OPENS.match(before)))
     if not letters:
-        label = _LABELLED.match(text)
+        label = LABELLED.match(text) if not leading else None
         if label and _is_letter(text, label.end(1)):
             return Naming("".join(dict.fromkeys([label.group(1), *_alternatives(text, label.end(1))])), True)
     if not letters and not text.endswith("?"):
-        for pattern in _AFFIRMING:
-            at_the_end = max(0, len(text) - 90) if pattern is _SHORT else 0
+        for phrase, words, pattern in _compiled(tuple(PHRASES)):
+            if (leading and phrase.behind) or (words and not has_one(folded, words)):
+                continue
+            at_the_end = max(0, len(text) - 90) if phrase.name == "short" else 0
             for match in pattern.finditer(text, at_the_end):
-                letters += _affirmed(text, match, pattern)
+                letters += _affirmed(text, match, phrase)
             if letters:
                 break
-        aside = _ASIDE.search(raw)
-        if not letters and aside and not _CONTRAST.search(text):
+        aside = ASIDE.search(raw) if ")" in raw[-12:] else None
+        if not letters and aside and not CONTRAST.search(text):
             letters.append(aside.group(1) or aside.group(2))
+    explicit = explicit or (bool(letters) and RETRACTING.match(text) is not None)
     return Naming("".join(dict.fromkeys(letters)), explicit and bool(letters))
-
-
-_BARE_MANY = re.compile(r"[).: ]*(?:$|\()")
 
 
 def _alternatives(text: str, at: int) -> list[str]:
     """The letters that follow one as its equals: "A or B", "A, C and E"."""
     found = []
-    while alternative := _ALTERNATIVE.match(text, at):
+    while alternative := ALTERNATIVE.match(text, at):
         found.append(alternative.group(1))
         at = alternative.end(1)
     return found
@@ -427,59 +156,56 @@ def _hypothetical(before: str, said: str) -> bool:
 
 
 def _is_letter(text: str, end: int) -> bool:
-    """False for the article and the pronoun: "the answer is A cup", "Answer: I think"."""
-    if text[end - 1] not in "AI":
-        return True
-    return not re.match(
-        r" (?!(?:is|it is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]", text[end : end + 12]
-    )
+    """Return False for an article or a pronoun: "the answer is A cup", "Answer: A Boy Waves", "Answer: I think"."""
+    return text[end - 1] not in "AI" or not ARTICLE.match(text, end)
 
 
-def _affirmed(text: str, match: re.Match[str], pattern: re.Pattern[str]) -> list[str]:
+def has_one(text: str, words: Sequence[str]) -> bool:
+    """Return True when one of the words stands in a text, as a word or in one."""
+    for word in words:  # noqa: SIM110 - faster than any() with a generator
+        if word in text:
+            return True
+    return False
+
+
+def _only_leads(text: str) -> bool:
+    """Return True when the only letter is that of a list's item, at the beginning."""
+    return text[:1] in LETTERS and text[1:2] in (")", ".", ":") and not LETTER.search(text, 2)
+
+
+@lru_cache(maxsize=4)
+def _compiled(phrases: tuple[Phrase, ...]) -> list[tuple[Phrase, list[str], re.Pattern[str]]]:
+    return [(phrase, phrase.words.split(), re.compile(phrase.pattern)) for phrase in phrases]
+
+
+def _affirmed(text: str, match: re.Match[str], phrase: Phrase) -> list[str]:
     """The letters of an affirming match, unless it is denied, supposed, an article, or a name."""
     if match.lastindex:
         at = match.start(match.lastindex)
     else:  # a subject: the letter is the first one
-        at = match.start() + next(_LETTER.finditer(match.group())).start()
+        at = match.start() + next(LETTER.finditer(match.group())).start()
     before = text[max(0, match.start() - 60) : match.start()]
-    if _DENIED.search(before) or _DENIED.search(text[match.start() : at]) or _hypothetical(before, match.group()):
+    if DENIED.search(before) or DENIED.search(text[match.start() : at]) or _hypothetical(before, match.group()):
         return []
-    if pattern in _WEAK and _CONTRAST.search(text, at if pattern is not _HELD else match.end(), match.end() + 200):
+    if phrase.weak and CONTRAST.search(text, match.end() if phrase.name == "held" else at, match.end() + 200):
         return []
-    if pattern is _LEADS and _RULED_OUT.search(before):
+    if phrase.name == "leads" and RULED_OUT.search(before):
         return []
-    if not _OPTION_BEFORE.search(text[max(0, at - 12) : at]):
+    if not OPTION_BEFORE.search(text[max(0, at - 12) : at]):
         word = re.search(r"([\w'’]+) ?$", text[max(0, at - 24) : at])
-        if pattern is not _PRAISED:
+        if phrase.name != "praised":
             if not _is_letter(text, at + 1):
                 return []
-        elif word and text[at + 1 : at + 2] != ")" and word.group(1).casefold() not in _FREE:
+        elif word and text[at + 1 : at + 2] != ")" and word.group(1).casefold() not in FREE:
             return []
-    first = re.search(rf"(?<!\w)([A-J])\)?,? (?:and|or|&) (?i:{_NOUN} )?$", text[max(0, at - 20) : at])
+    first = re.search(rf"(?<!\w)([A-J])\)?,? (?:and|or|&) (?i:{NOUN} )?$", text[max(0, at - 20) : at])
     return [*(first.groups() if first else ()), text[at], *_alternatives(text, at + 1)]
-
-
-# --- announcements ---------------------------------------------------------------------------------------------------
-
-_ANNOUNCES = re.compile(
-    rf"(?i:(?:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:the )?(?:{_NOUN}:? ?)?"
-    rf"|\b(?:best|closest|nearest|correct|right|proper|most \w+)(?: {_WORD}){{0,3}}? (?:answer|option|choice|match"
-    rf"|description|explanation|interpretation|candidate|fit|conclusion|one|expression|value)"
-    rf"(?: {_WORD}){{0,12}}?(?: ?:| {_COPULA}\b| are\b)(?: (?:therefore|likely|clearly|thus|for|in|the|to"
-    rf"|as)){{0,3}}(?: {_NOUN})?[ :–—-]{{0,6}}"
-    rf"|\b(?:choose|choosing|select|selecting|pick|identify|determine|decide on|find)(?: \w+){{0,3}} (?:option|answer"
-    rf"|choice)[ .:–—-]{{0,4}}"
-    rf"|^(?:(?:the|my|final|correct|so|thus|therefore|step \d+|\d+)[.,:]? ){{0,4}}(?:answer|verdict)[ :.–—-]*))$"
-)
 
 
 def lists_option(sentence: str) -> bool:
     """True for a sentence that begins like an option's line: "B", "(B) The cup", "- **Option B:** the cup"."""
     text = plain(sentence)
-    return bool(_FIRST.match(text) or _BARE.match(text))
-
-
-_ENDS_OPEN = re.compile(r"(?i:answer|option|choice|verdict|[:：–—-]|\bis|\bbe|\bto|\bare)[\s*_:：`\"'.\\\[($]{0,12}$")
+    return bool(FIRST.match(text) or BARE.match(text))
 
 
 def parse_answer(text: str, options: Sequence[str]) -> int | None:
@@ -506,6 +232,13 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
     for i, option in enumerate(options):
         check_text(option, f"option {LETTERS[i] if i < len(LETTERS) else i + 1}")
     letters = LETTERS[: len(options)]
+    field = cleaned(text).answer
+    if field is not None and field.strip():
+        said = f"Answer: {field}"
+        found = _stated(said)
+        index = _named_text(said, options) if found is None else letters.find(found)
+        if index is not None and index >= 0 and (found is None or len(found) == 1):
+            return index
     thought = max(text.rfind("</think"), text.rfind("◁/think"))
     found = _stated(text[thought:]) if thought > 0 else None
     if found is None:
@@ -515,33 +248,32 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
     return _named_text(text, options)
 
 
-def check_text(value: object, what: str) -> None:
-    """Raises a TypeError unless the value is text."""
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be text, not {type(value).__name__}: {value!r:.80}")
-
-
 @lru_cache(maxsize=4)  # what has been read is refined next
 def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
     """Every sentence of a text with its words as they stand and what it names, its neighbours considered: a letter
     that stands alone answers what has been announced; behind a named letter on the same line, or as one of several,
     it is no answer."""
     found: list[tuple[Sentence, str, Naming]] = []
-    announced, answered, bare = False, -1, []
+    announced, retracted, answered, bare = False, False, -1, []
+    text = cleaned(text).text
+    abroad = has_one(text.lower(), SIGNS)
     for piece in sentences(text):
         raw = text[piece.start : piece.end]
         if piece.tag:
-            announced = piece.tag in ANSWER_TAGS
+            announced = piece.tag == "answer"
             answered = -1
             found.append((piece, raw, _NOTHING))
             continue
-        naming = named(raw)
+        naming = named(raw, abroad)
         if naming.bare and piece.line == answered:
             naming = _NOTHING
         elif naming.bare and not announced:
             bare.append((len(found), naming.letters))
-        elif announced and not naming.letters and (first := _FIRST.match(plain(raw))):
+        elif announced and not naming.letters and (first := FIRST.match(plain(raw))):
             naming = Naming(first.group(1), explicit=True)
+        if naming.letters and retracted:
+            naming = naming._replace(explicit=True)
+        retracted = len(raw) < 30 and not naming.letters and RETRACTING.match(plain(raw)) is not None
         announced = naming.announces
         answered = piece.line if naming.letters else -1
         found.append((piece, raw, naming))
@@ -556,7 +288,7 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
             continue
         if letter := _lone_letter(found, i):  # "B. The cup" as the first or the last line
             found[i] = (piece, raw, Naming(letter))
-        elif unnamed and (aside := _WEAK_ASIDE.search(raw)) and not _CONTRAST.search(raw):  # "He opens it (B)."
+        elif unnamed and (aside := WEAK_ASIDE.search(raw)) and not CONTRAST.search(raw):  # "He opens it (B)."
             found[i] = (piece, raw, Naming(aside.group(1)))
     return found
 
@@ -564,11 +296,13 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
 def _lone_letter(found: Sequence[tuple[Sentence, str, Naming]], i: int) -> str | None:
     """The letter with which the first (i = 0) or the last sentence begins its line, if the line beside has none."""
     line, raw = found[i][0].line, found[i][1]
-    begins = _FIRST.match(plain(raw[:200]))
+    begins = FIRST.match(plain(raw[:200]))
     if begins is None or raw.startswith("I."):
         return None
     few = found[:6] if i == 0 else found[:-7:-1]
     beside = [said for piece, said, _ in few if piece.line != line and not piece.tag]
+    if i == 0 and not beside and found[-1][0].line == line and not CONTRAST.search(raw):
+        return begins.group(1)  # the whole response is this line
     if not beside or lists_option(beside[0]) or (i > 0 and found[i - 1][0].line == line):
         return None
     return begins.group(1)
@@ -583,40 +317,38 @@ def _stated(text: str) -> str | None:
     i, naming, raw = decisive[-1]
     if len(decisive) > 1:
         j, other, heading = decisive[-2]
-        if i == j + 1 and _HEADING.match(raw) and _HEADING.match(heading):  # "Answer: A", "Answer: B"
+        headings = [HEADING.match(heading), HEADING.match(raw)]
+        if i == j + 1 and all(headings) and len({match and match.group().casefold() for match in headings}) == 1:
+            # "Answer: A", "Answer: B"
             return "".join(dict.fromkeys(other.letters + naming.letters))
     return naming.letters
 
 
-_HEADING = re.compile(r"[\s#*_>-]{0,8}(?:final )?answer\W{0,6}:", re.IGNORECASE)
-
-
 # --- options' texts --------------------------------------------------------------------------------------------------
-
-_MARKER_ALONE = re.compile(rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{_NOUN}:? )?)")
 
 
 def _named_text(text: str, options: Sequence[str]) -> int | None:
     normal = [normalised(option) for option in options]
     if not any(normal):
         return None
+    text = cleaned(text).text
     pieces = [text[s.start : s.end] for s in sentences(text) if not s.tag]
     if not pieces:
         return None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in (lines[-1], lines[0]):
-        listed = _FIRST.match(plain(line[:400]))
+        listed = FIRST.match(plain(line[:400]))
         if listed and listed.group(1) in LETTERS[: len(options)]:
             index = LETTERS.index(listed.group(1))
             if normal[index] and normal[index] in normalised(line[:400]):
                 return index
     for i in range(len(pieces) - 1, -1, -1):
         piece = plain(pieces[i][-600:])
-        markers = list(_MARKER_ALONE.finditer(piece))
+        markers = list(MARKER_ALONE.finditer(piece))
         if markers:
             rest = piece[markers[-1].end() :] or (pieces[i + 1][:400] if i + 1 < len(pieces) else "")
             index = _begins_with(normalised(rest), normal)
-            if index is None and rest and _HEADING.match(piece):  # it does answer, so nothing before it counts
+            if index is None and rest and HEADING.match(piece):  # it does answer, so nothing before it counts
                 return _only(normalised(rest), normal)
             if index is not None:
                 return index
@@ -624,11 +356,6 @@ def _named_text(text: str, options: Sequence[str]) -> int | None:
     if whole in normal and whole:
         return normal.index(whole)
     return _only(normalised(pieces[-1]), normal)
-
-
-def normalised(text: str) -> str:
-    """Lower-case words, one blank between."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _begins_with(text: str, options: Sequence[str]) -> int | None:

@@ -13,67 +13,47 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from reasvqa.answers import (
-    ANSWER_TAGS,
-    QUALIFIER,
-    Naming,
+from reasvqa.answers import Naming, has_one, lists_option, named, namings
+from reasvqa.languages import ANSWERS, LINKS, SIGNS
+from reasvqa.phrases import QUALIFIER
+from reasvqa.text import (
+    JSON_RULE,
+    MARKUP_RULE,
+    SPEAKER_RULE,
+    TOKEN_RULE,
     Sentence,
     check_text,
-    lists_option,
-    named,
-    namings,
+    cleaned,
     normalised,
     plain,
+    without,
 )
+
+
+class Rule(NamedTuple):
+    """A refinement rule. To add one, add it to `RULES`; nothing else has to know of it.
+
+    name: what readers see. removes: what it removes, in words. colour: of what it removes, wherever a text is shown.
+    pattern: is searched in each sentence without its Markdown, ignoring case; the sentence that has it goes. Rules
+    without a pattern are found by the reading of headings, letters, tags and words below. words: parts of words of
+    which a sentence has one when the pattern can match; without them the pattern is tried on every sentence.
+    """
+
+    name: str
+    removes: str
+    colour: str = "#dcdcdc"
+    pattern: str = ""
+    words: str = ""
+
 
 ANSWER_RULE = "answer heading"
 CONCLUSION_RULE = "conclusion heading"
 EXPLANATION_RULE = "explanation heading"
 TAG_RULE = "tag"
 CORRECT_RULE = "correct answer"
-ANSWER_IS_RULE = "the answer is"
-OBSERVATIONS_RULE = "observations"
 LETTER_RULE = "option letter"
-RESTATED_RULE = "restated option"  # strict refinement only: beyond the paper
+RESTATED_RULE = "restated option"
 WORD_RULE = "ground-truth word"
-# Every rule, and the colour in which it is shown everywhere.
-RULES = {
-    ANSWER_RULE: "#fde0c5",
-    CONCLUSION_RULE: "#d4e6f7",
-    EXPLANATION_RULE: "#e3daf1",
-    TAG_RULE: "#dde3c0",
-    CORRECT_RULE: "#c9e8c8",
-    ANSWER_IS_RULE: "#f7d9e3",
-    OBSERVATIONS_RULE: "#e4e4e4",
-    LETTER_RULE: "#fff3b0",
-    RESTATED_RULE: "#c8ece8",
-    WORD_RULE: "#f5b9aa",
-}
-
-# Words that stay although the ground truth has them: without them nothing would be left of the grammar.
-STOP_WORDS = frozenset(
-    "a an the of to in on at by with and or but for from into onto as than then so if is are was were be been being"
-    " am do does did done has have had having it its he him his she her hers they them their theirs this that these"
-    " those there here who whom which what when where why how not no nor can could will would shall should may might"
-    " must up down out off over under again also too very i me my we us our you your someone something".split()
-)
-
-_DECOR = r"[\s#*_>`\"'“\[$]{0,12}(?:(?:[-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}"
-_HEADING = re.compile(
-    rf"{_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief"
-    rf"|answer)\s+){{0,3}}"
-    r"(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(?:\s+and\s+answer)?"
-    r"|(?P<explanation>explanation|reasoning|rationale|justification)"
-    r"(?:\s+(?:process|steps?|of\s+the\s+(?:answer|frames|video|reasoning))){0,2})"
-    r"[\s*_`\"'”)\]]{0,6}(?:(?P<colon>[:：])[*_ \t]{0,6}|[–—=-]{1,2}>?(?=[\s*_(\"])[\s*_]{0,4}|\.?$)",
-    re.IGNORECASE,
-)
-# Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
-_DETAILED = re.compile(
-    r"[\s*_]{0,6}(?:#{1,6}[\s*_]{0,4}|\*\*\s?)(?:detailed\s+|step-by-step\s+)?(?:explanation|reasoning)\b"
-    r"(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b[^:\n]{0,120}(?::[*_ ]{0,4})?)?",
-    re.IGNORECASE,
-)
 
 _SO = (
     r"(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary|short)"
@@ -93,61 +73,110 @@ _BEST_NAMED = (
     rf"(?:the (?:\w+ )?(?:answer|option|choice)|(?:{QUALIFIER}|most \w+)"
     r" (?:answer|option|choice|conclusion|explanation|interpretation)|conclude)"
 )
-# On plain text, searched from the beginning of a sentence.
-_SENTENCE_RULES = tuple(
-    (name, re.compile(pattern, re.IGNORECASE))
-    for name, pattern in (
-        (CONCLUSION_RULE, r"^(?:\d+\. )?(?:in conclusion|to conclude)[,:]"),
-        (
-            CORRECT_RULE,
-            rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{_CONCLUDING}"
-            r" (?:answers?|options?|choices?)\b",
-        ),
-        (
-            CORRECT_RULE,
-            r"\b(?:is|as|be|seems|appears|remains)(?: (?:therefore|thus|clearly|likely|hence))?"
-            rf" (?:the|our|my) (?:\w+ )?{QUALIFIER} (?:answer|option|choice)\b",
-        ),
-        (
-            ANSWER_IS_RULE,
-            rf"^{_SO}(?:the|our|my) answer(?: to (?:the|this) question| here)?"
-            r" (?:is|would|should|must|seems|appears|can|could|has|will|becomes)\b",
-        ),
-        (
-            ANSWER_IS_RULE,
-            r"\b(?:so|thus|hence|therefore|that|means|because|and|making|makes|conclude),? (?:the|our"
-            r"|my) (?:\w+ ){0,2}?"
-            r"(?:answer|(?:correct|right|best) (?:option|choice))(?: is| must be| should be| would be| has to be|:)",
-        ),
-        (
-            OBSERVATIONS_RULE,
-            rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:(?:these|those|the above|this|my|our) (?:\w+ ){{0,2}}?|the )"
-            rf"{_OBSERVED}|(?:the )(?:visual |available |provided )(?:evidence|observations?)(?=[,.;:]|$)"
-            r"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){0,2}?(?:details|facts|findings|points|hints|indications"
-            r"|considerations|analyses)\b)",
-        ),
-        (
-            OBSERVATIONS_RULE,
-            rf"^{_SO}(?:{_BASED} (?:the above|the|this|that|these|my|our|process of)\b|by elimination|overall)"
-            rf".{{0,160}}?\b{_BEST_NAMED}\b",
-        ),
-    )
+
+# In this order; of the rules with a pattern, the first that matches a sentence removes it.
+_RULES = [
+    Rule(ANSWER_RULE, 'a heading "Answer" with the answer', "#fde0c5"),
+    Rule(
+        CONCLUSION_RULE,
+        'a heading "Conclusion" and what concludes below it',
+        "#d4e6f7",
+        r"^(?:\d+\. )?(?:in conclusion|to conclude)[,:]",
+        "conclu",
+    ),
+    Rule(EXPLANATION_RULE, 'a heading "Explanation", without the text below it', "#e3daf1"),
+    Rule(TAG_RULE, "a tag such as <think>, without the text in it", "#dde3c0"),
+    Rule(
+        CORRECT_RULE,
+        'a sentence that says which option is "the correct answer"',
+        "#c9e8c8",
+        rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{_CONCLUDING} (?:answers?"
+        r"|options?|choices?)\b|\b(?:is|as|be|seems|appears|remains)(?: (?:therefore|thus|clearly|likely"
+        rf"|hence))? (?:the|our|my) (?:\w+ )?{QUALIFIER} (?:answer|option|choice)\b",
+        "answer option choice",
+    ),
+    Rule(
+        "the answer is",
+        'a sentence with "the answer is"',
+        "#f7d9e3",
+        rf"^{_SO}(?:the|our|my) answer(?: to (?:the|this) question| here)? (?:is|would|should|must|seems|appears|can"
+        r"|could|has|will|becomes)\b|\b(?:so|thus|hence|therefore|that|means|because|and|making|makes"
+        rf"|conclude),? (?:the|our|my) (?:\w+ ){{0,2}}?(?:answer|(?:correct|right|best) (?:option|choice))(?: is"
+        r"| must be| should be| would be| has to be|:)",
+        "answer option choice",
+    ),
+    Rule(
+        "observations",
+        'a sentence that begins with "Based on these observations"',
+        "#e4e4e4",
+        rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:(?:these|those|the above|this|my|our) (?:\w+ ){{0,2}}?"
+        rf"|the ){_OBSERVED}|(?:the )(?:visual |available |provided )(?:evidence|observations?)(?=[,.;:]|$)"
+        rf"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){{0,2}}?(?:details|facts|findings|points|hints|indications"
+        rf"|considerations|analyses)\b)|^{_SO}(?:{_BASED} (?:the above|the|this|that|these|my|our|process of)\b"
+        rf"|by elimination|overall).{{0,160}}?\b{_BEST_NAMED}\b",
+        "answer option choice conclu observ eviden clues cues details facts findings points hints indications"
+        " considerations analyses explanation interpretation",
+    ),
+    Rule(
+        "another language",
+        "the answer in a language other than English",
+        "#d9d2f0",
+        rf"^[^.!?。:]{{0,40}}?{ANSWERS}[^.!?。:]{{0,24}}?(?:{LINKS}|$)",
+        " ".join(SIGNS),
+    ),
+    Rule(LETTER_RULE, "any other sentence that names an option's letter as the answer", "#fff3b0"),
+    Rule(
+        RESTATED_RULE,
+        "a sentence that restates the chosen option (strict refinement only: beyond the paper)",
+        "#c8ece8",
+    ),
+    Rule(TOKEN_RULE, "a special token or role of a chat, such as <|im_end|>", "#cfd8dc"),
+    Rule(SPEAKER_RULE, 'a speaker in front, such as "Assistant:", and turns that are not the model\'s', "#ffd9b3"),
+    Rule(MARKUP_RULE, "HTML formatting, and what is struck out", "#e8f0c8"),
+    Rule(JSON_RULE, "JSON around the reasoning, with the fields that answer", "#cfe3e3"),
+    Rule(WORD_RULE, "a word of the true option, where the generator was wrong", "#f5b9aa"),
+]
+RULES = {rule.name: rule for rule in _RULES}
+
+# Words that stay although the ground truth has them: without them nothing would be left of the grammar.
+STOP_WORDS = frozenset(
+    "a an the of to in on at by with and or but for from into onto as than then so if is are was were be been being"
+    " am do does did done has have had having it its he him his she her hers they them their theirs this that these"
+    " those there here who whom which what when where why how not no nor can could will would shall should may might"
+    " must up down out off over under again also too very i me my we us our you your someone something".split()
 )
-_TRIGGER = re.compile(
-    r"(?i:answer|option|choice|conclu|observ|eviden|clues|cues|details|facts|findings|points|hints|indications"
-    r"|considerations|analyses)"
+
+_DECOR = r"[\s#*_>`\"'“\[$]{0,12}(?:(?:[-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}"
+_HEADING = re.compile(
+    rf"{_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief"
+    rf"|answer)\s+){{0,3}}(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(?:\s+and\s+answer)?"
+    r"|(?P<explanation>explanation|reasoning|rationale|justification)(?:\s+(?:process|steps?|of\s+the\s+(?:answer"
+    rf"|frames|video|reasoning))){{0,2}})[\s*_`\"'”)\]]{{0,6}}(?:(?P<colon>[:：])[*_ \t]{{0,6}}"
+    rf"|[–—=-]{{1,2}}>?(?=[\s*_(\"])[\s*_]{{0,4}}|\.?$)",
+    re.IGNORECASE,
+)
+# Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
+_DETAILED = re.compile(
+    r"[\s*_]{0,6}(?:#{1,6}[\s*_]{0,4}|\*\*\s?)(?:detailed\s+|step-by-step\s+)?(?:explanation|reasoning)\b"
+    r"(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b[^:\n]{0,120}(?::[*_ ]{0,4})?)?",
+    re.IGNORECASE,
 )
 
 # Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
+_DETERMINER = r"(?:the|a|an|this|his|her|one|another)"
+_STATEMENT = (
+    r"(?:(?:he|she|it|there)\s(?:\w*[^s\W]s|is)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most"
+    rf"|people)\s.{{1,80}}?\s(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
+    rf"|{_DETERMINER}\s(?:[\w-]+\s){{1,3}}?\w{{2,20}}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their|up|down|at|in|on|to"
+    r"|into|over|around|towards?|away|out|off|while|and|with|from)\s"
+    rf"|{_DETERMINER}\s(?:[\w-]+\s){{0,2}}?[\w-]*[^s\W]\s\w{{2,20}}(?:[^s\W]s|ed)(?:\s(?:it|them|him|her|open|shut"
+    r"|closed|down|up|away))?\W*$)"
+)
+_STATES = re.compile(_STATEMENT, re.IGNORECASE)
 _CLAUSE = re.compile(
-    r"(?:(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|he|she|they|it|we|i|you|there|in|at|as"
-    r"|when|while|looking|throughout|during|first|next|then|after|before|here|both"
-    r"|its|his|her|their|nobody|frame)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most"
-    r"|people)\s.{1,80}?"
-    r"\s(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
-    r"|(?:the|a|an|this|his|her|one|another)\s(?:[\w-]+\s){1,3}?\w{2,20}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their"
-    r"|up|down|at|in|on|to"
-    r"|into|over|around|towards?|away|out|off|while|and|with|from)\s)",
+    rf"(?:{_STATEMENT}|(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|in|at|as|when|while"
+    r"|looking|throughout|he|she|they|it|we|i|you|there|during|first|next|then|after|before|here|both|its|his|her"
+    r"|their|nobody|frame)\b)",
     re.IGNORECASE,
 )
 _LEADS_IN = re.compile(
@@ -157,16 +186,15 @@ _LEADS_IN = re.compile(
 )
 # What speaks of the pictures describes, even in a conclusion.
 _SEEN = re.compile(
-    r"[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all|both)\s(?:\w+\s){0,2}?"
-    r"(?:video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d|we\s(?:can\s)?see|initially"
-    r"|at\sfirst|throughout)",
+    r"[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all"
+    r"|both)\s(?:\w+\s){0,2}?(?:video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d"
+    r"|we\s(?:can\s)?see|initially|at\sfirst|throughout)",
     re.IGNORECASE,
 )
 _CONCLUDES = re.compile(
     r"\b(?:therefore|thus|hence|so|suggest\w*|indicat\w*|support\w*|confirm\w*|align\w*|match\w*|consistent|conclu\w*"
-    r"|clear(?:ly)?|likely|answer"
-    r"|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible|infer\w*|this (?:is|makes)"
-    r"|makes sense)\b",
+    r"|clear(?:ly)?|likely|answer|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible"
+    r"|infer\w*|this (?:is|makes)|makes sense)\b",
     re.IGNORECASE,
 )
 
@@ -203,7 +231,7 @@ def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen
         found = removals(text, answer, correct, chosen=chosen)
         if not found:
             return text.strip("\n").rstrip()
-        text = _without(text, found)
+        text = without(cleaned(text).shown, found)
     return ""
 
 
@@ -214,26 +242,21 @@ def removals(text: str, answer: str | None = None, correct: bool = True, *, chos
         if option is not None:
             check_text(option, name)
     option = chosen or (answer if correct else None)
-    found = list(_concluding(text, normalised(option) if option else "", chosen))
-    words = None if correct or not answer else _words_of(answer)
-    return found if words is None else _merged(found, words.finditer(text))
-
-
-def _merged(found: list[Removal], words: Iterator[re.Match[str]]) -> list[Removal]:
-    """The removals and, outside of them, the words."""
-    both, at = [], 0
-    for word in words:
-        while at < len(found) and found[at].end <= word.start():
-            both.append(found[at])
-            at += 1
-        if at == len(found) or word.end() <= found[at].start:
-            both.append(Removal(word.start(), word.end(), WORD_RULE))
-    return both + found[at:]
+    found = [*_concluding(text, normalised(option) if option else "", chosen)]
+    found += [Removal(*noise) for noise in cleaned(text).noise]
+    if not correct and answer and (words := _words_of(answer)):
+        found += [Removal(*word.span(), WORD_RULE) for word in words.finditer(text)]
+    merged: list[Removal] = []
+    for removal in sorted(found, key=lambda one: (one.start, -one.end)):
+        start = max(removal.start, merged[-1].end if merged else 0)
+        if start < removal.end and removal.rule in RULES:
+            merged.append(removal._replace(start=start))
+    return merged
 
 
 def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]:
     """The sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
-    pieces = namings(text)
+    pieces, rule_of = namings(text), _matcher(tuple(RULES.values()))
     restates = _restatement(chosen) if chosen else None
     announced = ""  # the rule of a heading or sentence that ends where its answer should stand
     section = ""  # "conclusion": in the paragraph of a conclusion; "element": between <answer> and </answer>
@@ -243,7 +266,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
         start, end = piece.start, piece.end
         if piece.tag:
             yield Removal(start, end, TAG_RULE)
-            if piece.tag.lstrip("/") in ANSWER_TAGS:
+            if piece.tag.lstrip("/") == "answer":
                 section = "" if piece.tag[0] == "/" else "element"
                 announced, begun = section and ANSWER_RULE, False
             letter_line = -1
@@ -266,10 +289,10 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
         if heading:
             cut = heading.end()
             yield Removal(start, start + cut, EXPLANATION_RULE)
-            start, raw, announced = start + cut, raw[cut:], ""
+            start, raw, announced, letter_line = start + cut, raw[cut:], "", -1
             if not raw:
                 continue
-        rule = _pattern_of(raw) or (LETTER_RULE if naming.letters else None)
+        rule = rule_of(raw) or (LETTER_RULE if naming.letters else None)
         leads = _answers(pieces, i + 1) and (naming.announces or _LEADS_IN.match(raw) is not None)
         leads = leads or (naming.announces and rule is not None and not _lists(pieces, i + 1))
         if leads:
@@ -293,20 +316,30 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             yield Removal(start, end, rule)
 
 
-@lru_cache(maxsize=512)
-def _pattern_of(raw: str) -> str | None:
-    """The rule whose pattern a sentence has, or None."""
-    if not _TRIGGER.search(raw):
+@lru_cache(maxsize=4)
+def _matcher(rules: tuple[Rule, ...]) -> Callable[[str], str | None]:
+    """Return a function that gives the name of the first rule whose pattern a sentence has, or None."""
+    tried = [(rule.name, rule.words.split(), re.compile(rule.pattern, re.IGNORECASE)) for rule in rules if rule.pattern]
+
+    @lru_cache(maxsize=4096)  # what a pass leaves is looked at again in the next
+    def rule_of(raw: str) -> str | None:
+        folded = raw.lower()
+        for name, words, pattern in tried:
+            if (not words or has_one(folded, words)) and pattern.search(plain(raw)):
+                return name
         return None
-    text = plain(raw)
-    return next((name for name, pattern in _SENTENCE_RULES if pattern.search(text)), None)
+
+    return rule_of
 
 
 def _description_behind(body: str, option: str) -> str:
     """What stays of the text behind "Answer:" or "Conclusion:" in the same sentence: a description, or nothing."""
-    letter = re.match(r"[\s*_(\[\"-]{0,6}[A-J][).:\]\"]{0,2}[*_]{0,2}[.:)]?\s+(?:[–—-]\s+)?", body)
+    letter = re.match(r"[\s*_(\[\"-]{0,6}[A-J][).:\]\"]{0,2}[*_]{0,2}[.:;,)]?\s+(?:[|–—-]\s+)?", body)
     rest = body[letter.end() :] if letter else body
-    if letter and len(rest.split()) > 5 and not _is_option(rest, option) and not _CONCLUDES.match(rest):
+    if letter and re.match(r"[\W_]*[AI]\s", body) and not _STATES.match(rest):
+        letter = None  # an article or a pronoun
+    describes = len(rest.split()) > 5 or _STATES.match(rest.lstrip(" *_-–"))
+    if letter and describes and not _is_option(rest, option) and not _CONCLUDES.match(rest):
         return rest
     if not letter and _SEEN.match(body) and not _CONCLUDES.search(body) and not named(body).letters:
         return body
@@ -333,7 +366,7 @@ def _is_answer(raw: str, option: str, heading: bool) -> bool:
 
 def _answers(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
     """Does piece i name a letter, or open the answer's element?"""
-    return i < len(pieces) and (bool(pieces[i][2].letters) or pieces[i][0].tag in ANSWER_TAGS)
+    return i < len(pieces) and (bool(pieces[i][2].letters) or pieces[i][0].tag == "answer")
 
 
 def _lists(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
@@ -352,67 +385,6 @@ def _words_of(answer: str) -> re.Pattern[str] | None:
         return None
     alternatives = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
     return re.compile(rf"(?<![\w\-])(?:{alternatives})(?:['’]s)?(?![\w\-])", re.IGNORECASE)
-
-
-# --- closing the gaps ------------------------------------------------------------------------------------------------
-
-_NUMBER = re.compile(r"\s*(?:[-*•+]\s+|\(?\d+[.)]\s+|[#>]+\s+)")
-_OPENERS = {"\\[": "\\]", "$$": "$$", "```": "```", "\\begin{": "\\end{"}
-
-
-def _without(text: str, found: Sequence[Removal]) -> str:
-    """The text without the removals. Only lines that lose something are tidied; one of which nothing is left goes,
-    with the empty line or the empty formula or code block around it."""
-    lines: list[str] = []
-    at = position = 0
-    last_gone = -1  # how many lines had been kept when the last one went
-    for line in text.splitlines(keepends=True):
-        start, position = position, position + len(line)
-        rest, done = [], start
-        while at < len(found) and found[at].start < position:
-            rest.append(text[done : found[at].start])
-            done = found[at].end
-            at += 1
-        if rest:
-            line = _tidied("".join([*rest, text[done:position]]), line)
-            if not line:
-                last_gone = len(lines)
-                continue
-        bare = line.strip()
-        if last_gone >= 0:
-            if not bare and last_gone == len(lines) and (not lines or not lines[-1].strip()):
-                continue
-            if bare in ("\\]", "$$", "```") and _closes_nothing(lines, last_gone, bare):
-                last_gone = len(lines)
-                continue
-        lines.append(line)
-    return "".join(lines)
-
-
-def _closes_nothing(lines: list[str], last_gone: int, closer: str) -> bool:
-    """Takes the opening line of a block away of which everything has gone."""
-    at = len(lines) - 1
-    while at >= 0 and not lines[at].strip():
-        at -= 1
-    if at < 0 or last_gone <= at:
-        return False
-    bare = lines[at].strip()
-    opens = bare == {"\\]": "\\["}.get(closer, closer) or (closer == "```" and bare.startswith("```"))
-    if opens:
-        del lines[at:]
-    return opens
-
-
-def _tidied(rest: str, line: str) -> str:
-    """What is left of a line with its gaps closed; "" when it is only a number, a bullet or punctuation."""
-    bare = rest.strip()
-    if not any(map(str.isalnum, _NUMBER.sub("", bare + " ", count=1))):
-        return ""
-    bare = re.sub(r"(?<!\s)\s+", " ", bare)
-    bare = re.sub(r" ([.,;:!?])", r"\1", bare)
-    bare = re.sub(r"(?<![,;:])[,;:]+(?=[.!?])", "", bare)
-    indent = line[: len(line) - len(line.lstrip())].strip("\r\n")
-    return indent + bare + line[len(line.rstrip()) :]
 
 
 # --- strict refinement, and what leaks ------------------------------------------------------------------------------

@@ -9,16 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labelled import LETTERS, labelled
 
-from reasvqa.answers import named, parse_answer, plain, sentences
+from reasvqa.answers import named, parse_answer
 from reasvqa.generation import build_prompt
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample
+from reasvqa.text import plain, sentences
 
 OPTIONS = ("The blanket.", "The shoe.", "The closet/cabinet.", "The dish.", "The phone.")
 
 DATA = Path(__file__).parent / "data"
 NAMES_C = (DATA / "names_option_c.txt").read_text(encoding="utf-8").splitlines()
 NAMES_NOTHING = (DATA / "names_no_option.txt").read_text(encoding="utf-8").splitlines()
+
+SITUATIONS = (DATA / "situations.txt").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("text", NAMES_C)
@@ -89,6 +92,15 @@ def test_two_or_none_is_none(text):
 )
 def test_what_a_response_settles_on(text, index):
     assert parse_answer(text, OPTIONS) == index
+
+
+@pytest.mark.parametrize("row", [row for row in SITUATIONS if row[0] != "#"])
+def test_responses_of_real_models_and_servers(row):
+    """What people's models and servers send: the letter read, and the text that refinement leaves."""
+    stated, left, response = (field.replace("\\n", "\n") for field in row.split("\t"))
+    options = ("open door", "feed dog", "wave", "pick up the ball", "sit down")
+    assert letter(parse_answer(response, options)) == (None if stated == "-" else stated)
+    assert refine(response) == left
 
 
 @pytest.mark.parametrize("part", ["development", "kept_aside"])

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import LETTERS, Response, labelled
 
-from reasvqa import answers as answers_module
-from reasvqa import refinement as refinement_module
+from reasvqa.answers import named, namings
+from reasvqa.companion import display
 from reasvqa.generation import parse_answer
-from reasvqa.refinement import RULES, WORD_RULE, leaks, refine, removals
+from reasvqa.refinement import RULES, WORD_RULE, Rule, leaks, refine, removals
+from reasvqa.text import cleaned, plain
 
 STEP = "The person is standing in front of a wooden cabinet with slatted doors."
 
@@ -223,6 +224,18 @@ def test_leaks():
     }
 
 
+def test_a_rule_is_a_row_of_the_table(monkeypatch):
+    text = "The man lifts the cup. The broom is never used.\n###Answer: C"
+    assert "never" in refine(text)
+    row = Rule("never used", "a sentence that says what is never used", "#123456", r"\bnever used\b")
+    monkeypatch.setitem(RULES, row.name, row)
+    assert refine(text) == "The man lifts the cup."
+    assert [removal.rule for removal in removals(text)] == ["never used", "answer heading"]
+    assert "#123456" in display.refinement(text).data and "never used" in display.refinement(text).data
+    monkeypatch.delitem(RULES, "answer heading")
+    assert refine(text) == "The man lifts the cup.\n###Answer: C"
+
+
 @pytest.mark.parametrize("arguments", [(None,), (b"x",), ({"response": "x"},), ("x", 3, False), ("x", ["a"])])
 def test_what_is_no_text_is_an_error(arguments):
     with pytest.raises(TypeError, match="must be text, not"):
@@ -317,86 +330,15 @@ def test_real_responses_do_not_name_their_choice_after_refinement(shared):
 # --- properties ---------------------------------------------------------------------------------------------------
 
 words = st.sampled_from(
-    [
-        "the",
-        "person",
-        "opens",
-        "box",
-        "blanket.",
-        "Blanket's",
-        "answer",
-        "Answer:",
-        "###Answer:",
-        "**Answer**",
-        "C",
-        "(B)",
-        "is",
-        "correct",
-        "option",
-        "Therefore,",
-        "conclusion",
-        "###",
-        "Conclusion:",
-        "1.",
-        "2)",
-        "-",
-        "A.",
-        "\n",
-        "\n\n",
-        "Based",
-        "on",
-        "these",
-        "observations",
-        "frames",
-        "show",
-        "that",
-        "and",
-        "!",
-        "?",
-        ",",
-        "because",
-        "B",
-        "D.",
-        "it",
-        "best",
-        "matches",
-        "fits",
-        "not",
-        "<think>",
-        "</think>",
-        "<answer>",
-        "</answer>",
-        "<CONCLUSION>",
-        "\\boxed{B}",
-        "\\(",
-        "\\)",
-        "\\[",
-        "\\]",
-        "$B$",
-        "\\text{Answer:",
-        "D}",
-        "```",
-        "```python",
-        "|",
-        "---",
-        "$$",
-        "\u2028",
-        "\x85",
-        "\x0b",
-        "é",
-        "中文。",
-        "🙂",
-        "“C”",
-        "✅",
-        "◁think▷",
-        "is:",
-        "option,",
-        "most",
-        "closely",
-        "likely",
-        "only",
-        "final",
-    ]
+    (
+        "the person opens box blanket. Blanket's answer Answer: ###Answer: **Answer** C (B) is correct option"
+        " Therefore, conclusion ### Conclusion: 1. 2) - A. Based on these observations frames show that and ! ? ,"
+        " because B D. it best matches fits not <think> </think> <answer> </answer> <CONCLUSION> \\boxed{B} \\("
+        " \\) \\[ \\] $B$ \\text{Answer: D} ``` ```python | --- $$ é 中文。 🙂 “C” ✅ ◁think▷ is: option, most closely"
+        ' likely only final <|im_end|> Assistant: User: {"answer": "D", "reasoning": "S1."} Antwort: 答案：D <b> </b>'
+        " ~~B~~ Wait, Actually, but D ```json"
+    ).split()
+    + ["\n", "\n\n", "\u2028", "\x85", "\x0b"]
 )
 texts = st.one_of(
     st.text(max_size=300),
@@ -450,6 +392,8 @@ GROWING = [
     "option A is ", "most likely ", "A or ", "choose A or B ", "if the answer is A ", ". ", ".", "? ", "\n", "  \n",
     "a", "1. ", "Conclusion:\n", "Conclusion: ", "the closet, ", "closet,;:", "“A” ", "$A$ ", "**A** ", "中", "🙂 ",
     "option B matches ", "Thus, B. ", "(Option A) ", "the best description of the the ", "- A. x - ", "◁think▷",
+    '{"a": ', '{"answer": "', '"answer": "D", ', "{'", "<|x|>", "User: ", "Assistant: ", "~~", "~~B", "<b>", "[", "\nUser:", "\nAI:",
+    "答案", "答案是B", "Antwort: ", "Antwort ist ", "Wait, ", "not B but ", "B -> ", "Answer: D ", "a Answer: B", "##", "\\u00e9",
     "\\text{", "so the answer ", "A, B and ", "or, ",
 ]  # fmt: skip
 
@@ -462,8 +406,8 @@ def test_time_grows_with_length_and_not_with_its_square(piece):
 
     def seconds(length: int) -> float:
         text = (piece * (length // len(piece) + 1))[:length]
-        answers_module.named.cache_clear()
-        refinement_module._pattern_of.cache_clear()
+        for function in (named, namings, cleaned, plain):
+            function.cache_clear()
         start = time.process_time()
         parse_answer(text, ("The closet.", "the shoe"))
         refine(text, "The closet.", correct=False, chosen="the shoe")

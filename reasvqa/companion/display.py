@@ -163,7 +163,7 @@ def refinement(
     answer: str | None = None,
     correct: bool = True,
     chosen: str | None = None,
-    rules: Collection[str] = tuple(RULES),
+    rules: Collection[str] = RULES,
 ) -> HTML:
     """A response with what refinement removes struck out; each colour is a rule, named below and on hovering.
 
@@ -174,7 +174,7 @@ def refinement(
     """
     found = [removal for removal in removals(text, answer, correct, chosen=chosen) if removal.rule in rules]
     present = {removal.rule for removal in found}
-    colours = {rule: colour for rule, colour in RULES.items() if rule in present}
+    colours = {name: rule.colour for name, rule in RULES.items() if name in present}
     parts, at = [], 0
     for removal in found:
         parts.append(escape(text[at : removal.start]))

@@ -169,7 +169,7 @@ def rule_bars(counts: pd.Series, title: str, n: int) -> Figure:
     """How often each rule of refinement removed something: horizontal bars, most frequent first."""
     counts = counts.sort_values()
     figure, axis = plt.subplots(figsize=(6.4, 0.3 * len(counts) + 0.9))
-    colours = [RULES[str(rule)] for rule in counts.index]
+    colours = [RULES[str(rule)].colour for rule in counts.index]
     axis.barh(counts.index, counts, color=colours, edgecolor="#444444", linewidth=0.6)
     for i, value in enumerate(counts):
         axis.text(value, i, f" {value}", va="center", fontsize=8)

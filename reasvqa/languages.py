@@ -1,0 +1,92 @@
+"""How languages other than English name an answer: one table of words, and three patterns made of them."""
+
+from __future__ import annotations
+
+import re
+
+ANSWERS = (
+    r"(?:答案|答え|正解|回答|解答|正答|更正|訂正|정답|대답|답변|답|정정|उत्तर|जवाब|(?:ال)?[إا]جابة|(?:ال)?جواب|پاسخ|คำตอบ|תשובה|উত্তর"
+    r"|答(?=[:是为為])|(?<![^\W\d_])(?:antwort|lösung|korrektur|r[ée]ponse|respuesta|resposta|risposta|gabarito"
+    r"|correcci[oó]n|correção|correzione|ответ|відповідь|исправление|cevap|cevabı?m?|yanıt|antwoord|svar(?:et)?"
+    r"|odpowiedź|odpověď|răspunsul|vastaus|válasz|đáp án|câu trả lời|jawaban(?:nya)?|απάντηση)(?![^\W\d_]))"
+)
+_OPTIONS = (
+    r"(?:选项|選項|選択肢|선택지|보기|번|विकल्प|(?:ال)?خيار|ตัวเลือก|(?:option|opci[oó]n|op[cç][aã]o|opzione|alternativa?e?n?|letra"
+    r"|lettera|lettre|buchstabe|möglichkeit|вариант|варіант|seçene\w+|şıkk?ı?|optie|opcj\w|phương án|lựa chọn|pilihan"
+    r"|opsi|επιλογή)(?![^\W\d_]))"
+)
+_RIGHT = (
+    r"(?:正确|正確|正しい|合适|適切|最佳|맞|옳|적절|정확|सही|(?:ال)?صحيح|ถูกต้อง|(?<![^\W\d_])(?:richtig|korrekt|bonne|correct[eoa]|juste"
+    r"|exacte|corrett[ao]|giust[ao]|cert[ao]|corret[ao]|правильн|верн|вірн|doğru|juist|rätt|poprawn|đúng|benar|tepat"
+    r"|σωστ))"
+)
+_CHOOSE = (
+    r"(?:选择?(?![项項题])|選擇?(?![項択题])|(?<![^\W\d_])(?:wähle|entscheide mich für|choisis|elijo|escojo|escolho"
+    r"|scelgo|выбираю|обираю|kies|väljer|wybieram|chọn|memilih|เลือก))"
+)
+_DENIES = (
+    r"(?:不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|गलत|ग़लत|ليس|غير|خاطئ|ไม่|(?<![^\W\d_])(?:nicht|kein|falsch|no"
+    r"|n'est pas|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout|inte|nie"
+    r"|không|sai|bukan|tidak|salah)(?![^\W\d_]{3}))"
+)
+LINKS = (
+    r"(?:[:=→–—-]|היא|הוא|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(?:ist|lautet|wäre|es|ser[ií]a|será|est|é"
+    r"|è|sarebbe|is|är|jest|je|este|to|adalah|là|είναι|является|будет)(?![^\W\d_]))"
+)
+_L = r"(?<![A-Za-zÀ-ɏ0-9'’])([A-J])(?![A-Za-zÀ-ɏ0-9=+]|-\w|['’]\w{5})"
+_AT = rf"(?:(?<![^\W\d_])(?:la|die|der|das|a|o|le|el|il|de|l['’]) ?)?(?:{_OPTIONS}:? ?)?"
+_ABROAD = (  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähle D"
+    rf"(?:{ANSWERS}(?:[^.!?。！？।\n]{{0,40}}?{LINKS})?|{_CHOOSE}|(?:{_RIGHT}\w{{0,4}} ?(?:的|な)?{_OPTIONS}"
+    rf"|{_OPTIONS} {_RIGHT}\w{{0,4}})(?:[^.!?。！？।\n]{{0,20}}?{LINKS})?)"
+)
+_FORWARD = re.compile(rf"(?i:{_ABROAD} ?{_AT}){_L}")
+_BACKWARD = re.compile(  # "Option D ist richtig", "Dが正解です", "D를 선택합니다"
+    rf"{_L}\)?(?i: ?{_OPTIONS}? ?(?:(?:{LINKS}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{{0,20}}?)?(?:{_RIGHT}|{ANSWERS}"
+    r"|選|선택|고르|चुन|seç))"
+)
+_SWAPPED = re.compile(  # "nicht B, sondern D", "BではなくD"
+    rf"(?i:{_DENIES}[^.!?。\n]{{0,12}}?)[A-J]\)?[,，、]? ?(?i:(?:sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि|بل|utan"
+    rf"|maar|ale) ?(?:{LINKS} ?)?{_AT}){_L}"
+    rf"|[A-J]\)? ?(?i:(?:ではなく|じゃなく|[이가] 아니라|नहीं,?(?: बल्कि)?|değil),?、? ?){_L}"
+)
+_OTHERS = re.compile(
+    r"\)?(?: ?(?:,|/|、|或者?|和|と|または|oder|und|ou|et|o|y|e|или|и|veya|ve|أو|و|या|और|또는)"
+    r" ?([A-J])(?!\w))+"
+)
+# Parts of words, one of which a sentence has when it names an answer in another language.
+SIGNS = tuple(
+    "antwort lösung korrekt richtig wähle entscheide respuesta resposta risposta reponse réponse opcion opción opção"
+    " opzione elijo escojo escolho scelgo choisis correcta correcto correção correcc correz corrett corret cevap"
+    " cevab yanıt antwoord svar jawab gabarito letra bonne doğru kies juist väljer rätt odpowied wybieram poprawn"
+    " odpověď răspuns vastaus válasz đáp án câu trả chọn đúng memilih benar απάντηση σωστ ответ відпов исправл"
+    " выбираю обираю правильн верн вірн 答 解 更正 訂正 选 選 正 합적 정 답 맞 옳 선택 고르 उत्तर जवाब विकल्प चुन सही"
+    " جواب إجاب اجاب خيار صحيح پاسخ คำตอบ เลือก ถูกต้อง תשובה উত্তর".split()
+)
+
+
+def named_abroad(text: str) -> tuple[str, bool]:
+    """Return the letters that a sentence in another language names as the answer ("" if none), and whether it does
+    nothing else. text: the sentence, plain."""
+    if text.endswith(("?", "？")):
+        return "", False
+    if swapped := _SWAPPED.search(text):
+        return swapped[swapped.lastindex or 1], True
+    for pattern in (_FORWARD, _BACKWARD):
+        for match in pattern.finditer(text):
+            at = match.end(1)
+            behind = text[at : at + 12] if pattern is _FORWARD else text[at : match.end() + 8]
+            denied = re.search(f"(?i:{_DENIES})", match.group()) or re.match(
+                f"[^,.;，。、]{{0,8}}?(?i:{_DENIES})", behind
+            )
+            word = re.match(r"\)? ([a-zà-ÿ]+)", text[at:]) if match.group(1) in "AEI" else None
+            if denied or (word and word.group(1) not in _JOINS):
+                continue
+            others = _OTHERS.match(text, at)
+            letters = re.findall("[A-J]", others.group()) if others else []
+            return "".join(dict.fromkeys([match[1], *letters])), pattern is _FORWARD
+    return "", False
+
+
+_JOINS = frozenset(
+    "ist est es é è is är jest weil porque car perché denn da parce puisque ya pues pois dato und y et e".split()
+)

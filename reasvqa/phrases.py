@@ -1,0 +1,343 @@
+"""The phrases in which English names an option as the answer, as patterns on plain text.
+
+`PHRASES` is the table of those that name one in passing. Each pattern looks a bounded number of words ahead, so reading
+takes time in proportion to the length of a text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from reasvqa.languages import ANSWERS, LINKS
+
+QUALIFIER = (
+    r"(?:final|correct|right|best|chosen|selected|remaining|predicted|(?:most )?(?:likely|plausible|suitable"
+    r"|appropriate|logical|reasonable|accurate|probable|fitting|consistent)|proper|closest|nearest|only|true|valid)"
+)
+NOUN = r"(?:(?:answer )?(?:option|choice|letter)|answer)s?"
+_X = r"([A-J])(?<![\w'’^.].)(?<!\w-.)(?![\w'’^=+]|-\w|\.\w)"
+LETTER = re.compile(_X)
+_COPULA = (
+    r"(?:is|are|was|would be|should be|must be|has to be|will be|might be|could be|seems to be|appears to be|becomes"
+    r"|remains|being)"
+)
+_WORD = r"[^\s:.;]+"
+_SOFTENER = (
+    r"(?:(?:therefore|thus|hence|clearly|likely|most likely|probably|most probably|definitely|indeed|simply|then|still"
+    r"|both|either|given by|represented by|described by|the|that of|for|in)[,:]? )"
+)
+# "answer", "final answer", "the best option", "my choice", "Conclusion" ... what a letter answers.
+_MARK = (
+    rf"\b(?:answers?|ans|conclusion|verdict|(?:{QUALIFIER}|my|our) (?:\w+ )?(?:option|choice|match|selection|pick|one"
+    rf"|fit|answer|prediction|guess|bet)|my guess|(?:{QUALIFIER}|my) (?:option|choice))\b"
+)
+_LINK = rf"(?:(?: {_WORD}){{0,8}}?(?: ?[:：=→]+>?| ?[–—]| -+>?| {_COPULA}\b))[ :=–—→-]{{0,6}}"
+MARKED = re.compile(
+    rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{NOUN}:? )?)"
+    r"(?:([A-J])(?![\w'’^=+]|-\w|\.\w)|(?P<low>[a-j])(?=\)|[.:,] |[.:]?$)|(?P<many>[A-J]{2,5})(?!\w))"
+)
+MARKING = "ans conclusion verdict option choice match selection pick one fit prediction guess bet".split()
+LABELLED = re.compile(
+    r"(?i:(?:(?:so|thus|therefore|hence|final|my|the|correct|best|predicted|chosen|selected|step"
+    rf"|\d+)[,.:]? ){{0,4}}(?:answer|ans|option|choice|conclusion|decision|prediction|verdict|selection|pick|solution"
+    rf"|result|response|final|correct|output))(?: ?[:：=–—→-]{{1,3}}>? ?"
+    rf"|(?<=[rR]) (?=[A-J][).]? ?$)){_SOFTENER}?(?i:(?:{NOUN}:? )?){_X}(?:\)|[.:]? ?$|[.:,] )"
+)
+ALTERNATIVE = re.compile(
+    rf"[).:]?(?: ?(?:,|/|&|or\b|and\b)){{1,3}} ?(?i:{NOUN} )?([A-J])(?=\W*$|[).,;:/}}]| ?(?:,|or|and|are|both"
+    rf"|depending)\b)"
+)
+OPENS = re.compile(
+    r"(?i:(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary"
+    r"|short)|to conclude|wait|no|actually|hmm|but|however|and|okay|ok|well|then|now|clearly|step \d+|\d+"
+    r"|for these reasons|as a result|given (?:this|that)|based on (?:this|that|the above))[,.:;]? ){0,4}(?:(?:the|my"
+    r"|our|this|that|your) )?(?:\w+ ){0,2}?)$"
+)
+
+_ADVERB = (
+    r"(?:(?:also|clearly|therefore|thus|indeed|likely|definitely|probably|hence|overall|then|very|by far|evidently"
+    r"|obviously|certainly|highly|strongly|actually|perhaps|arguably|still|simply|directly|fully|well|just|all) )"
+)
+_MOST = (
+    r"(?:most (?:\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= (?:answer|option|choice|one|match|pick"
+    r"|description)\b|[.,;:)]|$)|accurate|answer|true|valid|winner|choice|pick|selection|final (?:answer|choice)"
+    r"|one(?=[.,;!]|$)|only (?:\w+ )?(?:option|choice|one|answer|possibility|candidate|match|description|explanation"
+    r"|alternative)|(?:more|better) (?:likely|plausible|consistent|suitable|accurate|fitting|appropriate|supported"
+    r"|aligned|suited|reasonable|probable|logical|option|choice|match|fit)|consistent with"
+    r"|(?:\w+ly )?supported(?: by)?|confirmed|chosen|selected|favou?red|aligned with|in (?:line|accordance|agreement"
+    r"|keeping) with|what (?:happens|happened|we|the|is|I)|(?:perfect|good|strong|clear|direct|exact|great|accurate"
+    r"|suitable|close|plausible|likely|reasonable) (?:match|fit|option|choice|candidate|answer)|backed (?:up )?by"
+    r"|justified|better|one (?:that|which)|\w+est (?:option|choice|answer|candidate|match|fit|description"
+    r"|explanation))"
+)
+_IS = (
+    r"(?:is|was|are|seem(?:s|ed)?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be"
+    r"|to be|being|emerges|turns out)(?: to be| as| like)?"
+)
+_BEST = (
+    r"(?:best|better|most \w+ly|most|closely|more closely|perfectly|correctly|accurately|directly|clearly|exactly"
+    r"|precisely|nicely|well)"
+)
+_FITS = (
+    r"(?:fits|matches|aligns|describes|represents|explains|captures|corresponds|reflects|answers|summari[sz]es|agrees"
+    r"|resembles|suits|characteri[sz]es|depicts|accounts for|makes (?:the )?most sense|makes sense|stands out|is left)"
+)
+# Words that may stand before a letter without "option"; any other makes it a name ("vitamin C", "segment A").
+FREE = frozenset(
+    "why therefore thus so hence that and but because is as with think believe say answer option choice options"
+    " choices letter only makes making leaving leaves then conclude concludes however overall clearly consequently"
+    " accordingly finally here statement description scenario possibility these those them which or be to indicates"
+    " suggests means for it conclusion yes ultimately indeed since while although final".split()
+)
+_APPOSITION = (
+    r"(?:[).:,;–—-]{0,2}(?: (?!(?:not|is|was|are|does|do|did|can|could|would|might|may|cannot|seems|appears|has|had"
+    r"|will|if|[A-J])\b)[^\s.;:]+){0,10}?,? )"
+)
+_SUBJECT = rf"(?:(?i:{NOUN}):? [A-J]\b{_APPOSITION}|{_X}(?:[).:]{_APPOSITION}|,? ))"
+_SAYS = (
+    rf"(?i:{_ADVERB}{{0,2}}(?:{_IS} {_ADVERB}{{0,2}}(?:(?:the|our|my|an?|that|in) )?(?:{_ADVERB}{{0,1}}){_MOST}\b"
+    rf"|makes (?:the )?(?:most|more|best) sense\b|{_BEST} {_FITS}\b|{_FITS} (?:the )?{_BEST}\b"
+    rf"|{_FITS}(?: \w+){{1,4}}? (?:best|better|perfectly|most closely|very well)\b|(?:might|could"
+    r"|may)(?: well)? be (?:the|my) (?:best|most|correct|right|closest|only)\b|(?:provides|offers|gives|has|contains"
+    r"|presents|is) (?:the|an?) (?:best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b))"
+)
+ASIDE = re.compile(
+    rf"\((?i:{NOUN}):?\s([A-J])\)[.!*_\s]{{0,6}}$|(?i:\b(?:therefore|thus|hence|most|best|closest|consistent with"
+    rf"|match(?:es)?|corresponds to|indicates|suggests)\b).{{0,120}}\(([A-J])\)[.!*_\s]{{0,6}}$"
+)
+WEAK_ASIDE = re.compile(r"\w(?:\W{0,4} \(|, [*_]{1,3})([A-J])(?:\)|[*_])[.!*_\s]{0,6}$")
+
+
+class Phrase(NamedTuple):
+    """A way to name an option in passing. `words`: parts of words of which a sentence has one, or "" where any
+    sentence may match; `pattern`: its last group, or else its first letter, is the option's; `weak`: a contrast
+    behind it ("but ...") takes it back; `behind`: the letter stands behind other words."""
+
+    name: str
+    words: str
+    pattern: str
+    weak: bool = False
+    behind: bool = False
+
+
+# Searched in this order; the first that finds a letter decides. To add a phrase, add a row.
+PHRASES = [
+    # "option B is the best", "B fits best"
+    Phrase(
+        "praised",
+        "ost best clos near correct right accurate answer true valid winner choice pick select final one only likel"
+        " plausib better consistent support confirm chosen favo line accord agree keeping what candidate backed"
+        " justified sense est ly fit match align describ represent explain captur correspond reflect summari resembl"
+        " suit character depict account stand left",
+        rf"{_SUBJECT}(?:{_SAYS})",
+    ),
+    # "makes B the best choice"
+    Phrase(
+        "made",
+        "as the our my",
+        rf"(?:(?i:{NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with"
+        rf"|only) ){_X}\)?,? (?i:(?:as (?:the |our |my )?|the |our |my )(?:\w+ )?{_MOST}\b)",
+        behind=True,
+    ),
+    # "option B matches the frames"
+    Phrase(
+        "held",
+        "fit match align describ represent explain captur correspond reflect answers summari agree resembl suit"
+        " character depict account make stand left",
+        rf"(?:(?i:{NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less"
+        rf"|poorly|only|partially|partly|in part)))|{_X}\.{_APPOSITION}(?i:{_ADVERB}{{0,2}}(?:fits|matches|aligns with"
+        r"|corresponds to)\b)",
+        weak=True,
+    ),
+    # "I would go with B"
+    Phrase(
+        "chosen",
+        "choos chos mark select pick go opt settl lean stick vote decide conclude confident arrive with say take"
+        " answer",
+        r"(?i:\b(?:choose|choosing|chose|chosen|mark|select|selecting|selected|pick|picked|picking|go with|going with"
+        r"|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with|vote for"
+        r"|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd|i'll"
+        r"|i would|i will|let's|let us) (?:say|answer|take)|my answer is"
+        rf"|answer is):? (?:the )?(?:\w+ )?(?:{NOUN}:? )?){_X}",
+        behind=True,
+    ),
+    # "this corresponds to option B"
+    Phrase(
+        "leads",
+        "option answer choice as consistent compatible line match correspond resembl align fit",
+        rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ ){{0,2}}?(?:to|with)|align(?:s|ed"
+        r"|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed"
+        r"|ing)? (?:\w+ )?(?:to|towards?|at)|support(?:s|ed|ing)?|suggest(?:s|ed|ing)?|indicat(?:es|ed|e|ing)"
+        r"|favou?r(?:s|ed|ing)?|impl(?:y|ies)|confirm(?:s|ed|ing)?|resembl(?:es|ed|e|ing)|leav(?:es|e|ing)|left with"
+        r"|down to|(?:described|represented|given|captured|reflected|shown|depicted|explained|answered|supported"
+        r"|expressed|stated|provided|covered|found|listed) (?:by|in|as|with)|clos(?:est|e|er) to|agree(?:s|ing)? with"
+        r"|in favou?r of|makes?|making|fits?(?: with)?|fitting|yields?|which is|that is|namely|i\.e\.|meaning|it is"
+        r"|it's|that's|must be|has to be|would be|should be|is|are|be|hence|therefore|thus|so|equals?)[,:]?(?: (?:us"
+        r"|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus|indeed"
+        rf"|probably|definitely|exactly|well|given|choice|to)){{0,3}} (?:answer|option|choice)s?(?: choice"
+        rf"| option)?:? ){_X}|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under"
+        rf"|by)) {NOUN}:? ){_X}|(?i:\b(?:points? (?:clearly )?(?:to|towards?)|identif(?:y|ies)|leav(?:es?|ing)"
+        rf"|suggests?|favou?rs?) ){_X}(?=\)? as (?:the|our|my) )|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible"
+        r"|in line) with|(?:most closely |best |closely |also )?(?:matches|corresponds to|resembles|aligns with"
+        rf"|fits)) (?:\w+ )?){_X}(?=[).:])",
+        behind=True,
+    ),
+    # "the closest of these is B"
+    Phrase(
+        "closest",
+        "best clos near correct right proper accurate most only",
+        rf"(?i:\b(?:best|closest|nearest|correct|right|proper|accurate|most \w+|only)(?: {_WORD}){{0,16}}?(?: ?[:=]"
+        rf"| {_COPULA}\b| are\b)(?:[: ]{{1,2}}(?:therefore|likely|clearly|given by|represented by|indeed|in|thus|for"
+        r"|from|with|found in|that of|shown in|as|as in|to|to be"
+        rf"|the)){{0,3}}[: ]{{1,2}}(?:{NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)",
+        behind=True,
+    ),
+    # "Thus, B."
+    Phrase(
+        "short",
+        "",
+        r"(?i:(?:\b(?:so|thus|hence|therefore|definitely|obviously|clearly|certainly|probably|most likely|surely"
+        r"|that's|that is|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves"
+        r"|this leaves|leaving|which leaves|only|must be)|^then|^okay|^ok)[,:]? ?(?:i think |i believe |i'd say "
+        r"|it is |it's |it must be |it has to be |it should be |that is |this is |that's |is |must be "
+        rf"|the )?(?:{NOUN}:? )?){_X}[).,:]?(?: it is| then| remains| is left)?[.! ]*$|^(?i:(?:so|okay|ok|yes|yeah"
+        rf"|then)[,]? )?(?i:{NOUN} )?{_X}\)?(?: (?i:it is|remains|it must be)[.! ]*$"
+        r"|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)",
+    ),
+    # "it must be B"
+    Phrase(
+        "it is",
+        "it that this which fit match suit describ best all every none nothing any",
+        r"(?i:\b(?:it|that|this|which)(?: has to be| can only be| should be| must be| would be| is"
+        rf"|'s) (?:{NOUN} )?){_X}(?=\)?(?:[.,;!]|$| (?:because|since|as)\b))|(?i:\bmak(?:es"
+        rf"|ing) it (?:{NOUN} )?){_X}(?=\)?[.,;! ]*$)|(?i:\b(?:fits|matches|suits|describes) ){_X}\)? (?i:best"
+        r"|perfectly|exactly|most closely)\b|(?i:\bbest (?:described|explained|captured|represented|summari[sz]ed"
+        rf"|answered) (?:as|by|with) ){_X}(?=\)?(?:[.,;! ]|$))|(?i:\b(?:all|everything|every|none|nothing"
+        rf"|any)(?: {_WORD}){{0,3}}? (?:but|except|besides|apart from)(?: for)? (?:{NOUN} )?){_X}",
+        behind=True,
+    ),
+    # "B ✓"
+    Phrase(
+        "ticked",
+        "✓ ✔ ✅ ☑ correct right best",
+        rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑"
+        rf"|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)",
+    ),
+    # "Based on the analysis, the machine accepts option A."
+    Phrase(
+        "concluded",
+        "option choice answer letter",
+        r"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|in conclusion|based on|given"
+        rf"|considering|from|among|of)\b.{{0,80}}?\b{NOUN}:? ){_X}(?! (?:can|cannot|could|does|has|would|(?:is|was"
+        r"|seems|appears) (?:not|un|in|im|less|ruled|elim|excl|out|contra|also|too|irr)\w*)\b)",
+        weak=True,
+        behind=True,
+    ),
+    # "Therefore, the sum is B."
+    Phrase(
+        "is letter",
+        "is are be with to by",
+        r"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering"
+        rf"|the {NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ ){{0,2}}?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$"
+        r"|$)",
+        weak=True,
+        behind=True,
+    ),
+    # "B. the cup: this matches"
+    Phrase(
+        "item",
+        "match fit align correct accurate consistent right best support describ correspond",
+        rf"^(?i:(?:{NOUN}:? )?){_X}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly "
+        rf"|directly |closely |accurately |correctly |which |is |the ){{0,3}}(?:match(?:es)?|fits?|aligns?|aligning"
+        r"|aligned|fitting|matching|correct|correctly|accurately|consistent with|corresponds to|right answer"
+        rf"|best (?:match|option|choice|fit|answer))\b)|^(?i:(?:{NOUN}:? )?){_X}[).:] .{{0,200}}?\b(?i:match(?:es)?"
+        rf"|fits?|supports?|corresponds to|describes) (?i:this|the) (?i:{NOUN})\b"
+        rf"|^(?i:{NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly |closely "
+        r"|directly )?(?:matches|fits|aligns|correct|consistent with|corresponds to))\b",
+        weak=True,
+    ),
+]
+DENIED = re.compile(
+    r"(?i:\b(?:not|never|neither|nor|least|incorrect|wrong|unlikely|cannot|if|whether|unless|rather than|instead of"
+    r"|than|suppose|supposing|assume|assuming|before|(?<!no )doubt|hardly|none|nothing|nobody|no(?! doubt| question)"
+    r"|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$"
+)
+RULED_OUT = re.compile(r"(?i:\bleast|incorrect|wrong|distractor|eliminat(?:e|ing)|exclud|rul(?:e|ed|es|ing)\b)")
+OPTION_BEFORE = re.compile(rf"(?i:{NOUN}):? $")
+CONTRAST = re.compile(
+    r"(?i:\b(?:but|however|although|though|while|whereas|yet|not|neither|no|only|less|could|might|may|if|lacks?"
+    r"|without|different|another|other|wrong|opposite)\b|n['’]t)"
+)
+
+# --- corrections -----------------------------------------------------------------------------------------------------
+
+_RETRACTS = (
+    r"(?:on (?:\w+ ){0,2}(?:thought|reflection|look|inspection|consideration|examination|review)s?|upon (?:re|further "
+    r"|closer )\w+(?: \w+)?|after (?:re|further |closer )\w+|correction|wait(?: a \w+)?|actually|sorry|apologies|oops"
+    r"|my (?:mistake|bad)|(?:scratch|strike) that|make that|i (?:mean|meant)|or rather|(?:edit|updated?|revised"
+    r"|corrected|no|nope|hmm+|instead|better|rather)(?=[,.:;–—…-])|(?:let me|i(?:'ll| will| must| need to| have to"
+    r"| should| would)?) (?:correct|revise|change|switch|reconsider|rethink)\b|(?:changing|revising|correcting"
+    r"|switching|changed|reconsidering|re-?examining|re-?thinking|re-?checking|looking)\b|(?:new|updated|revised"
+    r"|amended|corrected) (?:answer|choice)|it should (?:be|have been)|(?:that|this|which|it|[A-J])(?:'s| is"
+    r"| was) (?:incorrect|wrong|not (?:right|correct)|a mistake|mistaken))"
+)
+_FILL = (
+    r"(?:(?:no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think|believe|see|the|my|our|answer"
+    r"|choice|option|letter|correct|right|should|must|be|been|have|would|will|to|with|as|for|choose|pick|say|go|final"
+    r"|best|let's|rather|more|again|closer|likely|probably|really|clearly|made|make|mind|mistake|instead|now|and|so"
+    r"|its|a|from [A-J]\)?)[,.:;]? )"
+)
+# "Answer: B. Correction: D", "B, no wait, D", "I change my answer from B to D", "Answer: B -> D"
+CORRECTED = re.compile(
+    rf"(?i:\b{_RETRACTS}[\s,.:;–—…-]{{0,4}}{_FILL}{{0,7}}){_X}(?=\)?(?:[.,;:!]| ?$| (?:is|was|fits|seems|matches"
+    r"|because|since|instead|rather|as|not|best|makes)\b))(?!\)? (?:is|was|seems) (?:not|wrong|in|un|less|out|im|also"
+    r"|ruled|elim|excl))"
+)
+CORRECTING = (
+    "thought reflection look inspection consider examin review further closer careful upon after correct wait"
+    " actually sorry apolog oops mistake scratch strike make mean rather edit updat revis no, no. no: no; no– nope"
+    " hmm instead better change changing switch recons rethink reexam re-exam recheck re-check looking should wrong"
+    " not n't n’t → - ="
+).split()
+RETRACTING = re.compile(rf"(?i:(?:(?:but|oh|ah|and|however|so),? )?{_RETRACTS})")
+NOT_BUT = re.compile(  # "not B but D"
+    r"(?i:(?:\bnot|n['’]t|\bneither|\brather than"
+    rf"|\binstead of) (?:the )?(?:{NOUN}:? )?)\(?[A-J]\)?(?: (?:n?or) [A-J]\)?)?[,;.–—-]{{0,2}} ?(?i:(?:but|it is"
+    rf"|it's|rather|instead)(?: rather| instead)?,? (?:it is |it's |the )?(?:{NOUN}:? )?){_X}"
+)
+INITIAL = re.compile(
+    r"(?i:\b(?:initial|first|previous|original|earlier|old|wrong|incorrect)(?:ly)? (?:\w+ )?(?:answer|guess|choice)\b)"
+)
+ARROW = re.compile(r"(?<!\w)[A-J]\)?\s?(?:→|[-=]{1,2}>)\s?\(?([A-J])(?!\w)")
+
+BOXED = re.compile(
+    r"\\boxed\s?\{\s?(?:\\\w+\{)?\s?(?:(?:[Tt]he )?(?:[Oo]ption|[Aa]nswer|[Cc]hoice):?\s)?"
+    r"(?:\\\w+\{)?\s?\(?([A-J])\)?(?![\w^=+])"
+)
+BARE = re.compile(rf"(?i:(?:the )?(?:{NOUN}:? ?)?){_X}[).:! ]*$")
+FIRST = re.compile(rf"(?i:(?:{NOUN}:? )?){_X}[).:]")
+
+
+ARTICLE = re.compile(
+    r" (?!(?:is|it is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]| (?!(?:The|This|That|These|He|She"
+    r"|They|It|We|His|Her|Their|Because|Since|As|Based|Given|In|From|For|Here|Looking|There|Both|When|After|Before"
+    r"|During|Explanation|Detailed|Reason\w*|Rationale|Analysis|Justification|Step|Frame|Option|Correct"
+    r"|Final)\b)[A-Z]\w"
+)
+HIDDEN = re.compile(r"[^\w]\(?[a-j](?:[).\s]|$)|[A-J]{2,5}\b|[A-J]_|['‘][A-J]['’]")  # letters that plain text shows
+BARE_MANY = re.compile(r"[).: ]*(?:$|\()")
+ANNOUNCES = re.compile(
+    rf"(?i:(?:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:the )?(?:{NOUN}:? ?)?|\b(?:best|closest|nearest|correct|right|proper"
+    rf"|most \w+)(?: {_WORD}){{0,3}}? (?:answer|option|choice|match|description|explanation|interpretation|candidate"
+    rf"|fit|conclusion|one|expression|value)(?: {_WORD}){{0,12}}?(?: ?:| {_COPULA}\b| are\b)(?: (?:therefore|likely"
+    rf"|clearly|thus|for|in|the|to|as)){{0,3}}(?: {NOUN})?[ :–—-]{{0,6}}|\b(?:choose|choosing|select|selecting|pick"
+    rf"|identify|determine|decide on|find)(?: \w+){{0,3}} (?:option|answer|choice)[ .:–—-]{{0,4}}|^(?:(?:the|my|final"
+    rf"|correct|so|thus|therefore|step \d+|\d+)[.,:]? ){{0,4}}(?:answer|verdict)[ :.–—-]*))$"
+)
+OPEN_ENDS = ("answer", "option", "choice", "verdict", ":", "：", "–", "—", "-", " is", " be", " to", " are")
+HEADING = re.compile(r"[\s#*_>-]{0,8}(?:final )?answer\W{0,6}:", re.IGNORECASE)
+MARKER_ALONE = re.compile(
+    rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{NOUN}:? )?|^{_RETRACTS}[,:…] ?(?:it is |it's )?"
+    rf"|{ANSWERS}[^.!?。！？।\n]{{0,40}}?{LINKS} ?)"
+)

@@ -1,0 +1,394 @@
+"""Clean generated text and split it into sentences.
+
+`cleaned` blanks what is not part of the reasoning: special tokens, speakers, markup, and the JSON around a text. Each
+remaining character keeps its place, so that a sentence found in the clean text can be removed from the response.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from reasvqa.samples import LETTERS
+
+TOKEN_RULE, SPEAKER_RULE, MARKUP_RULE, JSON_RULE = "special token", "speaker", "markup", "JSON"
+
+_ROLES = "assistant|user|system|model|human|bot|developer|tool|analysis|commentary|final"
+# <|im_end|>, </s>, <end_of_turn>, [/INST] ..., with the role that follows; or a role alone on its line.
+_TOKEN = re.compile(
+    rf"(?:<[|｜](?!(?:begin|end)_of_box)[^\s<>|｜]{{1,40}}[|｜]>|</?(?:s|eos|bos|pad|unk|sep|cls|mask|image|video|sop|eop"
+    r"|eod|eoa|eoh|(?:end|start)_of_(?:turn|text|utterance)|turn_end|endoftext|end|im_end|im_start|eot|extra_id_\d+"
+    rf"|unused\d+|0x[0-9A-F]{{2}})>|\[/?(?:INST|SYS|EOS|BOS|PAD|UNK|SEP|CLS|MASK|gMASK|TOOL_CALLS)\]"
+    rf"|<</?SYS>>)(?:\s?(?:{_ROLES})\b(?=\s*(?:[:\n<]|$)))?|^[ \t]*(?:assistant|user|model)[ \t]*$",
+    re.MULTILINE,
+)
+_SPEAKER = re.compile(
+    r"^[ \t]*(?:\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(?i:(?:the |my )?(?:ai "
+    r"|visual )?(?:assistant|model|chatbot|bot|ai|agent|vlm|llm|system)|(?:chat)?gpt[\w.-]{0,6}|gemini|claude"
+    r"|(?:video-?)?llava[\w.-]{0,12}|qwen[\w.-]{0,12}|internvl[\w.-]{0,12}|response|output|reply)(?:'s (?:answer"
+    r"|response|reply))?[\]>*_]{0,3} ?[:：>][*_]{0,3}|^[ \t]*A: (?=\(?[A-J]\)?[.)]?\s*\Z)",
+    re.MULTILINE,
+)
+_SPEAKERS = (
+    "system assistant model bot ai: agent vlm llm gpt gemini claude llava qwen internvl response output reply".split()
+)
+_USER = re.compile(
+    r"(?:^|\n)[#*_\[ ]{0,6}(?i:user|human)[\]*_]{0,3} ?:|<\|(?:im_start|start_header_id)\|>user|<\|user\|>"
+)
+_ASSISTANT = re.compile(
+    r"[#*_\[]{0,6}\b(?i:assistant|model|ai|gpt)[\]*_]{0,3} ?:[*_]{0,3}"
+    r"|<\|(?:im_start|start_header_id)\|>assistant(?:<\|end_header_id\|>)?|<\|assistant\|>"
+)
+# Formatting, and text that is struck out.
+_MARKUP = re.compile(
+    r"~~[^~\n]{1,80}~~|<(del|strike)>[^<\n]{1,80}</\1>|</?(?:b|strong|i|em|u|p|br|hr|span|div|section|code|pre|mark"
+    r"|font|small|big|sub|sup|li|ul|ol|h[1-6]|center|html|body|td|tr|table)(?:\s[^<>\n]{0,60})?/?>",
+    re.IGNORECASE,
+)
+_BLOCK = re.compile(r"</?(?:p|br|hr|div|section|li|ul|ol|h\d|t[rd]|table)\b", re.IGNORECASE)
+_FULL_WIDTH = str.maketrans(
+    {ord("Ａ") + i: letter for i, letter in enumerate(LETTERS)}
+    | {ord("Ⓐ") + i: letter for i, letter in enumerate(LETTERS)}
+    | dict(zip("：（），；", ":(),;", strict=True))
+    | dict.fromkeys("\u200b\u200e\u200f\u2066\u2067\u2068\u2069\ufeff", " ")
+)
+
+
+class Clean(NamedTuple):
+    """A response made readable. `text` and `shown` are as long as the response: `text` has blanks in place of noise,
+    `shown` is the response with the escapes of its JSON resolved. `noise` lists (start, end, rule), in order, without
+    overlaps. `answer` is what the answer field of its JSON says, or None."""
+
+    text: str
+    shown: str
+    noise: list[tuple[int, int, str]]
+    answer: str | None
+
+
+@lru_cache(maxsize=8)
+def cleaned(text: str) -> Clean:
+    """Return a response without the tokens, speakers, markup and JSON around its text."""
+    found, answer = _json(text) if "{" in text else ([], None)
+    if any(sign in text for sign in ("<", "[", "~~", "assistant", "user", "model")):
+        for match in _MARKUP.finditer(text):
+            found.append(_Noise(*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match.group()) else ""))
+        found += [_Noise(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text) if match.group()]
+    folded = text.lower()
+    if "AI" in text or text.lstrip().startswith("A: ") or any(name in folded for name in _SPEAKERS):
+        found += [_Noise(*match.span(), SPEAKER_RULE) for match in _SPEAKER.finditer(text)]
+    if "user" in folded or "human" in folded:
+        found += [_Noise(*span, SPEAKER_RULE) for span in _other_turns(text)]
+    normal = text if text.isascii() else text.translate(_FULL_WIDTH)
+    if not found:
+        return Clean(normal, text, [], None)
+    clean, shown, noise, at = list(normal), list(text), [], 0
+    for start, end, rule, becomes in sorted(found, key=lambda item: (item[0], -item[1])):
+        start = max(start, at)
+        if start >= end:
+            continue
+        at = end
+        clean[start:end] = [char if char.isspace() else " " for char in text[start:end]]
+        if becomes and end - start > 1:
+            end -= 1
+            clean[end] = shown[end] = becomes
+        for line in text[start:end].splitlines(keepends=True):  # a removal lies within a line
+            if line.strip():
+                noise.append((start, start + len(line.rstrip("\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029")), rule))
+            start += len(line)
+    return Clean("".join(clean), "".join(shown), noise, answer)
+
+
+def _other_turns(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the parts that are not the model's turn: the prompt before it, or a conversation it made up behind it."""
+    users = [match.start() for match in _USER.finditer(text)]
+    if not users:
+        return
+    if text[: users[0]].strip():
+        yield users[0], len(text)
+    elif spoken := list(_ASSISTANT.finditer(text, users[0])):
+        yield users[0], spoken[-1].end()
+
+
+# --- JSON, also broken -----------------------------------------------------------------------------------------------
+
+_OBJECT = re.compile(
+    r"(?:```[ \t]*\w{0,10}\s{0,4})?(?<![\w\\])(?:\[\s{0,4})?\{\s{0,20}(?=\"[^\"\n]{1,40}\"\s?:|'[^'\n]{1,40}'\s?:"
+    r"|(?:\w{0,20}_)?(?:answer|option|choice|prediction|reasoning|explanation|rationale)\s?:)",
+    re.IGNORECASE,
+)
+# A value ends at a quotation mark that a comma, a bracket or the end follows, so that unescaped marks may stand in it.
+_CLOSES = r"\s{0,20}(?:[}\]]|,\s{0,20}(?:[\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)"
+_PIECE = re.compile(
+    rf"(?P<key>(?:\"[^\"\n]{{1,40}}\"|'[^'\n]{{1,40}}'|(?<=[{{,\s])[^\W\d]\w{{0,30}})\s{{0,4}}:)"
+    rf"|\"(?P<double>(?:[^\"\\]++|\\.|\"(?!{_CLOSES}))*+)(?:\"|\\?\Z)|'(?P<single>(?:[^'\\]++|\\."
+    rf"|'(?!{_CLOSES}))*+)(?:'|\\?\Z)|(?P<bare>[^\s\"'{{}}\[\],:`](?:[^\n\"{{}}\[\],]"
+    rf"|,(?!\s{{0,9}}[\w\"']{{1,30}}\s?:)){{0,2000}})|(?P<sign>[{{}}\[\],:])|```|\s+|.",
+    re.DOTALL,
+)
+_CLOSING = re.compile(r"\s{0,4}\]?(?:\s{0,4}```)?")
+_ESCAPE = re.compile(r"\\(?:u([Dd][89ABab]\w\w)\\u([Dd]\w{3})|u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
+_ANSWER_KEY = re.compile(
+    r"(?i)ans|option|choice|choose|chosen|predict|select|pick|letter|label|final|verdict|conclusion|result|decision"
+    r"|response|output|答|选|選|정답|답|antwort|respuesta|resposta|risposta|r[ée]ponse|ответ|उत्तर|جواب|إجاب|cevap"
+)
+_TEXT_KEY = re.compile(
+    r"(?i)reason|expla|rational|thought|think|analy|descri|justif|observ|evidence|caption|step|cot|chain|why|detail"
+    r"|summary|narrat|content|text|解|理|说明|이유|설명|begründ|erkl|motiv|pourquoi|объясн|рассужд|обоснов|कारण|सبب|شرح|açıkla"
+    r"|gerek"
+)
+_OTHER_KEY = re.compile(
+    r"(?i)wrong|incorrect|second|alternativ|reject|eliminat|\bnot|least|question|first|initial|all|options|choices"
+    r"|candidates|truth|confiden|score|prob|rank|\bid\b|type|version|^(?:video|model|status|time)|^[A-J]$"
+)
+
+
+class _Noise(NamedTuple):
+    """text[start:end] is noise; where `becomes` is given, its last character stays and is read as that."""
+
+    start: int
+    end: int
+    rule: str
+    becomes: str = ""
+
+
+def _json(text: str) -> tuple[list[_Noise], str | None]:
+    """Return what stands around the texts of the JSON objects in a response, and what their answer fields say."""
+    noise: list[_Noise] = []
+    answers: list[tuple[bool, str]] = []
+    at = 0
+    while opened := _OBJECT.search(text, at):
+        at, depth, key, gap, said = opened.end(), 1, "", opened.start(), -1
+        known = len(noise) + len(answers)
+        while depth and (piece := _PIECE.match(text, at)):
+            at = piece.end()
+            kind = piece.lastgroup
+            if kind == "sign":
+                depth += {"{": 1, "}": -1}.get(piece.group(), 0)
+            elif kind == "key":
+                key, said = piece.group().strip("\"': \n"), -1
+            elif kind:
+                value = piece.group(kind)
+                words = len(value.split())
+                if words <= 12 and _ANSWER_KEY.search(key) and not _TEXT_KEY.search(key) and not _OTHER_KEY.search(key):
+                    firm = re.search(r"(?i)ans|final|correct", key) is not None
+                    if said >= 0:  # another value of the same field
+                        answers[said] = (firm, f"{answers[said][1]}, {value}")
+                    else:
+                        said = len(answers)
+                        answers.append((firm, value))
+                elif _TEXT_KEY.search(key) or (words > 2 and not _OTHER_KEY.search(key)):
+                    start = piece.start(kind)
+                    noise.append(_Noise(gap, start, JSON_RULE, "\n"))
+                    gap = piece.end(kind)
+                    for escape in _ESCAPE.finditer(text, start, gap) if kind != "bare" else ():
+                        noise.append(_Noise(*escape.span(), JSON_RULE, _unescaped(escape)))
+        closing = _CLOSING.match(text, at)
+        at = closing.end() if closing else at
+        if len(noise) + len(answers) > known:
+            noise.append(_Noise(gap, at, JSON_RULE, "\n"))
+    firm = [value for is_firm, value in answers if is_firm] or [value for _, value in answers]
+    return noise, firm[-1] if firm else None
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    high, low, code, char = escape.groups()
+    if high:
+        return bytes.fromhex(high + low).decode("utf-16-be", "replace")[:1]
+    return chr(int(code, 16)) if code else {"n": "\n", "t": "\t", "r": " ", "b": " ", "f": " "}.get(char, char)
+
+
+# --- sentences -------------------------------------------------------------------------------------------------------
+
+# A tag that answers, or one around a text.
+_TAG = re.compile(
+    r"[<◁\[]\s?(?P<closes>/?)\s?(?:(?P<answer>(?:\w{1,12}_)?(?:answer|final|conclusion|choice|option|ans|result"
+    r"|prediction|selected|letter|label|verdict)(?:_\w{1,8})?)|(?P<text>think|thinking|thought|reasoning|rationale"
+    r"|explanation|analysis|summary|caption|observation|solution|response|output))(?:\s[^<>\[\]\n]{0,40})?\s?(?:[>▷]"
+    r"|\](?!\())|<\|(?P<box>begin|end)_of_box\|>",
+    re.IGNORECASE,
+)
+_CLOSERS = r"[\"'”’)\]}*_`$]{0,6}"
+# A sentence ends at . ! ? before white space; at a line's end; behind a boxed or bold letter that a capital follows.
+_END = re.compile(
+    rf"[.!?…]{_CLOSERS}(?=\s)|[。！？।؟۔]{_CLOSERS}|\\boxed\{{[^{{}}\n]{{0,20}}\{{?[^{{}}\n]{{0,8}}\}}{{1,2}}(?:\$|\\\)"
+    r"|\\\]|\*\*)?(?=\s+[A-Z])|(?<=[\s(*])[A-J][)\]]?\*\*(?=\s*[A-Z][a-z])"
+)
+# Where a heading is glued to what stands before it, or a sentence to an answer's letter.
+_HEAD = r"[*_]{0,2}(?:Final |Correct |Detailed )?(?:Answer|Explanation|Reasoning|Conclusion|Rationale)\b"
+_GLUED = re.compile(
+    rf"{_END.pattern}|(?<=[^\s#])\s?(?=##+ ?[\w*])|(?<=\w)(?=\*\*{_HEAD})|[.!?](?={_HEAD})|\b(?!the |my |final "
+    rf"|correct |best )[a-z]+[,;)]? (?={_HEAD}[*_]{{0,2}} ?:[*_]{{0,2}} ?\(?[A-J]\b)|(?<=[:\s*(][A-J])[).:,;"
+    rf"|]{{0,2}} ?(?:[|–—-] )?(?={_HEAD}[*_]{{0,2}} ?:)|(?:(?<=: [A-J])|(?<=:[A-J]))[.)]{{0,2}}(?=[A-Z][a-z]+ )"
+)
+_GLUE = re.compile(r"##|nswer|xplan|eason|onclu|ational")
+# ... but not behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
+_ENUMERATOR = re.compile(
+    r"[\s#*_>\-•(\[]{0,12}(?:(?:option|choice|step|frame)\s)?(?:\d{1,3}|[A-Za-z])[)\]]?", re.IGNORECASE
+)
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|vs|etc|fig|dr|mr|mrs|ms|approx|cf|eq|st|no)|\b[A-Z]\.[A-Z])$", re.IGNORECASE
+)
+
+
+class Sentence(NamedTuple):
+    """A sentence text[start:end], or a tag: then `tag` is its name ("answer" for all that answer), with a slash if it
+    closes. `line` counts lines from 0; `after_blank` is True when an empty line precedes it."""
+
+    start: int
+    end: int
+    line: int
+    after_blank: bool
+    tag: str = ""
+
+
+def sentences(text: str) -> Iterator[Sentence]:
+    """Yield the sentences of a text in order. None crosses a line; those without a letter or digit are left out."""
+    at, blank = 0, False
+    for number, line in enumerate(text.splitlines(keepends=True)):
+        if line.isspace():
+            blank = True
+        else:
+            for start, end, tag in _pieces(line):
+                yield Sentence(at + start, at + end, number, blank, tag)
+                blank = False
+        at += len(line)
+
+
+@lru_cache(maxsize=4096)  # a response is read, refined, and checked for what is left: most lines come three times
+def _pieces(line: str) -> list[tuple[int, int, str]]:
+    """Return the sentences and tags of a line as (start, end, name of the tag or "")."""
+    found, at = [], 0
+    if "<" in line or "◁" in line or "[" in line:
+        for tag in _TAG.finditer(line):
+            found += _split(line, at, tag.start())
+            closes = "/" if tag["closes"] or tag["box"] == "end" else ""
+            found.append((*tag.span(), closes + (tag["text"] or "answer").lower()))
+            at = tag.end()
+    return [*found, *_split(line, at, len(line))]
+
+
+def _split(line: str, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
+    begin = start
+    for match in (_GLUED if _GLUE.search(line) else _END).finditer(line, start, stop):
+        mark, end = match.span()
+        if line[mark] == ".":
+            goes_on = end - mark > 1 and line[end : end + 2].lstrip()[:1].islower()
+            quoted = end == mark + 1 and line[mark - 1] in LETTERS and line[mark - 2] in '"“*_'  # "B. The cup" is best
+            numbers = mark - begin < 30 and _ENUMERATOR.fullmatch(line, begin, mark)
+            if goes_on or quoted or numbers or _ABBREVIATION.search(line, max(begin, mark - 8), mark):
+                continue
+        elif line[mark] in "?!":
+            if line[end : end + 2].lstrip()[:1].islower():
+                continue
+        elif line[mark] in LETTERS and _ENUMERATOR.fullmatch(line, begin, mark + 1):
+            continue
+        yield from _stripped(line, begin, end)
+        begin = end
+    yield from _stripped(line, begin, stop)
+
+
+def _stripped(line: str, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
+    piece = line[start:stop]
+    bare = piece.strip()
+    if bare and any(map(str.isalnum, bare)):
+        start += piece.index(bare[0]) if piece[0].isspace() else 0
+        yield start, start + len(bare), ""
+
+
+# --- plain text ------------------------------------------------------------------------------------------------------
+
+_LATEX = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|it|sf)|boxed|fbox|quad|qquad|left|right|[()\[\],;! ])")
+# A letter in brackets, bold or a formula is a letter for sure; plain text keeps that as "B)".
+_WRAPPED = re.compile(
+    r"(?<![\w\\])(?:[(\[]{1,3}\s?([A-Ja-j])\s?[)\]]{1,3}|[<{«‹「『【〔⟨]{1,3}\s?([A-J])\s?[>}»›」』】〕⟩]{1,3}|(?:\*\*"
+    r"|[`\"“$'‘]|\\\()\s?([A-J])\s?(?:\*\*|[`\"”$'’]|\\\))|([b-h])\)|\\(?:boxed|fbox|text(?:bf)?|math(?:bf"
+    r"|rm))\s?\{\s?(?:\\\w+\{)?\s?\(?([A-Ja-j])\)?\s?\})(?!\w)"
+)
+_DELETE = str.maketrans(
+    dict.fromkeys('*`$#_"“”') | dict.fromkeys("([]{}~|<>«»‹›「」『』【】〔〕⟨⟩", " ") | {"\\": " ", "。": ". "}
+)
+
+
+@lru_cache(maxsize=1024)
+def plain(text: str) -> str:
+    """Return a sentence without Markdown, LaTeX and brackets; "(b)", "**B**", "$B$" and "\\boxed{B}" become "B)"."""
+    text = _WRAPPED.sub(lambda match: f" {next(filter(None, match.groups())).upper()}) ", text)
+    if "\\" in text:
+        text = _LATEX.sub(" ", text)
+    text = " ".join(text.translate(_DELETE).replace(" )", ")").split()).lstrip("-–—•+.,;: ")
+    return text.replace(" .", ".").replace(" ,", ",").replace(" :", ":")
+
+
+def normalised(text: str) -> str:
+    """Return the lower-case words of a text with one space between them."""
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def check_text(value: object, what: str) -> None:
+    """Raise a TypeError unless the value is text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be text, not {type(value).__name__}: {value!r:.80}")
+
+
+# --- removing --------------------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(r"\s*(?:[-*•+]\s+|\(?\d+[.)]\s+|[#>]+\s+)")
+
+
+def without(text: str, spans: Sequence[tuple[int, int, str]]) -> str:
+    """Return the text without the spans (start, end, ...), which are in order, do not overlap, and lie within a line.
+    Only lines that lose something are tidied; one of which nothing is left goes, with the empty line, formula or code
+    block around it."""
+    lines: list[str] = []
+    at = position = 0
+    last_gone = -1  # how many lines had been kept when the last one went
+    for line in text.splitlines(keepends=True):
+        start, position = position, position + len(line)
+        rest, done = [], start
+        while at < len(spans) and spans[at][0] < position:
+            rest.append(text[done : spans[at][0]])
+            done = spans[at][1]
+            at += 1
+        if rest:
+            end = text[max(done, start + len(line.rstrip())) : position]
+            line = _tidied("".join([*rest, text[done:position]]), line, end)
+            if not line:
+                last_gone = len(lines)
+                continue
+        bare = line.strip()
+        if last_gone >= 0:
+            if not bare and last_gone == len(lines) and (not lines or not lines[-1].strip()):
+                continue
+            if bare in ("\\]", "$$", "```") and _closes_nothing(lines, last_gone, bare):
+                last_gone = len(lines)
+                continue
+        lines.append(line)
+    return "".join(lines)
+
+
+def _closes_nothing(lines: list[str], last_gone: int, closer: str) -> bool:
+    """Remove the opening line of a block when all between it and its closing line has gone; tell whether it did."""
+    at = len(lines) - 1
+    while at >= 0 and not lines[at].strip():
+        at -= 1
+    if at < 0 or last_gone <= at:
+        return False
+    bare = lines[at].strip()
+    opens = bare == {"\\]": "\\["}.get(closer, closer) or (closer == "```" and bare.startswith("```"))
+    if opens:
+        del lines[at:]
+    return opens
+
+
+def _tidied(rest: str, line: str, end: str) -> str:
+    """Return what is left of a line with its gaps closed; "" when it is only a number, a bullet or punctuation."""
+    bare = rest.strip()
+    if not any(map(str.isalnum, _NUMBER.sub("", bare + " ", count=1))):
+        return ""
+    bare = re.sub(r"(?<!\s)\s+", " ", bare)
+    bare = re.sub(r" ([.,;:!?])", r"\1", bare)
+    bare = re.sub(r"(?<![,;:])[,;:]+(?=[.!?])", "", bare)
+    indent = line[: len(line) - len(line.lstrip())].strip("\r\n")
+    return indent + bare + end
