@@ -1,9 +1,10 @@
-"""The miniature: official formats, no shortcut for a blind student, generators of the wanted strength, everything from
-a seed."""
+"""The miniature: official formats, no shortcut for a blind student, generators of the intended strength, all from
+a seed; and its numbers against the record of runs."""
 
 import hashlib
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,116 +16,50 @@ from scipy import stats
 from reasvqa import paths
 from reasvqa.companion import tables
 from reasvqa.datasets import load
-from reasvqa.generation import read_reasoning
-from reasvqa.mini import gates
+from reasvqa.mini import gates, pretrain
 from reasvqa.mini.build import SIZES, SimulatedGenerator, build, compose, read_stories
 from reasvqa.mini.generator import STRENGTHS, judge
 from reasvqa.mini.grounding import grounding
-from reasvqa.mini.pretrain import in_colours, read_text
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, locate, needs_several_frames, solve
 from reasvqa.mini.wordings import by_wording, wording
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story
 from reasvqa.refinement import refine
-from reasvqa.students import STUDENTS
+from reasvqa.samples import Sample
+from reasvqa.students import STUDENTS, load_student
 
 KINDS = ("star", "nextqa", "intentqa")
+SHIPPED_STUDENTS = ("mini-blip2", "mini-llava-ov-small", "mini-llava-ov")
+MINI = paths.SHIPPED / "mini"
+TRIED = pd.read_csv(MINI / "tried.csv")
+MEASURED = pd.read_csv(MINI / "gates.csv")
+PROTOCOL = (MINI / "PROTOCOL.md").read_text()
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def questions(request):
-    """A large split of each benchmark, as composed: (data set, its questions). Nothing is rendered."""
+    """A data set's name and a large split of it as composed; nothing is rendered."""
     name = f"mini-{request.param}"
     return name, compose(name, "test", 300, seed=2025)
 
 
-def test_letters_are_balanced(questions):
+def test_letters_types_and_options_are_as_intended(questions):
     name, asked = questions
-    counts = Counter(a.answer for a in asked)
-    assert len(asked) == 900 and max(counts.values()) - min(counts.values()) <= 1 and len(counts) == NUM_OPTIONS[name]
-
-
-def test_the_protocols_pilots_are_those_that_were_tried():
-    """The differences in its table of explanations, from the single runs in tried.csv."""
-    tried = pd.read_csv(paths.SHIPPED / "mini" / "tried.csv")
-    tried = tried[tried["setting"].isin(["STL_QA", "MTL_All", "MTL_All, error-free"])]
-    keys = ["world", "dataset", "questions", "epochs", "learning_rate", "seed"]
-    pilots = ["fewer questions", "is reasoning no more than what three questions a clip ask? No"]
-    pilots += ["a pilot's student: forms known, names new"]
-    by_run = tried[tried["remark"].isin(pilots)].pivot_table(index=keys, columns="setting", values="accuracy")
-    gains = by_run[["MTL_All", "MTL_All, error-free"]].sub(by_run["STL_QA"], axis=0)
-    means = gains.groupby(level=keys[:-1]).mean().round(1).reset_index()
-    page = (paths.SHIPPED / "mini" / "PROTOCOL.md").read_text()
-    table = page.split("| explanation |")[1].split("\n\n")[0]
-    for place, setting in ((-3, "MTL_All"), (-2, "MTL_All, error-free")):
-        printed = [float(x) for row in table.splitlines()[2:] for x in row.split("|")[place].split(",")]
-        assert sorted(printed) == sorted(means[setting].tolist())
-
-
-def test_what_validation_said_of_multi_task_learning():
-    """MTL_All - STL_QA as README and protocol print it: a t interval over the five seeds' means of the data sets, since
-    one seed moved all three alike."""
-    tried = pd.read_csv(paths.SHIPPED / "mini" / "tried.csv")
-    rows = tried[(tried["remark"] == "gates of the miniature that ships") & (tried["epochs"] == 10)]
-    rows = rows[(rows["questions"] == 480) & rows["setting"].isin(["STL_QA", "MTL_All"])]
-    mean = rows.pivot_table(index="seed", columns="setting", values="accuracy")  # over the data sets
-    gain = mean["MTL_All"] - mean["STL_QA"]
-    assert len(rows) == 30 and len(gain) == 5
-    half = stats.t.ppf(0.975, 4) * gain.std() / np.sqrt(5)
-    printed = f"{gain.mean():.1f} points [{gain.mean() - half:.1f}, {gain.mean() + half:.1f}]"
-    for page in (paths.SHIPPED / "mini" / "PROTOCOL.md", paths.CHECKOUT / "README.md"):
-        assert printed in " ".join(page.read_text().split())
-
-
-def test_every_question_has_one_wording(questions):
-    name, asked = questions
-    assert [wording(a.query.text, name) for a in asked] == [a.query.form.question for a in asked]
-    with pytest.raises(ValueError, match="no question of"):
-        wording("what time is it", name)
-
-
-def test_accuracy_by_wording(smoke_star):
-    """A student that is right about one wording only, and another that never is."""
-    samples = load("smoke-star", "val")
-    words = [wording(sample.question, "smoke-star") for sample in samples]
-    table = pd.DataFrame({"id": [s.id for s in samples], "answer": [s.answer for s in samples]})
-
-    def run(right):
-        answers = [s.answer if right(word) else (s.answer + 1) % 4 for s, word in zip(samples, words, strict=True)]
-        config = SimpleNamespace(dataset="smoke-star", questions=20)
-        predictions = table.assign(prediction=answers)
-        return SimpleNamespace(
-            config=config, root=paths.dataset("smoke-star"), samples=lambda: samples, predictions=predictions
-        )
-
-    found = by_wording(
-        {"one": [run(lambda word: word == words[0]), run(lambda word: False)], "none": [run(lambda word: False)]}
-    )
-    assert found["asked"].sum() == len(samples) and found["in training"].sum() == 20
-    assert found.loc[words[0], "one"] == 50 and (found["one"].drop(words[0]).dropna() == 0).all()
-    assert (found["none"].dropna() == 0).all() and found["pretrained"].is_monotonic_decreasing
-
-
-def test_options_are_different_and_the_answer_is_among_them(questions):
-    name, asked = questions
+    letters = Counter(a.answer for a in asked)
+    assert len(asked) == 900 and len(letters) == NUM_OPTIONS[name]
+    assert max(letters.values()) - min(letters.values()) <= 1
+    types, total = Counter(a.query.form.type for a in asked), sum(form.share for form in FORMS[name])
+    for kind in types:
+        share = sum(form.share for form in FORMS[name] if form.type == kind) / total
+        assert types[kind] / len(asked) == pytest.approx(share, abs=0.01)
     for a in asked:
-        assert len(set(a.options)) == NUM_OPTIONS[name]
-        assert a.options[a.answer] == solve(a.query, a.story.seen)
-
-
-def test_types_come_in_the_benchmarks_shares(questions):
-    name, asked = questions
-    counts = Counter(a.query.form.type for a in asked)
-    for kind, total in {t: sum(f.share for f in FORMS[name] if f.type == t) for t in counts}.items():
-        assert counts[kind] / len(asked) == pytest.approx(total / sum(f.share for f in FORMS[name]), abs=0.01)
+        assert len(set(a.options)) == NUM_OPTIONS[name] and a.options[a.answer] == solve(a.query, a.story.seen)
 
 
 def test_wording_gives_nothing_away(questions):
-    """What a student that sees no video could use: the answer's words overlap with other options no more than chance
-    has it, and no word is right more often than it is offered.
-    """
+    """What a blind student could use: the right option shares no more words with others than chance has it, and no word
+    is right more often than it is offered."""
     name, asked = questions
-    right, offered = Counter(), Counter()
-    closest = 0
+    right, offered, closest = Counter(), Counter(), 0
     for a in asked:
         words = [set(option.replace(".", "").split()) for option in a.options]
         overlap = [sum(len(words[i] & words[j]) for j in range(len(words)) if j != i) for i in range(len(words))]
@@ -145,17 +80,44 @@ def test_splits_share_no_video(questions):
     assert not {a.story.id for a in asked} & {a.story.id for a in others}
 
 
+def test_every_question_has_one_wording(questions):
+    name, asked = questions
+    assert [wording(a.query.text, name) for a in asked] == [a.query.form.question for a in asked]
+    with pytest.raises(ValueError, match="no question of"):
+        wording("what time is it", name)
+
+
+def test_accuracy_by_wording(smoke_star):
+    """One setting is right about one wording in one of its two runs; the other is never right."""
+    samples = load("smoke-star", "val")
+    words = [wording(sample.question, "smoke-star") for sample in samples]
+    answers = pd.Series([sample.answer for sample in samples])
+
+    def run(right: np.ndarray):
+        table = pd.DataFrame({"id": [s.id for s in samples], "answer": answers})
+        table["prediction"] = answers.where(right, (answers + 1) % 4)
+        config = SimpleNamespace(dataset="smoke-star", questions=20)
+        root = paths.dataset("smoke-star")
+        return SimpleNamespace(config=config, root=root, samples=lambda: samples, predictions=table)
+
+    first, never = np.array([word == words[0] for word in words]), np.zeros(len(words), bool)
+    found = by_wording({"one": [run(first), run(never)], "none": [run(never)]})
+    assert found["asked"].sum() == len(samples) and found["in training"].sum() == 20
+    assert found.loc[words[0], "one"] == 50 and (found["one"].drop(words[0]).dropna() == 0).all()
+    assert (found["none"].dropna() == 0).all() and found["pretrained"].is_monotonic_decreasing
+
+
 def test_atp_hard_questions_need_several_frames():
-    """By brute force: no frame alone, nor the same frame four times, leads to the right answer."""
+    """By brute force: no single frame leads to the right answer."""
     samples, hard = load("smoke-nextqa", "val"), load("smoke-nextqa", "atp-hard")
     assert 0 < len(hard) < len(samples) and {s.group for s in hard} <= {"Cau", "Tem"}
     for a in compose("mini-nextqa", "val", 60, seed=1):
         truth = solve(a.query, a.story.seen)
-        alone = [solve(a.query, [event]) == truth for event in a.story.seen]
+        single_frames = [solve(a.query, [event]) == truth for event in a.story.seen]
         if a.query.form.select != "rooms":
-            assert needs_several_frames(a.query, a.story) == (not any(alone))
+            assert needs_several_frames(a.query, a.story) == (not any(single_frames))
         if a.query.form.select in ("after", "before"):
-            assert not any(alone) and len(locate(a.query, a.story.seen)) == 1
+            assert not any(single_frames) and len(locate(a.query, a.story.seen)) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -165,51 +127,36 @@ def test_files_are_read_by_the_official_loaders(kind):
         assert len(samples) == 3 * videos and all((samples.videos / s.video).is_file() for s in samples)
 
 
-def test_everything_follows_from_the_seed(tmp_path):
-    """The same data set twice, in two places: the same bytes, videos included."""
+def test_everything_follows_from_the_seed_and_an_interrupted_build_continues(tmp_path):
+    """The same data set in two places has the same bytes, videos included, though one build lost files half-way."""
 
-    def digest(root):
-        build("smoke-intentqa", root)
-        files = [
-            p for p in sorted(root.rglob("*")) if p.is_file() and not p.name.startswith(".") and p.suffix != ".lock"
-        ]
+    def digest(root: Path) -> dict[str, str]:
+        files = [p for p in root.rglob("*") if p.is_file() and not p.name.startswith(".") and p.suffix != ".lock"]
         return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
-    one, two = digest(tmp_path / "a" / "smoke-intentqa"), digest(tmp_path / "b" / "smoke-intentqa")
-    assert one == two and len(one) > 30
+    one, two = tmp_path / "a" / "smoke-intentqa", tmp_path / "b" / "smoke-intentqa"
+    build("smoke-intentqa", one)
+    build("smoke-intentqa", two)
+    lost, kept = sorted((two / "videos").glob("*.mp4"))[:2]
+    written = kept.stat().st_mtime_ns
+    (two / "complete.json").unlink()
+    lost.unlink()
+    build("smoke-intentqa", two)
+    assert digest(one) == digest(two) and len(digest(one)) > 30
+    assert kept.stat().st_mtime_ns == written
 
 
-def test_an_interrupted_build_continues(tmp_path):
-    root = tmp_path / "smoke-star"
-    build("smoke-star", root)
-    videos = sorted((root / "videos").glob("*.mp4"))
-    kept = videos[1].stat().st_mtime_ns
-    (root / "complete.json").unlink()
-    videos[0].unlink()
-    build("smoke-star", root)
-    assert videos[0].is_file() and videos[1].stat().st_mtime_ns == kept
+def test_stories_are_read_again_when_their_file_changes(smoke_star, tmp_path):
+    stories = json.loads((paths.dataset("smoke-star") / "stories.json").read_text())
+    (tmp_path / "stories.json").write_text(json.dumps(stories))
+    first = read_stories(tmp_path)
+    assert len(first) == len(stories) and read_stories(tmp_path) is first
+    (tmp_path / "stories.json").write_text(json.dumps(dict(list(stories.items())[1:])))
+    assert len(read_stories(tmp_path)) == len(first) - 1
 
 
-@pytest.mark.parametrize(("generator", "low", "high"), [("sim-4b", 56, 66), ("sim-26b", 65, 75)])
-@pytest.mark.parametrize("kind", KINDS)
-def test_simulated_generators_are_as_strong_as_the_papers(kind, generator, low, high, tmp_path):
-    """About 60 and 70 %, on enough questions to tell; most errors are of inference, not of perception."""
-    generator, samples = simulated(tmp_path, kind, generator)
-    table = generator.diagnose(samples)
-    shares = table["cause"].value_counts(normalize=True) * 100
-    assert low <= shares["right answer"] <= high
-    assert shares["inference"] > 2 * shares["perception"] and shares["no answer"] > 0
-    assert 3 <= 100 * table["events_wrong"].sum() / table["events"].sum() <= 10
-    wrong = table[table["cause"] != "right answer"]
-    assert 0 < wrong["sentences_false"].sum() <= 0.25 * wrong["sentences"].sum()
-
-
-def simulated(tmp_path, kind, strength):
-    """A generator and 900 questions for it; nothing is rendered."""
-    from dataclasses import asdict
-
-    from reasvqa.samples import Sample
-
+def simulated(tmp_path: Path, kind: str, strength: str) -> tuple[SimulatedGenerator, list[Sample]]:
+    """Return a generator and 900 questions for it; nothing is rendered."""
     asked = compose(f"mini-{kind}", "test", 300, seed=7)
     root = tmp_path / f"mini-{kind}"
     root.mkdir()
@@ -221,8 +168,21 @@ def simulated(tmp_path, kind, strength):
     return SimulatedGenerator(root, STRENGTHS[strength]), samples
 
 
-def test_a_perfect_generator_is_always_right(tmp_path):
-    """... and says nothing that is false, in sentences that can all be judged."""
+@pytest.mark.parametrize(("strength", "low", "high"), [("sim-4b", 56, 66), ("sim-26b", 65, 75)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_simulated_generators_are_as_strong_as_the_papers(kind, strength, low, high, tmp_path):
+    """About 60 and 70 % are right; most errors are of inference, not of perception."""
+    generator, samples = simulated(tmp_path, kind, strength)
+    table = generator.diagnose(samples)
+    shares = table["cause"].value_counts(normalize=True) * 100
+    assert low <= shares["right answer"] <= high
+    assert shares["inference"] > 2 * shares["perception"] and shares["no answer"] > 0
+    assert 3 <= 100 * table["events_wrong"].sum() / table["events"].sum() <= 10
+    wrong = table[table["cause"] != "right answer"]
+    assert 0 < wrong["sentences_false"].sum() <= 0.25 * wrong["sentences"].sum()
+
+
+def test_a_perfect_generator_says_nothing_false(tmp_path):
     generator, samples = simulated(tmp_path, "star", "sim-perfect")
     table = generator.diagnose(samples)
     assert set(table["cause"]) == {"right answer"} and table["sentences_false"].sum() == 0
@@ -244,69 +204,53 @@ The rooms are the garden, the hall. It is hard to tell."""
     assert truths == [True, False, False, True, True, False, True, False, True, False, True, None]
 
 
-def test_the_shipped_responses_are_the_generators(tmp_path):
-    samples = load("smoke-star", "train")
-    table = read_reasoning(paths.reasoning(paths.dataset("smoke-star"), "sim-26b"))
-    assert table["response"].tolist() == SimulatedGenerator(paths.dataset("smoke-star"), STRENGTHS["sim-26b"])(
-        samples, [""] * len(samples)
-    )
-    assert (
-        table["response"]
-        .str.contains("towel|laptop|box|cup|book|pillow|blanket|phone|broom|shoe|bag|plate|lamp|chair|sandwich|mirror")
-        .all()
-    )
+def test_grounding_compares_each_sentence_with_its_own_frame(smoke_star):
+    """Of four events three are told rightly and one lost its object: 75 %, and those behind it keep their frames."""
+    samples, root = smoke_star[1], paths.dataset("smoke-star")
+    stories = read_stories(root)
+
+    def told(sample) -> str:
+        seen = stories[Path(sample.video).stem].seen
+        said = [f"they {event.verb} the {event.object}" for event in seen]
+        said[1] = f"they {seen[1].verb} the"
+        return ". ".join(said) + "."
+
+    run = SimpleNamespace(root=root, samples=lambda: samples, explain=lambda some: [told(sample) for sample in some])
+    assert grounding(run) == 75
 
 
-def test_reasoning_depends_on_the_video(tmp_path):
-    """The same question about another video: another description."""
-    generator, samples = simulated(tmp_path, "star", "sim-26b")
-    never = [s for s in samples if s.question == "Which object will the person use next?"][:20]
-    assert len(set(generator(never, [""] * 20))) == 20
-
-
-# --- pretraining ------------------------------------------------------------------------------------------------------
-
-
-def test_pretraining_keeps_new_names_from_what_it_shows():
+def test_pretraining_shows_no_object_with_a_new_name():
     """Pictures of new objects come with colours only; their names occur in text without pictures only."""
     rng = np.random.default_rng(0)
     colours = {OBJECTS[name].colour for name in NEW}
     assert not colours & set(OBJECTS) and len(NEW) == len(OBJECTS) / 2
     said = set()
     for i in range(50):
-        story = in_colours(make_story(rng, str(i)))
+        story = pretrain.in_colours(make_story(rng, str(i)))
         said |= {event.object for event in story.seen} | {name for event in story.seen for _, name in event.idle}
     assert said == (set(OBJECTS) - set(NEW)) | colours
-    texts = " ".join(read_text(rng) for _ in range(200))
+    texts = " ".join(pretrain.read_text(rng) for _ in range(200))
     assert all(name in texts for name in NEW) and not any(f" {colour} " in texts for colour in colours)
 
 
-@pytest.mark.parametrize("name", ["mini-blip2", "mini-llava-ov-small", "mini-llava-ov"])
+@pytest.mark.parametrize("name", SHIPPED_STUDENTS)
 @pytest.mark.slow
 def test_the_students_that_ship_pass_their_gates(name):
-    """What a student must be able to do before fine-tuning means anything (design of the miniature), on new stories."""
-    from reasvqa.mini import pretrain
-    from reasvqa.students import load_student
-
     shares = pretrain.gates(load_student(name), count=200, seed=99)
     assert shares["caption"] >= 95 and shares["narration"] >= 90 and shares["retrieval"] >= 95
     if name == "mini-blip2":  # the decoder-only students fall short of this gate; notebook 90 shows by how much
         assert shares["order"] >= 90
 
 
-@pytest.mark.parametrize("name", ["mini-blip2", "mini-llava-ov-small", "mini-llava-ov"])
+@pytest.mark.parametrize("name", SHIPPED_STUDENTS)
 def test_the_students_ship_small_and_safe(name):
     files = list(Path(STUDENTS[name]).iterdir())
     assert {f.name for f in files} >= {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"}
-    assert (
-        not [f for f in files if f.suffix in (".bin", ".pt", ".pkl", ".py")]
-        and sum(f.stat().st_size for f in files) < 10e6
-    )
+    assert not [f for f in files if f.suffix in (".bin", ".pt", ".pkl", ".py")]
+    assert sum(f.stat().st_size for f in files) < 10e6
 
 
 def test_the_tokenizer_writes_any_text():
-    from reasvqa.students import load_student
-
     tokenizer = load_student("mini-blip2").tokenizer
     for text in (
         "The man opened the lamp, washes it.",
@@ -314,11 +258,7 @@ def test_the_tokenizer_writes_any_text():
         "###Answer: (B)\n\n1. next",
     ):
         assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
-    stems = [tokenizer.tokenize(f" {form}")[0] for form in ("open", "opens", "opened", "opening")]
-    assert len(set(stems)) == 1
-
-
-# --- the instrument ---------------------------------------------------------------------------------------------------
+    assert len({tokenizer.tokenize(f" {form}")[0] for form in ("open", "opens", "opened", "opening")}) == 1
 
 
 def some(*accuracies: float) -> list:
@@ -344,58 +284,34 @@ def some(*accuracies: float) -> list:
     ],
 )
 def test_gates_keep_their_bounds(measured, passed):
-    """The table of data/mini/PROTOCOL.md, on made-up accuracies on both sides of each bound."""
+    """The table of PROTOCOL.md, on made-up accuracies on both sides of each bound."""
     assert [m.passed for m in measured] == passed
 
 
 @pytest.mark.slow
 def test_all_gates_are_measured_at_reduced_size():
-    """The mechanics on a handful of questions, where few gates mean anything: each gets a finite number."""
+    """The mechanics, on so few questions that the numbers mean nothing."""
     table = gates.measure("smoke-star", seeds=(0, 1), few=(0,))
-    assert set(table["gate"]) == {
-        "takes off", "converged", "room", "zero-shot", "blind", "reads the video", "parts", "generator",
-    }  # fmt: skip
-    assert np.isfinite(table["value"]).all() and set(table["dataset"]) == {"smoke-star"}
+    assert set(table["gate"]) == set(MEASURED["gate"]) and set(table["dataset"]) == {"smoke-star"}
+    assert np.isfinite(table["value"]).all()
 
 
-def test_what_a_student_says_of_a_clip_is_held_against_the_frame_it_tells(smoke_star):
-    """Of four events three are told rightly and one lost its object: 75 %, and the later ones keep their frames."""
-    samples, root = smoke_star[1], paths.dataset("smoke-star")
-    stories = read_stories(root)
-
-    def told(sample) -> str:
-        said = [f"they {event.verb} the {event.object}" for event in stories[Path(sample.video).stem].seen]
-        said[1] = f"they {stories[Path(sample.video).stem].seen[1].verb} the"
-        return ". ".join(said) + "."
-
-    run = SimpleNamespace(root=root, samples=lambda: samples, explain=lambda some: [told(sample) for sample in some])
-    assert grounding(run) == 75
-
-
-# --- what was measured ------------------------------------------------------------------------------------------------
-
-MEASURED = pd.read_csv(paths.SHIPPED / "mini" / "gates.csv")
-
-
-def test_the_protocol_says_what_was_measured():
-    page = (paths.SHIPPED / "mini" / "PROTOCOL.md").read_text()
+def test_the_protocol_states_the_measured_gates():
     shown = tables.gates(MEASURED)[["mini-nextqa", "mini-star", "mini-intentqa"]]
     for (gate, what), row in shown.iterrows():
         cells = [text.replace(", missed", ", **missed**") for text in row]
-        assert f"| {gate} | {what} | {' | '.join(cells)} |" in page
+        assert f"| {gate} | {what} | {' | '.join(cells)} |" in PROTOCOL
     within = MEASURED["value"].between(MEASURED["low"].fillna(-np.inf), MEASURED["high"].fillna(np.inf))
     assert within.equals(MEASURED["passed"])
 
 
 @pytest.mark.parametrize("dataset", ["mini-nextqa", "mini-star", "mini-intentqa"])
-def test_what_was_measured_follows_from_the_record_of_runs(dataset):
-    """The gates of accuracies, from the single runs that are kept in tried.csv."""
-    tried = pd.read_csv(paths.SHIPPED / "mini" / "tried.csv")
-    own = tried[(tried["remark"] == "gates of the miniature that ships") & (tried["dataset"] == dataset)]
+def test_the_measured_gates_follow_from_the_record_of_runs(dataset):
+    own = TRIED[(TRIED["remark"] == "gates of the miniature that ships") & (TRIED["dataset"] == dataset)]
+    by_setting = own.sort_values("seed").groupby(["setting", "epochs", "questions"])["accuracy"]
 
     def runs(setting: str, epochs: int = 10, questions: int = 480) -> np.ndarray:
-        same = own[(own["setting"] == setting) & (own["epochs"] == epochs) & (own["questions"] == questions)]
-        return same.sort_values("seed")["accuracy"].to_numpy()
+        return by_setting.get_group((setting, epochs, questions)).to_numpy()
 
     qa, mtl = runs("STL_QA"), runs("MTL_All")
     assert len(qa) == len(mtl) == 5
@@ -414,11 +330,14 @@ def test_what_was_measured_follows_from_the_record_of_runs(dataset):
     assert {what: found[what] for what in expected} == pytest.approx(expected, abs=0.15)
 
 
-def test_stories_are_read_again_when_their_file_changes(smoke_star, tmp_path):
-    root = paths.dataset("smoke-star")
-    stories = json.loads((root / "stories.json").read_text())
-    (tmp_path / "stories.json").write_text(json.dumps(stories))
-    first = read_stories(tmp_path)
-    assert first == read_stories(root) and read_stories(tmp_path) is first
-    (tmp_path / "stories.json").write_text(json.dumps(dict(list(stories.items())[1:])))
-    assert len(read_stories(tmp_path)) == len(first) - 1
+def test_readme_and_protocol_state_the_gain_on_validation():
+    """MTL_All - STL_QA: a t interval over five seeds' means of the data sets, since a seed moves all three alike."""
+    rows = TRIED[(TRIED["remark"] == "gates of the miniature that ships") & (TRIED["epochs"] == 10)]
+    rows = rows[(rows["questions"] == 480) & rows["setting"].isin(["STL_QA", "MTL_All"])]
+    mean = rows.pivot_table(index="seed", columns="setting", values="accuracy")  # over the data sets
+    gain = mean["MTL_All"] - mean["STL_QA"]
+    assert len(rows) == 30 and len(gain) == 5
+    half = stats.t.ppf(0.975, 4) * gain.std() / np.sqrt(5)
+    printed = f"{gain.mean():.1f} points [{gain.mean() - half:.1f}, {gain.mean() + half:.1f}]"
+    for page in (PROTOCOL, (paths.CHECKOUT / "README.md").read_text()):
+        assert printed in " ".join(page.split())

@@ -1,4 +1,4 @@
-"""The miniature, a plug-in of the method: importing it registers its data sets, students and presets."""
+"""The miniature, a plug-in of the method. Importing it registers its data sets, students and presets."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from reasvqa.registry import DATASETS, STUDENTS, Dataset
 
 SHIPPED = paths.SHIPPED / "mini"
 
-# Chosen on validation splits (notebooks/90_pretrain_mini.ipynb keeps the record).
+# Chosen on validation splits; notebooks/90_pretrain_mini.ipynb keeps the record.
 PRESETS["mini"] = PRESETS["paper"] | {
     "student": "mini-blip2",
     "generator": "sim-26b",
@@ -25,7 +25,7 @@ PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha":
 
 
 def _make(name: str, root: Path) -> None:
-    from reasvqa.mini.build import build  # with all it draws and writes; most look-ups need none of it
+    from reasvqa.mini.build import build  # slow to import, and seldom needed
 
     build(name, root)
 

@@ -1,11 +1,11 @@
-"""Makes a miniature benchmark: real mp4 files, annotations in the official file formats, and what the simulated
-generators write about the training questions. Everything follows from the data set's name and a seed.
+"""Make a miniature benchmark: mp4 files, annotations in the official file formats, and simulated generators' responses.
 
     mini-star/     STAR_{train,val,test}.json          videos/*.mp4     stories.json     reasoning/*.jsonl
     mini-nextqa/   {train,val,test}.csv, map_vid_vidorID.json, atp-hard-ct4.txt ...
     mini-intentqa/ {train,val,test}.csv ...
 
-`stories.json` is what happens in each video; only the simulated generators read it, in place of the pixels.
+Everything follows from the data set's name and a seed. `stories.json` says what happens in each video; only the
+simulated generators read it, in place of the pixels.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from reasvqa import paths
-from reasvqa.files import locked
+from reasvqa.files import file_state, locked
 from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
 from reasvqa.mini.generator import STRENGTHS, Strength, caption, judge, perceive, respond, rng_for
 from reasvqa.mini.questions import (
     FORMS,
     NUM_OPTIONS,
+    UNANCHORED,
     Form,
     Query,
     answer_of,
@@ -43,16 +45,15 @@ from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample
 
-VERSION = 3  # raise it when the world changes: data made by an older version is made again
+VERSION = 3  # raise it when the world changes: data made by an older version are made again
 QUESTIONS_PER_VIDEO = 3
-# Videos per split. So many training questions that answers alone teach a student most but not all of it within the
-# recipe's epochs (on validation: 50 to 80 %); the questions of mini-star are of fewer kinds, so fewer are needed.
-# "smoke" is a handful.
+SPLITS = ("train", "val", "test")
+# Videos per split: enough training questions for answers alone to teach a student most of the task but not all within
+# the recipe's epochs (50 to 80 % on validation). "smoke" is a handful.
 SIZES = {
-    "mini-star": {"train": 160, "val": 300, "test": 1000},
-    "mini-nextqa": {"train": 160, "val": 300, "test": 1000},
-    "mini-intentqa": {"train": 160, "val": 300, "test": 1000},
-    **{f"smoke-{kind}": {"train": 12, "val": 6, "test": 8} for kind in ("star", "nextqa", "intentqa")},
+    f"{scale}-{kind}": dict(zip(SPLITS, counts, strict=True))
+    for scale, counts in {"mini": (160, 300, 1000), "smoke": (12, 6, 8)}.items()
+    for kind in ("star", "nextqa", "intentqa")
 }
 
 
@@ -60,33 +61,36 @@ SIZES = {
 class Asked:
     """A question of the miniature before it becomes a row of an annotation file."""
 
-    number: int
+    number: int  # within its video
     story: Story
     query: Query
     options: tuple[str, ...]
-    answer: int
+    answer: int  # index of the right option
 
 
 def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None = None) -> None:
-    """Makes the data set `name` ("mini-star", "smoke-nextqa", ...) in `root`, unless it is there already.
+    """Make the data set `name` in `root`, unless it is there.
 
-    An interrupted build goes on where it stopped; `complete.json` is written last. `sizes`: videos per split, if not
-    `SIZES`.
+    An interrupted build continues where it stopped: `complete.json` is written last.
+
+    Args:
+        name: "mini-star", "smoke-nextqa", ...
+        sizes: videos per split; default: `SIZES`.
     """
     kind = name.split("-", 1)[1]
     marker = root / "complete.json"
     sizes = sizes or SIZES[name]
     wanted = {"name": name, "version": VERSION, "seed": seed, "sizes": sizes}
     if _made(marker, wanted):
-        return  # also where nothing can be written
+        return  # before anything is written: the folder may be read-only
     root.mkdir(parents=True, exist_ok=True)
     with locked(root / ".build.lock"):
         if _made(marker, wanted):
             return
         started = root / "started.json"
         if not (started.exists() and json.loads(started.read_text()) == wanted):
-            for part in ("videos", "reasoning"):  # what another version made must not be mixed in
-                shutil.rmtree(root / part, ignore_errors=True)
+            for folder in ("videos", "reasoning"):  # must not keep files of another version
+                shutil.rmtree(root / folder, ignore_errors=True)
             started.write_text(json.dumps(wanted))
         splits = {split: compose(f"mini-{kind}", split, count, seed) for split, count in sizes.items()}
         stories = {asked.story.id: asked.story for questions in splits.values() for asked in questions}
@@ -98,13 +102,9 @@ def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None 
         train = load(name, "train", root)
         for strength in STRENGTHS.values():
             for what in ("reasoning", *CAPTION_PROMPTS):
-                generate(
-                    train,
-                    SimulatedGenerator(root, strength, what),
-                    paths.reasoning(root, strength.name, what),
-                    what,
-                    batch_size=len(train),
-                )
+                generator = SimulatedGenerator(root, strength, what)
+                path = paths.reasoning(root, strength.name, what)
+                generate(train, generator, path, what, batch_size=len(train))
         marker.write_text(json.dumps(wanted))
 
 
@@ -116,22 +116,22 @@ def _made(marker: Path, wanted: dict) -> bool:
 
 
 def compose(dataset: str, split: str, videos: int, seed: int) -> list[Asked]:
-    """The questions of a split: types in the benchmark's proportions, right answers evenly over the letters."""
-    rng = np.random.default_rng([seed, sorted(FORMS).index(dataset), ("train", "val", "test").index(split)])
+    """Return the questions of a split: types in the benchmark's proportions, right answers evenly over the letters."""
+    rng = np.random.default_rng([seed, sorted(FORMS).index(dataset), SPLITS.index(split)])
     forms = FORMS[dataset]
     total = videos * QUESTIONS_PER_VIDEO
-    # Exactly the wanted number of each form, in random order; a form that a story cannot serve waits for the next
-    # story. Forms that a story can serve only once come a little earlier, so that they are not what remains in the end.
+    # Each form comes as often as its share says, in random order; a form that a story cannot serve waits for the next
+    # story. Forms that a story serves only once come a little earlier, so that they do not remain at the end.
     shares = np.array([form.share for form in forms]) / sum(form.share for form in forms)
     counts = np.floor(shares * total).astype(int)
     counts[np.argsort(shares * total - counts)[::-1][: total - counts.sum()]] += 1
     waiting = [form for form, count in zip(forms, counts, strict=True) for _ in range(count)]
-    times = rng.random(total) * [0.8 if form.select in ("never", "rooms") else 1.0 for form in waiting]
+    times = rng.random(total) * [0.8 if form.select in UNANCHORED else 1.0 for form in waiting]
     waiting = [waiting[i] for i in np.argsort(times)]
     letters = rng.permutation(np.arange(total) % NUM_OPTIONS[dataset])
     clip = {"before": 1, "after": 1} if dataset == "mini-star" else {}
     made: list[Asked] = []
-    numbers: dict[str, int] = {}  # how often each number word was the answer, so that counts are balanced
+    numbers: Counter[str] = Counter()  # how often each number word was the answer, to balance them
     for v in range(videos):
         for _ in range(1000):
             story = make_story(rng, _video_name(dataset, split, v), **clip)
@@ -139,12 +139,12 @@ def compose(dataset: str, split: str, videos: int, seed: int) -> list[Asked]:
             if chosen is not None:
                 break
         else:
-            raise RuntimeError(f"no story found that serves three of the remaining questions of {dataset}/{split}")
+            raise RuntimeError(f"{dataset}/{split}: no story serves three of the remaining questions")
         for number, (form, query) in enumerate(chosen):
             waiting.remove(form)
             truth = answer_of(query, story.seen)
             if form.report == "number":
-                numbers[truth] = numbers.get(truth, 0) + 1
+                numbers[truth] += 1
             wrong = distractors(query, story, NUM_OPTIONS[dataset] - 1, rng)
             answer = int(letters[len(made)])
             made.append(Asked(number, story, query, tuple(wrong[:answer] + [truth] + wrong[answer:]), answer))
@@ -152,17 +152,16 @@ def compose(dataset: str, split: str, videos: int, seed: int) -> list[Asked]:
 
 
 def _choose(
-    waiting: Sequence[Form], story: Story, rng: np.random.Generator, numbers: dict[str, int]
+    waiting: Sequence[Form], story: Story, rng: np.random.Generator, numbers: Counter[str]
 ) -> list[tuple[Form, Query]] | None:
-    """The first few waiting forms that this story can serve, with different questions; None when there are too few."""
+    """Return the first waiting forms that this story can serve, with different questions; None if they are too few."""
     chosen: list[tuple[Form, Query]] = []
     for form in waiting:
         query = ask(form, story, rng)
         if query is None or query.text in {other.text for _, other in chosen}:
             continue
-        if form.report == "number" and numbers.get(answer_of(query, story.seen), 0) > min(
-            [numbers.get(n, 0) for n in ("two", "three", "four")]
-        ):
+        rarest = min(numbers[number] for number in ("two", "three", "four"))
+        if form.report == "number" and numbers[answer_of(query, story.seen)] > rarest:
             continue
         chosen.append((form, query))
         if len(chosen) == QUESTIONS_PER_VIDEO:
@@ -171,8 +170,8 @@ def _choose(
 
 
 def _video_name(dataset: str, split: str, v: int) -> str:
-    """Names in the style of the benchmarks: STAR's five letters, NExT-QA's ten digits."""
-    number = ("train", "val", "test").index(split) * 100_000 + v
+    """Return a name in the benchmark's style: five letters for STAR, ten digits for the others."""
+    number = SPLITS.index(split) * 100_000 + v
     if dataset == "mini-star":
         return "".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[(number * 7919 // 26**k) % 26] for k in range(5))
     return str(2_000_000_000 + number * 7_919 + (5_000 if dataset == "mini-intentqa" else 0))
@@ -184,63 +183,32 @@ def _video_name(dataset: str, split: str, v: int) -> str:
 def _write_star(root: Path, splits: dict[str, list[Asked]]) -> None:
     for split, questions in splits.items():
         items = []
-        count: dict[str, int] = {}
+        count: Counter[str] = Counter()
         for asked in questions:
             form = asked.query.form
             template = [f for f in FORMS["mini-star"] if f.type == form.type].index(form) + 1
             key = f"{form.type}_T{template}"
             start, end = asked.story.clip
-            items.append(
-                {
-                    "question_id": f"{key}_{count.get(key, 0)}",
-                    "question": asked.query.text,
-                    "video_id": asked.story.id,
-                    "start": start,
-                    "end": end,
-                    "answer": asked.options[asked.answer],
-                    "choices": [{"choice_id": i, "choice": option} for i, option in enumerate(asked.options)],
-                }
-            )
-            count[key] = count.get(key, 0) + 1
+            item = {"question_id": f"{key}_{count[key]}", "question": asked.query.text, "video_id": asked.story.id}
+            item |= {"start": start, "end": end, "answer": asked.options[asked.answer]}
+            item["choices"] = [{"choice_id": i, "choice": option} for i, option in enumerate(asked.options)]
+            items.append(item)
+            count[key] += 1
         (root / f"STAR_{split}.json").write_text(json.dumps(items, indent=1))
 
 
 def _write_csv(root: Path, splits: dict[str, list[Asked]], id_column: str, extra: Sequence[str] = ()) -> None:
+    columns = f"{id_column} frame_count width height question answer qid type a0 a1 a2 a3 a4".split()
     for split, questions in splits.items():
         with (root / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            columns = [
-                id_column,
-                "frame_count",
-                "width",
-                "height",
-                "question",
-                "answer",
-                "qid",
-                "type",
-                "a0",
-                "a1",
-                "a2",
-                "a3",
-                "a4",
-            ]
             writer.writerow([*columns, *extra])
             for asked in questions:
-                form, story = asked.query.form, asked.story
+                query, story = asked.query, asked.story
                 frames = int(len(story.events) * SECONDS_PER_EVENT * FPS)
-                row = [
-                    story.id,
-                    frames,
-                    SIZE,
-                    SIZE,
-                    asked.query.text,
-                    asked.answer,
-                    asked.number,
-                    form.type,
-                    *asked.options,
-                ]
-                action = asked.query.anchor.verb if asked.query.anchor else ""
-                writer.writerow(row + [action, action, 0][: len(extra)])
+                row = [story.id, frames, SIZE, SIZE, query.text, asked.answer, asked.number, query.form.type]
+                action = query.anchor.verb if query.anchor else ""
+                writer.writerow([*row, *asked.options, *[action, action, 0][: len(extra)]])
 
 
 def _write_nextqa(root: Path, splits: dict[str, list[Asked]]) -> None:
@@ -249,21 +217,21 @@ def _write_nextqa(root: Path, splits: dict[str, list[Asked]]) -> None:
     (root / "map_vid_vidorID.json").write_text(json.dumps({name: _vidor(name) for name in sorted(names)}, indent=1))
     hard = [
         i
-        for i, a in enumerate(splits["val"])
-        if a.query.form.type[0] in "CT" and needs_several_frames(a.query, a.story)
+        for i, asked in enumerate(splits["val"])
+        if asked.query.form.type[0] in "CT" and needs_several_frames(asked.query, asked.story)
     ]
     (root / "atp-hard-ct4.txt").write_text("\n".join(map(str, hard)) + "\n")
 
 
-def _write_intentqa(root: Path, splits: dict[str, list[Asked]]) -> None:
-    _write_csv(root, splits, "video_id", extra=("action", "lemma", "lemma_id"))
-
-
-_WRITERS = {"star": _write_star, "nextqa": _write_nextqa, "intentqa": _write_intentqa}
+_WRITERS = {
+    "star": _write_star,
+    "nextqa": _write_nextqa,
+    "intentqa": partial(_write_csv, id_column="video_id", extra=("action", "lemma", "lemma_id")),
+}
 
 
 def _vidor(name: str) -> str:
-    """VidOR keeps its videos in folders of four digits."""
+    """Return a video's path in VidOR, which has folders of four digits."""
     return f"{int(name) % 97:04d}/{name}"
 
 
@@ -278,24 +246,18 @@ def _write_videos(root: Path, kind: str, stories: dict[str, Story]) -> None:
     todo = [(story, path) for story, path in todo if not path.exists()]
     if not todo:
         return
-    with tqdm(total=len(todo), desc=f"videos of {root.name}", unit="video") as bar:
-        for _ in get_reusable_executor(timeout=300).map(_write_some, [todo[i : i + 8] for i in range(0, len(todo), 8)]):
-            bar.update(min(8, bar.total - bar.n))
-
-
-def _write_some(batch: list[tuple[Story, Path]]) -> None:
-    for story, path in batch:
-        write_video(story, path)
+    done = get_reusable_executor(timeout=300).map(write_video, *zip(*todo, strict=True), chunksize=8)
+    for _ in tqdm(done, desc=f"videos of {root.name}", total=len(todo), unit="video"):
+        pass
 
 
 def read_stories(root: Path) -> Mapping[str, Story]:
-    """The stories behind a miniature data set, by video id; kept in memory until the file changes."""
-    state = (root / "stories.json").stat()
-    return _stories(root / "stories.json", state.st_mtime_ns, state.st_size)
+    """Return the stories behind a miniature data set by video id; they stay in memory until the file changes."""
+    return _stories(root / "stories.json", file_state(root / "stories.json"))
 
 
 @lru_cache(maxsize=4)
-def _stories(path: Path, *_state: int) -> Mapping[str, Story]:
+def _stories(path: Path, _state: tuple[int, int]) -> Mapping[str, Story]:
     def event(values: dict[str, Any]) -> Event:
         return Event(**values | dict[str, Any](idle=tuple(map(tuple, values["idle"]))))
 
@@ -307,9 +269,9 @@ def _stories(path: Path, *_state: int) -> Mapping[str, Story]:
 
 
 class SimulatedGenerator:
-    """A `Generator` for the miniature: answers from the story behind the video, with the errors of its strength.
+    """A simulated `Generator`: it answers from the story behind the video, with the errors of its strength.
 
-    It is a simulation. It reads questions as everybody does, from samples, and finds out which form they are of.
+    It reads questions from samples, as any generator does, and finds the form that each was made from.
     """
 
     def __init__(self, root: Path, strength: Strength, kind: str = "reasoning"):
@@ -325,27 +287,24 @@ class SimulatedGenerator:
     def _respond(self, sample: Sample) -> str:
         story = self.stories[Path(sample.video).stem]
         if self.kind != "reasoning":
-            # A caption belongs to the video: all its questions get the same one.
-            return caption(
-                story, self.strength, self.kind == "detailed_caption", rng_for(self.name, self.kind, story.id)
-            )
+            rng = rng_for(self.name, self.kind, story.id)  # all questions about a video get the same caption
+            return caption(story, self.strength, self.kind == "detailed_caption", rng)
         query = understand(sample, story, self.forms)
         return respond(query, sample.options, story, self.strength, rng_for(self.name, sample.id))
 
     def diagnose(self, samples: Sequence[Sample]) -> pd.DataFrame:
-        """Where the errors in its reasoning come from: a row per sample with id, events (seen), events_wrong, sentences
-        (of the response, what concludes left out), sentences_false (about the video), cause.
+        """Find where the errors in its reasoning come from.
 
-        cause: "right answer"; "perception" (what it believes it saw implies a wrong answer, or none); "inference" (it
-        saw well enough and concluded wrongly); "no answer".
+        Returns:
+            A row per sample: "id"; "events" (seen) and "events_wrong"; "sentences" (of the refined response) and
+            "sentences_false" (about the video); "cause": "right answer", "perception" (what it believes it saw implies
+            a wrong answer, or none), "inference" (it saw well enough and concluded wrongly) or "no answer".
         """
         rows = []
         for sample in samples:
             story = self.stories[Path(sample.video).stem]
             query = understand(sample, story, self.forms)
-            believed = perceive(
-                story, self.strength, rng_for(self.name, sample.id)
-            )  # the same draws as in its response
+            believed = perceive(story, self.strength, rng_for(self.name, sample.id))  # the same draws as its response's
             wrong = sum((a.verb, a.object) != (b.verb, b.object) for a, b in zip(believed, story.seen, strict=True))
             response = self._respond(sample)
             choice = parse_answer(response, sample.options)
@@ -362,10 +321,14 @@ class SimulatedGenerator:
 
 
 def understand(sample: Sample, story: Story, forms: Sequence[Form]) -> Query:
-    """The query behind a question's text: the form and the event that produce it."""
+    """Return the query behind a question's text: the form and the event that produce it.
+
+    Raises:
+        ValueError: no form and event of the story produce it.
+    """
     for form in forms:
         if form.type == sample.type:
-            for anchor in (None, *story.seen) if form.select in ("never", "rooms") else story.seen:
+            for anchor in (None,) if form.select in UNANCHORED else story.seen:
                 query = Query(form, anchor, story.person)
                 if query.text == sample.question:
                     return query

@@ -1,7 +1,7 @@
-"""Can the miniature tell? The gates of data/mini/PROTOCOL.md, one function each, over runs on validation data.
+"""Judge the miniature as an instrument: the gates of data/mini/PROTOCOL.md, one function each.
 
-An instrument is judged before it is read: on validation splits, over seeds, before any claim is looked at. `measure`
-trains what the gates need on one data set and applies all of them.
+Gates look at runs on validation splits, over seeds, before anybody looks at a claim. `measure` trains what the gates
+need on one data set and applies all of them.
 """
 
 from __future__ import annotations
@@ -26,29 +26,30 @@ from reasvqa.mini.grounding import grounding
 from reasvqa.mini.questions import NUM_OPTIONS
 from reasvqa.students import load_student
 
-ROOM = 4  # times as many questions must still teach something
+MORE_QUESTIONS = 4  # times as many must still teach something
 
 
 def shipped() -> pd.DataFrame:
-    """What the gates of the miniature that ships were found to be: dataset and the fields of `Measured`."""
+    """Return the results of the gates for the miniature that ships: the data set and the fields of `Measured`."""
     return pd.read_csv(paths.SHIPPED / "mini" / "gates.csv")
 
 
 def usual_spread() -> float:
-    """How far MTL_All - STL_QA varies from seed to seed on one data set of the miniature: the standard deviation in
-    points, of the runs that its gates were measured on (five seeds on three data sets, data/mini/tried.csv)."""
+    """Return how much MTL_All - STL_QA varies from seed to seed within a data set, as a standard deviation in points.
+
+    It comes from the runs behind the gates: five seeds on each of three data sets, in data/mini/tried.csv.
+    """
     tried = pd.read_csv(paths.SHIPPED / "mini" / "tried.csv")
-    gates = tried[tried["remark"].fillna("").str.startswith("gates") & (tried["epochs"] == 10)]
-    of_each = gates[gates["questions"] == 480].pivot_table(
-        index=["dataset", "seed"], columns="setting", values="accuracy"
-    )
-    gains = (of_each["MTL_All"] - of_each["STL_QA"]).dropna()
+    gates = tried["remark"].fillna("").str.startswith("gates")
+    runs = tried[gates & (tried["epochs"] == 10) & (tried["questions"] == 480)]
+    accuracy = runs.pivot_table(index=["dataset", "seed"], columns="setting", values="accuracy")
+    gains = (accuracy["MTL_All"] - accuracy["STL_QA"]).dropna()
     return float(gains.groupby(level="dataset").var().mean() ** 0.5)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A number (percent or percentage points) and the bounds it has to keep."""
+    """A number (percent or percentage points) and the bounds that it has to keep."""
 
     gate: str
     what: str
@@ -65,9 +66,13 @@ def _mean(runs: Sequence[Run]) -> float:
     return float(np.mean([run.accuracy for run in runs]))
 
 
+def _change(runs: Sequence[Run], others: Sequence[Run]) -> float:
+    """Return by how many points the mean of `others` lies above that of `runs`, over the seeds of `others`."""
+    return _mean(others) - _mean(runs[: len(others)])
+
+
 def takes_off(runs: Sequence[Run]) -> list[Measured]:
-    """Every seed learns: the spread over seeds, and how far the worst one lies below the mean. For STL_QA and for
-    MTL_All."""
+    """Every seed of STL_QA (or MTL_All) learns: seeds differ little, and the worst is not far below the mean."""
     values = [run.accuracy for run in runs]
     return [
         Measured("takes off", f"{runs[0].name}: sd over seeds", float(np.std(values, ddof=1)), high=2),
@@ -76,22 +81,19 @@ def takes_off(runs: Sequence[Run]) -> list[Measured]:
 
 
 def converged(runs: Sequence[Run], longer: Sequence[Run]) -> list[Measured]:
-    """Half as many epochs more change little. For STL_QA and for MTL_All."""
-    change = _mean(longer) - _mean(runs[: len(longer)])
-    return [Measured("converged", f"{runs[0].name}: change with 1.5 times the epochs", change, -1.5, 1.5)]
+    """Half as many epochs more change STL_QA (or MTL_All) little."""
+    what = f"{runs[0].name}: change with 1.5 times the epochs"
+    return [Measured("converged", what, _change(runs, longer), -1.5, 1.5)]
 
 
 def room(stl_qa: Sequence[Run], more: Sequence[Run]) -> list[Measured]:
-    """Answers alone teach most, not all: there is something left that more questions would teach."""
-    gain = _mean(more) - _mean(stl_qa[: len(more)])
-    return [
-        Measured("room", "STL_QA", _mean(stl_qa), 55, 80),
-        Measured("room", f"STL_QA: gain with {ROOM} times as many questions", gain, low=6),
-    ]
+    """Answers alone teach most of the task, but not all: more questions would teach more."""
+    gain = f"STL_QA: gain with {MORE_QUESTIONS} times as many questions"
+    return [Measured("room", "STL_QA", _mean(stl_qa), 55, 80), Measured("room", gain, _change(stl_qa, more), low=6)]
 
 
 def zero_shot(accuracy: float, stl_qa: Sequence[Run], options: int) -> list[Measured]:
-    """The pretrained student is of use, and fine-tuning of more."""
+    """The pretrained student is useful, and fine-tuning improves it."""
     return [Measured("zero-shot", "before fine-tuning", accuracy, 100 / options + 5, _mean(stl_qa) - 10)]
 
 
@@ -101,26 +103,26 @@ def blind(runs: Sequence[Run], options: int) -> list[Measured]:
 
 
 def reads_the_video(told_right: Sequence[float]) -> list[Measured]:
-    """Percent of the events of unseen clips that students tell rightly after MTL, a number a run (see `grounding`)."""
+    """After MTL students tell most events of unseen clips rightly (percent for each run, see `grounding`)."""
     return [Measured("reads the video", "events told rightly", float(np.mean(told_right)), low=60)]
 
 
 def parts(
     stl_qa: Sequence[Run], mtl: Sequence[Run], stl_cr: Sequence[Run], without_lora: Sequence[Run]
 ) -> list[Measured]:
-    """The parts matter about as much as in the paper (-6.2 and +0.3 points). What this sets is no evidence for a
-    claim."""
-    loss = _mean(mtl[: len(without_lora)]) - _mean(without_lora)
-    gap = _mean(stl_cr) - _mean(stl_qa[: len(stl_cr)])
+    """LoRA and STL_CR matter about as much as in the paper (-6.2 and +0.3 points). Tuned to do so: not evidence."""
     return [
-        Measured("parts", "MTL_All: loss without LoRA", loss, high=20),
-        Measured("parts", "STL_CR - STL_QA", gap, -15, 15),
+        Measured("parts", "MTL_All: loss without LoRA", -_change(mtl, without_lora), high=20),
+        Measured("parts", "STL_CR - STL_QA", _change(stl_qa, stl_cr), -15, 15),
     ]
 
 
 def generator(diagnosis: pd.DataFrame, right: float) -> list[Measured]:
-    """As often right as Table 4 says, and mostly wrong in what it concludes. `diagnosis`:
-    `SimulatedGenerator.diagnose`."""
+    """It is right as often as in Table 4 (`right` percent), and its errors are mostly of inference.
+
+    Args:
+        diagnosis: what `SimulatedGenerator.diagnose` returns.
+    """
     wrong = diagnosis[diagnosis["cause"] != "right answer"]
     false = 100 * wrong["sentences_false"].sum() / wrong["sentences"].sum()
     share = 100 * float((diagnosis["cause"] == "right answer").mean())
@@ -130,11 +132,8 @@ def generator(diagnosis: pd.DataFrame, right: float) -> list[Measured]:
     ]
 
 
-# --- measuring --------------------------------------------------------------------------------------------------------
-
-
 def zero_shot_accuracy(config: TrainConfig) -> float:
-    """Percent right of the student before fine-tuning, on the split that `config` names."""
+    """Return the accuracy of the student before fine-tuning, in percent, on the split that `config` names."""
     config = replace(config, objective="stl", reasoning="none").resolve()
     samples, student = load(config.dataset, config.split), load_student(config.student)
     features = features_of(samples, student, config)
@@ -143,13 +142,16 @@ def zero_shot_accuracy(config: TrainConfig) -> float:
 
 
 def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], split: str = "val", **values) -> pd.DataFrame:
-    """All gates on one miniature data set: a row per `Measured`, with `passed`. Trains what is not kept.
+    """Apply all gates to one miniature data set; train the runs that are not in the store.
 
     Args:
-        dataset: "mini-star", ...; or a smoke data set, where only the mechanics mean anything.
+        dataset: "mini-star", ...; with a smoke data set only the mechanics mean anything.
         seeds: of STL_QA and MTL_All.
-        few: of everything else; a part of `seeds`.
+        few: of everything else; the first of `seeds`.
         values: fields of `TrainConfig` that differ from the defaults.
+
+    Returns:
+        A row for each `Measured`: "dataset", its fields and "passed".
     """
     base = TrainConfig(dataset=dataset, split=split, **values)
     qa = replace(base, objective="stl", reasoning="none")
@@ -161,7 +163,7 @@ def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], split: str =
     stl_qa, mtl = runs(qa, seeds), runs(base, seeds)
     sizes = SIZES[dataset]
     more = paths.data() / "gates" / dataset
-    build(dataset, more, sizes={"train": ROOM * sizes["train"], "val": sizes["val"], "test": 1})
+    build(dataset, more, sizes={"train": MORE_QUESTIONS * sizes["train"], "val": sizes["val"], "test": 1})
     options = NUM_OPTIONS["mini-" + dataset.split("-", 1)[1]]
     measured = [
         *takes_off(stl_qa),

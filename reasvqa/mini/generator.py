@@ -1,11 +1,10 @@
-"""A simulated multimodal generator: it stands for InternVL in phase 1 at mini scale. It is not a neural network.
+"""A simulated multimodal generator that stands for InternVL in phase 1 at mini scale. It is not a neural network.
 
-It is handed the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an
-answer from what it believes it saw, again with occasional errors, and writes its reasoning in the styles real models
-use. As the paper observes of InternVL (section 3.2), most of its wrong answers come from inference - it compares the
-wrong events, or eliminates the wrong option - while most of what it says it saw is right. Both error rates are its
-parameters, beside how often it names no option, so that they can be measured separately; two strengths stand for the
-paper's two generators.
+It reads the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an answer
+from what it believes it saw, again with occasional errors, and writes its reasoning in the styles of real models. As
+the paper observes of InternVL (section 3.2), most of its wrong answers come from inference: it compares the wrong
+events or eliminates the wrong option, while most of what it says it saw is right. Its parameters are both error rates
+and how often it names no option. Two of its strengths stand for the paper's two generators.
 """
 
 from __future__ import annotations
@@ -22,40 +21,39 @@ from reasvqa.mini.world import OBJECTS, VERBS, Event, Story, gerund, past, prese
 from reasvqa.samples import LETTERS
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
-RESTATED = 0.2  # share of the wrong inferences that are stated as a fact before they are concluded
+RESTATED = 0.2  # share of the wrong inferences that are stated as facts before the conclusion
 
 
 @dataclass(frozen=True)
 class Strength:
-    """perception: chance that an event, or one frame's idle objects, is seen wrongly. inference: chance that the wrong
-    option is concluded from what was seen. silent: chance that no option is named at all."""
+    """How often a generator errs."""
 
     name: str
-    perception: float
-    inference: float
-    silent: float
+    perception: float  # chance that an event, or the idle objects of a frame, are seen wrongly
+    inference: float  # chance that the wrong option is concluded from what was seen
+    silent: float  # chance that no option is named
 
 
-# sim-4b and sim-26b: set so that the answers are right about as often as the paper's Table 4 says of InternVL 4B and
-# 26B (60 and 69 %). The others span the range from guessing to faultless, for the question where imperfect reasoning
-# stops helping.
-STRENGTHS = {
-    "sim-chance": Strength("sim-chance", perception=0.40, inference=0.72, silent=0.03),
-    "sim-weak": Strength("sim-weak", perception=0.15, inference=0.50, silent=0.03),
-    "sim-4b": Strength("sim-4b", perception=0.08, inference=0.31, silent=0.03),
-    "sim-26b": Strength("sim-26b", perception=0.05, inference=0.26, silent=0.02),
-    "sim-strong": Strength("sim-strong", perception=0.02, inference=0.08, silent=0.01),
-    "sim-perfect": Strength("sim-perfect", perception=0.0, inference=0.0, silent=0.0),
-}
+# sim-4b and sim-26b are set to be right about as often as InternVL 4B and 26B in the paper's Table 4 (60 and 69 %). The
+# others span the range from guessing to faultless, to find where imperfect reasoning stops helping.
+_STRENGTHS = (
+    Strength("sim-chance", perception=0.40, inference=0.72, silent=0.03),
+    Strength("sim-weak", perception=0.15, inference=0.50, silent=0.03),
+    Strength("sim-4b", perception=0.08, inference=0.31, silent=0.03),
+    Strength("sim-26b", perception=0.05, inference=0.26, silent=0.02),
+    Strength("sim-strong", perception=0.02, inference=0.08, silent=0.01),
+    Strength("sim-perfect", perception=0.0, inference=0.0, silent=0.0),
+)
+STRENGTHS = {strength.name: strength for strength in _STRENGTHS}
 
 
 def rng_for(*words: str) -> np.random.Generator:
-    """A random generator fixed by words: the same question to the same generator always gets the same response."""
+    """Return a random generator fixed by words, so that a generator always answers a question in the same way."""
     return np.random.default_rng(list(hashlib.sha256("\n".join(words).encode()).digest()))
 
 
 def perceive(story: Story, strength: Strength, rng: np.random.Generator) -> tuple[Event, ...]:
-    """The events of the clip as the generator believes it saw them."""
+    """Return the events of the clip as the generator believes it saw them."""
 
     def misread(name: str) -> str:
         return str(rng.choice([other for other in OBJECTS if other != name]))
@@ -74,7 +72,7 @@ def perceive(story: Story, strength: Strength, rng: np.random.Generator) -> tupl
 
 
 def respond(query: Query, options: Sequence[str], story: Story, strength: Strength, rng: np.random.Generator) -> str:
-    """The generator's free-text response to a lettered multiple-choice question about a story's clip."""
+    """Return the generator's free-text response to a multiple-choice question about a story's clip."""
     events = perceive(story, strength, rng)
     answer = solve(query, events)
     choice = options.index(answer) if answer in options else int(rng.integers(len(options)))
@@ -96,8 +94,7 @@ def respond(query: Query, options: Sequence[str], story: Story, strength: Streng
 
 
 def describe(query: Query, events: Sequence[Event], style: int) -> list[str]:
-    """A sentence a frame: what the person does there; rooms and idle objects are mentioned where the question is about
-    them."""
+    """Return a sentence for each frame: what the person does, and rooms and idle objects if the question needs them."""
     rooms = "room" in (query.form.select, query.form.report) or query.form.select == "rooms"
     bystanders = query.form.select == "never" or query.form.report == "bystander"
     sentences = []
@@ -117,8 +114,10 @@ def describe(query: Query, events: Sequence[Event], style: int) -> list[str]:
 def explain(
     query: Query, events: Sequence[Event], options: Sequence[str], choice: int, slipped: bool, rng: np.random.Generator
 ) -> list[str]:
-    """How the generator gets from what it saw to its choice. Where it slips, mostly nothing is said before the
-    conclusion; one time in five (`RESTATED`) the wrong choice is stated as a fact."""
+    """Return the steps from what the generator saw to its choice.
+
+    If it slipped, it mostly concludes without a step; with a chance of `RESTATED` it states the wrong choice as a fact.
+    """
     form = query.form
     steps = []
     if not slipped or rng.random() < RESTATED:
@@ -131,7 +130,7 @@ def explain(
             steps.append(f"They never use the {name}.")
         elif form.select == "rooms":
             steps.append("The rooms are the " + ", the ".join(dict.fromkeys(event.room for event in events)) + ".")
-    # Elimination, in the manner of the paper's Figure 2: an option that names nothing visible is ruled out.
+    # Elimination, as in the paper's Figure 2: rule out an option that names nothing visible.
     visible = {event.object for event in events} | {name for event in events for _, name in event.idle}
     unseen = [name for name in OBJECTS if name not in visible and any(f"the {name}" in o.lower() for o in options)]
     if unseen and rng.random() < 0.25:
@@ -144,11 +143,13 @@ _STEP = re.compile(r"(after|before) the (\w+) they (\w+) the (\w+)$")
 
 
 def judge(text: str, story: Story) -> list[tuple[str, bool | None]]:
-    """The sentences of a reasoning in this generator's language, its own or a student's, and whether each is true of
-    the clip.
+    """Judge the sentences of a reasoning in this generator's language, its own or a student's.
 
-    Events are told in order: the first sentence of that form is about the first frame. None: the sentence claims
-    nothing that can be judged (it is broken, or beyond the four frames).
+    Events are told in order: the first sentence that tells one is about the first frame.
+
+    Returns:
+        Each sentence, and whether it is true of the clip. None: it claims nothing that can be judged, because it is
+        broken or tells a fifth event.
     """
     seen, told, judged = story.seen, 0, []
     objects = [event.object for event in seen]
@@ -157,10 +158,7 @@ def judge(text: str, story: Story) -> list[tuple[str, bool | None]]:
         truth: bool | None = None
         if step := _STEP.match(words):
             at = (objects.index(step[2]) if step[2] in objects else -9) + (1 if step[1] == "after" else -1)
-            if 0 <= at < len(seen):
-                truth = seen[at].object == step[4] and step[3] in ("use", seen[at].verb)
-            else:
-                truth = False
+            truth = 0 <= at < len(seen) and seen[at].object == step[4] and step[3] in ("use", seen[at].verb)
         elif never := re.match(r"they never use the (\w+)$", words):
             truth = never[1] not in objects
         elif absent := re.match(r"the (\w+) is not there$", words):
@@ -177,7 +175,7 @@ def judge(text: str, story: Story) -> list[tuple[str, bool | None]]:
 
 
 def conclude(body: str, letter: str, option: str, rng: np.random.Generator) -> str:
-    """Adds the conclusion in one of the forms real models write, some of them against the prompt's instructions."""
+    """Add the conclusion in one of the forms that real models write, some of them against the prompt's instructions."""
     text = option.rstrip(".")
     forms = (
         f"{body}\n###Answer: {letter}",
@@ -194,12 +192,13 @@ def conclude(body: str, letter: str, option: str, rng: np.random.Generator) -> s
 
 
 def caption(story: Story, strength: Strength, detailed: bool, rng: np.random.Generator) -> str:
-    """A caption that knows no question (Table 9): brief, one sentence; detailed, everything the generator saw."""
+    """Return a question-independent caption (Table 9): of one event or, if `detailed`, of all the generator saw."""
     events = perceive(story, strength, rng)
     if not detailed:
         event = events[int(rng.integers(len(events)))]
         return f"A {story.person} is {gerund(event.verb)} the {event.object}."
-    parts = [f"the {story.person} {present(event.verb)} the {event.object} in the {event.room}" for event in events]
-    parts = [part[0].upper() + part[1:] + "." for part in parts]
+    sentences = [
+        f"The {story.person} {present(event.verb)} the {event.object} in the {event.room}." for event in events
+    ]
     idle = dict.fromkeys(name for event in events for _, name in event.idle)
-    return " ".join(parts) + " The " + ", the ".join(idle) + " can be seen."
+    return " ".join(sentences) + " The " + ", the ".join(idle) + " can be seen."

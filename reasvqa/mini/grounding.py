@@ -1,4 +1,4 @@
-"""Does a student's reasoning come from the video? Only a miniature can be asked: it knows what happens in each clip."""
+"""Check whether a student's reasoning is true of the video. Only a miniature knows what happens in each clip."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from reasvqa.samples import Sample
 
 
 def grounding(run: Run, questions: int | None = None) -> float:
-    """Is what the student writes true of the video? Percent of the clips' events (verb and object) that stand in the
-    right place of the reasoning it writes for the first `questions` of the evaluation split (None: all)."""
+    """Return the percentage of events (verb and object) that a run's student tells rightly and in the right place.
+
+    Args:
+        questions: it explains the first so many of the evaluation split; None: all.
+    """
     samples, stories = run.samples()[:questions], read_stories(run.root)
     right = total = 0
     for sample, text in zip(samples, run.explain(samples), strict=True):
@@ -30,8 +33,12 @@ def grounding(run: Run, questions: int | None = None) -> float:
 
 
 class Claim(NamedTuple):
-    """A sentence; is it true of the clip (None: it claims nothing that can be judged); the event it should tell, if it
-    tells one."""
+    """A sentence of a reasoning.
+
+    Attributes:
+        true: whether it is true of the clip; None: it claims nothing that can be judged.
+        event: the event that it should tell; None: it tells none.
+    """
 
     sentence: str
     true: bool | None
@@ -39,10 +46,10 @@ class Claim(NamedTuple):
 
 
 def claims(text: str, story: Story) -> list[Claim]:
-    """The sentences of a reasoning, each judged against its clip by `generator.judge`.
+    """Judge each sentence of a reasoning against its clip, see `generator.judge`.
 
-    Events are told in order. A sentence that lost words ("They lift the.") cannot be judged, but keeps its place: those
-    behind it are held against their own frames.
+    Events are told in order. A sentence that lost words ("They lift the.") cannot be judged but keeps its place, so
+    those behind it are compared with their own frames.
     """
     found, told = [], 0
     for sentence in re.findall(r"[^.\n]*[a-z][^.\n]*", text):
@@ -53,12 +60,12 @@ def claims(text: str, story: Story) -> list[Claim]:
             event, rest = story.seen[told], replace(story, first=story.first + told)
         told += bool(tells)
         ((said, true),) = judge(sentence, rest)
-        if event and true is None:  # "they lift the chair near the and the cup": what was done can be judged
+        if event and true is None:  # "they lift the chair near the and the cup": the action can still be judged
             ((_, true),) = judge(sentence.partition(" near ")[0], rest)
         found.append(Claim(said, None if tells and event is None else true, event))
     return found
 
 
 def story_of(sample: Sample, root: Path) -> Story | None:
-    """What happens in a question's clip; None where nobody knows: `root` is no miniature's folder."""
+    """Return what happens in a question's clip; None if `root` is not a miniature's folder."""
     return read_stories(root).get(Path(sample.video).stem) if (root / "stories.json").is_file() else None

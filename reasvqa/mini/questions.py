@@ -1,31 +1,39 @@
-"""Questions about stories, and their answers by rule.
+"""Ask questions about stories and answer them by rule.
 
-A question *form* says which event it is about (`select`) and what it wants to know of it (`report`). That is enough to
-ask it of any story, to answer it from a list of events (the true ones, or the ones a generator believes it saw), to
-find distractors, and to tell whether a single frame can answer it (the ATP-hard list). Wording and type codes follow
-the three benchmarks; so does the share of each type among the questions.
+A question *form* says which event it is about (`select`) and what it asks about that event (`report`). This is enough
+to ask it of any story, to answer it from a list of events (the true ones, or those a generator believes it saw), to
+choose distractors, and to decide whether a single frame can answer it (the ATP-hard list). Wording, type codes and the
+share of each type follow the three benchmarks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from reasvqa.mini.world import OBJECTS, ROOMS, VERBS, Event, Story, gerund, past
 
 NUMBERS = ("one", "two", "three", "four", "five")
+NUM_OPTIONS = {"mini-star": 4, "mini-nextqa": 5, "mini-intentqa": 5}
+UNANCHORED = ("never", "rooms")  # the values of `Form.select` with which a question names no event
 
 
 @dataclass(frozen=True)
 class Form:
     """One way of asking.
 
-    select: "verb" the event with that verb; "room" the event in that room; "event" a named event; "after"/"before" the
-    event next to a named one; "never" the idle object that no event uses; "rooms" the number of different rooms.
-    report: "object", "event", "verb", "room", "bystander" (an idle object of that event), "number" (of rooms) or
-        "frame".
+    Attributes:
+        type: the benchmark's type code.
+        share: of the benchmark's questions.
+        question: the wording, with blanks for `fill`.
+        select: "verb", the event with that verb; "room", the event in that room; "event" or "object", a named event;
+            "after" or "before", the event next to a named one; "never", the idle object that no event uses; "rooms",
+            the number of different rooms.
+        report: "object", "event", "verb", "room", "bystander" (an idle object of that event), "number" (of rooms) or
+            "frame".
+        answer: the options' wording, with blanks.
     """
 
     type: str
@@ -33,113 +41,60 @@ class Form:
     question: str
     select: str
     report: str
-    answer: str
+    answer: str = "The {object}."
 
 
-# Shares: STAR's and NExT-QA's own mix of types (rounded), IntentQA's of its validation split.
+def _forms(**rows: list[tuple]) -> tuple[Form, ...]:
+    """Return forms from rows of their fields; the keyword is the type."""
+    return tuple(Form(type, *row) for type, rows_of_type in rows.items() for row in rows_of_type)
+
+
+_THEY_DID = "They {past} the {object}."
+_STAR = _forms(
+    Interaction=[
+        (0.07, "Which object was {past} by the person?", "verb", "object"),
+        (0.14, "What did the person do with the {object}?", "object", "verb", "They {past} it."),
+        (0.14, "Which object was near when the person {past} the {object}?", "event", "bystander"),
+    ],
+    Sequence=[
+        (0.06, "Which object did the person use right after they {past} the {object}?", "after", "object"),
+        (0.18, "What happened right after the person {past} the {object}?", "after", "event", _THEY_DID),
+        (0.06, "Which object did the person use right before they {past} the {object}?", "before", "object"),
+        (0.18, "What happened right before the person {past} the {object}?", "before", "event", _THEY_DID),
+    ],
+    Prediction=[(0.10, "Which object will the person use next?", "never", "object")],
+    Feasibility=[(0.07, "Which other object is possible to be used by the person?", "never", "object")],
+)
+_NEXTQA = _forms(
+    CW=[
+        (0.26, "why did the {person} {verb} the {object}", "after", "event", "to {verb} the {object}"),
+        (0.10, "why did the {person} go to the {room}", "room", "event", "to {verb} the {object}"),
+    ],
+    CH=[
+        (0.08, "how did the {person} come to {verb} the {object}", "before", "event", "by {gerund} the {object}"),
+        (0.08, "how did the {person} use the {object}", "object", "verb", "{verb} it"),
+    ],
+    TN=[(0.17, "what did the {person} do after {gerund} the {object}", "after", "event", "{verb} the {object}")],
+    TP=[(0.05, "what did the {person} do before {gerund} the {object}", "before", "event", "{verb} the {object}")],
+    TC=[(0.11, "what stood by when the {person} {past} the {object}", "event", "bystander", "the {object}")],
+    DO=[(0.06, "what did the {person} {verb}", "verb", "object", "the {object}")],
+    DL=[(0.06, "where did the {person} {verb} the {object}", "event", "room", "in the {room}")],
+    DC=[(0.03, "how many rooms was the {person} in", "rooms", "number", "{number}")],
+)
+# IntentQA asks the first six of NExT-QA's forms.
+_INTENTQA = (0.40, 0.18, 0.08, 0.08, 0.20, 0.06)
+
+# The shares are the benchmarks' own, rounded: STAR's and NExT-QA's, and those of IntentQA's validation split.
 FORMS: dict[str, tuple[Form, ...]] = {
-    "mini-star": (
-        Form("Interaction", 0.07, "Which object was {past} by the person?", "verb", "object", "The {object}."),
-        Form("Interaction", 0.14, "What did the person do with the {object}?", "object", "verb", "They {past} it."),
-        Form(
-            "Interaction",
-            0.14,
-            "Which object was near when the person {past} the {object}?",
-            "event",
-            "bystander",
-            "The {object}.",
-        ),
-        *(
-            form
-            for order in ("after", "before")
-            for form in (
-                Form(
-                    "Sequence",
-                    0.06,
-                    f"Which object did the person use right {order} they {{past}} the {{object}}?",
-                    order,
-                    "object",
-                    "The {object}.",
-                ),
-                Form(
-                    "Sequence",
-                    0.18,
-                    f"What happened right {order} the person {{past}} the {{object}}?",
-                    order,
-                    "event",
-                    "They {past} the {object}.",
-                ),
-            )
-        ),
-        Form("Prediction", 0.10, "Which object will the person use next?", "never", "object", "The {object}."),
-        Form(
-            "Feasibility",
-            0.07,
-            "Which other object is possible to be used by the person?",
-            "never",
-            "object",
-            "The {object}.",
-        ),
-    ),
-    "mini-nextqa": (
-        Form("CW", 0.26, "why did the {person} {verb} the {object}", "after", "event", "to {verb} the {object}"),
-        Form("CW", 0.10, "why did the {person} go to the {room}", "room", "event", "to {verb} the {object}"),
-        Form(
-            "CH",
-            0.08,
-            "how did the {person} come to {verb} the {object}",
-            "before",
-            "event",
-            "by {gerund} the {object}",
-        ),
-        Form("CH", 0.08, "how did the {person} use the {object}", "object", "verb", "{verb} it"),
-        Form(
-            "TN", 0.17, "what did the {person} do after {gerund} the {object}", "after", "event", "{verb} the {object}"
-        ),
-        Form(
-            "TP",
-            0.05,
-            "what did the {person} do before {gerund} the {object}",
-            "before",
-            "event",
-            "{verb} the {object}",
-        ),
-        Form("TC", 0.11, "what stood by when the {person} {past} the {object}", "event", "bystander", "the {object}"),
-        Form("DO", 0.06, "what did the {person} {verb}", "verb", "object", "the {object}"),
-        Form("DL", 0.06, "where did the {person} {verb} the {object}", "event", "room", "in the {room}"),
-        Form("DC", 0.03, "how many rooms was the {person} in", "rooms", "number", "{number}"),
-    ),
-    "mini-intentqa": (
-        Form("CW", 0.40, "why did the {person} {verb} the {object}", "after", "event", "to {verb} the {object}"),
-        Form("CW", 0.18, "why did the {person} go to the {room}", "room", "event", "to {verb} the {object}"),
-        Form(
-            "CH",
-            0.08,
-            "how did the {person} come to {verb} the {object}",
-            "before",
-            "event",
-            "by {gerund} the {object}",
-        ),
-        Form("CH", 0.08, "how did the {person} use the {object}", "object", "verb", "{verb} it"),
-        Form(
-            "TN", 0.20, "what did the {person} do after {gerund} the {object}", "after", "event", "{verb} the {object}"
-        ),
-        Form(
-            "TP",
-            0.06,
-            "what did the {person} do before {gerund} the {object}",
-            "before",
-            "event",
-            "{verb} the {object}",
-        ),
-    ),
+    "mini-star": _STAR,
+    "mini-nextqa": _NEXTQA,
+    "mini-intentqa": tuple(replace(form, share=share) for form, share in zip(_NEXTQA[:6], _INTENTQA, strict=True)),
 }
-NUM_OPTIONS = {"mini-star": 4, "mini-nextqa": 5, "mini-intentqa": 5}
 
 
 @dataclass(frozen=True)
 class Query:
-    """A form asked about one story: `anchor` is the event that the question names, where its form names one."""
+    """A form asked about one story. `anchor` is the event that the question names; None if the form names none."""
 
     form: Form
     anchor: Event | None
@@ -150,37 +105,40 @@ class Query:
         return fill(self.form.question, self.anchor, self.person)
 
 
-def fill(template: str, event: Event | None, person: str = "", number: str = "") -> str:
-    """A template in words: "{past} the {object}" of an event that opens the towel is "opened the towel"."""
-    words = {"person": person, "number": number}
+def fill(template: str, event: Event | None, person: str = "") -> str:
+    """Fill in a template: "{past} the {object}" becomes "opened the towel" for an event that opens the towel."""
+    words = {"person": person}
     if event is not None:
         words |= {"verb": event.verb, "past": past(event.verb), "gerund": gerund(event.verb)}
         words |= {"object": event.object, "room": event.room}
     return template.format(**words)
 
 
+def say(form: Form, field: str, word: str) -> str:
+    """Return the form's answer with one word filled in."""
+    return form.answer.format(**{field: word})
+
+
 def locate(query: Query, events: Sequence[Event]) -> list[int]:
-    """Indices of the events the query is about, among `events` in order of time; empty when they do not show it."""
+    """Return the indices of the events that the query is about; none if `events`, in order of time, do not show it."""
     select, anchor = query.form.select, query.anchor
-    if anchor is None or select in ("never", "rooms"):
+    if anchor is None or select in UNANCHORED:
         return []
-    if select == "verb":
-        return [i for i, event in enumerate(events) if event.verb == anchor.verb]
-    if select == "room":
-        return [i for i, event in enumerate(events) if event.room == anchor.room]
-    # Events are found again by their object: objects are all different within a clip.
-    at = [i for i, event in enumerate(events) if event.object == anchor.object]
+    if select in ("verb", "room"):
+        return [i for i, event in enumerate(events) if getattr(event, select) == getattr(anchor, select)]
+    # The object identifies an event: objects are all different within a clip.
     step = {"after": 1, "before": -1}.get(select, 0)
-    return [i + step for i in at if 0 <= i + step < len(events)]
+    found = [i + step for i, event in enumerate(events) if event.object == anchor.object]
+    return [i for i in found if 0 <= i < len(events)]
 
 
 def solve(query: Query, events: Sequence[Event]) -> str | None:
-    """The answer that `events` imply, in the words of an option; None when they do not settle it."""
+    """Return the answer that `events` imply, in the words of an option; None if they do not settle it."""
     form = query.form
     if form.select == "rooms":
         return NUMBERS[len({event.room for event in events}) - 1]
     if form.select == "never":
-        # Seen idle in every frame and never used; a single frame leaves several candidates.
+        # Idle in every frame and never used. A single frame leaves several candidates.
         idle = [{name for _, name in event.idle} for event in events]
         spare = set.intersection(*idle) - {event.object for event in events}
         return say(form, "object", spare.pop()) if len(spare) == 1 and len(events) > 1 else None
@@ -196,7 +154,7 @@ def solve(query: Query, events: Sequence[Event]) -> str | None:
 
 
 def answer_of(query: Query, events: Sequence[Event]) -> str:
-    """The answer of a question that `ask` made.
+    """Return the answer to a question that `ask` made.
 
     Raises:
         ValueError: the events do not settle it.
@@ -207,26 +165,19 @@ def answer_of(query: Query, events: Sequence[Event]) -> str:
     return answer
 
 
-def say(form: Form, field: str, word: str) -> str:
-    """The form's answer with one word filled in."""
-    return form.answer.format(**{field: word})
-
-
 def needs_several_frames(query: Query, story: Story) -> bool:
-    """True when no single frame of the clip gives the right answer: the rule behind the miniature's ATP-hard list.
+    """Return whether no single frame of the clip gives the right answer: the rule behind the miniature's ATP-hard list.
 
-    A count of rooms is among them although one frame would give "one": it is right only by luck.
+    A count of rooms always needs several: one frame gives "one", which is right only by luck.
     """
-    if query.form.select == "rooms":
-        return True
     truth = solve(query, story.seen)
-    return all(solve(query, [event]) != truth for event in story.seen)
+    return query.form.select == "rooms" or all(solve(query, [event]) != truth for event in story.seen)
 
 
 def ask(form: Form, story: Story, rng: np.random.Generator) -> Query | None:
-    """The form asked about a story, about an event drawn at random; None when the story leaves it open or ambiguous."""
+    """Ask about an event of the story drawn at random; return None if the story does not settle the answer."""
     order = [story.seen[i] for i in rng.permutation(len(story.seen))]
-    for anchor in [None] if form.select in ("never", "rooms") else order:
+    for anchor in [None] if form.select in UNANCHORED else order:
         query = Query(form, anchor, story.person)
         if solve(query, story.seen) is not None:
             return query
@@ -234,18 +185,21 @@ def ask(form: Form, story: Story, rng: np.random.Generator) -> Query | None:
 
 
 def distractors(query: Query, story: Story, count: int, rng: np.random.Generator) -> list[str]:
-    """`count` wrong options: mostly things that do happen in the clip, at another time.
+    """Return `count` wrong options: mostly things that do happen in the clip, at another time.
 
-    For events they come as a grid (right and wrong verb x right and wrong object), so that no option stands out by the
-    words it shares with the others and a student that does not look at the video stays at chance.
+    Options that tell events form a grid (right and wrong verb times right and wrong object). No option then stands out
+    by the words it shares with others, so a student that does not look at the video stays at chance.
     """
+
+    def shuffled(items: Sequence) -> list:
+        return [items[i] for i in rng.permutation(len(items))]
+
     form, seen = query.form, story.seen
     truth = solve(query, seen)
     target = [seen[i] for i in locate(query, seen)]
     anchor = query.anchor.object if query.anchor is not None and form.select in ("after", "before", "event") else None
     used = [event.object for event in seen if event.object != anchor]
     absent = [name for name in OBJECTS if name not in {event.object for event in seen} | {story.spare}]
-    shuffled = lambda items: [items[i] for i in rng.permutation(len(items))]  # noqa: E731
     if form.report == "event":
         right = target[0]
         others = shuffled([event for event in seen if event not in (right, query.anchor)])
@@ -256,18 +210,19 @@ def distractors(query: Query, story: Story, count: int, rng: np.random.Generator
         pairs = [(verb, name) for verb in verbs for name in names if (verb, name) != (right.verb, right.object)]
         words = [form.answer.format(verb=v, past=past(v), gerund=gerund(v), object=o) for v, o in shuffled(pairs)]
     elif form.report == "verb":
-        words = [form.answer.format(verb=verb, past=past(verb)) for verb in shuffled(list(VERBS))]
+        words = [form.answer.format(verb=verb, past=past(verb)) for verb in shuffled(VERBS)]
     elif form.report == "room":
-        words = [say(form, "room", room) for room in shuffled(list(ROOMS))]
+        words = [say(form, "room", room) for room in shuffled(ROOMS)]
     elif form.report == "number":
         words = list(NUMBERS)
-    elif form.report == "bystander":
-        near = {name for _, name in target[0].idle}
-        words = [say(form, "object", name) for name in shuffled([n for n in used if n not in near]) + shuffled(absent)]
-    elif form.type == "Feasibility":
-        words = [say(form, "object", name) for name in shuffled(absent)]
     else:
-        spare = [story.spare] if form.select != "never" else []
-        words = [say(form, "object", name) for name in shuffled(used) + spare + shuffled(absent)]
-    wrong = [word for word in dict.fromkeys(words) if word != truth]
-    return wrong[:count]
+        if form.report == "bystander":
+            near = {name for _, name in target[0].idle}
+            names = shuffled([name for name in used if name not in near]) + shuffled(absent)
+        elif form.type == "Feasibility":
+            names = shuffled(absent)
+        else:
+            spare = [story.spare] if form.select != "never" else []
+            names = shuffled(used) + spare + shuffled(absent)
+        words = [say(form, "object", name) for name in names]
+    return [word for word in dict.fromkeys(words) if word != truth][:count]

@@ -1,5 +1,7 @@
-"""Which of a benchmark's wordings does a student answer? Only a miniature can be asked: its questions are made from a
-few forms, and some of these its students knew before."""
+"""Measure which of a benchmark's wordings a student answers.
+
+Only a miniature makes its questions from a few forms, some of which its students know from pretraining.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from reasvqa.mini.pretrain import PRETRAIN_FORMS
 from reasvqa.mini.questions import FORMS
 from reasvqa.mini.world import OBJECTS, PEOPLE, ROOMS, VERBS, gerund, past
 
-PRETRAINED = frozenset(form.question for form in PRETRAIN_FORMS)  # wordings that students know before fine-tuning
+PRETRAINED = frozenset(form.question for form in PRETRAIN_FORMS)  # wordings known before fine-tuning
 _WORDS = {
     "person": PEOPLE,
     "verb": VERBS,
@@ -29,17 +31,14 @@ _WORDS = {
 
 @cache
 def _patterns(kind: str) -> dict[str, re.Pattern[str]]:
-    """By a form's wording what its questions look like."""
+    """Return a pattern that a form's questions match, by the form's wording."""
     any_of = {blank: f"(?:{'|'.join(words)})" for blank, words in _WORDS.items()}
     forms = (form.question for form in FORMS[f"mini-{kind}"])
     return {form: re.compile(re.sub(r"\\{(\w+)\\}", lambda blank: any_of[blank[1]], re.escape(form))) for form in forms}
 
 
 def wording(question: str, dataset: str) -> str:
-    """The form that a question was made from, with blanks: "how did the {person} use the {object}".
-
-    Args:
-        dataset: the miniature's or a smoke test's data set it belongs to.
+    """Return the form of a question in a data set, with blanks: "how did the {person} use the {object}".
 
     Raises:
         ValueError: the question is of no form of this data set.
@@ -51,14 +50,14 @@ def wording(question: str, dataset: str) -> str:
 
 
 def by_wording(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    """How students answer each wording: those first that pretraining knew, and of these the most common.
+    """Return how students answer each wording, those that pretraining knows and that are common in training first.
 
     Args:
         runs: settings by name, on the same questions of one miniature.
 
     Returns:
-        Indexed by wording: "pretrained" (bool), "in training" and "asked": how many questions the first run learned
-        from, and how many it answered; and by setting the accuracy in percent, the mean over its seeds.
+        Indexed by wording: "pretrained" (bool); "in training" and "asked", the numbers of questions that the first run
+        learned from and answered; and each setting's accuracy in percent, the mean over its seeds.
     """
     first = next(iter(runs.values()))[0]
     name = first.config.dataset
