@@ -14,8 +14,6 @@ from statsmodels.stats.multitest import multipletests
 
 from reasvqa.samples import Sample
 
-# NExT-QA's evaluator counts "previous" questions as "next" ones (eval_mc.py).
-_COUNTS_AS = {"TP": "TN"}
 TOTAL = "Total"
 
 
@@ -55,8 +53,8 @@ def correctness(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.Data
     unknown = sorted(set(given["id"]) - {sample.id for sample in samples})
     if unknown:
         raise PredictionError(
-            f"{len(unknown)} predictions are for unknown ids, e.g. {unknown[0]!r}; "
-            "are they for another data set or split?"
+            f"{len(unknown)} predictions are for unknown ids, e.g. {unknown[0]!r}. Give those of this data set and "
+            "split, and read ids as text: pd.read_csv(..., dtype={'id': str})"
         )
     table = pd.DataFrame(
         [(sample.id, sample.answer, sample.type, sample.group) for sample in samples],
@@ -80,7 +78,8 @@ def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFra
         PredictionError: see `correctness`.
     """
     table = correctness(predictions, samples)
-    table["type"] = table["type"].replace(_COUNTS_AS)
+    previous = (table["type"] == "TP") & (table["group"] == "Tem")
+    table.loc[previous, "type"] = "TN"  # NExT-QA's evaluator counts "previous" questions as "next" ones (eval_mc.py)
     parts = [table.groupby(column, sort=False)["correct"].agg(["size", "sum"]) for column in ("type", "group")]
     parts.append(pd.DataFrame({"size": [len(table)], "sum": [int(table["correct"].sum())]}, index=[TOTAL]))
     result = pd.concat(parts).rename(columns={"size": "n", "sum": "correct"})

@@ -1,25 +1,49 @@
-"""The model hub: what of it is here, and whether it can be asked, said at once."""
+"""The model hub. Its local cache is read first; the network is asked only for what is missing there."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+ANSWER_WITHIN_S = 5
+
+T = TypeVar("T")
+
+
+def local_first(source: str | Path, load: Callable[[bool], T]) -> T:
+    """Return `load(True)`, which reads local files only, or `load(False)`, which may download what is missing.
+
+    So a cached checkpoint never waits for a network, and a run never meets other weights than the one before it.
+
+    Raises:
+        OSError: some files are missing, and the hub does not answer.
+    """
+    try:
+        return load(True)
+    except (OSError, ValueError) as error:  # ValueError: transformers makes an empty tokenizer of missing files
+        reason = "" if Path(source).is_dir() else unreachable()
+        if reason and isinstance(error, OSError):
+            raise OSError(f"no such folder, not among the downloaded models, and {reason}") from None
+        if reason or Path(source).is_dir():
+            raise
+    return load(False)
 
 
 def unreachable() -> str:
-    """Why the hub cannot be asked, or "". Loading would find out as well, after minutes of trying for every file."""
+    """Return why the hub cannot be asked, or "". Loading would notice as well, but retries every file for minutes."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     try:
-        get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception as error:  # of httpx, requests or the hub, as its version and HF_HUB_OFFLINE have it
+        get_session().head(constants.ENDPOINT, timeout=ANSWER_WITHIN_S)
+    except Exception as error:  # of httpx, requests or the hub, depending on its version and on HF_HUB_OFFLINE
         return f"{constants.ENDPOINT} does not answer ({error})"
     return ""
 
 
 def cached(source: str, name: str, local_only: bool = True) -> Path | None:
-    """A file of a checkpoint, a local folder's or one of the hub's cache; None: it is not there.
+    """Return the path of a checkpoint's file, in a local folder or the hub's cache; None where it is missing.
 
     local_only: do not ask the hub for it.
     """
@@ -37,9 +61,12 @@ def cached(source: str, name: str, local_only: bool = True) -> Path | None:
 
 
 def check_tokenizer(tokenizer: Any, source: str) -> None:
-    """Raises ValueError if a checkpoint's tokenizer (a `transformers.PreTrainedTokenizerBase`) knows no words.
+    """Refuse a tokenizer (`transformers.PreTrainedTokenizerBase`) that knows no words.
 
-    Where its files are missing, transformers makes such a one, without a word.
+    transformers silently makes one where a checkpoint's tokenizer files are missing.
+
+    Raises:
+        ValueError: the tokenizer turns words into nothing.
     """
     if not tokenizer("what is this", add_special_tokens=False).input_ids:
         raise ValueError(f"the tokenizer at {source!r} knows no words: its files are missing or damaged; get it again")

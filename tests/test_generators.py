@@ -22,7 +22,9 @@ import torture_servers
 
 from reasvqa import paths
 from reasvqa.generation import GenerationError, generate, read_reasoning
-from reasvqa.generation.models import OpenAIGenerator, TransformersGenerator, frames_of
+from reasvqa.generation.models import OpenAIGenerator, TransformersGenerator, frames_of, read_answer
+from reasvqa.mini.tiny import write_tiny
+from reasvqa.refinement import refine
 from reasvqa.video import VideoError
 
 TEMPLATE = (
@@ -224,9 +226,11 @@ class Moody(BaseHTTPRequestHandler):
     plan: ClassVar[list[tuple[int, dict]]] = []
     arrived: ClassVar[list[float]] = []
     headers_seen: ClassVar[list[str]] = []
+    asked: ClassVar[list[dict]] = []
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Moody.asked.append({name: value for name, value in asked.items() if name not in ("model", "messages")})
         Moody.arrived.append(time.monotonic())
         Moody.headers_seen.append(self.headers.get("Authorization", ""))
         status, extra = Moody.plan.pop(0) if Moody.plan else (200, {})
@@ -255,7 +259,7 @@ class Moody(BaseHTTPRequestHandler):
 def moody():
     server = HTTPServer(("127.0.0.1", 0), Moody)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    Moody.plan, Moody.arrived, Moody.headers_seen = [], [], []
+    Moody.plan, Moody.arrived, Moody.headers_seen, Moody.asked = [], [], [], []
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
 
@@ -290,6 +294,151 @@ def test_a_wrong_key_ends_the_run_at_once(moody, smoke_star, tmp_path):
     assert len(generate(samples, generator, tmp_path / "r.jsonl", batch_size=2)) == 9
 
 
+@pytest.mark.parametrize(
+    ("request_fields", "sent"),
+    [
+        (None, {"max_tokens": 512, "temperature": 0.0}),
+        ({"temperature": None}, {"max_tokens": 512}),
+        ({"temperature": 1}, {"max_tokens": 512, "temperature": 1}),
+        ({"max_completion_tokens": 99, "temperature": None}, {"max_completion_tokens": 99}),
+        ({"max_tokens": None, "temperature": None}, {}),
+        (
+            {"reasoning_effort": "low", "top_k": 1},
+            {"max_tokens": 512, "temperature": 0.0, "reasoning_effort": "low", "top_k": 1},
+        ),
+    ],
+)
+def test_fields_of_the_request_can_be_changed_and_left_out(moody, smoke_star, request_fields, sent):
+    generator = OpenAIGenerator("m", smoke_star[0].videos, moody, request=request_fields)
+    assert generator(list(smoke_star[0][:1]), ["x"]) == ["###Answer: B"] and Moody.asked == [sent]
+
+
+THOUGHT = "The boy bends down. He lifts the ball."
+PARTS = [{"type": "text", "text": "B"}]
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (
+            {"content": "<answer>B</answer>", "reasoning_content": THOUGHT},
+            f"<think>{THOUGHT}</think>\n<answer>B</answer>",
+        ),
+        ({"content": "B", "reasoning": THOUGHT}, f"<think>{THOUGHT}</think>\nB"),
+        ({"content": "\n\nB", "thinking": f"{THOUGHT}\n"}, f"<think>{THOUGHT}</think>\nB"),
+        ({"content": "B", "reasoning": "", "reasoning_content": THOUGHT}, f"<think>{THOUGHT}</think>\nB"),
+        ({"content": "B", "reasoning_content": f"<think>\n{THOUGHT}\n</think>"}, f"<think>{THOUGHT}</think>\nB"),
+        (
+            {"content": "B", "reasoning_details": [{"type": "reasoning.text", "text": THOUGHT}]},
+            f"<think>{THOUGHT}</think>\nB",
+        ),
+        (
+            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]}, *PARTS]},
+            f"<think>{THOUGHT}</think>\nB",
+        ),
+        ({"content": f"<think>{THOUGHT}</think>\nB", "reasoning": THOUGHT}, f"<think>{THOUGHT}</think>\nB"),
+        ({"content": PARTS, "reasoning_content": None}, "B"),
+        ({"content": None, "reasoning_content": f"{THOUGHT} So it is B."}, f"{THOUGHT} So it is B."),
+        ({"content": "", "reasoning": f"{THOUGHT} So it is B."}, f"{THOUGHT} So it is B."),
+    ],
+)
+def test_the_explanation_of_a_reasoning_parser_is_kept(message, text):
+    found = read_answer(json.dumps(torture_servers.completion(message=message)).encode())[0]
+    assert found == text and refine(found) == (THOUGHT if "lifts" in text else "")
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "where"),
+    [
+        ({"content": None, "reasoning_content": THOUGHT}, "length", "text in reasoning_content, cut before the answer"),
+        ({"content": "", "reasoning": THOUGHT}, "length", "text in reasoning, cut before the answer"),
+        ({"content": None, "analysis": THOUGHT}, "stop", "text in analysis"),
+    ],
+)
+def test_an_answer_elsewhere_is_refused_and_said_where(message, finish, where):
+    with pytest.raises(ValueError, match=where):
+        read_answer(json.dumps(torture_servers.completion(finish=finish, message=message)).encode())
+
+
+LOCAL, LAB = "http://127.0.0.1:8000/v1", "http://gpu.lab.example.org:8000/v1"
+
+
+def set_proxies(monkeypatch, **proxies):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name, value in proxies.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "value", "no_proxy"),
+    [
+        (LOCAL, "ALL_PROXY", "socks://127.0.0.1:1080/", ""),
+        (LOCAL, "all_proxy", "socks5://127.0.0.1:1080", "localhost"),
+        (LOCAL, "HTTP_PROXY", "socks4://u:hunter2-Secret@h:1", "10.0.0.0/8,::1"),
+        (LOCAL, "http_proxy", "http://h:port", ""),
+        (LAB, "ALL_PROXY", "socks5h://h:1", "ample.org,lab.example.org:80"),
+        ("https://api.openai.com/v1", "HTTPS_PROXY", "ftp://h:1", "openai.org"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, tmp_path, address, variable, value, no_proxy):
+    set_proxies(monkeypatch, **{variable: value, "NO_PROXY": no_proxy})
+    with pytest.raises(
+        GenerationError, match=rf"^{variable}=.*cannot be reached through this proxy.*NO_PROXY"
+    ) as caught:
+        OpenAIGenerator("m", tmp_path, address)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "no_proxy"),
+    [
+        (LOCAL, "localhost,127.0.0.0/8,::1"),  # as GNOME sets it
+        (LOCAL, "127.0.0.1:8000"),
+        (LOCAL, "a.org, 127.0.0.1"),
+        (LOCAL, "*"),
+        (LAB, ".example.org"),
+        (LAB, "*.lab.example.org"),
+        (LAB, "Example.org"),
+        ("http://[::1]:8000/v1", "localhost,[::1]"),
+        ("http://[fd00::7]:8000/v1", "fd00::/8"),
+    ],
+)
+def test_no_proxy_counts(monkeypatch, tmp_path, address, no_proxy):
+    for variable in ("ALL_PROXY", "http_proxy"):
+        set_proxies(monkeypatch, **{variable: "socks://127.0.0.1:1080", "no_proxy": no_proxy})
+        OpenAIGenerator("m", tmp_path, address)
+
+
+def test_a_proxy_for_others_does_not_matter(monkeypatch, moody, smoke_star):
+    set_proxies(monkeypatch, HTTPS_PROXY="socks://h:1", ALL_PROXY="socks5://h:1", NO_PROXY="127.0.0.1")
+    assert OpenAIGenerator("m", smoke_star[0].videos, moody)(list(smoke_star[0][:1]), ["x"]) == ["###Answer: B"]
+
+
+CACHED = """
+import socket, sys
+from pathlib import Path
+asked = []
+socket.getaddrinfo = lambda host, *_, **__: asked.append(host) or (_ for _ in ()).throw(OSError("no network"))
+from reasvqa.generation.models import TransformersGenerator
+load_student("owner/smolvlm")
+TransformersGenerator("owner/smolvlm", Path("."))
+print(len(asked))
+"""
+
+
+def test_a_cached_model_is_loaded_at_once_without_a_network(tmp_path):
+    """HF_HUB_OFFLINE is not set. The hub's own client asks once which program uses it, whatever is loaded."""
+    repository = tmp_path / "hub" / "models--owner--smolvlm"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    write_tiny("smolvlm", repository / "snapshots" / ("a" * 40))
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environment |= {"HF_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", CACHED], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and int(done.stdout) <= 1 and "Retrying" not in done.stderr, done.stderr
+
+
 SOME = [
     "gzipped",
     "content in parts",
@@ -297,6 +446,7 @@ SOME = [
     "finish_reason length",
     "the key in the answer",
     "null, cut while thinking",
+    "max_tokens is refused",
     "a refusal",
     "{}",
     "choices: []",

@@ -1,15 +1,20 @@
 """A user's own folder of videos and questions: what is read, what is refused, and that all three phases take it."""
 
+import csv
+import io
+import os
 import re
+import shutil
 
 import pytest
 
 from reasvqa.config import PRESETS
 from reasvqa.datasets import DataError, load
 from reasvqa.datasets.own import written_reasoning
+from reasvqa.evaluation import accuracy
 from reasvqa.generation import ReasoningError, Written, generate
 from reasvqa.learning import TrainConfig, train
-from reasvqa.mini.own import make_example
+from reasvqa.learning.runs import _read_predictions
 from reasvqa.samples import Sample
 
 HEADER = "video,start,end,question,a0,a1,a2,answer,split,reasoning"
@@ -96,13 +101,6 @@ def test_a_table_by_a_spreadsheet(tmp_path):
             load("own", "train", tmp_path)
 
 
-def test_values_may_have_lines_and_quotes(tmp_path):
-    reasoning = 'He says ""go"", then, at once, and\nslowly, runs, walks, sits, and, in the end, sleeps.'
-    write(tmp_path, GOOD.replace("The dog barks. The answer is B.", f'"{reasoning}"'), GOOD.replace("Who", "Where"))
-    assert len(load("own", "train", tmp_path)) == 2
-    assert reasoning.replace('""', '"') in written_reasoning(tmp_path).values()
-
-
 def test_ids_stay_with_their_questions(tmp_path):
     """A row on top, another order, a label corrected, a row moved to another split: no id changes. New words do."""
     rows = [f"v.mp4,,,Who {i}?,the cat,the dog,,b,train," for i in range(4)]
@@ -124,21 +122,84 @@ def test_ids_stay_with_their_questions(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("answer_format", ["text", "letter"])
-def test_all_phases_with_2_to_10_options(tmp_path, answer_format):
-    """Clips of the miniature, drawn; every fourth reasoning concludes wrongly."""
-    root = make_example(tmp_path / "own", None)
-    samples, test = load("own", "train", root), load("own", "test", root)
-    assert {len(s.options) for s in [*samples, *test]} == set(range(2, 11))
-    table = generate(samples, Written("written", written_reasoning(root)), root / "reasoning" / "written.jsonl")
-    assert table["correct"].tolist() == [True, True, True, False, True, True, True, False, True]
-    recipe = PRESETS["smoke"] | {"answer_format": answer_format, "generator": "written", "split": "test"}
-    run = train(TrainConfig(dataset="own", student="mini-blip2", **recipe), root=root, runs=tmp_path / "runs")
-    assert (
-        run.predictions["prediction"].notna().all()
-        and (run.predictions["prediction"] < [len(s.options) for s in test]).all()
+def test_all_phases_with_2_to_10_options(tmp_path, videos):
+    """Two options to ten, types that look like numbers, a colon in the video's name; every third reasoning is wrong."""
+    (tmp_path / "videos").mkdir()
+    shutil.copy(videos / "good.mp4", tmp_path / "videos" / "at 10:20.mp4")
+    names = ("cup", "bag", "box", "hat", "key", "pen", "mat", "jar", "bow", "fan")
+    options = [",".join(names[:count]) + "," * (10 - count) for count in range(2, 11)]
+    rows = [
+        f"at 10:20.mp4,{'02' if i % 2 else '2'},What is taken?,{of},A,train,He takes it. The answer is {'AAB'[i % 3]}."
+        for i, of in enumerate(options)
+    ]
+    rows += [row.replace("train", "test").replace("taken", "put") for row in rows[:4]]
+    header = f"video,type,question,{','.join(f'a{i}' for i in range(10))},answer,split,reasoning"
+    write(tmp_path, *rows, header=header)
+    samples, test = load("own", "train", tmp_path), load("own", "test", tmp_path)
+    written = Written("written", written_reasoning(tmp_path))
+    table = generate(samples, written, tmp_path / "reasoning" / "written.jsonl")
+    assert table["correct"].tolist() == [True, True, False] * 3
+    recipe = PRESETS["smoke"] | {"answer_format": "letter", "generator": "written", "split": "test"}
+    run = train(TrainConfig(dataset="own", student="mini-blip2", **recipe), root=tmp_path, runs=tmp_path / "runs")
+    assert (run.predictions["prediction"] < [len(s.options) for s in test]).all()
+    assert len(run.predictions) == 4 and run.metrics["with_reasoning"] == 9
+    assert run.predictions["type"].tolist() == run.predictions["group"].tolist() == ["2", "02"] * 2
+    assert accuracy(run.predictions, test).index.tolist() == ["2", "02", "Total"]
+
+
+TYPES = ["01", "1", "1.0", "007", "1e5", "NA", "nan", "None", "null", "TRUE", "inf", "-0", "TP"]
+
+
+def test_types_and_ids_are_text(tmp_path):
+    """Also where pandas would read a number, a missing value or a truth value."""
+    rows = [f"00{i},v.mp4,{kind},Who?,NA,null,nan,A,test" for i, kind in enumerate(TYPES)]
+    write(tmp_path, *rows, header="id,video,type,question,a0,a1,a2,answer,split")
+    test = load("own", "test", tmp_path)
+    assert [(s.id, s.type, s.group) for s in test] == [(f"00{i}", kind, kind) for i, kind in enumerate(TYPES)]
+    assert {s.options for s in test} == {("NA", "null", "nan")}
+    table = test.to_pandas().assign(prediction=0, text="NA")
+    again = _read_predictions(
+        io.StringIO(table.drop(columns=["video", "clip", "question", "options"]).to_csv(index=False))
     )
-    assert len(run.predictions) == len(test) == 3 and run.metrics["with_reasoning"] == 9
+    for column in ("id", "type", "group", "text"):
+        assert again[column].tolist() == table[column].tolist(), column
+    assert accuracy(again, test)["n"].to_dict() == dict.fromkeys(TYPES, 1) | {"Total": len(TYPES)}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        '{"answer": "B",\n"reasoning": "S1,S2"}',
+        '{"a":1,"b":2,"c":3,\n"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"j":10}',
+        "He says:\n1,2,3,4,5,6,7,8,9,10",
+        "one,two,three,four,five,six,seven,eight,nine,ten\r\none,two,three,four,five,six,seven,eight,nine,ten",
+        "t,x,y\n0,1,2\n1,2,3\n2,3,4\n",
+        'He says "go",then,ran,\nand,fell,down,again,so,long,as,it,went',
+    ],
+)
+def test_a_quoted_cell_may_have_lines_and_commas(tmp_path, cell):
+    """Written as Python's csv module quotes it."""
+    for column in ("question", "a1", "reasoning"):
+        row = dict(zip(HEADER.split(","), GOOD.split(","), strict=True)) | {column: cell}
+        with (tmp_path / "questions.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, HEADER.split(","))
+            writer.writeheader()
+            writer.writerow(row)
+        (sample,) = load("own", "train", tmp_path)
+        found = {"question": sample.question, "a1": sample.options[1]} | {
+            "reasoning": written_reasoning(tmp_path)[sample.id]
+        }
+        assert found[column] == cell.strip().replace("\r\n", "\n")
+
+
+COLONS = ["Screencast 2024-04-21 03:02:06.mp4", "a:b.mp4", "12:30/x.mp4", "d/10:20:30.mkv", "ep: 1.mp4", "x:"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a colon means something else on Windows")
+@pytest.mark.parametrize("video", COLONS)
+def test_a_video_may_have_a_colon_in_its_name(tmp_path, video):
+    write(tmp_path, GOOD.replace("v.mp4", video))
+    assert load("own", "train", tmp_path)[0].video == video
 
 
 def test_a_question_without_reasoning_is_told(tmp_path):

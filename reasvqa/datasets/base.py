@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import math
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, overload
 
@@ -15,16 +16,15 @@ import pandas as pd
 
 from reasvqa.samples import Sample
 
-# In a value, what separates rows and columns elsewhere (in prose a space follows a comma).
-_BREAK, _COMMA = re.compile(r"[\r\n]"), re.compile(r",(?! )")
+MAX_PATH, MAX_NAME = 1000, 255  # of a video: characters in all, bytes in a folder's or file's name
 
 
 class DataError(ValueError):
-    """Something is wrong with a data file. The message names the file, the place in it and the remedy."""
+    """A data file is wrong. The message names the file, the place in it and the remedy."""
 
 
 class Samples(Sequence[Sample]):
-    """The samples of one split, in file order, and the folder their videos lie in."""
+    """The samples of one split, in file order, and the folder of their videos."""
 
     def __init__(self, samples: Iterable[Sample], videos: Path):
         self._samples = tuple(samples)
@@ -48,34 +48,34 @@ class Samples(Sequence[Sample]):
         return f"<{len(self)} samples on {len({(s.video, s.clip) for s in self})} clips, videos in {self.videos}>"
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a sample, with the columns of `Sample`."""
+        """Return one row per sample, with the columns of `Sample`."""
         columns = list(Sample.__dataclass_fields__)
         frame = pd.DataFrame({name: [getattr(sample, name) for sample in self] for name in columns})
         return frame.astype({"answer": "Int64"})
 
     def select(self, ids: Iterable[str]) -> Samples:
-        """The samples with these ids, in file order."""
+        """Return the samples with these ids, in file order."""
         wanted = set(ids)
         return Samples([sample for sample in self if sample.id in wanted], self.videos)
 
 
-def annotation_file(root: Path, name: str, where: str) -> Path:
-    """root/name, or a DataError that tells where the file comes from."""
+def annotation_file(root: Path, name: str, purpose: str) -> Path:
+    """Return root/name. Raise a DataError that says where the file comes from if it is missing."""
     path = root / name
     if not path.is_file():
-        raise DataError(f"{path}: no such file. {where} See data/README.md for where each file comes from.")
+        raise DataError(f"{path}: no such file. {purpose} See data/README.md for where each file comes from.")
     return path
 
 
 def split_name(split: str, splits: Sequence[str], dataset: str) -> str:
-    """The split, checked."""
+    """Return the split, or raise ValueError if the data set has none of that name."""
     if split not in splits:
         raise ValueError(f"split {split!r}: {dataset} has {', '.join(splits)}")
     return split
 
 
 def shown(value: object) -> str:
-    """A value as an error message quotes it: not more than 80 characters of it."""
+    """Quote a value for an error message, at most 80 characters of it."""
     try:
         text = repr(value)
     except (RecursionError, ValueError):  # ValueError: an integer of more digits than Python writes
@@ -84,7 +84,7 @@ def shown(value: object) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The file as UTF-8 text (a byte order mark is skipped)."""
+    """Read a file as UTF-8, without its byte order mark."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -96,15 +96,15 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. An object that has a key twice is an error: one of the two would be lost."""
+    """Read a JSON file. A key that occurs twice in an object is an error: one of its values would be lost."""
     try:
         return json.loads(read_text(path), object_pairs_hook=_without_duplicates)
+    except DataError:
+        raise
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}). Download it again.") from error
     except RecursionError as error:
         raise DataError(f"{path}: nested too deeply. Is this the official file?") from error
-    except DataError:
-        raise
     except ValueError as error:
         raise DataError(f"{path}: {str(error)[:120]}. Correct it, or download it again.") from error
 
@@ -119,7 +119,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_map(path: Path) -> dict[str, str]:
-    """NExT-QA's map_vid_vidorID.json: video id -> path without its ending."""
+    """Read NExT-QA's map_vid_vidorID.json: video id -> path without its ending."""
     folders = read_json(path)
     if not isinstance(folders, dict):
         raise DataError(f"{path}: expected an object that maps video ids to paths. Download it again.")
@@ -130,26 +130,30 @@ def read_map(path: Path) -> dict[str, str]:
 
 
 def read_table(
-    path: Path, required: Sequence[str], possible: Sequence[str] | None = None
-) -> Iterator[tuple[int, dict]]:
-    """The rows of a CSV file with their numbers, every value as text. Row 1 is the first after the header.
+    path: Path,
+    required: Sequence[str],
+    possible: Sequence[str] | None = None,
+    choices: Mapping[str, Collection[str]] | None = None,
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a CSV file with their numbers, every value as text. Row 1 is the first after the header.
 
-    Rows without any value are left out, as spreadsheets leave them at the end.
+    Rows without any value are left out; spreadsheets leave such at the end.
 
     Args:
         required: columns that must be there.
-        possible: the only other ones that may be; None: any.
+        possible: the only others that may be there; None: any.
+        choices: by column, the values that it may have.
 
     Raises:
-        DataError: the file is empty or has nothing but a header, a column is missing, unknown or there twice, a row has
-            another number of values than the header, a quote is not closed, or a value is longer than 131,072
-            characters.
+        DataError: the file has no rows; a column is missing, unknown or there twice; a row has too few or too many
+            values, or one that is not among the choices; a quotation mark is missing or one too many; a value is longer
+            than 131,072 characters.
     """
-    # Strict: a quote that is never closed, or goes on after its end, is an error. Otherwise it would swallow rows.
+    # Strict: a quote that is not closed, or text behind a closing one, would otherwise swallow rows.
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     header: list[str] = []
-    number = -1  # the header counts as row 0
-    read = 0
+    number = -1  # the header is row 0
+    count = 0
     while True:
         number += 1
         try:
@@ -172,54 +176,74 @@ def read_table(
                 f"{path}, row {number}: {len(values)} values for {len(header)} columns. Quote values that contain "
                 "commas."
             )
-        for column, value in zip(header, values, strict=True):
-            if _BREAK.search(value) and len(_COMMA.findall(value)) >= len(header) - 1:
+        row = dict(zip(header, values, strict=True))
+        for place, column in enumerate(header):
+            if _holds_rows(values, place, header, choices or {}):
                 raise DataError(
                     f"{path}, row {number}, column {column}: the value holds a part of other rows. A quotation mark is "
                     "one too many or one too few; double those that stand inside of a value."
                 )
-        read += 1
-        yield number, dict(zip(header, values, strict=True))
-    if not read:
+        for column, allowed in (choices or {}).items():
+            if row[column].strip() not in allowed:
+                found = f"{path}, row {number}, column {column}: {shown(row[column])}"
+                raise DataError(f"{found} is not one of {', '.join(allowed)}. Correct it.")
+        count += 1
+        yield number, row
+    if not count:
         what = "a header but no rows" if header else "nothing"
         raise DataError(f"{path}: the file holds {what}. Fill it in, or download it again.")
 
 
+def _holds_rows(values: list[str], place: int, header: list[str], choices: Mapping[str, Collection[str]]) -> bool:
+    """Tell whether a pair of stray quotation marks made one value of parts of several rows.
+
+    Then each of the value's lines, the first and last with the values around it, is a row of this file again.
+    """
+    lines = values[place].splitlines()
+    if len(lines) < 2:
+        return False
+    rows = [next(csv.reader([line]), []) for line in lines]
+    rows[0] = values[:place] + rows[0]
+    rows[-1] = rows[-1] + values[place + 1 :]
+    return all(
+        len(row) == len(header) and all(row[header.index(name)].strip() in of for name, of in choices.items())
+        for row in rows
+    )
+
+
 def _check_header(path: Path, header: list[str], required: Sequence[str], possible: Sequence[str] | None) -> None:
-    found = f"Found: {shown(', '.join(header))}"
     for column in required:
         if column not in header:
-            raise DataError(f"{path}: column {column!r} is missing. {found}; needed: {', '.join(required)}.")
+            found = f"Found: {shown(', '.join(header))}; needed: {', '.join(required)}."
+            raise DataError(f"{path}: column {column!r} is missing. {found}")
     for place, column in enumerate(header):
         if column in header[:place]:
             raise DataError(f"{path}: column {shown(column)} is there twice. Remove or rename one.")
         if possible is not None and column not in (*required, *possible):
-            raise DataError(
-                f"{path}: column {shown(column)} is not known. Needed: {', '.join(required)}; possible: "
-                f"{', '.join(possible)}."
-            )
+            others = f"Needed: {', '.join(required)}; possible: {', '.join(possible)}."
+            raise DataError(f"{path}: column {shown(column)} is not known. {others}")
 
 
 def check_filled(path: Path, place: str, row: dict[str, str], columns: Sequence[str]) -> None:
-    """Raises when one of these columns is empty in a row."""
+    """Raise DataError if one of these columns is empty in a row."""
     for column in columns:
         if not row[column].strip():
             raise DataError(f"{path}, {place}, column {column}: empty. Fill it in, or download the file again.")
 
 
 def whole_number(text: str, below: int, path: Path, place: str) -> int:
-    """`text` as a whole number from 0 to below - 1."""
+    """Read `text` as an integer from 0 to below - 1, or raise DataError."""
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) < below):
         raise DataError(
-            f"{path}, {place}: {shown(text)} is not a whole number from 0 to {below - 1}. Correct it, or download the "
-            "file again."
+            f"{path}, {place}: expected an integer from 0 to {below - 1}, got {shown(text)}. Correct it, or download "
+            "the file again."
         )
     return int(digits)
 
 
 def seconds(value: object, path: Path, place: str) -> float:
-    """`value` as a time in a video: finite and not negative."""
+    """Read `value` as a time in a video, finite and not negative, or raise DataError."""
     try:
         time = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
@@ -230,23 +254,26 @@ def seconds(value: object, path: Path, place: str) -> float:
 
 
 def safe_path(text: str, path: Path, place: str) -> str:
-    """`text` as a relative path that stays inside the video folder."""
-    parts = PurePosixPath(text.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0] or "\0" in text:
+    """Return `text` as a relative path that stays inside the video folder, or raise DataError.
+
+    Only Windows gives a colon a meaning; elsewhere it is a letter like others.
+    """
+    video = PurePosixPath(text.replace("\\", "/"))
+    elsewhere = ":" in text if os.name == "nt" else re.match(r"[A-Za-z]:/", str(video))  # C:/videos/x.mp4
+    if video.is_absolute() or ".." in video.parts or not video.parts or elsewhere or "\0" in text:
         raise DataError(
             f"{path}, {place}: video {shown(text)} would lie outside the video folder. Use a name relative to it."
         )
-    if len(text) > 1000 or any(len(part.encode(errors="replace")) > 255 for part in parts.parts):
+    if len(text) > MAX_PATH or any(len(part.encode(errors="replace")) > MAX_NAME for part in video.parts):
         raise DataError(f"{path}, {place}: video {shown(text)} is too long for a file's name. Shorten it.")
-    return str(parts)
+    return str(video)
 
 
 def check_samples(placed: Sequence[tuple[str, Sample]], path: Path) -> list[Sample]:
-    """The samples without their places ("row 7"), checked as a whole.
+    """Check samples as a whole, and return them without their places ("row 7").
 
     Raises:
-        DataError: two share an id, so that their predictions could not be told apart; or a text cannot be written as
-        UTF-8.
+        DataError: two share an id, so that their predictions could not be told apart, or a text is no valid Unicode.
     """
     seen: dict[str, str] = {}
     for place, sample in placed:
@@ -259,15 +286,13 @@ def check_samples(placed: Sequence[tuple[str, Sample]], path: Path) -> list[Samp
         try:
             "".join((sample.id, sample.video, sample.question, *sample.options)).encode()
         except UnicodeEncodeError as error:
-            raise DataError(
-                f"{path}, {place}: {shown(error.object[error.start : error.end])} is half a character (a lone "
-                "surrogate). Remove it."
-            ) from error
+            half = shown(error.object[error.start : error.end])
+            raise DataError(f"{path}, {place}: {half} is half a character (a lone surrogate). Remove it.") from error
     return [sample for _, sample in placed]
 
 
 def check_links(samples: Samples) -> None:
-    """Raises when a symbolic link leads a video out of the video folder. (The folder itself may be a link.)"""
+    """Raise DataError if a symbolic link leads a video out of the video folder, which itself may be a link."""
     checked: set[PurePosixPath] = set()
     inside = samples.videos.resolve()
     for sample in samples:

@@ -26,4 +26,4 @@ def load(root: Path, split: str) -> Samples:
     def video(name: str, place: str) -> str:
         return safe_path(f"{folders.get(name, name)}.mp4", path, f"{place}, column video_id")
 
-    return Samples(samples_of_csv(path, "video_id", tuple(INTENT_GROUPS), INTENT_GROUPS, video), root / "videos")
+    return Samples(samples_of_csv(path, "video_id", INTENT_GROUPS, video), root / "videos")

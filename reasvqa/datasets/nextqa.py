@@ -6,6 +6,7 @@ folders the map gives: "3238737531" -> "1164/3238737531".
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from reasvqa.datasets.base import (
@@ -30,12 +31,10 @@ OPTIONS = tuple(f"a{i}" for i in range(5))
 
 
 def load(root: Path, split: str) -> Samples:
-    """See `reasvqa.datasets.load`. The split "atp-hard" is made of the rows of val.csv that atp-hard-ct4.txt lists,
-    0-based."""
+    """See `reasvqa.datasets.load`. "atp-hard" has the rows of val.csv that atp-hard-ct4.txt lists, 0-based."""
     split_name(split, SPLITS, "NExT-QA")
-    path = annotation_file(
-        root, f"{'val' if split == 'atp-hard' else split}.csv", "NExT-QA's annotations belong into this folder."
-    )
+    name = "val" if split == "atp-hard" else split
+    path = annotation_file(root, f"{name}.csv", "NExT-QA's annotations belong into this folder.")
     map_path = annotation_file(root, "map_vid_vidorID.json", "It maps NExT-QA's video ids to VidOR's folders.")
     folders = read_map(map_path)
 
@@ -47,43 +46,45 @@ def load(root: Path, split: str) -> Samples:
             )
         return safe_path(f"{folders[name]}.mp4", map_path, f"entry {name!r}")
 
-    samples = samples_of_csv(path, "video", TYPES, GROUPS, video)
+    samples = samples_of_csv(path, "video", {name: GROUPS[name] for name in TYPES}, video)
     if split == "atp-hard":
         samples = [samples[i] for i in atp_hard_rows(root, len(samples))]
     return Samples(samples, root / "videos")
 
 
-def samples_of_csv(path: Path, id_column: str, types, groups, video) -> list[Sample]:
-    """Samples of a CSV in NExT-QA's form, which IntentQA shares but for the name of its first column.
+def samples_of_csv(
+    path: Path, id_column: str, groups: Mapping[str, str], video: Callable[[str, str], str]
+) -> list[Sample]:
+    """Read a CSV in NExT-QA's form, which IntentQA shares but for the name of its first column.
 
-    `video(name, place)` turns a video id into a path. Answers may be missing on an unlabelled split: then all are None.
+    Answers may be missing on an unlabelled split: then all are None.
+
+    Args:
+        groups: by question type, its group.
+        video: (video id, place) -> path.
     """
     columns = (id_column, "question", "qid", "type", *OPTIONS)
-    rows = list(read_table(path, columns))
+    rows = list(read_table(path, columns, choices={"type": groups}))
     labelled = any(row.get("answer", "").strip() for _, row in rows)
     placed = []
     for number, row in rows:
         place = f"row {number}"
         check_filled(path, place, row, columns)
-        if row["type"] not in types:
-            raise DataError(f"{path}, {place}, column type: {shown(row['type'])} is not one of {', '.join(types)}.")
         answer = whole_number(row["answer"], len(OPTIONS), path, f"{place}, column answer") if labelled else None
         options = tuple(row[option] for option in OPTIONS)
-        name = row[id_column]
-        id, kind = f"{name}_{row['qid']}", row["type"]
-        placed.append(
-            (place, Sample(id, video(name, place), None, row["question"], options, answer, kind, groups[kind]))
+        name, kind = row[id_column], row["type"].strip()
+        sample = Sample(
+            f"{name}_{row['qid']}", video(name, place), None, row["question"], options, answer, kind, groups[kind]
         )
+        placed.append((place, sample))
     return check_samples(placed, path)
 
 
 def atp_hard_rows(root: Path, count: int) -> list[int]:
-    """The 0-based row numbers of val.csv in atp-hard-ct4.txt, in the file's order: one a line."""
+    """Read the 0-based row numbers of val.csv in atp-hard-ct4.txt, one a line, in the file's order."""
     path = annotation_file(root, "atp-hard-ct4.txt", "It lists the rows of val.csv that one frame cannot answer.")
-    numbers = []
-    for line, text in enumerate(read_text(path).splitlines(), 1):
-        if text.strip():
-            numbers.append(whole_number(text, count, path, f"line {line}"))
+    lines = enumerate(read_text(path).splitlines(), 1)
+    numbers = [whole_number(text, count, path, f"line {line}") for line, text in lines if text.strip()]
     if len(set(numbers)) != len(numbers):
         raise DataError(f"{path}: a row number occurs twice. Download the file again.")
     if not numbers:

@@ -1,13 +1,12 @@
 """Your own questions about your own videos: questions.csv beside a folder `videos`.
 
-Columns: video (a file in the folder), question, a0, a1, ... up to a9 (2 to 10 options; leave the rest empty), answer
-(the right option's letter, A for a0; empty where it is not known), split (train, val or test). May be there, too: start
-and end (seconds of a clip), id, type (any word to group by), and reasoning (an explanation written by hand, used by
-`written_reasoning`).
+Required columns: video (a file in the folder), question, a0, a1, ... up to a9 (2 to 10 options; leave the rest empty),
+answer (the right option's letter, A for a0; empty where unknown) and split (train, val or test). Optional: start and
+end (seconds of a clip), id, type (any text to group by) and reasoning (an explanation, see `written_reasoning`).
 
-Without an id of your own, a question's id is made of what it asks: the video's name and a hash of video, clip, question
-and options. So rows may be added, sorted or moved to another split, and labels corrected, and each response stays with
-its question; a question that is asked otherwise is a new one.
+A question without an id gets one made of the video's name and a hash of video, clip, question and options. So rows may
+be added, sorted or moved to another split, and labels corrected, and each response stays with its question; a question
+that is worded otherwise is a new one.
 """
 
 from __future__ import annotations
@@ -38,8 +37,7 @@ OPTIONAL = ("start", "end", "id", "type", "reasoning", *OPTIONS[2:])
 
 
 def load(root: Path, split: str) -> Samples:
-    """See `reasvqa.datasets.load`. All rows are checked, those of other splits too. A sample's group is its type, or
-    "All"."""
+    """See `reasvqa.datasets.load`. Rows of all splits are checked. A sample's group is its type, or "All"."""
     split_name(split, SPLITS, "a data set of your own")
     path = _file(root)
     rows = list(_rows(path))
@@ -51,27 +49,24 @@ def load(root: Path, split: str) -> Samples:
 
 
 def written_reasoning(root: Path) -> dict[str, str]:
-    """By sample id, what the column `reasoning` says; rows where it is empty are left out."""
+    """Return the column `reasoning` by sample id, without the rows where it is empty."""
     return {sample.id: text for _, row, sample in _rows(_file(root)) if (text := row.get("reasoning", "").strip())}
 
 
 def _file(root: Path) -> Path:
-    return annotation_file(
-        root, "questions.csv", f"It holds a question a row, with the columns {', '.join(COLUMNS)}, ..."
-    )
+    columns = ", ".join(COLUMNS)
+    return annotation_file(root, "questions.csv", f"It holds one question per row, with the columns {columns}, ...")
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str], Sample]]:
-    """Each row's place ("row 7"; row 1 is the first after the header), its values and the sample they make."""
-    for number, row in read_table(path, COLUMNS, OPTIONAL):
+    """Yield each row's place ("row 7"; row 1 is the first after the header), its values and their sample."""
+    for number, row in read_table(path, COLUMNS, OPTIONAL, {"split": SPLITS}):
         place = f"row {number}"
         yield place, row, _sample(path, place, row)
 
 
 def _sample(path: Path, place: str, row: dict[str, str]) -> Sample:
-    check_filled(path, place, row, ("video", "question", "split"))
-    if row["split"].strip() not in SPLITS:
-        raise DataError(f"{path}, {place}, column split: {shown(row['split'])} is not one of {', '.join(SPLITS)}.")
+    check_filled(path, place, row, ("video", "question"))
     texts = [row.get(option, "").strip() for option in OPTIONS]
     count = max((i + 1 for i, text in enumerate(texts) if text), default=0)
     if count < 2 or "" in texts[:count]:
@@ -90,37 +85,28 @@ def _sample(path: Path, place: str, row: dict[str, str]) -> Sample:
             "Give the right option's letter, or leave it empty."
         )
     video = safe_path(row["video"].strip(), path, f"{place}, column video")
-    clip = _clip(path, place, row)
-    question = row["question"].strip()
-    return Sample(
-        row.get("id", "").strip() or _id(video, clip, question, options),
-        video,
-        clip,
-        question,
-        options,
-        LETTERS.index(letter) if letter else None,
-        row.get("type", "").strip() or "All",
-    )
+    clip, question = _clip(path, place, row), row["question"].strip()
+    id = row.get("id", "").strip() or _id(video, clip, question, options)
+    answer = LETTERS.index(letter) if letter else None
+    kind = row.get("type", "").strip() or "All"
+    return Sample(id, video, clip, question, options, answer, kind, kind)
 
 
 def _clip(path: Path, place: str, row: dict[str, str]) -> tuple[float, float] | None:
-    times = [row.get(column, "").strip() for column in ("start", "end")]
-    if times == ["", ""]:
+    start, end = (row.get(column, "").strip() for column in ("start", "end"))
+    if not start and not end:
         return None
-    if all(times):
-        start, end = (
-            seconds(text, path, f"{place}, column {column}")
-            for column, text in zip(("start", "end"), times, strict=True)
-        )
-        if start < end:
-            return start, end
+    if start and end:
+        clip = seconds(start, path, f"{place}, column start"), seconds(end, path, f"{place}, column end")
+        if clip[0] < clip[1]:
+            return clip
     raise DataError(
-        f"{path}, {place}, columns start and end: {shown(times[0])}, {shown(times[1])}. Give both, in seconds, start "
-        "before end, or none."
+        f"{path}, {place}, columns start and end: {shown(start)}, {shown(end)}. Give both, in seconds, start before "
+        "end, or none."
     )
 
 
 def _id(video: str, clip: tuple[float, float] | None, question: str, options: tuple[str, ...]) -> str:
-    """Twelve digits, so that even 100,000 questions on one video will not meet."""
+    """Twelve digits of the hash: even 100,000 questions on one video will not meet."""
     content = json.dumps([video, clip, question, options]).encode()
     return f"{PurePosixPath(video).stem}_{hashlib.sha256(content).hexdigest()[:12]}"

@@ -1,7 +1,6 @@
-"""Real generators for phase 1: a model of transformers on this machine, or any OpenAI-compatible server.
+"""Real generators for phase 1: a transformers model on this machine, or any OpenAI-compatible server.
 
-Both take what `generate` hands them, samples and prompts, look at N frames of each clip and return a response each, or
-in its place what went wrong.
+Both show N frames of each clip to the model and return one response per sample, or the error in its place.
 
     generate(samples, TransformersGenerator("OpenGVLab/InternVL3-8B-hf", samples.videos), path)
     generate(samples, OpenAIGenerator("internvl-26b", samples.videos, "http://localhost:8000/v1"), path)
@@ -13,16 +12,19 @@ import asyncio
 import base64
 import inspect
 import io
+import ipaddress
 import json
 import os
-import sys
+import re
 import time
 import warnings
 from collections.abc import Sequence
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 import torch
@@ -33,16 +35,30 @@ from reasvqa.generation.run import GenerationError, shortened, without_secrets
 from reasvqa.samples import Sample
 from reasvqa.video import VideoError, read_many
 
-LARGEST_ANSWER = 16 * 2**20  # bytes of a server's answer; 512 tokens need some kB
+MAX_NEW_TOKENS = 512  # of a response; a detailed one takes 150 to 400
+MAX_ANSWER_BYTES = 16 * 2**20  # of a server's answer; a response takes some kB
+CONNECT_WITHIN_S = 10
+JPEG_QUALITY = 92
+# Where servers put what a reasoning model thought before its answer: vLLM and SGLang, OpenRouter, Ollama.
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 
 
 def frames_of(samples: Sequence[Sample], videos: Path, num_frames: int) -> list[list[Image.Image] | VideoError]:
-    """N pictures for each sample's clip, in order of time; a VideoError in the place of a clip that cannot be read."""
+    """Return N pictures per sample, in order of time; a VideoError in the place of a clip that cannot be read."""
     clips = [(videos / sample.video, sample.clip) for sample in samples]
     return [
         frames if isinstance(frames, VideoError) else [Image.fromarray(frame) for frame in np.asarray(frames)]
         for frames in read_many(clips, num_frames)
     ]
+
+
+def _warn_of_cuts(count: int, name: str, max_new_tokens: int) -> None:
+    """Warn that responses were cut. Python shows equal warnings once, however often this is called."""
+    if count:
+        text = (
+            f"{name}: responses are cut after {max_new_tokens} tokens and may miss their answer; raise max_new_tokens"
+        )
+        warnings.warn(text, stacklevel=4)
 
 
 # --- a model on this machine ------------------------------------------------------------------------------------------
@@ -51,56 +67,64 @@ def frames_of(samples: Sequence[Sample], videos: Path, num_frames: int) -> list[
 class TransformersGenerator:
     """Any image-text-to-text model of transformers: InternVL, LLaVA-OneVision, Qwen-VL, ...
 
-    Deterministic (greedy), batched, in bf16 on a GPU and float32 elsewhere. Weights come from safetensors and no code
-    of the checkpoint is run.
+    It decodes greedily and in batches, in bf16 on a GPU and in float32 elsewhere. Weights come from safetensors only;
+    no code of the checkpoint runs.
 
     Attributes:
-        cut: responses so far that `max_new_tokens` ended.
+        cut: how many responses `max_new_tokens` has ended so far.
     """
 
     def __init__(
-        self, model: str | Path, videos: Path, num_frames: int = 4, max_new_tokens: int = 512, name: str | None = None
+        self,
+        model: str | Path,
+        videos: Path,
+        num_frames: int = 4,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        name: str | None = None,
     ):
-        """
+        """Load the model.
+
         Args:
             model: a local folder or a hub id.
-            name: what the reasoning file calls the generator; default: the last part of `model`.
+            name: the generator's name in the reasoning file; default: the last part of `model`.
 
         Raises:
-            GenerationError: there is no such folder, and the hub cannot be asked or has no such model; its
-                files are damaged, or some are missing.
+            GenerationError: the model is neither a folder nor cached nor on a hub that answers, or its files are
+                damaged or incomplete.
         """
         from transformers import AutoModelForImageTextToText
 
         self.name = name or Path(model).name
         self.videos, self.num_frames, self.max_new_tokens, self.cut = videos, num_frames, max_new_tokens, 0
-        offline = not Path(model).is_dir() and hub.unreachable()
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        load: Any = partial(AutoModelForImageTextToText.from_pretrained, dtype=dtype, use_safetensors=True)
+        device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+
+        def load(local_only: bool) -> tuple[Any, Any]:
+            processor = _processor(model, local_only)
+            hub.check_tokenizer(processor.tokenizer, str(model))
+            where: Any = {"local_files_only": local_only}
+            where["adapter_kwargs"] = dict(where)  # or transformers looks for an adapter on the hub
+            options = {"dtype": dtype, "use_safetensors": True, **where}
+            return processor, AutoModelForImageTextToText.from_pretrained(model, **options).to(device).eval()
+
         try:
-            self.processor: Any = _processor(model, bool(offline))
-            hub.check_tokenizer(self.processor.tokenizer, str(model))
-            self.model: Any = load(model, local_files_only=bool(offline)).to(device).eval()
-        except (OSError, ValueError) as error:  # transformers' own sentences; without a network they speak of others
-            absent = offline and isinstance(error, OSError)
-            why = f"no such folder, not among the downloaded models, and {offline}" if absent else str(error)
+            self.processor, self.model = hub.local_first(model, load)
+        except (OSError, ValueError) as error:
             raise GenerationError(
-                f"{model}: cannot be loaded: {shortened(why)}. Give a local folder, or a hub id and a network."
+                f"{model}: cannot be loaded: {shortened(str(error))}. Give a local folder, or a hub id and a network."
             ) from None
-        self.processor.tokenizer.padding_side = "left"  # what is generated has to follow the prompt, not its padding
-        # A frame is one picture. Some processors cut pictures into many parts, though never the frames of a video.
+        self.processor.tokenizer.padding_side = "left"  # the response follows the prompt, not its padding
+        # Show each frame whole. Some processors cut pictures into many parts, though never the frames of a video.
         pictures = self.processor.image_processor
         self._whole = {name: False for name in ("do_image_splitting", "crop_to_patches") if hasattr(pictures, name)}
 
     @torch.inference_mode()
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str | VideoError]:
-        """A response for each sample, see `Generator`."""
+        """Return a response for each sample, see `Generator`."""
         seen = frames_of(samples, self.videos, self.num_frames)
         chats = []
         for pictures, prompt in zip(seen, prompts, strict=True):
             if not isinstance(pictures, VideoError):
-                content = [*({"type": "image", "image": picture} for picture in pictures)]
+                content = [{"type": "image", "image": picture} for picture in pictures]
                 chats.append([{"role": "user", "content": [*content, {"type": "text", "text": prompt}]}])
         written = iter(self._write(chats) if chats else ())
         return [pictures if isinstance(pictures, VideoError) else next(written) for pictures in seen]
@@ -121,55 +145,40 @@ class TransformersGenerator:
             ends = torch.tensor([*(ends if isinstance(ends, list) else [ends]), self.processor.tokenizer.pad_token_id])
             cut = int((~torch.isin(tokens[:, -1].cpu(), ends)).sum())
             self.cut += cut
-            _warn_of(cut, self.name, self.max_new_tokens)
+            _warn_of_cuts(cut, self.name, self.max_new_tokens)
         return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
 
 
-def _processor(model: str | Path, offline: bool) -> Any:
-    """The checkpoint's processor. Many have a part for videos that needs torchvision, which does not go with every
-    build of torch, and SmolVLM's needs num2words for a video's introduction. We send pictures: without these packages
-    an empty part stands in that place."""
+def _processor(model: str | Path, local_only: bool) -> Any:
+    """Load the checkpoint's processor, without its part for videos where torchvision is missing.
+
+    Many processors have such a part, and torchvision does not fit every build of torch. Generators get pictures only.
+    """
     from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
     from transformers.utils.import_utils import is_torchvision_available
 
     try:
-        return AutoProcessor.from_pretrained(model, local_files_only=offline)
+        return AutoProcessor.from_pretrained(model, local_files_only=local_only)
     except (ImportError, ValueError):
-        kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(model, local_files_only=offline)), None)
+        kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(model, local_files_only=local_only)), None)
         if kind is None or is_torchvision_available() or "video_processor" not in kind.get_attributes():
             raise
 
-    class ForPictures(kind):
+    class PictureProcessor(kind):
         def check_argument_for_proper_class(self, argument_name, argument):
             pass  # it would ask for torchvision
 
-    class NoVideos:
-        num_frames = fps = None
-
     parts = {"tokenizer": AutoTokenizer, "image_processor": AutoImageProcessor}
-    made = {name: auto.from_pretrained(model, local_files_only=offline) for name, auto in parts.items()}
-    made["video_processor"] = NoVideos()
-    found, _ = kind.get_processor_dict(model, local_files_only=offline)
-    settings = {name: found[name] for name in inspect.signature(kind).parameters if name in found and name not in made}
-    its_module: Any = sys.modules[kind.__module__]
-    asks_for_num2words = getattr(its_module, "num2words", "") is None
-    try:
-        if asks_for_num2words:
-            its_module.num2words = str  # only its presence is asked
-        return ForPictures(*[made[name] for name in kind.get_attributes()], **settings)
-    finally:
-        if asks_for_num2words:
-            its_module.num2words = None
-
-
-def _warn_of(cut: int, name: str, max_new_tokens: int) -> None:
-    """One warning however often it happens: Python shows equal ones once."""
-    if cut:
-        warnings.warn(
-            f"{name}: responses are cut after {max_new_tokens} tokens and may miss their answer; raise max_new_tokens",
-            stacklevel=4,
-        )
+    loaded: dict[str, Any] = {
+        name: auto.from_pretrained(model, local_files_only=local_only) for name, auto in parts.items()
+    }
+    loaded["video_processor"] = SimpleNamespace(num_frames=None, fps=None)
+    found, _ = kind.get_processor_dict(model, local_files_only=local_only)
+    settings = {
+        name: found[name] for name in inspect.signature(kind).parameters if name in found.keys() - loaded.keys()
+    }
+    return PictureProcessor(*[loaded[name] for name in kind.get_attributes()], **settings)
 
 
 # --- a server ---------------------------------------------------------------------------------------------------------
@@ -178,15 +187,15 @@ def _warn_of(cut: int, name: str, max_new_tokens: int) -> None:
 class OpenAIGenerator:
     """A model behind any OpenAI-compatible server: vLLM, LMDeploy, `transformers serve`, a hosted one.
 
-    Frames travel as base64 JPEG. At most `concurrency` requests are in flight. The client of the `openai` package
-    repeats what fails by 429 or 5xx, with growing pauses or as the server's Retry-After says. The key is read from the
-    environment (OPENAI_API_KEY) and nowhere kept or shown; local servers need none. Interrupting ends the requests.
+    Frames travel as base64 JPEG. The `openai` client repeats requests that fail with 429, 5xx or on the way, with
+    growing pauses or as Retry-After says. The key is read from OPENAI_API_KEY and kept nowhere else; local servers
+    need none. An interrupt ends the requests in flight.
 
     Attributes:
         tokens: (prompt, completion) tokens so far, as the server counts them.
         seconds: time spent waiting for the server.
         requests: questions asked.
-        cut: responses that `max_new_tokens` ended.
+        cut: how many responses the limit of tokens has ended so far.
     """
 
     def __init__(
@@ -195,23 +204,29 @@ class OpenAIGenerator:
         videos: Path,
         base_url: str | None = None,
         num_frames: int = 4,
-        max_new_tokens: int = 512,
+        max_new_tokens: int = MAX_NEW_TOKENS,
         concurrency: int = 16,
         timeout: float = 300,
         retries: int = 8,
         price: tuple[float, float] | None = None,
         name: str | None = None,
+        request: dict[str, Any] | None = None,
     ):
-        """
+        """Check the address, the key and the proxy; nothing is sent yet.
+
         Args:
-            model: as the server calls it.
-            base_url: the server's address, ending in /v1; None: OpenAI's own, or OPENAI_BASE_URL.
-            timeout: seconds for one answer, from the request to its last byte.
+            model: the server's name for it.
+            base_url: the server's address, ending in /v1; None: OPENAI_BASE_URL, or OpenAI's own.
+            concurrency: requests in flight at a time.
+            timeout: seconds that a request may take; with its repetitions a question may take (retries + 1) times that.
             price: of a million prompt and a million completion tokens, for `report`.
-            name: what the reasoning file calls the generator; default: the last part of `model`.
+            name: the generator's name in the reasoning file; default: the last part of `model`.
+            request: fields of each request, for servers that refuse ours or want more; None leaves a field out.
+                {"max_completion_tokens": 4096} takes the place of max_tokens, {"temperature": None} leaves out the 0.
 
         Raises:
-            GenerationError: the address is none, a key is missing, or the package `openai` is.
+            GenerationError: the address is none, a key or the package `openai` is missing, or the environment names a
+                proxy that cannot be used.
         """
         try:
             import openai
@@ -219,63 +234,81 @@ class OpenAIGenerator:
             raise GenerationError("a served model needs the package openai: pip install 'reasvqa[served]'") from None
 
         self.name, self.model = name or model.rstrip("/").rsplit("/", 1)[-1], model
-        self.videos, self.num_frames, self.max_new_tokens = videos, num_frames, max_new_tokens
+        self.videos, self.num_frames = videos, num_frames
         self.concurrency, self.timeout, self.price = concurrency, timeout, price
         self.tokens, self.seconds, self.requests, self.cut = (0, 0), 0.0, 0, 0
+        limit = {"max_tokens": max_new_tokens} if "max_completion_tokens" not in (request or {}) else {}
+        self.request = {**limit, "temperature": 0.0, **(request or {})}
+        self.max_new_tokens = self.request.get("max_completion_tokens") or self.request.get("max_tokens")
         address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
             raise GenerationError(f"base_url={address!r}: not an address such as http://localhost:8000/v1")
         key = os.environ.get("OPENAI_API_KEY", "").strip() or ("none" if base_url else "")
         if not key:
             raise GenerationError(f"{address} wants a key: set OPENAI_API_KEY. For a server of your own give base_url.")
-        wait = openai.Timeout(timeout, connect=min(timeout, 10))
-        self.client = openai.AsyncOpenAI(api_key=key, base_url=address, timeout=wait, max_retries=retries)
+        self.client = openai.AsyncOpenAI(
+            api_key=key,
+            base_url=address,
+            timeout=openai.Timeout(timeout, connect=min(timeout, CONNECT_WITHIN_S)),
+            max_retries=retries,
+            http_client=_http_client(address),
+        )
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str | Exception]:
-        """A response for each sample, in order, or what went wrong with it.
+        """Return a response for each sample, in order, or what went wrong with it.
 
         Raises:
-            GenerationError: the server does not know the key or the model, whatever it is asked.
+            GenerationError: the server refuses every question for the key, the model or a field of the request.
         """
-        from anyio.from_thread import start_blocking_portal  # openai stands on anyio
+        from anyio.from_thread import start_blocking_portal  # openai requires anyio
 
         pictures = frames_of(samples, self.videos, self.num_frames)
         began = time.monotonic()
-        with start_blocking_portal() as portal:  # a loop in a thread of its own: a notebook's thread has one already
+        with start_blocking_portal() as portal:  # an event loop in a thread of its own: notebooks run one already
             answers = portal.call(self._ask_all, pictures, prompts)
         self.seconds += time.monotonic() - began
         refusals = [answer for answer in answers if isinstance(answer, _Refusal)]
         if refusals and len(refusals) == len(answers):
             raise refusals[0]
-        _warn_of(self.cut, self.name, self.max_new_tokens)
+        _warn_of_cuts(self.cut, self.name, self.max_new_tokens)
         return answers
 
     async def _ask_all(self, seen: Sequence, prompts: Sequence[str]) -> list[str | Exception]:
         gate = asyncio.Semaphore(self.concurrency)
-        async with _bounded_client(self.timeout) as http:
+        async with _http_client(str(self.client.base_url)) as http:  # connections belong to one event loop
             client = self.client.copy(http_client=http)
             return await asyncio.gather(*(self._ask(client, gate, *ask) for ask in zip(seen, prompts, strict=True)))
 
-    async def _ask(self, client, gate: asyncio.Semaphore, pictures, prompt: str) -> str | Exception:
+    async def _ask(self, client: Any, gate: asyncio.Semaphore, pictures: Any, prompt: str) -> str | Exception:
         import openai
 
         if isinstance(pictures, VideoError):
             return pictures
+        images = [{"type": "image_url", "image_url": {"url": _as_url(picture)}} for picture in pictures]
+        message = {"role": "user", "content": [*images, {"type": "text", "text": prompt}]}
+        fields = {name: value for name, value in self.request.items() if value is not None}
+        limit, body = self.timeout * (client.max_retries + 1), bytearray()
+        create = client.chat.completions.with_streaming_response.create
         async with gate:
-            images = [{"type": "image_url", "image_url": {"url": _as_url(picture)}} for picture in pictures]
             self.requests += 1
             try:
-                answer = await client.chat.completions.with_raw_response.create(
-                    model=self.model,
-                    messages=[{"role": "user", "content": [*images, {"type": "text", "text": prompt}]}],
-                    max_tokens=self.max_new_tokens,
-                    temperature=0.0,
-                )
-                text, used, cut = read_answer(answer.http_response.content)
+                async with (
+                    asyncio.timeout(limit),
+                    create(model=self.model, messages=[message], extra_body=fields) as answer,
+                ):
+                    async for part in answer.iter_bytes():
+                        body += part
+                        if len(body) > MAX_ANSWER_BYTES:
+                            raise _Unusable(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+                text, used, cut = read_answer(bytes(body))
             except (openai.AuthenticationError, openai.NotFoundError) as error:
                 return _Refusal(self._sentence(error, "Check OPENAI_API_KEY, the model's name, and base_url"))
-            except TimeoutError:
-                return GenerationError(self._sentence(f"no whole answer within {self.timeout:g} s"))
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if any(name in str(error) for name in fields):
+                    return _Refusal(self._sentence(error, _FIELDS_REMEDY))
+                return GenerationError(self._sentence(error))
+            except (TimeoutError, openai.APITimeoutError):
+                return GenerationError(self._sentence(f"no whole answer within {limit:g} s"))
             except Exception as error:  # openai's, and whatever a question's text or a strange server leads to
                 return GenerationError(self._sentence(error))
         self.tokens = (self.tokens[0] + used[0], self.tokens[1] + used[1])
@@ -284,7 +317,7 @@ class OpenAIGenerator:
         return without_secrets(text, secrets) if any(secret in text for secret in secrets) else text
 
     def _sentence(self, error: Exception | str, remedy: str = "") -> str:
-        """What went wrong, without the key, the address's password, or a whole page of HTML."""
+        """Say what went wrong, without the key, the address's password, or a whole page of HTML."""
         if isinstance(error, Exception):
             cause = f" {error.__cause__}" if error.__cause__ else ""
             error = str(error) if isinstance(error, _Unusable) else f"{type(error).__name__}: {error}{cause}"
@@ -299,7 +332,7 @@ class OpenAIGenerator:
         return {secret for secret in given if len(secret) > 4}
 
     def report(self) -> str:
-        """Requests, rate, tokens, cut responses and, with a price, cost so far."""
+        """Return requests, rate, tokens, cut responses and, with a price, the cost so far, as a line of text."""
         rate = self.requests / self.seconds if self.seconds else 0.0
         text = f"{self.requests} requests, {rate:.2f} a second, {self.tokens[0]} + {self.tokens[1]} tokens"
         if self.cut:
@@ -310,19 +343,28 @@ class OpenAIGenerator:
         return text
 
 
+_FIELDS_REMEDY = (
+    "If the server refuses a field, change it in OpenAIGenerator(request=...): {'temperature': None} leaves the "
+    "temperature to the server, {'max_completion_tokens': 4096} replaces max_tokens"
+)
+
+
 class _Refusal(GenerationError):
-    """The server does not know the key or the model."""
+    """The server refuses the key, the model or a field of the request."""
 
 
 class _Unusable(ValueError):
-    """What the server sent is no answer."""
+    """The server sent something that is no answer."""
 
 
 def read_answer(body: bytes) -> tuple[str, tuple[int, int], bool]:
-    """(text, (prompt, completion) tokens, whether it was cut) of a chat completion as a server sends it.
+    """Read a chat completion. Return its text, its (prompt, completion) tokens, and whether it was cut.
+
+    A server with a reasoning parser sends the explanation beside the answer. It then goes in front of the answer, as
+    <think>explanation</think>. Where the parser took the whole response for a thought, that is the text.
 
     Raises:
-        ValueError: there is no text in it; the message says what there is.
+        ValueError: there is no text; the message says what there is instead.
     """
     try:
         answer = json.loads(body)
@@ -337,47 +379,88 @@ def read_answer(body: bytes) -> tuple[str, tuple[int, int], bool]:
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict) or not isinstance(message := choice.get("message"), dict):
         raise _Unusable(f"no choice with a message in {shortened(str(answer), 100)!r}")
-    text, end = message.get("content"), choice.get("finish_reason")
-    if isinstance(text, list):  # some servers send parts
-        text = "".join(part["text"] for part in text if isinstance(part, dict) and isinstance(part.get("text"), str))
-    if not isinstance(text, str) or not text.strip():
-        raise _Unusable(f"the answer is empty; finish_reason {end!r}, refusal {message.get('refusal')!r}")
+    end = choice.get("finish_reason")
     if end == "content_filter":
         raise _Unusable("the server's content filter broke the answer off")
+    text = _text_and_thought(message, cut=end == "length")
+    if not text:
+        others = [
+            name for name, value in message.items() if name not in ("role", "content") and _text_in(value).strip()
+        ]
+        where = f"; there is text in {', '.join(others)}" if others else ""
+        raise _Unusable(f"the answer is empty; finish_reason {end!r}, refusal {message.get('refusal')!r}{where}")
     usage = answer.get("usage")
     used = [usage.get(f"{what}_tokens") if isinstance(usage, dict) else 0 for what in ("prompt", "completion")]
     prompt, completion = (count if isinstance(count, int) else 0 for count in used)
-    return text.strip(), (prompt, completion), end == "length"
+    return text, (prompt, completion), end == "length"
 
 
-def _bounded_client(seconds: float):
-    """An HTTP client whose answers have a last moment and a largest size, however slowly or long a server sends."""
-    import openai
-
-    class Bounded(openai.DefaultAsyncHttpxClient):
-        async def send(self, request, **options: Any):
-            options["stream"] = True
-            async with asyncio.timeout(seconds):
-                response = await super().send(request, **options)
-                body = bytearray()
-                try:
-                    async for part in response.aiter_bytes():
-                        body += part
-                        if len(body) > LARGEST_ANSWER:
-                            raise _Unusable(f"an answer of more than {LARGEST_ANSWER} bytes")
-                finally:
-                    await response.aclose()
-            sent = {name: value for name, value in response.headers.items() if name not in _OF_THE_BODY}
-            return type(response)(response.status_code, headers=sent, content=bytes(body), request=request)
-
-    return Bounded(follow_redirects=False)
+def _text_and_thought(message: dict, cut: bool) -> str:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [content]
+    thoughts = [part for part in parts if isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")]
+    text = _text_in([part for part in parts if part not in thoughts]).strip()
+    found = (_text_in(value) for value in (thoughts, *map(message.get, THOUGHT_FIELDS)))
+    thought = next((without for value in found if (without := re.sub(r"</?think>", "", value).strip())), "")
+    if not text:
+        return "" if cut else thought
+    if not thought or thought in text or "<think>" in text:
+        return text
+    return f"<think>{thought}</think>\n{text}"
 
 
-_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")  # of the body as it travelled
+def _text_in(value: object) -> str:
+    """Return the text of a field that holds a string, or parts such as {"type": "text", "text": "..."}."""
+    if isinstance(value, list):
+        return "".join(_text_in(part) for part in value)
+    if isinstance(value, dict):
+        return next((_text_in(value[name]) for name in ("text", "thinking", "summary") if value.get(name)), "")
+    return value if isinstance(value, str) else ""
 
 
 def _as_url(picture: Image.Image) -> str:
-    """A picture as a data URL, JPEG of high quality."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=92)
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+# --- the way to a server ----------------------------------------------------------------------------------------------
+
+
+def _http_client(address: str) -> Any:
+    """Return the openai package's HTTP client. It goes through the proxy that the environment sets for this server.
+
+    Raises:
+        GenerationError: that proxy cannot be used; the message names its variable.
+    """
+    import openai
+
+    try:
+        return openai.DefaultAsyncHttpxClient(follow_redirects=False)
+    except Exception:  # it opens every proxy of the environment at once, also those that do not concern this server
+        place, proxies = urlsplit(address), getproxies()
+        covered = _goes_direct(place.hostname or "", place.port, proxies.get("no", ""))
+        proxy = None if covered else proxies.get(place.scheme) or proxies.get("all")
+    try:
+        return openai.DefaultAsyncHttpxClient(follow_redirects=False, proxy=proxy, trust_env=proxy is not None)
+    except Exception as error:
+        variables = [name for name, value in os.environ.items() if value == proxy and name.lower().endswith("_proxy")]
+        setting = f"{' and '.join(variables) or 'the proxy of the system'}={re.sub('//.*@', '//[secret]@', str(proxy))}"
+        raise GenerationError(
+            f"{setting}: {address} cannot be reached through this proxy ({error}). Unset it, add {place.hostname} to "
+            "NO_PROXY, or give a proxy that the openai package can use: http://HOST:PORT, or socks5://HOST:PORT after "
+            "pip install socksio."
+        ) from None
+
+
+def _goes_direct(host: str, port: int | None, no_proxy: str) -> bool:
+    """Tell whether NO_PROXY covers a server: by name or a parent's name, address, network, or "*"."""
+    for rule in re.split(r"[,\s]+", no_proxy.lower()):
+        name = rule.removesuffix(f":{port}").strip("[]")
+        with suppress(ValueError):
+            if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
+                return True
+        parent = name.lstrip("*.")
+        if rule == "*" or (parent and f".{host}".endswith(f".{parent}")):
+            return True
+    return False

@@ -1,11 +1,10 @@
-"""The reasoning file: what a generator wrote about each question, a JSON object a line.
+"""The reasoning file: what a generator wrote about each question, one JSON object per line.
 
     {"id": "...", "generator": "...", "prompt": "...", "response": "...", "prediction": 2, "correct": true}
 
 Any file in this form works, whoever made it; `id` and `response` are enough. `prediction` is 0-based, null where the
-response names no option. A line belongs to the question that its prompt asks: when the question has changed since, the
-line no longer answers it. `correct` is a note, null where the answer is not known; with the questions at hand it is
-computed anew.
+response names no option. A line belongs to the question that its prompt asks: once the question has changed, the line
+no longer answers it. `correct` is null where the answer is unknown; with the questions at hand it is computed anew.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
 from reasvqa.samples import LETTERS, Sample
 
 FIELDS = ("id", "generator", "prompt", "response", "prediction", "correct")
+_DTYPES = {"id": "str", "generator": "category", "response": "str", "prediction": "Int64", "correct": "boolean"}
 
 
 class ReasoningError(ValueError):
@@ -31,60 +31,48 @@ class ReasoningError(ValueError):
 
 
 def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, kind: str = "reasoning") -> pd.DataFrame:
-    """A reasoning file, whoever made it. It is read line by line; prompts are checked and not kept.
+    """Read a reasoning file line by line. Prompts are checked and not kept; an unfinished last line is left out.
 
     Args:
-        path: the JSON-lines file. A last line that was not written to its end is left out.
-        samples: the questions; None: every line as it stands, `correct` as it is noted there.
+        path: the JSON-lines file.
+        samples: the questions; None: every line as it stands, with the file's own `correct`.
         kind: what was asked for, see `build_prompt`; captions name no answer.
 
     Returns:
-        Columns id, generator (a category), response, prediction (Int64 or NA) and correct (boolean or NA). With
-        samples a row for each, in their order: a prediction that the file does not have is read off the response, and
-        `correct` compares it with the sample's answer. A question that the generator could not answer has an empty
-        response and NA; a warning tells how many.
+        Columns id, generator (a category), response, prediction (Int64 or NA) and correct (boolean or NA). With samples
+        one row for each, in their order: a missing prediction is read off the response, and `correct` compares it with
+        the sample's answer. A question that the generator could not answer has an empty response and NA; a warning
+        counts them.
 
     Raises:
-        ReasoningError: no such file; a line is no JSON object, lacks a field or has one of a wrong type; an id occurs
-            twice; a line was written for another question than the sample of its id; a sample has no line.
+        ReasoningError: there is no such file; a line is no JSON object, or lacks a field or has one of a wrong type; an
+            id occurs twice; a line answers another question than the sample of its id; a sample has no line.
     """
     path = Path(path)
     questions = None if samples is None else {sample.id: sample for sample in samples}
-    ids, generators, responses, predictions, correct = [], [], [], [], []
+    columns: dict[str, list] = {name: [] for name in _DTYPES}
     for number, row in rows_of(path):
-        if row is None:
+        if row is None or (questions is not None and row["id"] not in questions):
             continue
-        id, prediction, right = row["id"], row.get("prediction"), row.get("correct")
+        judged = row.get("prediction"), row.get("correct")
         if questions is not None:
-            if id not in questions:
-                continue
             check_kind(path, number, row, kind)
-            if not asks(row.get("prompt"), questions[id], kind):
+            if not asks(row.get("prompt"), questions[row["id"]], kind):
                 raise ReasoningError(
-                    f"{path}, line {number}: its prompt does not ask what {id!r} asks now; question or options have "
-                    "changed. Generate again (only what has changed is asked anew), or remove the line's prompt if "
-                    "its response does answer the question."
+                    f"{path}, line {number}: its prompt does not ask what {row['id']!r} asks now; question or options "
+                    "have changed. Generate again (only what has changed is asked anew), or remove the line's prompt "
+                    "if its response does answer the question."
                 )
-            prediction, right = judged(path, number, row, questions[id], kind)
-        ids.append(id)
-        generators.append(row.get("generator"))
-        responses.append(without_surrogates(row["response"]))
-        predictions.append(prediction)
-        correct.append(right)
-    table = pd.DataFrame(
-        {
-            "id": pd.Series(ids, dtype="str"),
-            "generator": pd.Categorical(generators),
-            "response": pd.Series(responses, dtype="str"),
-            "prediction": pd.array(predictions, dtype="Int64"),
-            "correct": pd.array(correct, dtype="boolean"),
-        }
-    )
-    return table if questions is None else _a_row_each(table, list(questions), path)
+            judged = judge(path, number, row, questions[row["id"]], kind)
+        values = row["id"], row.get("generator"), without_surrogates(row["response"]), *judged
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
+    table = pd.DataFrame({name: pd.Series(column, dtype=_DTYPES[name]) for name, column in columns.items()})
+    return table if questions is None else _one_row_each(table, list(questions), path)
 
 
-def judged(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None]:
-    """(prediction, correct) of a line that answers the sample.
+def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None]:
+    """Return (prediction, correct) of a line that answers the sample.
 
     Raises:
         ReasoningError: the line's prediction is none of the sample's options.
@@ -100,10 +88,10 @@ def judged(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tup
     return prediction, None if sample.answer is None else prediction == sample.answer
 
 
-def _a_row_each(table: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame:
-    """The table in the order of ids; an empty response where the generator could not answer."""
-    have = set(table["id"])
-    absent = [id for id in ids if id not in have]
+def _one_row_each(table: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame:
+    """Put the table into the order of ids, with empty responses where the generator gave none."""
+    present = set(table["id"])
+    absent = [id for id in ids if id not in present]
     if absent:
         failures = read_failures(path)
         unexplained = [id for id in absent if id not in failures]
@@ -117,21 +105,20 @@ def _a_row_each(table: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame
             f"{failures_path(path).name} says why.",
             stacklevel=3,
         )
-    if table["id"].tolist() == ids:
-        return table
-    return table.set_index("id").reindex(pd.Index(ids, dtype="str", name="id")).reset_index().fillna({"response": ""})
+    index = pd.Index(ids, dtype="str", name="id")
+    return table.set_index("id").reindex(index).reset_index().fillna({"response": ""})
 
 
 def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
-    """Whether a response to this prompt can be one to the sample.
+    """Tell whether a response to this prompt can be one to the sample.
 
-    However the prompt is worded, it has to hold the question, and these options if it letters any. One that is absent,
-    or too short to ask anything, says nothing of the question; the line's id has to do.
+    However the prompt is worded, it has to hold the question, and the sample's options if it letters any. A prompt that
+    is missing or too short to ask anything proves nothing; then the line's id decides.
     """
     if not prompt or kind in CAPTION_PROMPTS or prompt == build_prompt(sample, kind):
         return True
-    if ours := _parts(prompt):
-        return ours == _parts(build_prompt(sample))
+    if parts := _parts(prompt):
+        return parts == _parts(build_prompt(sample))
     if len(prompt) < len(sample.question):
         return True
     words, question = f" {_words(prompt)} ", f" {_words(sample.question)} "
@@ -143,7 +130,7 @@ def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
 
 
 def check_kind(path: Path, number: int, row: dict, kind: str) -> None:
-    """Refuses a line that was written for another kind, as far as its prompt tells."""
+    """Raise ReasoningError if the line's prompt asks for another kind, as far as it tells."""
     prompt = row.get("prompt") or ""
     kinds = {text: name for name, text in CAPTION_PROMPTS.items()}
     found = "reasoning" if _parts(prompt) and kind in CAPTION_PROMPTS else kinds.get(prompt, kind)
@@ -154,13 +141,10 @@ def check_kind(path: Path, number: int, row: dict, kind: str) -> None:
 
 
 def _parts(prompt: str) -> tuple[str, str] | None:
-    """(question, options) of a prompt of appendix A.3, in whatever version of its words; None if it is none."""
+    """Return (question, options) of a prompt in the form of appendix A.3, however its instructions are worded."""
     question, mark, options = prompt.partition("###Question:")[2].partition("###Hints:")
-    return (_plain(question), _plain(options)) if mark else None
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split()).strip(" ,.")
+    plain = [" ".join(text.casefold().split()).strip(" ,.") for text in (question, options)]
+    return (plain[0], plain[1]) if mark else None
 
 
 def _words(text: str) -> str:
@@ -168,7 +152,7 @@ def _words(text: str) -> str:
 
 
 def without_surrogates(text: str) -> str:
-    """The text with U+FFFD in the place of lone surrogates, halves of a character that no file can hold."""
+    """Replace lone surrogates, halves of a character that no file can hold, by U+FFFD."""
     return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
@@ -176,13 +160,12 @@ def without_surrogates(text: str) -> str:
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
-    """(line number, object), checked, of each line that is not empty; None for a last line that was not written to its
-    end.
+    """Yield (line number, checked object) of each line that is not empty; None for an unfinished last line.
 
     Lines end in LF, CR LF or CR; the last one need not.
 
     Raises:
-        ReasoningError: no such file; a line is no JSON object or has a wrong field; an id occurs twice.
+        ReasoningError: there is no such file; a line is no JSON object or has a wrong field; an id occurs twice.
     """
     if not path.is_file():
         raise ReasoningError(
@@ -196,18 +179,18 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
             try:
                 row = json.loads(line.removeprefix("\ufeff"))  # some editors put this mark in front of a file
                 if not line.isascii():
-                    line.encode()  # bytes that are no UTF-8 became surrogates
+                    line.encode()  # fails for bytes that are no UTF-8, which became surrogates
             except (ValueError, RecursionError) as error:
-                # What a kill or a power cut leaves: the beginning of an object, or zeros, without a line break.
+                # A kill or a power cut leaves the beginning of an object, or zeros, without a line break.
                 if not line.endswith(("\n", "\r")) and line.startswith(("{", "\0")):
                     yield number, None
                     continue
+                cause = {UnicodeEncodeError: "bytes that are no UTF-8", RecursionError: "nested too deeply"}
                 raise ReasoningError(
-                    f"{path}, line {number}: not valid JSON ({_short(error)}). Write one JSON object a line in UTF-8, "
-                    "or remove the line; a new run writes it again."
+                    f"{path}, line {number}: not valid JSON ({cause.get(type(error), error)}). Write one JSON object a "
+                    "line in UTF-8, or remove the line; a new run writes it again."
                 ) from None
-            problem = _problem_of(row)
-            if problem:
+            if problem := _problem_of(row):
                 raise ReasoningError(f"{path}, line {number}: {problem}.")
             first = seen.setdefault(row["id"], number)
             if first != number:
@@ -220,18 +203,12 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
 
 
 def open_lines(path: Path, mode: str = "r"):
-    """The file's lines as they are: their ends stay, and bytes that are no UTF-8 survive reading and writing."""
+    """Open a file of lines as they are: line ends stay, and bytes that are no UTF-8 survive reading and writing."""
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def _short(error: Exception) -> str:
-    if isinstance(error, UnicodeError):
-        return "bytes that are no UTF-8"
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
 def _problem_of(row: object) -> str | None:
-    """What is wrong with a line's value, and the remedy."""
+    """Say what is wrong with a line's value, and the remedy."""
     if isinstance(row, list):
         return f"a list of {len(row)} values, expected a JSON object. Write one object a line, without brackets around"
     if not isinstance(row, dict):
@@ -240,13 +217,13 @@ def _problem_of(row: object) -> str | None:
         if not isinstance(row.get(field), str):
             return f"field {field!r} is missing or not text. Correct it, or remove the line; a new run writes it again"
     for field in ("generator", "prompt"):
-        if row.get(field) is not None and not isinstance(row[field], str):
+        if not isinstance(row.get(field), str | None):
             return f"field {field!r} is not text. Correct or remove the field"
     prediction = row.get("prediction")
     if prediction is not None and (type(prediction) is not int or not 0 <= prediction < len(LETTERS)):
         last = len(LETTERS) - 1
         return f"field 'prediction' must be null or an option's index from 0 to {last}. Correct or remove the field"
-    if row.get("correct") is not None and not isinstance(row["correct"], bool):
+    if not isinstance(row.get("correct"), bool | None):
         return "field 'correct' must be true, false or null. Correct or remove the field"
     return None
 
@@ -255,22 +232,21 @@ def _problem_of(row: object) -> str | None:
 
 
 def failures_path(path: Path) -> Path:
-    """Where the questions lie that a generator could not answer: <name>.failed.jsonl beside <name>.jsonl, lines {"id",
-    "error"}."""
+    """Return <name>.failed.jsonl beside <name>.jsonl: lines {"id", "error"} of the questions without an answer."""
     return path.with_name(f"{path.name.removesuffix('.jsonl')}.failed.jsonl")
 
 
 def read_failures(path: Path) -> dict[str, str]:
-    """By id, why a question of the reasoning file `path` has no answer.
+    """Return, by id, why a question of the reasoning file `path` has no answer.
 
     Raises:
         ReasoningError: the list is damaged.
     """
-    place = failures_path(path)
-    if not place.exists():
+    listed = failures_path(path)
+    if not listed.exists():
         return {}
     try:
-        rows = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines() if line]
+        rows = [json.loads(line) for line in listed.read_text(encoding="utf-8").splitlines() if line]
         return {row["id"]: row["error"] for row in rows}
     except (ValueError, KeyError, TypeError) as error:
-        raise ReasoningError(f"{place}: damaged ({error!r}). Remove it; it is only a list.") from None
+        raise ReasoningError(f"{listed}: damaged ({error!r}). Remove it; it is only a list.") from None

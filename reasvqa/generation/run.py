@@ -1,7 +1,7 @@
-"""Runs a generator over samples.
+"""Run a generator over samples.
 
-A line for each response is appended and flushed to disk batch by batch, so that a killed run loses at most the batch
-in flight and a second call goes on where the first stopped. A question that gets no answer costs that question only.
+Responses are appended and flushed to disk batch by batch: a killed run loses at most the batch in flight, and a second
+call continues where the first stopped. A question that gets no answer costs that question only.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
-from filelock import FileLock
 from tqdm.auto import tqdm
 
 from reasvqa.answers import parse_answer
+from reasvqa.files import atomic_path, locked, write_text
 from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
 from reasvqa.generation.reasoning import (
     FIELDS,
@@ -27,7 +27,7 @@ from reasvqa.generation.reasoning import (
     asks,
     check_kind,
     failures_path,
-    judged,
+    judge,
     open_lines,
     read_failures,
     read_reasoning,
@@ -37,19 +37,18 @@ from reasvqa.generation.reasoning import (
 from reasvqa.samples import Sample
 from reasvqa.video import VideoError
 
-HOPELESS = 16  # so many questions in a row without an answer, and it is the generator that fails, not the questions
+HOPELESS = 16  # after so many questions in a row without an answer, the generator is at fault, not the questions
 
 
 class GenerationError(RuntimeError):
-    """A model or server cannot answer. The message says which, why and what to do; keys and passwords are cut out of
-    it."""
+    """A model or server cannot answer. The message says which, why and what to do, without keys and passwords."""
 
     def __init__(self, message: str):
         super().__init__(without_secrets(message))
 
 
 class UnansweredError(GenerationError):
-    """Some questions got no answer; all others are kept.
+    """Some questions got no answer; all other responses are kept.
 
     Attributes:
         failures: by sample id, why.
@@ -66,30 +65,23 @@ class Generator(Protocol):
     name: str
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> Iterable[str | Exception]:
-        """A response for each sample, in order, or an exception in the place of one that cannot be had.
+        """Return a response for each sample, in order, or an exception in the place of one that cannot be had.
 
         Raises:
-            GenerationError: it makes no sense to ask on.
+            GenerationError: it makes no sense to go on asking.
         """
         ...
 
 
 class Written:
-    """A generator for responses that exist already: written by hand, or by a model elsewhere."""
+    """A generator for responses that exist already, written by hand or by a model elsewhere."""
 
     def __init__(self, name: str, texts: dict[str, str]):
-        """
-        Args:
-            texts: by sample id, the response.
-        """
+        """texts: by sample id, the response."""
         self.name, self.texts = name, texts
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str]:
-        """See `Generator`.
-
-        Raises:
-            ReasoningError: a sample has no text.
-        """
+        """See `Generator`. Raises ReasoningError if a sample has no text."""
         absent = [sample.id for sample in samples if sample.id not in self.texts]
         if absent:
             raise ReasoningError(
@@ -102,122 +94,109 @@ class Written:
 def generate(
     samples: Iterable[Sample], generator: Generator, path: str | Path, kind: str = "reasoning", batch_size: int = 16
 ) -> pd.DataFrame:
-    """Lets `generator` explain every sample that `path` does not hold yet, and returns all of them.
+    """Let `generator` explain every sample that `path` does not hold yet, and return all of them.
 
-    A line whose question or options have changed since is asked anew, with a warning; it moves to <name>.removed, as
-    does a last line that a kill left unfinished. A question that gets no answer (an unreadable video, a refusal, an
-    empty response) is tried once more after all others and is then listed in <name>.failed.jsonl; the next call tries
-    it again, last.
+    A line whose question or options have changed is asked anew, with a warning. It moves to <name>.removed, as does a
+    last line that a kill left unfinished. A question without an answer (an unreadable video, a refusal, an empty
+    response) is tried once more after all others and then listed in <name>.failed.jsonl; the next call tries it again.
 
     Args:
         samples: questions, labelled or not.
         generator: writes the responses; its `name` is kept with each of them.
-        path: the JSON-lines file; it is created, or continued.
-        kind: "reasoning", "brief_caption" or "detailed_caption" (see `build_prompt`).
+        path: the JSON-lines file to create or continue.
+        kind: "reasoning", "brief_caption" or "detailed_caption", see `build_prompt`.
         batch_size: samples handed to the generator at a time.
 
     Returns:
-        A row per sample, in the order of `samples`, see `read_reasoning`.
+        One row per sample, in the order of `samples`, see `read_reasoning`.
 
     Raises:
-        UnansweredError: some questions got no answer, or `HOPELESS` of them in a row, which ends the run. What was
-            answered is kept.
+        UnansweredError: some questions got no answer, or `HOPELESS` in a row, which ends the run. The answers are kept.
         GenerationError: the generator cannot work at all, such as with a wrong key.
-        ReasoningError: the file is damaged other than by an interrupted last line, was written by another generator or
-            for another kind or other questions, or cannot be written. Nothing in it has been changed.
+        ReasoningError: the file is damaged beyond an unfinished last line, belongs to another generator, kind or set of
+            questions, or cannot be written. Nothing in it has been changed.
     """
     path, samples = Path(path), list(samples)
     todo, outdated = _survey(path, samples, generator.name, kind)
-    if todo or outdated or not path.exists():  # else nothing is written: the file may lie where nothing can be
+    if todo or outdated or not path.exists():  # a finished file may lie where nothing can be written
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(f"{path}.lock")
-            lock.acquire()
-        try:
+        with _explained(path), locked(path.with_name(f"{path.name}.lock")):
             todo, outdated = _survey(path, samples, generator.name, kind)  # another process may have been at it
-            _take_out(path, outdated)
+            _move_out(path, outdated)
             _ask(path, todo, generator, kind, batch_size)
-        finally:
-            lock.release()
     return read_reasoning(path, samples, kind)
 
 
 def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tuple[list[Sample], dict[int, str | None]]:
-    """(samples without a usable line, {line number: id} of lines that have to go; id None for an unfinished one). All
-    checks are here."""
+    """Check the file. Return the samples without a usable line, and {line number: id} of outdated lines.
+
+    The id of an unfinished line is None.
+    """
     questions = {sample.id: sample for sample in samples}
     if len(questions) < len(samples):
         ids = [sample.id for sample in samples]
-        raise ReasoningError(
-            f"two samples have the id {next(id for id in ids if ids.count(id) > 1)!r}. Make ids unique."
-        )
-    have: set[str] = set()
+        twice = next(id for id in ids if ids.count(id) > 1)
+        raise ReasoningError(f"two samples have the id {twice!r}. Make ids unique.")
+    present: set[str] = set()
     outdated: dict[int, str | None] = {}
     for number, row in rows_of(path) if path.exists() else ():
         if row is None:
             outdated[number] = None
             continue
-        id, writer, prompt = row["id"], row.get("generator"), row.get("prompt")
+        id, writer = row["id"], row.get("generator")
         if writer != name:
             raise ReasoningError(
                 f"{path}, line {number}: written by {writer or 'nobody named'}, not {name}. "
                 "Give each generator a file of its own."
             )
         check_kind(path, number, row, kind)
-        have.add(id)
-        if id in questions and asks(prompt, questions[id], kind):
-            judged(path, number, row, questions[id], kind)
+        present.add(id)
+        if id in questions and asks(row.get("prompt"), questions[id], kind):
+            judge(path, number, row, questions[id], kind)
         elif id in questions:
             outdated[number] = id
-    gone = {id for id in outdated.values() if id is not None}
-    if len(gone) == len(have & questions.keys()) > 1:
+    changed = {id for id in outdated.values() if id is not None}
+    if len(changed) == len(present & questions.keys()) > 1:
         raise ReasoningError(
-            f"{path}: none of its lines asks what the question of its id asks now, e.g. {min(gone)!r}. "
+            f"{path}: none of its lines asks what the question of its id asks now, e.g. {min(changed)!r}. "
             "It was made for other questions: give these a file of their own, or move it away."
         )
-    return [sample for sample in samples if sample.id not in have or sample.id in gone], outdated
+    return [sample for sample in samples if sample.id not in present or sample.id in changed], outdated
 
 
-def _take_out(path: Path, numbers: dict[int, str | None]) -> None:
-    """Moves lines to the end of <name>.removed. A kill in between leaves the file as it was."""
-    if not numbers:
+def _move_out(path: Path, outdated: dict[int, str | None]) -> None:
+    """Move lines to the end of <name>.removed. A kill in between leaves the file as it was."""
+    if not outdated:
         return
-    changed = sum(id is not None for id in numbers.values())
+    removed_path = path.with_name(f"{path.name.removesuffix('.jsonl')}.removed")
+    changed = sum(id is not None for id in outdated.values())
     if changed:
         warnings.warn(
             f"{path}: {changed} questions or their options have changed and are asked anew; "
-            f"the old lines move to {_removed(path).name}.",
+            f"the old lines move to {removed_path.name}.",
             stacklevel=3,
         )
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with _explained(path):
-            with (
-                open_lines(path) as lines,
-                open_lines(partial, "w") as kept,
-                open_lines(_removed(path), "a") as removed,
-            ):
-                for number, line in enumerate(lines, 1):
-                    ended = line if line.endswith(("\n", "\r")) else line + "\n"
-                    (removed if number in numbers else kept).write(ended)
-                for file in (removed, kept):
-                    file.flush()
-                    os.fsync(file.fileno())
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _removed(path: Path) -> Path:
-    return path.with_name(f"{path.name.removesuffix('.jsonl')}.removed")
+    with (
+        _explained(path),
+        atomic_path(path) as partial,
+        open_lines(path) as lines,
+        open_lines(partial, "w") as kept,
+        open_lines(removed_path, "a") as removed,
+    ):
+        for number, line in enumerate(lines, 1):
+            whole = line if line.endswith(("\n", "\r")) else line + "\n"
+            (removed if number in outdated else kept).write(whole)
+        for file in (removed, kept):
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, batch_size: int) -> None:
-    """Appends a line for each sample that gets an answer. Those that get none are asked once more in the end, and
-    listed."""
+    """Append a line for each sample that gets an answer; ask the others once more in the end, and list them."""
     listed = read_failures(path)
     failed: dict[str, str] = {}
-    _append(path, [])  # a disk that cannot be written is better found out now than after the first answer
+    _append(path, [])  # find out now, not after the first answer, that the disk cannot be written
     try:
         for again in (False, True):
             # What failed in an earlier call comes last, so that it never stands in the way of the others.
@@ -233,15 +212,15 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
                             in_a_row += not isinstance(answer, VideoError)
                         else:
                             rows.append(_row(sample, generator.name, prompt, answer, kind))
-                            for those in (failed, listed):
-                                those.pop(sample.id, None)
+                            failed.pop(sample.id, None)
+                            listed.pop(sample.id, None)
                             in_a_row = 0
                 finally:
                     _append(path, rows)
                 if in_a_row >= HOPELESS:
                     raise _unanswered(path, failed, left=0 if again else max(0, len(questions) - at - batch_size))
     finally:
-        _list(path, listed)
+        _list_failures(path, listed)
     if failed:
         raise _unanswered(path, failed)
 
@@ -249,7 +228,7 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
 def _answers(
     generator: Generator, samples: Sequence[Sample], kind: str
 ) -> Iterator[tuple[Sample, str, str | Exception]]:
-    """(sample, prompt, response or what went wrong). Where a whole batch fails, the rest of it is asked one by one."""
+    """Yield (sample, prompt, response or error). Where a whole batch fails, ask the rest of it one by one."""
     prompts = [build_prompt(sample, kind) for sample in samples]
     count = 0
     try:
@@ -281,34 +260,31 @@ def _row(sample: Sample, name: str, prompt: str, response: str, kind: str) -> di
 
 
 def _append(path: Path, rows: Sequence[dict]) -> None:
-    """Adds lines to the file and waits until the disk has them."""
+    """Add lines to the file and wait until the disk has them."""
     with _explained(path), path.open("a+b") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
-            if file.read(1) not in b"\r\n":  # somebody else's whole last line
+            if file.read(1) not in b"\r\n":  # another program's last line, whole but without its break
                 file.write(b"\n")
-        file.write(b"".join(_line(row) for row in rows))
+        file.write("".join(map(_line, rows)).encode())
         file.flush()
         os.fsync(file.fileno())
 
 
-def _line(row: dict) -> bytes:
-    try:
-        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:  # a lone surrogate in a question
-        return json.dumps(row).encode() + b"\n"
+def _line(row: dict) -> str:
+    text = json.dumps(row, ensure_ascii=False)
+    # A lone surrogate in a question can only be written escaped.
+    return (text if text == without_surrogates(text) else json.dumps(row)) + "\n"
 
 
-def _list(path: Path, failures: dict[str, str]) -> None:
-    """Writes the list of questions without an answer; there is no file when there are none."""
-    place = failures_path(path)
-    with _explained(place):
-        if not failures:
-            place.unlink(missing_ok=True)
-            return
-        partial = place.with_name(f"{place.name}.partial")
-        partial.write_bytes(b"".join(_line({"id": id, "error": error}) for id, error in failures.items()))
-        os.replace(partial, place)
+def _list_failures(path: Path, failures: dict[str, str]) -> None:
+    """Write the list of questions without an answer; there is no file when there are none."""
+    listed = failures_path(path)
+    with _explained(listed):
+        if failures:
+            write_text(listed, "".join(_line({"id": id, "error": error}) for id, error in failures.items()))
+        else:
+            listed.unlink(missing_ok=True)
 
 
 def _unanswered(path: Path, failed: dict[str, str], left: int = 0) -> UnansweredError:
@@ -323,21 +299,21 @@ def _unanswered(path: Path, failed: dict[str, str], left: int = 0) -> Unanswered
 
 
 def _reason(error: Exception) -> str:
-    """An error as one sentence without secrets."""
+    """Return an error as one sentence without secrets."""
     named = str(error) if isinstance(error, GenerationError | VideoError) else f"{type(error).__name__}: {error}"
     return shortened(without_secrets(named))
 
 
 def shortened(text: str, length: int = 400) -> str:
-    """On one line, and cut: a server may send a whole page."""
+    """Put a text on one line, and cut it: a server may send a whole page."""
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[:length]}..."
 
 
 def without_secrets(text: str, known: Collection[str] = ()) -> str:
-    """The text without keys and passwords: those known, the key in the environment, and whatever looks like one."""
+    """Cut keys and passwords out: the known ones, the key in the environment, and whatever looks like one."""
     for secret in sorted({*known, os.environ.get("OPENAI_API_KEY", "").strip()}, key=len, reverse=True):
-        if len(secret) > 4:  # shorter ones are no secrets, and stand in other words
+        if len(secret) > 4:  # a shorter one is no secret, and may be a part of other words
             text = text.replace(secret, "[secret]")
     return _SECRET.sub("[secret]", text)
 
@@ -353,7 +329,7 @@ _SECRET = re.compile(
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Says which file could not be written, and that nothing is lost."""
+    """Say which file could not be written, and that nothing is lost."""
     try:
         yield
     except OSError as error:

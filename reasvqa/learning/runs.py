@@ -198,5 +198,6 @@ def _question_hash(sample: Sample) -> str:
 
 def _read_predictions(file: Path | io.StringIO) -> pd.DataFrame:
     blank = {"prediction": [""], "answer": [""]}
-    table = pd.read_csv(file, dtype={"id": str, "text": str}, keep_default_na=False, na_values=blank)
+    texts = dict.fromkeys(("id", "type", "group", "text"), str)  # also where they look like numbers
+    table = pd.read_csv(file, dtype=texts, keep_default_na=False, na_values=blank)
     return table.astype({"prediction": "Int64", "answer": "Int64"})

@@ -1,4 +1,4 @@
-"""The students: one family a file on the contract of `reasvqa.students.base`. A new family is a file and a row of
+"""The students: one file per family, on the contract of `reasvqa.students.base`. A new family is a file and a row of
 `FAMILIES`."""
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from transformers import (
     LlavaOnevisionForConditionalGeneration,
     SmolVLMForConditionalGeneration,
 )
-from transformers.utils.hub import cached_file
 
 from reasvqa import hub
+from reasvqa.files import file_state
 from reasvqa.preprocess import Preprocess
 from reasvqa.registry import STUDENTS
 from reasvqa.students.base import Student, Targets, own_device
@@ -53,15 +53,15 @@ FAMILIES: dict[str, tuple[type, type[Student]]] = {
 
 
 def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
-    """A student by its short name, hub id or local path, on the CPU, in float32 or bfloat16.
+    """Load a student by its short name, hub id or local path, on the CPU, in float32 or bfloat16.
 
-    Weights are read from safetensors only and no code of the checkpoint is run.
+    Weights come from safetensors only, and no code of the checkpoint runs. The hub is asked only for missing files.
 
-    Raises: FileNotFoundError: the name is neither known nor a local path, and neither the hub's local cache nor the hub
-        has it.
-        ValueError: the checkpoint is of another family (where it cannot be a student at all, the message says why), is
-            a BLIP-2 without an encoder-decoder language model, has a tokenizer without words, or lacks weights or
-            has others than the model; the message lists them.
+    Raises:
+        FileNotFoundError: the name is neither known nor a local path, nor in the hub's local cache nor on the hub.
+        ValueError: the checkpoint is of another family (the message says why it cannot be a student), is a BLIP-2
+            without an encoder-decoder, has a tokenizer without words, or its weights are not those of the model; the
+            message lists them.
     """
     source = STUDENTS.get(name, name)
     absent = (
@@ -70,44 +70,46 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
     )
     if "/" not in source and not Path(source).exists():
         raise FileNotFoundError(absent)  # a hub id has an owner, so the hub need not be asked
-    reason = "" if Path(source).is_dir() else hub.unreachable()
-    cached = {"local_files_only": bool(reason)}
-    transformers.logging.disable_progress_bar()  # a bar for reading a few megabytes only litters a notebook
+    transformers.logging.disable_progress_bar()  # reading a few megabytes needs none
     try:
-        config = AutoConfig.from_pretrained(source, **cached)
-        reasons = why_not(config)
-        if reasons or config.model_type not in FAMILIES:
-            why = f", which cannot be a student: {' '.join(reasons)} Students" if reasons else "; students"
-            raise ValueError(f"student {name!r}: a {config.model_type} checkpoint{why} are {', '.join(FAMILIES)}")
-        if config.model_type == "blip-2" and not config.text_config.is_encoder_decoder:
-            kind = config.text_config.model_type
-            raise ValueError(f"student {name!r}: its language model is {kind}, but this student needs T5")
-        model_class, student_class = FAMILIES[config.model_type]
-        options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
-        model, found = model_class.from_pretrained(source, dtype=dtype, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **cached)
-        hub.check_tokenizer(tokenizer, source)
+        return hub.local_first(source, lambda local_only: _load(name, source, dtype, local_only))
     except OSError as error:
-        raise FileNotFoundError(f"{absent} ({reason or error})") from error
+        raise FileNotFoundError(f"{absent} ({error})") from error
+
+
+def _load(name: str, source: str, dtype: torch.dtype, local_only: bool) -> Student:
+    config = AutoConfig.from_pretrained(source, local_files_only=local_only)
+    reasons = why_not(config)
+    if reasons or config.model_type not in FAMILIES:
+        why = f", which cannot be a student: {' '.join(reasons)} Students" if reasons else "; students"
+        raise ValueError(f"student {name!r}: a {config.model_type} checkpoint{why} are {', '.join(FAMILIES)}")
+    if config.model_type == "blip-2" and not config.text_config.is_encoder_decoder:
+        kind = config.text_config.model_type
+        raise ValueError(f"student {name!r}: its language model is {kind}, but this student needs T5")
+    model_class, student_class = FAMILIES[config.model_type]
+    options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, found = model_class.from_pretrained(source, dtype=dtype, local_files_only=local_only, **options)
+    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local_only)
+    hub.check_tokenizer(tokenizer, source)
     problems = {what: sorted(map(str, found[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
-    problems = {what: keys for what, keys in problems.items() if keys}
-    if problems:  # transformers would draw missing weights at random and go on
-        listed = "; ".join(
-            f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
-            for what, keys in problems.items()
-        )
+    listed = "; ".join(
+        f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
+        for what, keys in problems.items()
+        if keys
+    )
+    if listed:  # transformers would draw missing weights at random and go on
         raise ValueError(f"student {name!r}: the weights at {source!r} do not fit the model ({listed}). Get it again.")
-    return student_class(model, tokenizer, read_preprocess(source))
+    return student_class(model, tokenizer, read_preprocess(source, local_only))
 
 
 _RECURRENT = ("linear", "mamba", "recurrent", "conv")  # in the names of layers' types
 
 
 def why_not(config: transformers.PretrainedConfig) -> list[str]:
-    """Why a model cannot be a student, in sentences; none: nothing speaks against it.
+    """Say in sentences why a model cannot be a student; an empty list if nothing speaks against it.
 
-    A student reads video and question once, and all its targets stand side by side behind that reading, each from the
-    reading's last position on and unseen by the others (`reasvqa.students.packed`).
+    A student reads video and question once. All its targets follow that reading, each from the reading's last position
+    on and unseen by the others (`reasvqa.students.packed`).
     """
     text: Any = config.get_text_config(decoder=True)
     reasons = []
@@ -121,51 +123,48 @@ def why_not(config: transformers.PretrainedConfig) -> list[str]:
     recurrent = sorted(kind for kind in kinds if any(name in kind for name in _RECURRENT))
     if recurrent:
         reasons.append(
-            f"It has recurrent layers ({', '.join(recurrent)}), which pass what they have read from token to token "
+            f"It has recurrent layers ({', '.join(recurrent)}), which pass on what they have read from token to token "
             "whatever a mask says, and targets behind one reading must not see each other."
         )
     return reasons
 
 
-def read_preprocess(source: str) -> Preprocess:
-    """The checkpoint's image size, mean and standard deviation: from its `preprocessor_config.json`, or, where
-    transformers 5 has written all of a processor into one file, from its `processor_config.json`.
+def read_preprocess(source: str, local_only: bool = True) -> Preprocess:
+    """Read the checkpoint's image size, mean and standard deviation.
 
-    The size is that of one picture that the vision encoder sees: of checkpoints that cut a large picture into several
-    (SmolVLM), that of a part, to which their processor scales a video's frames.
+    They stand in `preprocessor_config.json`, or in the `processor_config.json` into which transformers 5 writes a whole
+    processor. The size is that of one picture that the vision encoder sees: where large pictures are cut (SmolVLM), of
+    a part, to which the checkpoint's own processor scales a video's frames.
+
+    Raises:
+        FileNotFoundError: the checkpoint has neither.
     """
-    path = cached_file(source, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
-    if path is not None:
-        config = json.loads(Path(path).read_text())
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        path = hub.cached(source, name, local_only)
+        config = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        if config := config if name.startswith("pre") else config.get("image_processor"):
+            break
     else:
-        path = cached_file(source, "processor_config.json")
-        assert path is not None  # where there is none, it raises
-        config = json.loads(Path(path).read_text()).get("image_processor")
-        if config is None:
-            raise FileNotFoundError(f"{source}: neither preprocessor_config.json nor an image processor in {path}")
+        raise FileNotFoundError(f"{source}: neither preprocessor_config.json nor an image processor in {name}")
     size = config.get("max_image_size") or config["size"]
     side = size.get("height") or size.get("shortest_edge") or size["longest_edge"]
     return Preprocess(side, tuple(config["image_mean"]), tuple(config["image_std"]))
 
 
 def fingerprint(name: str) -> str:
-    """Tells checkpoints apart: a hash of all that `load_student` reads, weights, tokenizer and configuration.
-
-    A hub id is its own fingerprint.
-    """
+    """Return a hash of all that `load_student` reads: weights, tokenizer and configuration. A hub id is its own."""
     folder = Path(STUDENTS.get(name, name))
     if not folder.is_dir():
         return str(folder)
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.txt")])
-    return _digest(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+    return _digest(tuple((file, file_state(file)) for file in files))
 
 
 @lru_cache(maxsize=64)
-def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """The hash of `fingerprint`; of files given with their times and sizes, so that it is computed again when they
-    change."""
+def _digest(files: tuple[tuple[Path, tuple[int, int]], ...]) -> str:
+    """Hash files. Their states are the cache's key: a changed file is hashed again."""
     digest = hashlib.sha256()
-    for file, _, size in files:
+    for file, (_, size) in files:
         digest.update(f"{file.name} {size}".encode())
         with file.open("rb") as data:
             digest.update(hashlib.file_digest(data, "sha256").digest())
