@@ -1,0 +1,86 @@
+"""Files that several processes share: written whole or not at all, locked, and told apart when they change."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+NOTICE_AFTER_S = 10.0  # how long to wait for a lock before saying so
+
+_NO_KERNEL_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move what was written there into place on success, remove it on failure.
+
+    The temporary name keeps the ending, because some writers choose the format by it. It may also become a folder, if
+    `path` is no folder yet.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file that appears whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Return a file's modification time in nanoseconds and its size in bytes: the key of caches of its content.
+
+    Raises:
+        OSError: there is no such file, or it cannot be examined.
+    """
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`: no other process, and no other thread, is inside at the same time.
+
+    The kernel releases the lock when its holder ends, so a lock file left behind does no harm. Some file systems offer
+    no such locks (Lustre, some NFS). There, `<path>.held` marks the lock. A marker whose holder ran on this machine and
+    has ended is removed; any other is waited for. Waiting for longer than `NOTICE_AFTER_S` prints the file's name.
+
+    Raises:
+        OSError: the lock file cannot be written. The error names it.
+    """
+    lock: BaseFileLock = FileLock(path, fallback_to_soft=False)
+    notice = f"waiting for another process that does the same work (it holds {path})"
+    try:
+        _acquire(lock, notice)
+    except OSError as error:
+        if error.errno not in _NO_KERNEL_LOCKS:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        marker = f"{path}.held"
+        lock = SoftFileLock(marker)
+        _acquire(lock, f"{notice[:-1]}.held; if no process does, remove that file)")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: BaseFileLock, notice: str) -> None:
+    try:
+        lock.acquire(timeout=NOTICE_AFTER_S)
+    except Timeout:
+        print(notice, flush=True)
+        lock.acquire()
