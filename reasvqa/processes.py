@@ -1,5 +1,4 @@
-"""Processes beside each other: those that are started end with the one that started them, whatever ends it; and two
-never do the same work at once."""
+"""Processes beside each other: those that are started end with the one that started them, whatever ends it."""
 
 from __future__ import annotations
 
@@ -11,11 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from pathlib import Path
-
-from filelock import FileLock, Timeout
-
-PATIENCE = 10.0  # seconds after which a process says what it waits for
 
 
 def end_with(parent: int) -> None:
@@ -56,18 +50,3 @@ def ended(executor: Executor) -> Iterator[Executor]:
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Inside, no other process holds the lock file `path`. Who waits for one that does says so: it may be paused."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout:
-        print(f"waiting for another process that works on the same ({path})", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

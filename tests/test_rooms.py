@@ -11,7 +11,7 @@ import reasvqa
 PACKAGE = Path(reasvqa.__file__).parent
 # From the ground up; rooms of one floor do not know each other.
 FLOORS = (
-    ("config", "hub", "processes", "losses", "preprocess"),
+    ("config", "files", "hub", "processes", "losses", "preprocess"),
     ("paths", "samples"),
     ("answers", "evaluation", "video"),
     ("refinement", "datasets"),

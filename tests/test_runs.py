@@ -116,7 +116,7 @@ def test_what_is_kept_is_read_where_nothing_can_be_written(run, tmp_path, monkey
         raise OSError(30, "Read-only file system")
 
     for module in (training, runs):
-        monkeypatch.setattr(module, "alone", refuse)
+        monkeypatch.setattr(module, "locked", refuse)
     kept = train(QUICK, runs=tmp_path)
     assert kept.path == run.path and len(kept.predictions_on("val")) == len(run.predictions_on("val"))
     monkeypatch.setattr(runs, "write", refuse)
@@ -170,7 +170,7 @@ def test_what_was_written_is_kept(run, smoke_star, monkeypatch):
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
-    for name in ("alone", "write"):
+    for name in ("locked", "write"):
         monkeypatch.setattr(runs, name, refuse)
     assert len(run.explain(asked)) == 3 and run.written(asked[2:]) == [None]
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from reasvqa.datasets import Samples
-from reasvqa.processes import alone
+from reasvqa.files import locked
 from reasvqa.samples import Sample
 from reasvqa.students import Student, fingerprint, own_device
 from reasvqa.video import VideoError, read_many, video_digest
@@ -91,10 +91,10 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
     place.mkdir(parents=True, exist_ok=True)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     shape = (len(clips), num_frames, *student.feature_shape)
-    with alone(place / ".lock"):
+    with locked(place / ".lock"):
         _make_arrays(place, shape, dtype)
     missing: dict[tuple, str] = {}
-    with alone(place / f".lock-{rank}-of-{world}"):
+    with locked(place / f".lock-{rank}-of-{world}"):
         array, valid = open_memmap(place / "features.npy", "r+"), open_memmap(place / "valid.npy", "r+")
         # A row is valid for the content that it was made from: a video that is replaced is read again.
         stamps = np.array([video_stamp(samples.videos / video) for video, _ in clips])

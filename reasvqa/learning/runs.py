@@ -32,13 +32,13 @@ from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples, load
 from reasvqa.evaluation import Estimate, estimate, right_or_wrong
+from reasvqa.files import locked
 from reasvqa.generation import read_reasoning
 from reasvqa.learning.answering import generate_reasoning, predict
 from reasvqa.learning.export import card, export_folder, write_adapter, write_merged
 from reasvqa.learning.features import PROCEDURE as FEATURES_PROCEDURE
 from reasvqa.learning.features import Features, build_features, readable, video_stamp
 from reasvqa.learning.targets import build_examples, source_text
-from reasvqa.processes import alone
 from reasvqa.samples import Sample
 from reasvqa.students import Student, fingerprint, load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare
@@ -168,7 +168,7 @@ class Run:
         """Inside, no other process adds to the run. Where nothing can be written, none does."""
         with ExitStack() as stack:
             with suppress(OSError):
-                stack.enter_context(alone(Path(f"{self.path}.lock")))
+                stack.enter_context(locked(Path(f"{self.path}.lock")))
             yield
 
     def _add(self, name: str, table: pd.DataFrame) -> None:

@@ -32,6 +32,7 @@ from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import right_or_wrong
+from reasvqa.files import locked
 from reasvqa.learning.collate import ByLength, Collator
 from reasvqa.learning.features import readable
 from reasvqa.learning.objective import Objective
@@ -48,7 +49,6 @@ from reasvqa.learning.runs import (
     write_json,
 )
 from reasvqa.learning.targets import build_examples
-from reasvqa.processes import alone
 from reasvqa.students import load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare, trained_state
 
@@ -84,7 +84,7 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
         return Run(path)  # nothing is written: the store may lie where nothing can be
     runs.mkdir(parents=True, exist_ok=True)
     partial = Path(f"{path}.partial")
-    with alone(Path(f"{path}.lock")) if state.is_main_process else nullcontext():
+    with locked(Path(f"{path}.lock")) if state.is_main_process else nullcontext():
         finished = (partial / "meta.json").exists() and not path.exists()
         if state.is_main_process and finished and not force and _is_whole(partial):
             _replace(partial, path)  # killed between the end and its name

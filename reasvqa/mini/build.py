@@ -24,6 +24,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from reasvqa import paths
+from reasvqa.files import locked
 from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
 from reasvqa.mini.generator import STRENGTHS, Strength, caption, judge, perceive, respond, rng_for
 from reasvqa.mini.questions import (
@@ -39,7 +40,6 @@ from reasvqa.mini.questions import (
 )
 from reasvqa.mini.render import FPS, SIZE, write_video
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
-from reasvqa.processes import alone
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample
 
@@ -80,7 +80,7 @@ def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None 
     if _made(marker, wanted):
         return  # also where nothing can be written
     root.mkdir(parents=True, exist_ok=True)
-    with alone(root / ".build.lock"):
+    with locked(root / ".build.lock"):
         if _made(marker, wanted):
             return
         started = root / "started.json"
