@@ -298,6 +298,8 @@ def _check_whole(path: str, stream: Any, container: Any, starts: np.ndarray, cli
     lasts = float(stream.duration * stream.time_base) if own else (container.duration or 0) / 1e6
     begin, shown = float(starts[0]), float(starts[-1] - starts[0]) + _step(starts)
     enough = lasts - _SLACK_S - (_step(starts) if own else 0)  # mp4 counts from the first decoding time
+    if own and 0 < begin < lasts:
+        enough -= begin  # an edit list may begin with a gap
     held = shown if own else begin + shown
     if held >= enough or (clip is not None and clip[1] <= shown):
         return

@@ -136,9 +136,10 @@ def test_edit_lists(tmp_path, edits, shown):
 def test_pictures_that_stay_for_different_times(tmp_path, container):
     times = [*range(100), *range(100, 400, 5)]  # 25 a second for 4 seconds, then 5 a second for 12
     path = made.write(tmp_path / f"v.{container}", times=times, bf="3", g="40")
-    assert numbers(path, 4, (0.0, 16.0)) == [50, 110, 130, 150]
-    cut = made.remux(path, tmp_path / "cut.mp4", 3.2)
-    assert numbers(cut, 3, (0.0, 2.4)) == [90, 102, 106]
+    assert numbers(path, 4, (0.0, 15.2)) == [47, 108, 127, 146]
+    if container == "mp4":
+        cut = made.remux(path, tmp_path / "cut.mp4", 3.2)
+        assert numbers(cut, 3, (0.0, 2.4)) == [90, 102, 106]
 
 
 UPRIGHT = {
