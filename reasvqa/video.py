@@ -31,7 +31,7 @@ FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 _DIGEST_BYTES = 64 * 1024  # read at the beginning, in the middle and at the end of a file
 _TOLERANCE_S = 1e-3  # containers round timestamps to the millisecond
 _SLACK_S = 0.1  # a container's duration may exceed its last frame's end by so much: the last packets of sound
-_IDLE_S = 300.0  # unused decoders end after this time
+_IDLE_S = 300.0  # unused decoders end after this time at the latest
 
 
 class VideoError(RuntimeError):
@@ -115,6 +115,7 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
 
 
 _idle: list[tuple[int, float, Workers]] = []  # how many, since when
+_idle_watch: threading.Thread | None = None
 _lock = threading.Lock()
 
 
@@ -128,11 +129,18 @@ def _take_decoders(count: int) -> Workers:
 
 
 def _give_back_decoders(count: int, pool: Workers) -> None:
+    global _idle_watch
     with _lock:
         _idle.append((count, time.monotonic(), pool))
-    timer = threading.Timer(_IDLE_S, close, (_IDLE_S,))
-    timer.daemon = True
-    timer.start()
+        if _idle_watch is None or not _idle_watch.is_alive():
+            _idle_watch = threading.Thread(target=_watch_idle_decoders, daemon=True)
+            _idle_watch.start()
+
+
+def _watch_idle_decoders() -> None:
+    while _idle:
+        time.sleep(_IDLE_S / 2)
+        close(_IDLE_S / 2)
 
 
 @atexit.register
