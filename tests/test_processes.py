@@ -60,17 +60,9 @@ def test_a_task_whose_worker_dies_once_is_tried_again(tmp_path):
     assert name == "once" and result_of(future) is None
 
 
-def test_workers_get_their_environment_and_a_gpu_each(tmp_path, monkeypatch):
-    from reasvqa.companion.reproduce import take_gpu
-
+def test_workers_get_their_environment():
     with Workers(1, TQDM_DISABLE="1") as workers:
         assert result_of(workers.submit(os.getenv, "TQDM_DISABLE")) == "1"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    seen = []
-    for _ in range(3):
-        take_gpu(["5", "7", "5"], str(tmp_path))
-        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
-    assert seen == ["5", "7", "5"]
 
 
 @pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "SIGINT"])

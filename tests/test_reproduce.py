@@ -96,6 +96,15 @@ def test_runs_side_by_side_are_those_one_after_the_other(smoke_star, tmp_path):
         pd.testing.assert_frame_equal(single.predictions, run.predictions)
 
 
+def test_workers_see_a_gpu_each(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    seen = []
+    for _ in range(3):
+        reproduce.take_gpu(["5", "7", "5"], str(tmp_path))
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert seen == ["5", "7", "5"]
+
+
 @pytest.mark.slow
 def test_runs_on_a_dask_cluster(smoke_star, tmp_path):
     """Two real worker processes; one is killed in mid-run. Nothing is lost, and the runs are those of this process."""
