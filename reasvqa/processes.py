@@ -139,7 +139,8 @@ class _Process(SpawnProcess):
 
     def start(self) -> None:
         super().start()
-        self._config["daemon"] = True  # ended, not waited for, at this process's exit; it may have children itself
+        # At this process's exit it is ended, not waited for. It does not know, and may have children itself.
+        self._config["daemon"] = True  # pyright: ignore[reportAttributeAccessIssue]
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:

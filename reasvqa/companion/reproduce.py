@@ -236,8 +236,7 @@ def reproduce(
         return []
     minutes, failed = (time.time() - began) / 60, [outcome for outcome in outcomes if outcome.error]
     print(f"{len(outcomes) - len(failed)} done, {len(failed)} failed, in {minutes:.1f} min; {jobs} at a time")
-    for outcome in failed:
-        print(f"  failed: {outcome.name}: {outcome.error}")
+    print(*(f"  failed: {outcome.name}: {outcome.error}\n" for outcome in failed), sep="", end="")
     return outcomes
 
 
