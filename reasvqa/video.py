@@ -1,39 +1,29 @@
 """N uniform frames of a video file or of a clip of it (paper, section 4.1: N = 4).
 
-Decoding runs in child processes, the decoders: a broken file may abort or hang one of them, and must cost that file
-only. decord reads mp4, mov, mkv and webm, where it is installed. PyAV reads the rest: other containers, in which decord
-takes wrong frames, AV1, rotated phone videos, files that crash decord, and everything on systems for which decord has
-no wheel. What neither can read is a VideoError.
+PyAV decodes, in worker processes: a broken file may crash or hang one of them, and must cost that file only.
 """
 
 from __future__ import annotations
 
 import atexit
-import faulthandler
-import functools
 import hashlib
-import io
-import json
 import operator
 import os
-import queue
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from reasvqa.processes import WorkerLost, Workers, cores, result_of
+
 Clip = tuple[float, float] | None  # (start, end) in seconds; None: the whole video
 
-TIMEOUT_S = 120.0  # for one file; a decoder that takes longer has hung
+TIMEOUT_S = 120.0  # for one file; a decoder that takes longer hangs
 MAX_PIXELS = 36_000_000  # of one frame: 8K (7680 x 4320) is read; a small file that unfolds to gigabytes is not
 # Containers that hold their own pictures. Playlists (HLS, DASH, concat) would have other files read: not among them.
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
@@ -41,9 +31,7 @@ FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 _DIGEST_BYTES = 64 * 1024  # read at the beginning, in the middle and at the end of a file
 _TOLERANCE_S = 1e-3  # containers round timestamps to the millisecond
 _SLACK_S = 0.1  # a container's duration may exceed its last frame's end by so much: the last packets of sound
-_START_S = 120.0  # for a decoder's imports, on a machine that is busy
-_IDLE_S = 300.0  # a decoder without work for so long ends; until then single calls need not start one
-_PROGRAM = "from reasvqa.video import serve; serve()"  # what a decoder runs
+_IDLE_S = 300.0  # unused decoders end after this time at the latest
 
 
 class VideoError(RuntimeError):
@@ -51,20 +39,20 @@ class VideoError(RuntimeError):
 
 
 def read_frames(path: str | Path, num_frames: int = 4, clip: Clip = None) -> np.ndarray:
-    """Uniform frames of a video: frame t is the one shown in the middle of the t-th of `num_frames` equal parts.
+    """Read uniform frames: frame t is the one shown in the middle of the t-th of `num_frames` equal parts.
 
     Args:
         path: the file. Of several video streams the largest is read.
         num_frames: N >= 1.
-        clip: (start, end) in seconds from the video's beginning; an end beyond the last frame is cut. None: all of it.
+        clip: (start, end) in seconds from the first frame; an end beyond the last frame is cut. None: the whole video.
 
     Returns:
-        uint8 array (N, H, W, 3), RGB, upright (the container's rotation is applied).
+        uint8 array (N, H, W, 3), RGB, upright: rotated and mirrored as the file says.
 
     Raises:
-        VideoError: the file is missing, empty, damaged, cut off, too large, a playlist or without a video stream,
+        VideoError: the file is missing, empty, damaged, truncated, too large, a playlist or without a video stream,
             or the clip lies outside of it.
-        ValueError: num_frames is no whole number from 1 on.
+        ValueError: num_frames is not a positive integer.
     """
     frames = next(read_many([(path, clip)], num_frames, workers=1))
     if isinstance(frames, VideoError):
@@ -75,261 +63,133 @@ def read_frames(path: str | Path, num_frames: int = 4, clip: Clip = None) -> np.
 def read_many(
     clips: Iterable[tuple[str | Path, Clip]], num_frames: int = 4, workers: int | None = None
 ) -> Iterator[np.ndarray | VideoError]:
-    """Frames of many clips, in order, by `workers` decoders (default: one a core).
+    """Read the frames of many clips, in order, with `workers` decoders (default: one per core).
 
-    A VideoError stands for what cannot be read; the others are not touched by it. At most a few clips
+    A VideoError takes the place of a clip that cannot be read; the others are not touched by it. At most a few clips
     are decoded ahead, so memory does not grow with their number.
 
     Raises:
-        ValueError: num_frames is no whole number from 1 on.
+        ValueError: num_frames is not a positive integer.
     """
     try:
-        whole = operator.index(num_frames)
+        count = operator.index(num_frames)
     except TypeError:
-        whole = 0
-    if whole < 1:
-        raise ValueError(f"num_frames must be a whole number from 1 on, not {num_frames!r}")
-    return _read_ahead(clips, whole, workers or os.cpu_count() or 1)
+        count = 0
+    if count < 1:
+        raise ValueError(f"num_frames: expected an integer of at least 1, got {num_frames!r}")
+    wanted = min(workers or cores(), max(operator.length_hint(clips, 64), 1))
+    return _read_ahead(clips, count, wanted)
 
 
 def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, workers: int):
-    """One thread a decoder, so that decoding goes on while the caller is busy. They are daemons: the interpreter's end
-    does not wait for a file that hangs."""
-    process = os.getpid()
-    lane = _Lane()
-    jobs: queue.SimpleQueue = queue.SimpleQueue()
-    pending: deque[Future] = deque()
-    threads: list[threading.Thread] = []
+    process, pool = os.getpid(), _take_decoders(workers)
+    pending: deque[tuple[str | Path, Future]] = deque()
 
-    def work() -> None:
-        while (job := jobs.get()) is not None:
-            path, clip, future = job
-            try:
-                future.set_result(lane.read(path, clip, num_frames))
-            except BaseException as error:
-                future.set_exception(error)
-
-    def first() -> np.ndarray | VideoError:
+    def next_result() -> np.ndarray | VideoError:
         if os.getpid() != process:
-            raise RuntimeError("read_many was started before a fork; its decoders belong to the parent. Start it anew.")
-        return pending.popleft().result()
+            raise RuntimeError(
+                "read_many was started before a fork: its decoders belong to the parent. Start it again."
+            )
+        path, future = pending[0]
+        try:
+            # The workers' own time limit comes first, unless one was killed while it sent its result.
+            result = result_of(future, 3 * TIMEOUT_S)
+        except WorkerLost as error:
+            result = str(error)
+        pending.popleft()
+        return VideoError(f"{path}: {result}") if isinstance(result, str) else result
 
     try:
         for path, clip in clips:
-            pending.append(Future())
-            jobs.put((path, clip, pending[-1]))
-            if len(threads) < workers:
-                threads.append(threading.Thread(target=work, name="decoding", daemon=True))
-                threads[-1].start()
+            pending.append((path, pool.submit(decode, os.fspath(path), num_frames, clip, timeout=TIMEOUT_S)))
             if len(pending) >= 4 * workers:
-                yield first()
+                yield next_result()
         while pending:
-            yield first()
+            yield next_result()
     finally:
         if os.getpid() == process:
-            lane.stop()
-            for _ in threads:
-                jobs.put(None)
+            if pending:  # nobody waits for what is being decoded
+                pool.stop()
+            else:
+                _give_back_decoders(workers, pool)
 
 
-class _Lane:
-    """What one call of `read_many` has running, so that it can be stopped at any moment."""
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self.busy: set[_Decoder] = set()
-
-    def stop(self) -> None:
-        self.stopped = True
-        for decoder in list(self.busy):
-            decoder.process.kill()
-
-    def read(self, path: str | Path, clip: Clip, num_frames: int) -> np.ndarray | VideoError:
-        """A clip's frames. A file on which the decoder dies or hangs is tried once more, by PyAV alone."""
-        cause = "reading was stopped"
-        for decord in (True, False):
-            if self.stopped:
-                break
-            decoder = _take()
-            self.busy.add(decoder)
-            try:
-                if self.stopped:  # since
-                    decoder.process.kill()
-                result = decoder.ask(os.fspath(path), num_frames, clip, decord)
-            except _Dead as error:
-                cause = str(error)
-                continue
-            finally:
-                self.busy.discard(decoder)
-            _give_back(decoder)
-            return VideoError(f"{path}: {result}") if isinstance(result, str) else result
-        return VideoError(f"{path}: {cause}")
-
-
-class _Dead(Exception):
-    """A decoder ended before it had answered. The message is the cause."""
-
-
-class _Decoder:
-    """A child process that runs `serve`. It has one request at a time, and ends with its parent."""
-
-    def __init__(self) -> None:
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid())],
-            env=os.environ | {"PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        )
-        self.requests = cast(io.RawIOBase, self.process.stdin)
-        self.answers = cast(io.RawIOBase, self.process.stdout)
-        self.started = False
-        self.used = time.monotonic()
-
-    def ask(self, path: str, num_frames: int, clip: Clip, decord: bool) -> np.ndarray | str:
-        """The result of `decode`, or `_Dead` is raised: the process died, or took longer than TIMEOUT_S."""
-        if not self.started:
-            with self._limit(_START_S):
-                self.started = bool(self.answers.readline())
-        with self._limit(TIMEOUT_S):
-            request = {"path": path, "num_frames": num_frames, "clip": clip, "decord": decord}
-            self.requests.write(json.dumps(request, default=float).encode() + b"\n")
-            answer = json.loads(self.answers.readline())
-            if "error" in answer:
-                return answer["error"]
-            frames = np.empty(answer["shape"], np.uint8)
-            missing = frames.data.cast("B")
-            while missing:
-                count = self.answers.readinto(missing)
-                if not count:
-                    raise EOFError
-                missing = missing[count:]
-            return frames
-
-    @contextmanager
-    def _limit(self, limit_s: float) -> Iterator[None]:
-        """Kills the process when what is done inside takes longer. However the process ends, `_Dead` says why."""
-        late = threading.Event()
-
-        def kill() -> None:
-            late.set()
-            self.process.kill()
-
-        timer = threading.Timer(limit_s, kill)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        except (OSError, EOFError, json.JSONDecodeError) as error:
-            self.process.kill()
-            code = self.process.wait()
-            how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-            cause = (
-                f"decoding took longer than {limit_s:g} s" if late.is_set() else f"the decoder's process died ({how})"
-            )
-            raise _Dead(cause) from error
-        finally:
-            timer.cancel()
-            timer.join()  # from here on it cannot kill any more
-            self.used = time.monotonic()
-
-
-_idle: list[_Decoder] = []
+_idle: list[tuple[int, float, Workers]] = []  # how many, since when
+_idle_watch: threading.Thread | None = None
 _lock = threading.Lock()
 
 
-def _take() -> _Decoder:
-    """An idle decoder, or a new one."""
+def _take_decoders(count: int) -> Workers:
     with _lock:
-        while _idle:
-            decoder = _idle.pop()
-            if decoder.process.poll() is None and time.monotonic() - decoder.used < 0.8 * _IDLE_S:
-                return decoder
-    return _Decoder()
+        for place, (size, _, pool) in enumerate(_idle):
+            if size == count:
+                del _idle[place]
+                return pool
+    return Workers(count)
 
 
-def _give_back(decoder: _Decoder) -> None:
+def _give_back_decoders(count: int, pool: Workers) -> None:
+    global _idle_watch
     with _lock:
-        _idle.append(decoder)
+        _idle.append((count, time.monotonic(), pool))
+        if _idle_watch is None or not _idle_watch.is_alive():
+            _idle_watch = threading.Thread(target=_watch_idle_decoders, daemon=True)
+            _idle_watch.start()
+
+
+def _watch_idle_decoders() -> None:
+    while _idle:
+        time.sleep(_IDLE_S / 2)
+        close(_IDLE_S / 2)
 
 
 @atexit.register
-def close() -> None:
-    """Ends the idle decoders. They would end by themselves; what is needed later is started anew."""
+def close(unused_s: float = 0.0) -> None:
+    """End the decoders that have been idle for so many seconds. Later calls start new ones."""
     with _lock:
-        while _idle:
-            decoder = _idle.pop()
-            decoder.process.kill()
-            decoder.process.wait()
-            decoder.requests.close()
-            decoder.answers.close()
+        ending = [entry for entry in _idle if time.monotonic() - entry[1] >= unused_s]
+        _idle[:] = [entry for entry in _idle if entry not in ending]
+    for _, _, pool in ending:
+        pool.stop()
 
 
-def _forget() -> None:
-    """After a fork: the decoders belong to the parent, and the lock may be held by a thread that is not here."""
+def _forget_decoders() -> None:
+    """After a fork: the decoders belong to the parent, and a thread that is not here may hold the lock."""
     global _lock
     _lock = threading.Lock()
-    for decoder in _idle:
-        decoder.requests.close()
-        decoder.answers.close()
     _idle.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_forget_decoders)
 
 
-def serve() -> None:
-    """What a decoder does: `decode` for each line of JSON on its input; a line of JSON and the frames' bytes answer.
+# --- in a decoder -----------------------------------------------------------------------------------------------------
 
-    Never returns: the process ends when the parent has closed the input or is gone, or after _IDLE_S without work.
+
+class _Refused(Exception):
+    """The file or the clip is at fault. The message says how."""
+
+
+class _Index(NamedTuple):
+    """What a video stream's packets say, one entry a packet, in decoding order."""
+
+    pts: np.ndarray  # int64, when its picture is shown, in units of `unit`
+    key: np.ndarray  # bool, whether decoding can start there
+    shown: np.ndarray  # bool; edit lists hide pictures that others need
+    unit: float  # seconds
+
+    @property
+    def times(self) -> np.ndarray:
+        """int64, ascending: the presentation times of the pictures that are shown."""
+        return np.sort(self.pts[self.shown])
+
+
+def decode(path: str, num_frames: int, clip: Clip) -> np.ndarray | str:
+    """Return the frames, or what is wrong with the file.
+
+    It runs in this process, which a broken file may take down. `read_frames` is safer.
     """
-    parent = int(sys.argv[1])
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints goes where errors go
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair
-    requests: queue.SimpleQueue = queue.SimpleQueue()
-
-    def listen() -> None:
-        for line in sys.stdin.buffer:
-            requests.put(json.loads(line))
-        os._exit(0)
-
-    def watch() -> None:
-        # The end of the input tells of the parent's end, unless a process forked from the parent still holds it open.
-        # A library that hangs may keep this thread from running: then faulthandler, which needs no Python, ends all.
-        while os.getppid() == parent:
-            faulthandler.dump_traceback_later(60, exit=True, file=nowhere)
-            time.sleep(0.5)
-        os._exit(0)
-
-    nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
-    for task in (listen, watch):
-        threading.Thread(target=task, daemon=True).start()
-    import av  # noqa: F401 (what takes time comes before the first request, whose time is limited)
-
-    _decord()
-    answers.write(b"ready\n")
-    answers.flush()
-    while True:
-        try:
-            result = decode(**requests.get(timeout=_IDLE_S))
-        except queue.Empty:
-            os._exit(0)
-        header = {"error": result} if isinstance(result, str) else {"shape": result.shape}
-        try:
-            answers.write(json.dumps(header).encode() + b"\n")
-            if not isinstance(result, str):
-                answers.write(np.ascontiguousarray(result).data)
-            answers.flush()
-        except OSError:  # nobody listens any more
-            os._exit(0)
-
-
-def decode(path: str, num_frames: int, clip: Clip, decord: bool = True) -> np.ndarray | str:
-    """The frames, or what is wrong with the file; in this process, which a broken file may take down. `read_frames` is
-    safer. Without `decord`, PyAV alone reads."""
     if not os.path.isfile(path):
         return "no such file"
     if os.path.getsize(path) == 0:
@@ -341,104 +201,88 @@ def decode(path: str, num_frames: int, clip: Clip, decord: bool = True) -> np.nd
                 raise ValueError
     except (TypeError, ValueError, OverflowError, IndexError):
         return f"clip {str(clip)[:80]} is not (start, end) in seconds with 0 <= start < end"
-    path = os.path.abspath(path)  # "concat:..." is a name, not a protocol
-    cause = ""
     try:
-        about = _about(path)
-        if decord and about.plain and _decord() is not None:
-            try:
-                return _decode_decord(path, about, num_frames, clip)
-            except _Refused:
-                raise
-            except Exception as error:  # decord's errors have no common class; whatever they are, PyAV is asked next
-                cause = f"decord: {_first_line(error)}; "
-        return _decode_av(path, about, num_frames, clip)
+        return _decode(os.path.abspath(path), num_frames, clip)  # "concat:..." is a name, not a protocol
     except _Refused as error:
         return str(error)
-    except Exception as error:
-        return f"{cause}PyAV: {_first_line(error)}"
+    except Exception as error:  # of a damaged file anything may be expected
+        lines = str(error).strip().splitlines()
+        return f"PyAV: {lines[0] if lines else type(error).__name__}"
 
 
-class _Refused(Exception):
-    """The file or the clip is at fault, whoever reads it. The message says how."""
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _decode(path: str, num_frames: int, clip: Clip) -> np.ndarray:
+    with _open(path) as container:
+        stream = _video_stream(container)
+        index = _read_index(path, container, stream)
+        starts = index.times * index.unit
+        picked = pick_frames(starts, num_frames, clip)
+        _check_whole(path, stream, container, starts, clip)
+        times = index.times[picked]
+        pictures = _seek_pictures(container, stream, index, times.tolist())
+    if pictures is None:
+        with _open(path) as container:
+            stream = _video_stream(container)
+            pictures, shown = _collect_pictures(container.decode(stream), times.tolist())
+        if not _ascending(shown):  # avi does not say when pictures are shown, only their order is sure
+            picked = pick_frames(np.sort(shown) * index.unit, num_frames, clip)
+            with _open(path) as container:
+                frames = enumerate(container.decode(_video_stream(container)))
+                pictures = {place: frame for place, frame in frames if place in picked}
+            times = picked
+    missing = [place for place, time in zip(picked, times, strict=True) if time not in pictures]
+    if missing:
+        raise _Refused(f"the file is damaged: its frame at {starts[missing[0]] - starts[0]:.2f} s cannot be decoded")
+    return np.ascontiguousarray(np.stack([_upright(pictures[time]) for time in times]))
 
 
 def _open(path: str) -> Any:
     import av
-
-    return av.open(path, options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
-
-
-def _video(container: Any) -> Any:
-    stream = container.streams.best("video")
-    if stream is None:
-        raise _Refused("the file has no video stream")
-    # A stream may say one size and hold another.
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-    return stream
-
-
-class _About(NamedTuple):
-    """What a container says before anything but its first frame is decoded."""
-
-    plain: bool  # decord may read it
-    lasts: float  # seconds
-    alone: bool  # that is the video stream's length; else the length of all streams, counted from time 0
-
-
-def _about(path: str) -> _About:
-    """decord may read mp4, mov, mkv and webm (in avi, mpg and ts its seeking misses), without rotation, which it
-    ignores, and without AV1, for which it is too old.
-
-    Raises:
-        _Refused: the file is of no container that is read, or its frames are too large.
-    """
-    from av.error import ArgumentError, FFmpegError
+    from av.error import ArgumentError
 
     try:
-        container = _open(path)
+        return av.open(path, options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
     except ArgumentError as error:
         raise _Refused(
             "a picture, a playlist, or of no kind that is read (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif)"
         ) from error
-    with container:
-        stream = _video(container)
-        codec = stream.codec_context
-        if codec.width * codec.height > MAX_PIXELS:
-            raise _Refused(
-                f"frames of {codec.width} x {codec.height} pixels, more than the {MAX_PIXELS:,} allowed; scale it down"
-            )
-        plain = container.format.name.startswith(("mov", "matroska")) and not (
-            "av1" in codec.name or "dav1d" in codec.name
+
+
+def _video_stream(container: Any) -> Any:
+    stream = container.streams.best("video")
+    if stream is None:
+        raise _Refused("the file has no video stream")
+    codec = stream.codec_context
+    if codec.width * codec.height > MAX_PIXELS:
+        raise _Refused(
+            f"frames of {codec.width} x {codec.height} pixels, more than the {MAX_PIXELS:,} allowed; scale it down"
         )
-        if plain:
-            try:
-                plain = next(container.decode(stream)).rotation == 0
-            except (FFmpegError, StopIteration):
-                plain = False
-        if stream.duration:
-            return _About(plain, float(stream.duration * stream.time_base), True)
-        return _About(plain, (container.duration or 0) / 1e6, False)
+    codec.options = {"max_pixels": str(MAX_PIXELS)}  # a stream may say one size and hold another
+    return stream
 
 
-@functools.cache
-def _decord() -> Any:
-    """The module, or None where it has no wheel: PyAV then reads everything."""
-    try:
-        import decord
-    except (ImportError, OSError):  # OSError: a library it needs is not there
-        return None
-    decord.logging.set_level(decord.logging.QUIET)
-    return decord
+def _read_index(path: str, container: Any, stream: Any) -> _Index:
+    """Read all packets' times.
+
+    Pictures that cannot be decoded are not shown: those before the first key frame, and those right behind it that
+    are shown before it and need a picture of the part that was cut away.
+    """
+    packets = [(p.pts, p.is_keyframe, not p.is_discard) for p in container.demux(stream) if p.pts is not None]
+    if not packets:
+        raise _Refused("the video stream has no frames")
+    columns = list(zip(*packets, strict=True))
+    pts, key, shown = np.array(columns[0]), np.array(columns[1]), np.array(columns[2])
+    if not key[0] or (pts < pts[0]).any():
+        with _open(path) as other:
+            first = next((f.pts for f in other.decode(_video_stream(other)) if f.pts is not None), None)
+        if first is not None:
+            shown &= pts >= first
+    if not shown.any():
+        raise _Refused("the video stream has no frames")
+    return _Index(pts, key, shown, float(stream.time_base))
 
 
 def pick_frames(starts: np.ndarray, num_frames: int, clip: Clip) -> np.ndarray:
-    """Which frames to read: int64 (N,) indices into `starts`, the frames' presentation times in seconds, ascending."""
+    """Pick which frames to read: int64 (N,) indices into `starts`, the ascending presentation times in seconds."""
     if len(starts) == 0:
         raise ValueError("no frames")
     starts = starts - starts[0]
@@ -451,88 +295,103 @@ def pick_frames(starts: np.ndarray, num_frames: int, clip: Clip) -> np.ndarray:
 
 
 def _step(starts: np.ndarray) -> float:
-    """How long a frame is shown, in seconds."""
+    """Return for how many seconds a frame is shown."""
     return float(np.median(np.diff(starts))) if len(starts) > 1 else 0.04
 
 
-def _check_whole(path: str, about: _About, starts: np.ndarray, clip: Clip) -> None:
-    """Refuses a file that was cut off, where that changes which frames are read: the container says how long it lasts,
-    but nothing in it lasts so long. (Sound may outlast the pictures; a clip inside of what is left can be read.)"""
+def _check_whole(path: str, stream: Any, container: Any, starts: np.ndarray, clip: Clip) -> None:
+    """Refuse a truncated file where other frames would be read: the container says that it lasts longer than its
+    packets. Sound may outlast the pictures, and a clip inside of what is left can be read."""
+    own = bool(stream.duration)  # the video stream's length is known; else that of all streams, counted from time 0
+    lasts = float(stream.duration * stream.time_base) if own else (container.duration or 0) / 1e6
     begin, shown = float(starts[0]), float(starts[-1] - starts[0]) + _step(starts)
-    enough = about.lasts - _SLACK_S - (_step(starts) if about.alone else 0)  # mp4 counts from the first decoding time
-    held = shown if about.alone else begin + shown
+    enough = lasts - _SLACK_S - (_step(starts) if own else 0)  # mp4 counts from the first decoding time
+    if own and 0 < begin < lasts:
+        enough -= begin  # an edit list may begin with a gap
+    held = shown if own else begin + shown
     if held >= enough or (clip is not None and clip[1] <= shown):
         return
-    with _open(path) as container:  # the last frame may be shown for longer than the others
-        streams = [_video(container)] if about.alone else list(container.streams)
-        ends = ((p.pts + (p.duration or 0)) * p.time_base for p in container.demux(streams) if p.pts is not None)
-        held = max(held, float(max(ends)) - (begin if about.alone else 0))
+    with _open(path) as other:  # the last frame may be shown for longer than the others
+        streams = [_video_stream(other)] if own else list(other.streams)
+        ends = ((p.pts + (p.duration or 0)) * p.time_base for p in other.demux(streams) if p.pts is not None)
+        held = max(held, float(max(ends)) - (begin if own else 0))
     if held < enough:
         raise _Refused(
-            f"the file is cut off: it should last {about.lasts:.2f} s, but holds {held:.2f} s. Get it again, or write "
-            "it anew (ffmpeg -i FILE -c copy NEW) if this is all there is"
+            f"the file is truncated: it should last {lasts:.2f} s, but holds {held:.2f} s. Get it again, or rewrite "
+            "it (ffmpeg -i FILE -c copy NEW) if this is all there is"
         )
 
 
-def _decode_decord(path: str, about: _About, num_frames: int, clip: Clip) -> np.ndarray:
-    reader = _decord().VideoReader(path, num_threads=1)
-    starts = reader.get_frame_timestamp(range(len(reader)))[:, 0]
-    picked = pick_frames(starts, num_frames, clip)
-    _check_whole(path, about, starts, clip)
-    return reader.get_batch(picked.tolist()).asnumpy()
+def _seek_pictures(container: Any, stream: Any, index: _Index, times: Sequence[int]) -> dict[int, Any] | None:
+    """Decode the pictures of these ascending times, each from the key frame before it; None where that is not safe.
+
+    Only containers with an index can be sought in, and only those that say when each picture is shown.
+    """
+    codec, place = stream.codec_context, {pts: i for i, pts in enumerate(index.pts.tolist())}
+    indexed = container.format.name.startswith(("mov", "matroska"))
+    if not (indexed or (container.format.name == "avi" and not codec.has_b_frames)) or len(place) < len(index.pts):
+        return None
+    keys, wanted, pictures = np.flatnonzero(index.key), set(times), {}
+    packets: Iterator[Any] = iter(())
+    reached: int | None = -1  # the place of the last packet that was decoded
+    for pts in sorted(wanted):
+        # A key frame that is decoded before the picture but shown after it is not enough: open groups of pictures.
+        before = keys[(keys <= place[pts]) & (index.pts[keys] <= pts)]
+        if pts not in pictures and len(before) == 0:
+            return None
+        if pts not in pictures and before[-1] > reached:
+            container.seek(int(index.pts[before[-1]]), stream=stream, backward=True)
+            packets, reached = container.demux(stream), None
+        while pts not in pictures:
+            packet = next(packets, None)
+            if packet is None:
+                return None
+            at = place.get(packet.pts, len(place) if packet.pts is None else -1)
+            if reached is None and not 0 <= at <= before[-1]:
+                return None  # the container's own index leads elsewhere
+            reached = at
+            # Pictures that no other needs are left out on the way.
+            codec.skip_frame = "NONREF" if packet.pts is not None and packet.pts < pts else "DEFAULT"
+            pictures |= {frame.pts: frame for frame in packet.decode() if frame.pts in wanted}
+    return pictures
 
 
-def _decode_av(path: str, about: _About, num_frames: int, clip: Clip) -> np.ndarray:
-    """Reads the packets' times, then seeks to the key frame before each wanted frame and decodes up to it."""
-    with _open(path) as container:
-        stream = _video(container)
-        pts = np.array(
-            sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard)
-        )
-        if len(pts) == 0:
-            raise _Refused("the video stream has no frames")
-        starts = pts * float(stream.time_base)
-        picked = pick_frames(starts, num_frames, clip)
-        _check_whole(path, about, starts, clip)
-        # A picture may come in two packets, its fields: then the first of them has its time.
-        wanted = [(int(pts[max(index - 1, 0)]), int(pts[index])) for index in picked]
-        frames = []
-        for first, last in wanted if container.format.name.startswith(("mov", "matroska", "avi")) else []:
-            container.seek(last, stream=stream, backward=True)
-            (frame,) = _frames_at(container.decode(stream), [last])
-            if frame is None or frame.pts < first:
-                break
-            frames.append(frame)
-    if len(frames) < num_frames:
-        # Without an index (ts, mpg) seeking may end anywhere: from the beginning, then.
-        with _open(path) as container:
-            frames = _frames_at(container.decode(_video(container)), [last for _, last in wanted])
-    for frame, index, (first, _) in zip(frames, picked, wanted, strict=True):
-        if frame is None or frame.pts < first:
-            raise _Refused(f"the file is damaged: its frame at {starts[index] - starts[0]:.2f} s cannot be decoded")
-    # PyAV gives the angle that turns the stored picture upright, counter-clockwise.
-    return np.ascontiguousarray(
-        np.stack([np.rot90(f.to_ndarray(format="rgb24"), k=round(f.rotation / 90) % 4) for f in frames])
-    )
+def _collect_pictures(frames: Iterator[Any], times: Sequence[int]) -> tuple[dict[int, Any], list[int]]:
+    """Return the pictures of these times from all frames of a stream, and the times of those that were decoded.
+
+    Decoding ends with the last wanted picture, unless the frames' times prove wrong.
+    """
+    wanted, pictures, shown = set(times), {}, []
+    for frame in frames:
+        if frame.pts is not None:
+            shown.append(frame.pts)
+            if frame.pts in wanted:
+                pictures[frame.pts] = frame
+                if len(pictures) == len(wanted) and _ascending(shown):
+                    break
+    return pictures, shown
 
 
-def _frames_at(decoded: Iterator, times: list[int]) -> list:
-    """For each of these ascending times the last frame that begins then or before, or None."""
-    found: list = []
-    shown = None
-    for frame in decoded:
-        if frame.pts is None:
-            continue
-        while len(found) < len(times) and frame.pts > times[len(found)]:
-            found.append(shown)
-        if len(found) == len(times):
-            return found
-        shown = frame
-        while len(found) < len(times) and frame.pts == times[len(found)]:
-            found.append(shown)
-        if len(found) == len(times):
-            return found
-    return found + [shown] * (len(times) - len(found))
+def _ascending(times: Sequence[int]) -> bool:
+    return bool((np.diff(times) > 0).all())
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """Return the picture as it is to be seen: uint8 (H, W, 3), RGB.
+
+    The container's matrix maps stored points to shown ones: x' = a x + c y, y' = b x + d y (ISO 14496-12, tkhd).
+    Rotations by other angles than quarter turns are rounded to them.
+    """
+    picture = frame.to_ndarray(format="rgb24")
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        picture, across, down = picture.transpose(1, 0, 2), c, b
+    else:
+        across, down = a, d
+    return picture[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
 
 
 def video_digest(path: str | Path) -> str:

@@ -28,103 +28,14 @@ import torture_disk
 import torture_kills
 import torture_reasoning
 import torture_servers
+from torture_video import clips_with_faults, faulty, mutate, mutated_clips, remux
 
 from reasvqa import video
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import DataError, load
-from reasvqa.video import VideoError, read_many
+from reasvqa.video import VideoError, decode, read_many
 
-# A decoder that dies or hangs where the file's name says so; "decord" in the name: only while decord may read it.
-FAULTY = """
-import os, signal, time
-from reasvqa import video
-from reasvqa.config import TrainConfig
-
-def faulty(path, num_frames, clip, decord, honest=video.decode):
-    name = os.path.basename(path)
-    if decord or "decord" not in name:
-        if "segfault" in name:
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if "abort" in name:
-            os.abort()
-        if "hang" in name:
-            time.sleep(3600)
-        if "spin" in name:
-            while True:
-                pass
-    return honest(path, num_frames, clip, decord)
-
-video.decode = faulty
-video.serve()
-"""
 FAULTS = ("segfault", "abort", "hang", "spin")
-
-
-def clips_with_faults(good: Path, folder: Path, count: int, faults: dict[int, str]) -> list[tuple[Path, None]]:
-    """`count` links to a good video; those at the places in `faults` are named for what their decoder shall do."""
-    paths = [folder / f"{place:03d}_{faults.get(place, 'good')}.mp4" for place in range(count)]
-    for path in paths:
-        path.symlink_to(good)
-    return [(path, None) for path in paths]
-
-
-def mutate(content: bytes, rng: random.Random) -> bytes:
-    """The content with one kind of damage: cut off, bytes changed, a part zeroed, removed, doubled or moved."""
-    at, length = rng.randrange(len(content)), rng.choice((1, 16, 1000, max(len(content) // 4, 1)))
-    kind = rng.randrange(6)
-    if kind == 0:
-        return content[:at]
-    if kind == 1:
-        changed = bytearray(content)
-        for _ in range(rng.choice((1, 10, 100))):
-            changed[rng.randrange(len(content))] = rng.randrange(256)
-        return bytes(changed)
-    before, part, after = content[:at], content[at : at + length], content[at + length :]
-    return {2: before + bytes(len(part)) + after, 3: before + after, 4: before + part + part + after}.get(
-        kind, part + before + after
-    )
-
-
-def remux(source: Path, target: Path, **options: str) -> Path:
-    """The video stream of `source` in the container that `target` is named for."""
-    import av
-
-    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
-        stream = old.streams.best("video")
-        copy = new.add_stream_from_template(stream)
-        for packet in old.demux(stream):
-            if packet.dts is not None:
-                packet.stream = copy
-                new.mux(packet)
-    return target
-
-
-def decoders() -> list[psutil.Process]:
-    """This process's decoders that are alive."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
-
-
-def mutated_clips(originals: list[Path], folder: Path, count: int, seed: int) -> Counter:
-    """Damages copies of the originals and reads them: how many were "read" and "refused" (and what else happened).
-
-    One that is only cut off must be refused or show the original's frames.
-    """
-    rng, counts, paths = random.Random(seed), Counter(), []
-    whole = dict(zip(originals, read_many([(path, None) for path in originals], 2, 2), strict=True))
-    for number in range(count):
-        original = originals[number % len(originals)]
-        paths.append(folder / f"{number:03d}{original.suffix}")
-        paths[-1].write_bytes(mutate(original.read_bytes(), rng))
-    for number, (path, frames) in enumerate(zip(paths, read_many([(path, None) for path in paths], 2, 2), strict=True)):
-        original = originals[number % len(originals)]
-        if isinstance(frames, VideoError):
-            counts["refused" if str(frames).startswith(f"{path}: ") else "refused without the file's name"] += 1
-        elif original.read_bytes().startswith(path.read_bytes()) and not np.array_equal(frames, whole[original]):
-            counts[f"cut off, and other frames ({original.name})"] += 1
-        else:
-            counts["read" if frames.dtype == np.uint8 and frames.ndim == 4 and len(frames) == 2 else "other"] += 1
-    return counts
 
 
 def annotations(folder: Path, rows: int) -> dict[str, Path]:
@@ -273,26 +184,23 @@ def videos(folder: Path, seed: int) -> list[str]:
     print("300 mutated clips:", dict(counts))
     bad += [what for what in counts if what not in ("read", "refused")]
 
-    video.close()
-    video._PROGRAM, video.TIMEOUT_S = FAULTY, 4
+    video.decode, video.TIMEOUT_S = faulty, 4
     rng = random.Random(seed)
     for workers in (2, 4):
-        places = rng.sample(range(80), 40)
-        faults = {place: FAULTS[i % 4] + ("_decord" if i % 8 >= 4 else "") for i, place in enumerate(places)}
+        faults = {place: FAULTS[i % 4] for i, place in enumerate(rng.sample(range(80), 40))}
         (place := folder / f"faults-{workers}").mkdir()
         clips = clips_with_faults(good, place, 80, faults)
-        results, expected = list(read_many(clips, 2, workers)), video.decode(str(good), 2, None)
+        results, expected = list(read_many(clips, 2, workers)), decode(str(good), 2, None)
         wrong = 0
         for i, result in enumerate(results):
-            lost = i in faults and "decord" not in faults[i]
-            wrong += not (isinstance(result, VideoError) if lost else np.array_equal(np.asarray(result), expected))
+            wrong += not (isinstance(result, VideoError) if i in faults else np.array_equal(result, expected))
         refused = sum(isinstance(result, VideoError) for result in results)
         print(f"{workers} workers, 40 decoders that die or hang among 80: {refused} refused, {wrong} wrong")
         bad += ["a wrong result beside faulty decoders"] * (wrong > 0 or len(results) != 80)
     video.close()
-    left = decoders()
-    print(f"decoders left: {len(left)}")
-    return bad + ["decoders left"] * bool(left)
+    workers = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    print(f"decoders left: {len(workers)}")
+    return bad + ["decoders left"] * bool(workers)
 
 
 def mistakes(count: int) -> list[str]:

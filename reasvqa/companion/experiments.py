@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from reasvqa.companion.scales import BENCHMARKS, OFFICIAL_SCALES, PREVIEW, SCALES
 from reasvqa.config import TrainConfig, check_seeds
@@ -245,7 +246,7 @@ def settings_of(
     rows = list(what.rows) if rows is None else [one_of("rows", row, what.rows) for row in rows]
     return {
         (dataset, row): [
-            _config(what.rows[row], scale, dataset, seed) for seed in seeds + ([] if row in what.fewer else more)
+            _config(experiment, row, scale, dataset, seed) for seed in seeds + ([] if row in what.fewer else more)
         ]
         for dataset in datasets
         for row in rows
@@ -253,12 +254,13 @@ def settings_of(
     }
 
 
-def _config(values: dict, scale: str, dataset: str, seed: int) -> TrainConfig:
+@cache
+def _config(experiment: str, row: str, scale: str, dataset: str, seed: int) -> TrainConfig:
     values = {
         "student": "blip2-flan-t5-xl",
         "seed": SEED_BLOCKS[dataset] + seed,
         **(PREVIEW if scale == "preview" else {}),
-        **values,
+        **EXPERIMENTS[experiment].rows[row],
     }
     values["student"] = name_at(scale, values["student"])
     if values.get("generator") in STANDS_FOR:

@@ -1,12 +1,10 @@
-"""Several runs at once, a process a core: a step of a small student is no faster on two threads than on one."""
+"""Several runs at once, one process per core: a step of a small student is no faster on two threads than on one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,20 +19,21 @@ from reasvqa.learning.key import run_key
 from reasvqa.learning.runs import Run
 from reasvqa.learning.store import DamagedRun
 from reasvqa.learning.training import train
-from reasvqa.processes import cores, end_with, ended
+from reasvqa.processes import Workers, cores, finish_all, result_of
 from reasvqa.students import load_student
 
 
 def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int | None = None) -> list[Run]:
-    """The runs of several settings, in their order; those that are not kept are trained side by side.
+    """Return the runs of several settings, in their order; train the missing ones side by side.
 
     Args:
         configs: the settings; equal ones are trained once.
         force: train even what is kept.
-        jobs: processes at a time; default: one per core, or one in all where there is a GPU.
+        jobs: processes at a time; default: one per core, or a single one where there is a GPU.
 
     Raises:
         What `train` raises, after the other runs have ended; they are kept.
+        WorkerLost: the worker of a run died several times.
     """
     configs = [config.resolve() for config in configs]
     for dataset in {config.dataset for config in configs}:
@@ -43,13 +42,12 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
     jobs = min(jobs or (1 if torch.cuda.is_available() else cores()), len(missing))
     if jobs > 1:
         prepare_features(missing)
-        pool = ProcessPoolExecutor(jobs, get_context("spawn"), end_with, (os.getpid(),))
-        with quiet_bars(), ended(pool) as executor:
-            futures = [executor.submit(train_quietly, config, force) for config in missing]
-            for _ in tqdm(as_completed(futures), desc="runs", total=len(futures), unit="run", disable=False):
-                pass
-        for future in futures:
-            future.result()
+        tasks = {config: (train_quietly, config, force) for config in missing}
+        with Workers(jobs, TQDM_DISABLE="1") as workers:
+            finished = finish_all(workers.submit, tasks)
+            outcomes = list(tqdm(finished, desc="runs", total=len(tasks), unit="run", disable=False))
+        for _, outcome in outcomes:
+            result_of(outcome)
     else:
         for config in missing:
             train(config, force=force)
@@ -57,19 +55,22 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
 
 
 def kept_run(config: TrainConfig, weights: bool = False) -> Run | None:
-    """The run if it is there, with all of its files as they were written. Those that come with the repository are put
-    into the store when one of them is first asked for; with `weights` they do not count."""
+    """Return the intact run of these settings, or None.
+
+    Runs that come with the repository are unpacked when one of them is first asked for. They have no weights: with
+    `weights` they do not count.
+    """
     path = paths.runs() / run_key(config)
     if not weights and not path.exists() and path.name in records.names(paths.records()):
         records.unpack(paths.records(), paths.runs())
     try:
         return Run(path) if path.exists() and (Run(path).check().has_weights or not weights) else None
     except DamagedRun:
-        return None  # it is made again, which says what was wrong
+        return None  # training it again reports the damage
 
 
 def prepare_features(configs: Sequence[TrainConfig]) -> None:
-    """What the frozen vision encoders of these runs make of their clips, once, before runs wait for each other."""
+    """Encode the clips of these runs once, before runs side by side would wait for each other."""
     seen = [config for config in configs if not config.blind]
     for config in {(c.student, c.dataset, c.num_frames, c.precision, c.split): c for c in seen}.values():
         student = load_student(config.student, dtype_of(config))
@@ -78,18 +79,7 @@ def prepare_features(configs: Sequence[TrainConfig]) -> None:
 
 
 def train_quietly(config: TrainConfig, force: bool = False, threads: int = 1) -> Path:
-    """`train` in a worker: its messages would write over those of the others. Returns the run's folder."""
+    """Train in a worker, without messages, which would mix with those of others. Return the run's folder."""
     torch.set_num_threads(threads)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         return train(config, force=force).path
-
-
-@contextlib.contextmanager
-def quiet_bars() -> Iterator[None]:
-    """Processes started inside show no progress bars."""
-    before = os.environ.get("TQDM_DISABLE")
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("TQDM_DISABLE") if before is None else os.environ.update(TQDM_DISABLE=before)

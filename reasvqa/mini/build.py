@@ -42,6 +42,7 @@ from reasvqa.mini.questions import (
 )
 from reasvqa.mini.render import FPS, SIZE, write_video
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
+from reasvqa.processes import Workers, cores, finish_all, result_of
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample
 
@@ -240,15 +241,13 @@ def _video_file(kind: str, name: str) -> str:
 
 
 def _write_videos(root: Path, kind: str, stories: dict[str, Story]) -> None:
-    from loky import get_reusable_executor
-
-    todo = [(story, root / "videos" / _video_file(kind, id)) for id, story in stories.items()]
-    todo = [(story, path) for story, path in todo if not path.exists()]
-    if not todo:
-        return
-    done = get_reusable_executor(timeout=300).map(write_video, *zip(*todo, strict=True), chunksize=8)
-    for _ in tqdm(done, desc=f"videos of {root.name}", total=len(todo), unit="video"):
-        pass
+    files = {root / "videos" / _video_file(kind, id): story for id, story in stories.items()}
+    tasks = {path: (write_video, story, path) for path, story in files.items() if not path.exists()}
+    if tasks:
+        with Workers(min(cores(), len(tasks))) as workers:
+            finished = finish_all(workers.submit, tasks)
+            for _, written in tqdm(finished, desc=f"videos of {root.name}", total=len(tasks), unit="video"):
+                result_of(written)
 
 
 def read_stories(root: Path) -> Mapping[str, Story]:

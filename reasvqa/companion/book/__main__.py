@@ -16,7 +16,8 @@ from pathlib import Path
 from reasvqa import paths
 from reasvqa.companion.book.binding import BookError, write
 from reasvqa.companion.experiments import EXPERIMENTS
-from reasvqa.companion.reproduce import execute_all, options, parse, reproduce, stale
+from reasvqa.companion.reproduce import execute_all, options, parse, reproduce
+from reasvqa.companion.stamps import stale
 from reasvqa.datasets import DataError
 
 

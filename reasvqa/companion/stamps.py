@@ -1,0 +1,109 @@
+"""The stamps of executed notebooks, which tell when they are out of date, and the commit that they were made at."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache, partial
+from pathlib import Path
+
+from reasvqa import paths
+from reasvqa.companion.experiments import EXPERIMENTS, all_settings
+from reasvqa.config import MINIATURES
+from reasvqa.learning import TrainConfig, run_key
+
+LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks repeat
+
+Keys = Mapping[TrainConfig, str]  # run keys that are known already; the others are computed
+
+
+def stale(notebooks: Sequence[str], scale: str, seeds: Sequence[int], keys: Keys | None = None) -> list[str]:
+    """Return those of these notebooks whose executed copy is missing or out of date."""
+    return [name for name in notebooks if not _is_fresh(name, scale, seeds, keys or {})]
+
+
+def _is_fresh(notebook: str, scale: str, seeds: Sequence[int], keys: Keys) -> bool:
+    stamp = paths.reproduced(scale) / f"{notebook}.stamp"
+    return stamp.exists() and stamp.read_text() == stamp_of(notebook, scale, seeds, keys)
+
+
+def stamp_of(notebook: str, scale: str, seeds: Sequence[int], keys: Keys | None = None) -> str:
+    """Hash what can change a notebook's output: its text, parameters and run keys, the ledger whose verdicts it
+    repeats, what ships, and the companion's modules that it imports."""
+    content = (paths.notebooks() / f"{notebook}.ipynb").read_bytes()
+    digest = hashlib.sha256(content)
+    for module in sorted(_companion_modules(_code_of(content))):
+        digest.update(_code_without_comments(module).encode())
+    shipped = [*paths.PAPER_NUMBERS.rglob("*"), *(paths.SHIPPED / "mini").rglob("*.csv")]
+    verdicts = [paths.figures(scale) / "claims.csv"] if notebook != LEDGER else []  # the ledger's notebook writes them
+    for file in sorted(filter(Path.is_file, shipped + verdicts)):
+        digest.update(file.read_bytes())
+    names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
+    used = [(keys or {}).get(config) or _key(config) for config in all_settings(scale, seeds, names)]
+    return hashlib.sha256(json.dumps([digest.hexdigest(), scale, list(seeds), used]).encode()).hexdigest()
+
+
+def _code_of(notebook: bytes) -> ast.Module:
+    """Parse a notebook's code cells, without IPython's magic lines."""
+    cells = [cell["source"] for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code"]
+    lines = "\n".join("".join(source) for source in cells).splitlines()
+    return ast.parse("\n".join(line for line in lines if not line.lstrip().startswith(("%", "!"))))
+
+
+def _companion_modules(code: ast.AST) -> set[Path]:
+    """Return the files of the companion that some code imports, directly or through one another."""
+    found: set[Path] = set()
+    waiting = [code]
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                path = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
+                for file in (path.with_suffix(".py"), path / "__init__.py"):
+                    if name.startswith("reasvqa.companion") and file.is_file() and file not in found:
+                        found.add(file)
+                        waiting.append(ast.parse(file.read_bytes()))
+    return found
+
+
+@cache
+def _code_without_comments(file: Path) -> str:
+    """Return a module's syntax tree as text: comments, docstrings and layout do not count."""
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def _key(config: TrainConfig) -> str | None:
+    with suppress(ValueError):
+        return run_key(config) if has_data(config.dataset) else None
+
+
+def has_data(dataset: str) -> bool:
+    folder = paths.dataset(dataset)
+    if dataset.split("-")[0] in MINIATURES:
+        return (folder / "complete.json").exists()
+    return any(folder.glob("*.csv")) or any(folder.glob("*.json"))
+
+
+def commit() -> str:
+    """Return the checkout's commit, marked if code, notebooks or data have changed since; "" without git."""
+    git = partial(subprocess.check_output, cwd=paths.CHECKOUT, text=True, stderr=subprocess.DEVNULL)
+    try:
+        revision = git(["git", "rev-parse", "--short=12", "HEAD"]).strip()
+        changed = git(["git", "status", "--porcelain", "--", "reasvqa", "notebooks", "data"]).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return revision + ", with changes" * bool(changed)
