@@ -7,7 +7,8 @@ $REASVQA_DATA                 the data root; without it data/ of a checkout, els
     checked/<dataset>.jsonl   which clips were found to be readable
     features/                 what frozen vision encoders made of clips
     reproduced/<scale>/       executed notebooks
-figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own; book/ in each
+    book/                     the notebooks as a website
+figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ def records() -> Path:
     return figures("mini") / "runs.tar.xz"
 
 
-def book(scale: str) -> Path:
-    """The book: executed notebooks as pages, beside the figures and tables that they saved."""
-    return figures(scale) / "book"
+def book() -> Path:
+    """The website made of the notebooks."""
+    return data() / "book"
 
 
 def mini_student(name: str) -> Path:

@@ -19,6 +19,7 @@ FLOORS = (
     ("learning",),
     ("mini", "lavis"),
     ("companion",),
+    ("__main__",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {

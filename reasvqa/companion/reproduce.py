@@ -415,7 +415,7 @@ def _report(outcomes: list[Outcome], plan: Plan, scale: str, seeds: Sequence[int
 def options(command: str, description: str | None) -> argparse.ArgumentParser:
     """What this command and the book's have in common: the scale, the seeds, and where runs are trained."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m reasvqa.{command}",
+        prog=f"reasvqa {command}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -429,9 +429,9 @@ def options(command: str, description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line, checked."""
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.preview:
         given.scale, given.seeds = "preview", seeds_at("preview")
     try:
@@ -441,7 +441,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return given
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = options("reproduce", __doc__)
     parser.add_argument(
         "--only",
@@ -453,7 +453,7 @@ def main() -> int:
     )
     parser.add_argument("--anew", action="store_true", help="train also the runs that come with the repository")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and stop")
-    given = parse(parser)
+    given = parse(parser, arguments)
     if given.plan:
         plan = make_plan(given.scale, given.seeds, given.only, given.anew)
         minutes = f"about {plan.seconds / 60:.0f} min of one core"
