@@ -23,8 +23,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from reasvqa import paths
-from reasvqa.companion import reproduce
-from reasvqa.companion.experiments import SEEDS
+from reasvqa.companion.experiments import EXPERIMENTS, SEEDS
 
 SCALE = "mini"
 LIMIT = 12 << 20  # bytes of all notebooks together
@@ -90,6 +89,8 @@ def stale(notebook: NotebookNode, name: str) -> list[str]:
 
 def stamp(name: str) -> str:
     """Return a hash of what a notebook's results depend on besides its cells: its runs and the shipped data."""
+    from reasvqa.companion import reproduce  # heavy, and building the site does without
+
     if hasattr(reproduce, "notebook_stamp"):
         return reproduce.notebook_stamp(name, SCALE, SEEDS)  # pyright: ignore[reportAttributeAccessIssue]
     shipped = sorted(path for kind in ("paper", "mini") for path in (paths.SHIPPED / kind).glob("*.csv"))
@@ -189,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
         return int(not (given.output / "index.html").is_file())
     names = given.execute or [name for name, why in reasons.items() if why]
-    for name in sorted(names, key=lambda name: name != reproduce.LEDGER):  # the others repeat the ledger's verdicts
+    for name in sorted(names, key=lambda name: name != EXPERIMENTS["controls"].notebook):  # the others repeat the ledger's verdicts
         print(f"executing {name}", flush=True)
         execute(found[name])
     if (size := sum(path.stat().st_size for path in found.values())) > LIMIT:
