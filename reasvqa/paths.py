@@ -60,7 +60,7 @@ def exports() -> Path:
 
 
 def checked(dataset: str) -> Path:
-    """Which clips of a data set `reasvqa.companion.check` has read."""
+    """Which clips of a data set `reasvqa check` has read."""
     return data() / "checked" / f"{dataset}.jsonl"
 
 
