@@ -1,8 +1,10 @@
 """The book: notebooks with their stored results as a website, and the command that stores the results.
 
-reasvqa book                            build the site from the stored outputs; nothing is executed or downloaded
-reasvqa book --execute 04_train_mtl     execute notebooks in place, at mini scale; without a name, the stale ones
-reasvqa book --stale                    list notebooks whose stored outputs are out of date
+    reasvqa book                            build the site from the stored outputs
+    reasvqa book --execute 04_train_mtl     execute notebooks in place, at mini scale; without a name, the stale ones
+    reasvqa book --stale                    list notebooks whose stored outputs are out of date
+
+Building executes and downloads nothing. notebooks/conf.py configures the site.
 """
 
 from __future__ import annotations
@@ -26,40 +28,19 @@ from reasvqa import paths
 from reasvqa.companion.experiments import EXPERIMENTS, SEEDS
 
 SCALE = "mini"
-LIMIT = 12 << 20  # bytes of all notebooks together
-PARTS = {"0": "The method, step by step", "1": "The paper's tables", "2": "The paper's figures"}
-PARTS |= {"3": "The claims, and beyond", "4": "Speed", "5": "Your own data and models", "9": "The miniature; LAVIS"}
-SPHINX = {
-    "project": "ReasVQA",
-    "root_doc": "README",
-    "include_patterns": ["README.md", "data/README.md", "notebooks/*"],
-    "exclude_patterns": [".*", "data/*/*", "figures", "reasvqa", "tests", "notebooks/.*", "notebooks/README.md"],
-    "extensions": ["myst_nb", "sphinx-mathjax-offline"],
-    "html_theme": "sphinx_book_theme",
-    "html_title": "ReasVQA, a reproducible companion",
-    "html_context": {"default_mode": "auto"},  # light or dark, as the reader's system is
-    "html_show_search_summary": False,  # a browser fetches the pages for it, and may not from a disk
-    "nb_execution_mode": "off",
-    "nb_ipywidgets_js": {},  # would be fetched from the network
-    "myst_enable_extensions": ["dollarmath", "amsmath"],
-    "myst_heading_anchors": 3,
-    # Saved figures leave a mark that has no view; Markdown links to what is no page stay text.
-    "suppress_warnings": ["mystnb.unknown_mime_type", "myst.xref_missing", "myst.header"],
-}
-STYLE = "<style>.cell_output, .bd-article table { overflow-x: auto; } .bd-article table { display: block; }</style>"
 _BAR = re.compile(r"\d+%\|.*\||\d+(\.\d+)?\s?\w+/s\]|\[\d\d:\d\d[<,?]")  # of tqdm
 _WARNING = re.compile(r"^\S+:\d+: (\w+Warning: .*)\n(?:  .*(?:\n|$))?", re.MULTILINE)
 _EMBEDDED = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+")
 
 
 def execute(path: Path, parameters: dict[str, object] | None = None) -> None:
-    """Execute a notebook and store its cleaned outputs in it; everything else in the file stays as it is.
+    """Execute a notebook and store its cleaned outputs in it; its cells stay as they are.
 
-    Each code cell keeps a hash of the source that ran, the notebook the stamp of its runs and data (see `stale`).
+    Each code cell keeps a hash of the source that ran, the notebook a stamp of its runs and data (see `stale`).
 
     Args:
-        path: of the notebook.
-        parameters: values for its parameters cell; None: those that stand there, which are of mini scale.
+        path: the notebook.
+        parameters: values for its parameters cell; None: the committed ones, which are of mini scale.
 
     Raises:
         PapermillExecutionError: a cell failed. The notebook is unchanged.
@@ -124,8 +105,9 @@ def _clean(output: NotebookNode, count: int) -> bool:
 
 
 def _without_places(text: str) -> str:
-    for place, name in ((paths.data(), "data"), (paths.CHECKOUT, "."), (sys.prefix, "python"), (Path.home(), "~")):
-        text = text.replace(str(place), name)
+    places = {paths.data(): "data", paths.notebooks().parent: ".", Path(sys.prefix): "python", Path.home(): "~"}
+    for place, name in places.items():
+        text = text.replace(str(place), name) if len(place.parts) > 1 else text
     return text
 
 
@@ -147,24 +129,16 @@ def build(root: Path, output: Path) -> Path:
 
     if output.exists() and any(output.iterdir()) and not (output / "searchindex.js").is_file():
         raise ValueError(f"{output} holds something else than a book: choose another folder with --output")
-    pages = [path.stem for path in sorted((root / "notebooks").glob("*.[im]*")) if path.stem != "README"]
-    parts = {part: [name for name in pages if name[0] == number] for number, part in PARTS.items()}
-    parts["More to read"] = [name for name in pages if name[0] not in PARTS] + ["../data/README"]
-    contents = "".join(
-        f"\n```{{toctree}}\n:hidden:\n:caption: {part}\n\n" + "".join(f"notebooks/{name}\n" for name in names) + "```\n"
-        for part, names in parts.items()
-    ).replace("notebooks/../", "")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        app = Sphinx(root, None, f"{folder}/site", f"{folder}/trees", "html", SPHINX, status=None, warningiserror=True)
-        app.connect("source-read", lambda _, page, text: text.append(text.pop() + contents * (page == "README")))
-        app.connect("html-page-context", lambda *event: event[3].update(metatags=event[3].get("metatags", "") + STYLE))
+        site = Path(folder, "site")
+        app = Sphinx(root, paths.notebooks(), site, f"{folder}/trees", "html", status=None, warningiserror=True)
         app.build()
         if app.statuscode:
             raise ValueError("the book was not built: Sphinx warned about the pages above")
-        shutil.copy(f"{folder}/site/README.html", f"{folder}/site/index.html")
+        shutil.copy(site / "README.html", site / "index.html")
         shutil.rmtree(output, ignore_errors=True)
-        Path(folder, "site").rename(output)
+        site.rename(output)
     return output / "index.html"
 
 
@@ -179,23 +153,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = {path.stem: path for path in sorted(paths.notebooks().glob("*.ipynb"))}
     if unknown := sorted(set(given.execute or ()) - set(found)):
         parser.error(f"no notebook {', '.join(unknown)}; choose from {', '.join(found)}")
+    if given.execute is None and not given.stale:
+        try:
+            print(build(paths.notebooks().parent, given.output.resolve()))
+        except ValueError as error:
+            parser.exit(1, f"{error}\n")
+        return 0
     reasons = {} if given.execute else {name: stale(nbformat.read(path, 4), name) for name, path in found.items()}
     if given.stale:
         print("\n".join(f"{name}: {reason}" for name, why in reasons.items() for reason in why))
         return int(any(reasons.values()))
-    if given.execute is None:
-        try:
-            print(build(paths.notebooks().parent, given.output.resolve()))
-        except ValueError as error:
-            print(error, file=sys.stderr)
-        return int(not (given.output / "index.html").is_file())
     names = given.execute or [name for name, why in reasons.items() if why]
-    for name in sorted(names, key=lambda name: name != EXPERIMENTS["controls"].notebook):  # the others repeat the ledger's verdicts
+    names.sort(key=lambda name: name != EXPERIMENTS["controls"].notebook)  # the others repeat the ledger's verdicts
+    for name in names:
         print(f"executing {name}", flush=True)
         execute(found[name])
-    if (size := sum(path.stat().st_size for path in found.values())) > LIMIT:
-        print(f"the notebooks take {size / 2**20:.1f} MB; {LIMIT >> 20} MB are allowed", file=sys.stderr)
-    return int(size > LIMIT)
+    return 0
 
 
 if __name__ == "__main__":
