@@ -33,7 +33,7 @@ NAMES = {  # transformers' to LAVIS's, written from LAVIS's own modules
     "qformer.encoder.layer.4.attention.attention.query.weight": "Qformer.bert.encoder.layer.4.attention.self.query.weight",  # noqa: E501
     "qformer.encoder.layer.4.crossattention.attention.key.bias": "Qformer.bert.encoder.layer.4.crossattention.self.key.bias",  # noqa: E501
     "qformer.encoder.layer.4.crossattention.output.dense.weight": "Qformer.bert.encoder.layer.4.crossattention.output.dense.weight",  # noqa: E501
-    "qformer.encoder.layer.4.output_query.LayerNorm.bias": "Qformer.bert.encoder.layer.4.output_query.LayerNorm.bias",  # noqa: E501
+    "qformer.encoder.layer.4.output_query.LayerNorm.bias": "Qformer.bert.encoder.layer.4.output_query.LayerNorm.bias",
     "language_projection.weight": "t5_proj.weight",
     "language_model.lm_head.weight": "t5_model.lm_head.weight",
     "language_model.decoder.block.0.layer.1.EncDecAttention.q.weight": "t5_model.decoder.block.0.layer.1.EncDecAttention.q.weight",  # noqa: E501
