@@ -73,8 +73,8 @@ def check(
         server: address of an OpenAI-compatible server, ending in /v1, that is asked one question.
     """
     yield weights(configs[0].student, "student")
-    student = student_without_weights(configs[0].student)
     yield memory(configs[0])
+    student = student_without_weights(configs[0].student)
     if generator is not None and "/" in generator and server is None:
         yield weights(generator, "generator")
     asked: Samples | None = None
@@ -139,8 +139,9 @@ def videos(config: TrainConfig, splits: dict[str, Samples], decode_all: bool) ->
     sizes = {video: size for video, size in sizes.items() if size}  # an empty file counts as missing
     absent = sorted({video for video, _ in clips} - sizes.keys())
     found = f"{len(sizes):,} of {len(sizes) + len(absent):,} found, {sum(sizes.values()) / 1e9:.1f} GB"
-    remedy = ""
+    state, remedy = OK, ""
     if absent:
+        state = NOTE if config.skip_missing and sizes else FAILS
         lost = sum(s.video not in sizes for samples in splits.values() for s in samples)
         found += f"; {lost:,} questions are about {_some(absent)}"
         flat = next((Path(name) for name in absent if (folder / Path(name).name).is_file()), None)
@@ -149,7 +150,6 @@ def videos(config: TrainConfig, splits: dict[str, Samples], decode_all: bool) ->
             remedy = f"{flat.name} lies in {folder} itself; it belongs to {flat.parent}/, as the map says"
         elif not folder.is_dir():
             remedy = f"there is no folder {folder}; {remedy}"
-    state = OK if not absent else NOTE if config.skip_missing and sizes else FAILS
     yield Row(state, f"{config.dataset} videos", found, remedy)
     if sizes:
         yield _readable(config, folder, [clip for clip in clips if clip[0] in sizes], decode_all)
@@ -216,8 +216,7 @@ def reasoning(config: TrainConfig, root: Path, samples: Samples | None) -> Itera
         what, found, failed = f"{config.dataset} {path.name}", "", 0
         kind = next((kind for kind in CAPTION_PROMPTS if path.stem.endswith(f"-{kind}")), "reasoning")
         if not path.is_file():
-            remedy = "write it with notebooks/01_generate_reasoning.ipynb, see notebooks/paper_scale.md"
-            yield Row(FAILS, what, "not there", remedy)
+            yield Row(FAILS, what, "not there", "write it with notebooks/01_generate_reasoning (see paper_scale.md)")
             continue
         try:
             table = read_responses(path)
@@ -297,9 +296,8 @@ def memory(config: TrainConfig) -> Row:
     device, total = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1] / 1e9
     if config.student not in full_size.FULL_SIZE:
         return Row(OK, "GPU", f"{device}, {total:.0f} GB; what {config.student} takes is not known")
-    need, recomputed = (
-        full_size.memory(config.student, config.batch_size)[k] for k in ("together", "together, recomputed")
-    )
+    sizes = full_size.memory(config.student, config.batch_size)
+    need, recomputed = sizes["together"], sizes["together, recomputed"]
     need = recomputed if config.gradient_checkpointing else need
     found = f"{device}, {total:.0f} GB; a step of {config.student} with batches of {config.batch_size} takes about "
     remedy = f"gradient_checkpointing=True takes {recomputed:.0f} GB" if recomputed <= total else "a smaller student"

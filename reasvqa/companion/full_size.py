@@ -36,9 +36,10 @@ from reasvqa.students import (
 )
 from reasvqa.students.adapters import prepare
 
-FULL_SIZE: dict[str, dict] = json.loads(Path(__file__).with_suffix(".json").read_text())
+ARCHITECTURES: dict[str, dict] = json.loads(Path(__file__).with_suffix(".json").read_text())
+FULL_SIZE = tuple(ARCHITECTURES)
 PAPERS = ("blip2-flan-t5-xl", "llava-ov-0.5b", "llava-ov-7b")
-SMALL = tuple(name for name in FULL_SIZE if name not in PAPERS)
+SMALL = tuple(name for name in ARCHITECTURES if name not in PAPERS)
 
 
 def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Student:
@@ -47,7 +48,7 @@ def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: 
     Args:
         layers: number of layers in every stack, with 1,000 words and all widths as published; None: the real size.
     """
-    values = json.loads(json.dumps(FULL_SIZE[name]))
+    values = json.loads(json.dumps(ARCHITECTURES[name]))
     if layers:
         values["text_config"]["vocab_size"] = 1000
         for part in (part for part in values.values() if isinstance(part, dict)):
@@ -124,7 +125,7 @@ def memory(name: str, batch_size: int = 8) -> dict[str, float]:
     bfloat16, in float32 and as gradient.
     """
     (kept, trained, width), (kept_of_4, trained_of_4, _) = (_kept_and_trained(name, layers) for layers in (2, 4))
-    text, found = FULL_SIZE[name]["text_config"], sizes(name)
+    text, found = ARCHITECTURES[name]["text_config"], sizes(name)
     depth = text.get("num_layers") or text["num_hidden_layers"]
     layer, rest = (kept_of_4 - kept) / 2, 2 * kept - kept_of_4
     targets = 202  # answer and reasoning
