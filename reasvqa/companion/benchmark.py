@@ -60,9 +60,6 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-# --- workloads -----------------------------------------------------------------------------------------------
-
-
 @dataclass
 class Workload:
     """Questions ready for training steps.
@@ -130,9 +127,6 @@ def full_size_workload(
     prepare(model, config)
     pixels = torch.randn(questions, 4, 3, model.preprocess.size, model.preprocess.size)
     return Workload(model.train(), Collator(model, examples, features, config), pixels, batch_size, random=True)
-
-
-# --- recipes ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
