@@ -7,7 +7,8 @@ $REASVQA_DATA                 the data root; default: data/ of a checkout, else 
     checked/<dataset>.jsonl   which clips were found to be readable
     features/                 outputs of frozen vision encoders
     reproduced/<scale>/       executed notebooks
-figures/ of a checkout        figures and tables of the scale "mini"; other scales in folders of their own; book/ in each
+    book/                     the notebooks as a website
+figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def exports() -> Path:
 
 
 def checked(dataset: str) -> Path:
-    """Return the list of a data set's clips that `reasvqa.companion.check` has read."""
+    """Which clips of a data set `reasvqa check` has read."""
     return data() / "checked" / f"{dataset}.jsonl"
 
 
@@ -86,9 +87,9 @@ def records() -> Path:
     return figures("mini") / "runs.tar.xz"
 
 
-def book(scale: str) -> Path:
-    """Return the folder of the book, beside the figures that its pages link to."""
-    return figures(scale) / "book"
+def book() -> Path:
+    """The website made of the notebooks."""
+    return data() / "book"
 
 
 def notebooks() -> Path:

@@ -1,8 +1,7 @@
-"""A real browser for tests: Debian's chromium without a window, spoken to over its DevTools protocol."""
+"""A real browser for tests: Debian's chromium, headless, driven over its DevTools protocol."""
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 @dataclass
 class Visit:
-    """What happened while a page was opened: what its console complained of, and the addresses it asked for."""
+    """What happened since a page was opened: errors and warnings of its console, and the URLs it requested."""
 
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -36,58 +35,56 @@ class Browser:
     visit: Visit = field(default_factory=Visit)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """A command's result; what happens meanwhile is kept in `visit`."""
+        """Return a command's result; events that arrive meanwhile go to `visit`."""
         self.count += 1
         self.socket.send(json.dumps({"id": self.count, "method": method, "params": parameters}))
         while True:
-            said = json.loads(self.socket.recv())
-            if said.get("id") == self.count:
-                assert "error" not in said, said
-                return said["result"]
-            self._hear(said)
+            message = json.loads(self.socket.recv())
+            if message.get("id") == self.count:
+                assert "error" not in message, message
+                return message["result"]
+            self._record(message["method"], message.get("params", {}))
 
-    def _hear(self, said: dict[str, Any]) -> None:
-        what = said.get("params", {})
-        if said["method"] == "Network.requestWillBeSent":
-            self.visit.requests.append(what["request"]["url"])
-        elif said["method"] == "Runtime.exceptionThrown":
-            self.visit.complaints.append(str(what["exceptionDetails"]))
-        elif said["method"] == "Runtime.consoleAPICalled" and what["type"] in ("error", "warning", "assert"):
-            self.visit.complaints.append(str(what["args"]))
-        elif said["method"] == "Log.entryAdded" and what["entry"]["level"] in ("error", "warning"):
-            self.visit.complaints.append(f"{what['entry']['text']} {what['entry'].get('url', '')}")
+    def _record(self, method: str, event: dict[str, Any]) -> None:
+        if method == "Network.requestWillBeSent":
+            self.visit.requests.append(event["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
+            self.visit.complaints.append(str(event["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and event["type"] in ("error", "warning", "assert"):
+            self.visit.complaints.append(str(event["args"]))
+        elif method == "Log.entryAdded" and event["entry"]["level"] in ("error", "warning"):
+            self.visit.complaints.append(f"{event['entry']['text']} {event['entry'].get('url', '')}")
 
     def resize(self, width: int, height: int = 900) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
-    def open(self, page: Path, width: int = 1366, height: int = 900, dark: bool = False) -> Visit:
-        """Opens a file in a window of this size and waits until all of it is loaded."""
+    def open(self, page: Path, dark: bool = False, query: str = "") -> Visit:
+        """Open a file and wait until all of it is loaded."""
         self.visit = Visit()
-        self.resize(width, height)
+        self.resize(1366)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", media="screen", features=[scheme])
-        self.call("Page.navigate", url=page.as_uri())
-        deadline = time.monotonic() + 60
-        while self.value("document.readyState + location.href") != f"complete{page.as_uri()}":
-            assert time.monotonic() < deadline, f"{page} does not load"
-            time.sleep(0.02)
+        self.call("Page.navigate", url=page.as_uri() + query)
+        self.wait(f"document.readyState + location.href === 'complete{page.as_uri()}{query}'")
         return self.visit
 
+    def wait(self, expression: str) -> None:
+        """Wait until a JavaScript expression is true."""
+        deadline = time.monotonic() + 60
+        while not self.value(expression):
+            assert time.monotonic() < deadline, f"never true: {expression}"
+            time.sleep(0.02)
+
     def value(self, expression: str) -> Any:
-        """What JavaScript says."""
+        """Return the value of a JavaScript expression."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def picture(self, path: Path, whole: bool = False) -> None:
-        """A screenshot, PNG, of the window or of the whole page."""
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
-        path.write_bytes(base64.b64decode(data))
-
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
-    """A browser that keeps all it writes in a folder, and is gone afterwards."""
+    """Start a browser that writes only into a folder, and end it."""
     assert CHROMIUM
     command = [
         CHROMIUM,
@@ -104,11 +101,11 @@ def chromium(folder: Path) -> Iterator[Browser]:
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        told, deadline = folder / "DevToolsActivePort", time.monotonic() + 60
-        while not told.exists() or "\n" not in told.read_text():
+        port_file, deadline = folder / "DevToolsActivePort", time.monotonic() + 60
+        while not port_file.exists() or "\n" not in port_file.read_text():
             assert process.poll() is None and time.monotonic() < deadline, "the browser does not start"
             time.sleep(0.05)
-        port = told.read_text().splitlines()[0]
+        port = port_file.read_text().splitlines()[0]
         tabs = json.load(urlopen(f"http://127.0.0.1:{port}/json"))
         address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
         socket = websocket.create_connection(address, timeout=60, suppress_origin=True)

@@ -48,6 +48,8 @@ def test_an_installed_copy_works_without_a_checkout(tmp_path):
     command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
+    help_shown = subprocess.run([sys.executable, "-m", "reasvqa", "check", "--help"], cwd=tmp_path, env=environment)
+    assert help_shown.returncode == 0 and (target / "bin" / "reasvqa").is_file()
     picture = Path(done.stdout.splitlines()[-1])
     assert picture.is_file() and picture.is_relative_to(tmp_path / "reasvqa-data")
     assert {path.name for path in tmp_path.iterdir()} == {"source", "installed", "reasvqa-data"}

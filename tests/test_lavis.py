@@ -18,49 +18,31 @@ def model():
     return model
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        ("query_tokens", ("query_tokens",)),
-        ("vision_model.embeddings.class_embedding", ("visual_encoder.cls_token",)),
-        ("vision_model.embeddings.position_embedding", ("visual_encoder.pos_embed",)),
-        ("vision_model.embeddings.patch_embedding.bias", ("visual_encoder.patch_embed.proj.bias",)),
-        ("vision_model.post_layernorm.weight", ("ln_vision.weight",)),
-        ("vision_model.encoder.layers.38.self_attn.qkv.weight", ("visual_encoder.blocks.38.attn.qkv.weight",)),
-        (
-            "vision_model.encoder.layers.2.self_attn.qkv.bias",
-            ("visual_encoder.blocks.2.attn.q_bias", "visual_encoder.blocks.2.attn.v_bias"),
-        ),
-        ("vision_model.encoder.layers.2.self_attn.projection.bias", ("visual_encoder.blocks.2.attn.proj.bias",)),
-        ("vision_model.encoder.layers.2.layer_norm1.weight", ("visual_encoder.blocks.2.norm1.weight",)),
-        ("vision_model.encoder.layers.2.mlp.fc2.bias", ("visual_encoder.blocks.2.mlp.fc2.bias",)),
-        ("qformer.layernorm.bias", ("Qformer.bert.embeddings.LayerNorm.bias",)),
-        (
-            "qformer.encoder.layer.4.attention.attention.query.weight",
-            ("Qformer.bert.encoder.layer.4.attention.self.query.weight",),
-        ),
-        (
-            "qformer.encoder.layer.4.crossattention.attention.key.bias",
-            ("Qformer.bert.encoder.layer.4.crossattention.self.key.bias",),
-        ),
-        (
-            "qformer.encoder.layer.4.crossattention.output.dense.weight",
-            ("Qformer.bert.encoder.layer.4.crossattention.output.dense.weight",),
-        ),
-        (
-            "qformer.encoder.layer.4.output_query.LayerNorm.bias",
-            ("Qformer.bert.encoder.layer.4.output_query.LayerNorm.bias",),
-        ),
-        ("language_projection.weight", ("t5_proj.weight",)),
-        ("language_model.lm_head.weight", ("t5_model.lm_head.weight",)),
-        (
-            "language_model.decoder.block.0.layer.1.EncDecAttention.q.weight",
-            ("t5_model.decoder.block.0.layer.1.EncDecAttention.q.weight",),
-        ),
-    ],
-)
-def test_names(ours, theirs):
-    assert lavis_keys(ours) == theirs
+NAMES = {  # transformers' to LAVIS's, written from LAVIS's own modules
+    "query_tokens": "query_tokens",
+    "vision_model.embeddings.class_embedding": "visual_encoder.cls_token",
+    "vision_model.embeddings.position_embedding": "visual_encoder.pos_embed",
+    "vision_model.embeddings.patch_embedding.bias": "visual_encoder.patch_embed.proj.bias",
+    "vision_model.post_layernorm.weight": "ln_vision.weight",
+    "vision_model.encoder.layers.38.self_attn.qkv.weight": "visual_encoder.blocks.38.attn.qkv.weight",
+    "vision_model.encoder.layers.2.self_attn.qkv.bias": "visual_encoder.blocks.2.attn.q_bias visual_encoder.blocks.2.attn.v_bias",  # noqa: E501
+    "vision_model.encoder.layers.2.self_attn.projection.bias": "visual_encoder.blocks.2.attn.proj.bias",
+    "vision_model.encoder.layers.2.layer_norm1.weight": "visual_encoder.blocks.2.norm1.weight",
+    "vision_model.encoder.layers.2.mlp.fc2.bias": "visual_encoder.blocks.2.mlp.fc2.bias",
+    "qformer.layernorm.bias": "Qformer.bert.embeddings.LayerNorm.bias",
+    "qformer.encoder.layer.4.attention.attention.query.weight": "Qformer.bert.encoder.layer.4.attention.self.query.weight",  # noqa: E501
+    "qformer.encoder.layer.4.crossattention.attention.key.bias": "Qformer.bert.encoder.layer.4.crossattention.self.key.bias",  # noqa: E501
+    "qformer.encoder.layer.4.crossattention.output.dense.weight": "Qformer.bert.encoder.layer.4.crossattention.output.dense.weight",  # noqa: E501
+    "qformer.encoder.layer.4.output_query.LayerNorm.bias": "Qformer.bert.encoder.layer.4.output_query.LayerNorm.bias",
+    "language_projection.weight": "t5_proj.weight",
+    "language_model.lm_head.weight": "t5_model.lm_head.weight",
+    "language_model.decoder.block.0.layer.1.EncDecAttention.q.weight": "t5_model.decoder.block.0.layer.1.EncDecAttention.q.weight",  # noqa: E501
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names(name):
+    assert lavis_keys(name) == tuple(NAMES[name].split())
 
 
 def test_there_and_back(model, tmp_path):
@@ -83,16 +65,13 @@ def test_unmatched_and_missing_keys_are_listed_and_nothing_is_loaded(model, tmp_
     state = torch.load(tmp_path / "c.pth", weights_only=True)["model"]
     other = Blip2ForConditionalGeneration(model.config)
     before = {name: value.clone() for name, value in other.state_dict().items()}
-    torch.save(
-        {"model": state | {"opt_proj.weight": torch.zeros(1), "itm_head.bias": torch.zeros(2)}}, tmp_path / "more.pth"
-    )
+    unknown = {"opt_proj.weight": torch.zeros(1), "itm_head.bias": torch.zeros(2)}
+    torch.save({"model": state | unknown}, tmp_path / "more.pth")
     with pytest.raises(LavisError, match=r"2 keys have no counterpart.*itm_head.bias, opt_proj.weight"):
         load_lavis_checkpoint(other, tmp_path / "more.pth")
     del state["t5_proj.weight"]
     torch.save(state, tmp_path / "less.pth")
-    with pytest.raises(
-        LavisError, match=r"1 parameters of the model are not in the checkpoint: language_projection.weight"
-    ):
+    with pytest.raises(LavisError, match=r"1 parameters of the model are not in .*: language_projection.weight"):
         load_lavis_checkpoint(other, tmp_path / "less.pth")
     state["t5_proj.bias"] = torch.zeros(3)
     torch.save(state, tmp_path / "shape.pth")

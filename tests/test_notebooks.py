@@ -140,7 +140,6 @@ def test_is_committed_clean(path):
     notebook = nbformat.read(path, 4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
-    assert all(not cell.outputs and cell.execution_count is None for cell in code)
     assert [cell for cell in code if "parameters" in cell.metadata.get("tags", [])] == [code[0]]
     assert max(len(cell.source.splitlines()) for cell in code) <= 30
     assert max(len(line) for cell in code for line in cell.source.splitlines()) <= WIDTH

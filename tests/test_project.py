@@ -1,4 +1,4 @@
-"""The roads into the project lead to the same place; numbers of the paper stand in one place; pages are safe."""
+"""Installation, lint and types, the README's numbers, the paper's numbers, and safe pages."""
 
 import re
 import subprocess
@@ -11,10 +11,8 @@ import pytest
 
 from reasvqa import paths
 from reasvqa.companion import display, paper
-from reasvqa.companion.experiments import SETTINGS, config_of
 from reasvqa.companion.results import interval, saved_ledger
 from reasvqa.companion.words import tally
-from reasvqa.config import check_seeds
 from reasvqa.samples import Sample
 
 ROOT = Path(__file__).parents[1]
@@ -77,15 +75,9 @@ def _passes(*command: str) -> None:
 
 def test_paper_tables_as_printed():
     table = paper.table(5)
-    assert table.loc["MTL_All"].tolist() == [76.8, 73.2, 77.0, 75.7] and list(table.columns) == [
-        "NExT-QA",
-        "STAR",
-        "IntentQA",
-        "Avg",
-    ]
-    assert (
-        paper.table(4).loc["InternVL(26B)", "STAR"] == 69.8 and paper.table(9).loc["InternVL (26B)", "Tot"] == 67.0
-    )  # the paper contradicts itself
+    assert table.loc["MTL_All"].to_dict() == {"NExT-QA": 76.8, "STAR": 73.2, "IntentQA": 77.0, "Avg": 75.7}
+    assert paper.table(4).loc["InternVL(26B)", "STAR"] == 69.8
+    assert paper.table(9).loc["InternVL (26B)", "Tot"] == 67.0  # the paper contradicts itself
 
 
 @pytest.mark.parametrize("number", range(1, 11))
@@ -97,39 +89,11 @@ def test_paper_numbers_stand_in_the_paper(number, shared):
         assert printed in text, printed
 
 
-@pytest.mark.parametrize(
-    ("table", "columns"),
-    [(3, ["NExT-QA", "STAR", "IntentQA"]), (4, ["NExT-QA", "STAR", "IntentQA"]), (5, ["NExT-QA", "STAR", "IntentQA"])],
-)
-def test_printed_averages_add_up(table, columns):
-    values = paper.table(table)
-    assert ((values[columns].mean(axis=1) - values["Avg"]).abs() <= 0.051).all()
-
-
 def test_text_of_data_sets_is_escaped():
     sample = Sample("<i>", "v.mp4", None, "<script>alert(1)</script>", ("<b>x</b>", "y"), 0, "CW")
-    for page in (
-        display.question(sample),
-        display.refinement("<img src=x> ###Answer: A"),
-        display.texts(a="<svg onload=1>"),
-    ):
+    hostile = display.refinement("<img src=x> ###Answer: A"), display.texts(a="<svg onload=1>")
+    for page in (display.question(sample), *hostile):
         assert not re.search(r"<(script|img|svg|i>)", page.data)
-
-
-def test_a_response_that_names_no_option_can_be_shown():
-    sample = Sample("q", "v.mp4", None, "Which?", ("x", "y"), 0, "CW")
-    assert "&#10007;" in display.question(sample, 1).data
-    assert (
-        "&#10007;" not in display.question(sample, pd.NA).data and "&#10007;" not in display.question(sample, None).data
-    )
-
-
-def test_settings_are_checked():
-    assert {config_of(name, "mini", "star").resolve().beta for name in SETTINGS} == {0.0, 0.5}
-    with pytest.raises(ValueError, match="dataset='mini-star': choose one of nextqa, star, intentqa"):
-        config_of("STL_QA", "mini", "mini-star")
-    with pytest.raises(ValueError, match=r"for example \[0, 1, 2\]"):
-        check_seeds([1, 1])
 
 
 def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
@@ -145,10 +109,9 @@ def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
 def test_a_part_does_not_replace_the_whole():
     from reasvqa.companion import saving
 
-    assert saving.part(([0, 1, 2], (0, 1, 2)), (["star", "nextqa"], ("nextqa", "star"))) == ""
-    assert (
-        saving.part(([0, 1, 2], (0, 1, 2)), (["star"], ("nextqa", "star"))) == saving.part(([0], (0, 1, 2))) == "_part"
-    )
+    seeds, datasets = (0, 1, 2), ("nextqa", "star")
+    assert saving.part((seeds, seeds), (["star", "nextqa"], datasets)) == ""
+    assert saving.part((seeds, seeds), (["star"], datasets)) == saving.part(([0], seeds)) == "_part"
 
 
 def test_the_environment_of_lavis_is_pinned():

@@ -23,6 +23,7 @@ FLOORS = (
     ("learning",),
     ("mini", "lavis"),
     ("companion",),
+    ("__main__",),
 )
 BUILD_ON_THE_METHOD = {"mini", "lavis", "companion"}
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,26 +1,24 @@
-"""Where the time goes: training against the reference recipe, answering, decoding, and how costs grow.
+"""Measure training throughput and memory against the reference recipe.
 
-The *reference recipe* is what LAVIS-style training code does: the vision encoder runs for every sample in every epoch,
-answer and reasoning are two full forward passes, and every text is padded to a fixed length. Ours caches the features,
+The *reference recipe* is what LAVIS-style code does: it runs the vision encoder for every sample in every epoch, makes
+a full forward pass each for answer and reasoning, and pads every text to a fixed length. Ours caches the features,
 reads video and question once for both losses, and pads batches of similar length to their longest. Model, batch size,
-optimizer and number format are the same in both, unless a recipe's name says otherwise. Recipes alternate, so that a
-busy machine slows all of them.
+optimizer and number format are equal. Recipes take turns, so that a busy machine slows all of them.
 
-    python -m reasvqa.companion.benchmark                                    the miniature, on this machine
-    python -m reasvqa.companion.benchmark --student blip2-flan-t5-xl         real size, random weights: for a GPU
+    reasvqa benchmark                                   the miniature, on this machine
+    reasvqa benchmark --student blip2-flan-t5-xl        real size, random weights: for a GPU
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import platform
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from reasvqa import paths
 from reasvqa.companion.full_size import FULL_SIZE, random_student
 from reasvqa.datasets import load
-from reasvqa.learning import TrainConfig, build_examples, train
-from reasvqa.learning.answering import generate_reasoning, predict
+from reasvqa.learning import TrainConfig, build_examples
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import Features, build_features, to_disk
 from reasvqa.learning.objective import Objective, target_losses
@@ -44,13 +41,13 @@ from reasvqa.losses import IGNORE, multi_task
 from reasvqa.samples import Sample
 from reasvqa.students import Student, load_student, own_device
 from reasvqa.students.adapters import prepare
-from reasvqa.video import decode, read_frames
+from reasvqa.video import read_frames
 
 FIXED_LENGTH = 128  # SeViLA pads its texts to fixed lengths of this order
 
 
 def device_name() -> str:
-    """The device in words, for every table and figure."""
+    """Return the device in words, for tables and figures."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     models = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
@@ -62,14 +59,14 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-# --- what is trained on -----------------------------------------------------------------------------------------------
-
-
 @dataclass
 class Workload:
-    """Questions ready for training steps: token ids and features of `collator`, pixels float (n, N, 3, H, W).
+    """Questions ready for training steps.
 
-    random: the features are not those of the pixels.
+    Attributes:
+        collator: makes batches of token ids and features.
+        pixels: float (questions, N, 3, H, W).
+        random: the features do not belong to the pixels.
     """
 
     student: Student
@@ -79,7 +76,7 @@ class Workload:
     random: bool = False
 
     def batches(self, by_length: bool) -> list[list[int]]:
-        """Rows of the batches: neighbours in length, or in the order of the file."""
+        """Return the rows of each batch: of similar length, or in the order of the file."""
         lengths = self.collator.lengths()
         order = list(range(len(lengths)))
         if by_length:
@@ -90,7 +87,7 @@ class Workload:
 def mini_workload(
     student: str, dataset: str, batch_size: int, dtype: torch.dtype = torch.float32, questions: int = 96
 ) -> Workload:
-    """Questions of a miniature, with its videos."""
+    """Return questions of a miniature with their videos."""
     samples = load(dataset, "train")[:questions]
     model = load_student(student, dtype)
     features = build_features(samples, model, student, 4, paths.features())
@@ -106,9 +103,11 @@ def mini_workload(
 def full_size_workload(
     student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32
 ) -> Workload:
-    """A student of the paper's size with random weights on random pixels and words, of the lengths that NExT-QA's
-    questions with options (60 to 100 tokens) and InternVL's refined reasoning (60 to 200) have. Speed does not depend
-    on what they say."""
+    """Return a student of a published size with random weights, random pixels and random words.
+
+    Speed depends on lengths only: 60 to 100 tokens for a question with options (as in NExT-QA), 60 to 200 for a refined
+    reasoning (as InternVL writes).
+    """
     model = random_student(student, own_device(), dtype)
     pieces = sorted(word.lstrip("\u2581\u0120") for word in model.tokenizer.get_vocab())
     pieces = [piece for piece in pieces if piece.isalpha()]
@@ -129,17 +128,14 @@ def full_size_workload(
     return Workload(model.train(), Collator(model, examples, features, config), pixels, batch_size, random=True)
 
 
-# --- recipes ----------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Recipe:
-    """Which of our ideas a training step uses."""
+    """Choose which of our ideas a training step uses."""
 
-    cached: bool = True  # features from the cache, instead of the vision encoder in every step (and every pass)
-    shared: bool = True  # one reading of video and question for both losses, instead of two
-    by_length: bool = True  # batches of similar length padded to their longest, instead of fixed lengths
-    recompute: bool = False  # activations computed again for the backward pass instead of kept (gradient checkpointing)
+    cached: bool = True  # features from the cache, not from the vision encoder in every pass
+    shared: bool = True  # read video and question once for both losses, not twice
+    by_length: bool = True  # pad batches of similar length to their longest, not to a fixed length
+    recompute: bool = False  # gradient checkpointing
 
 
 RECIPES = {
@@ -149,11 +145,11 @@ RECIPES = {
     "ours without one reading": Recipe(shared=False),
     "ours without batches by length": Recipe(by_length=False),
 }
-FULL_SIZE_RECIPES = RECIPES | {"ours, recomputing": Recipe(recompute=True)}  # for a GPU of less memory
+FULL_SIZE_RECIPES = RECIPES | {"ours, recomputing": Recipe(recompute=True)}  # for a GPU with less memory
 
 
 def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Recipe) -> Tensor:
-    """Eq. 2 of a batch, by a recipe. All recipes give the same loss."""
+    """Return Eq. 2 of a batch (a scalar). All recipes give the same loss."""
     student = work.student
     batch = {name: value.to(student.device) for name, value in work.collator(rows).items()}
     if not recipe.by_length:
@@ -182,7 +178,7 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
 
 
 def _fixed(batch: dict[str, Tensor], padding: int) -> dict[str, Tensor]:
-    """Texts padded to a fixed length; those that are longer stay."""
+    """Pad texts to a fixed length; longer ones stay."""
     fill = {"input_ids": padding, "attention_mask": 0, "labels": IGNORE, "reasoning_labels": IGNORE}
     return batch | {
         name: F.pad(batch[name], (0, max(0, FIXED_LENGTH - batch[name].shape[1])), value=value)
@@ -194,23 +190,25 @@ def _fixed(batch: dict[str, Tensor], padding: int) -> dict[str, Tensor]:
 def compare_recipes(
     work: Workload, steps: int = 10, rounds: int = 3, recipes: dict[str, Recipe] = RECIPES
 ) -> pd.DataFrame:
-    """Training steps (forward, backward, optimizer) by every recipe, in turns. The vision side is on the GPU only for
-    recipes that use it.
+    """Time training steps (forward, backward, optimizer) of every recipe, in turns.
 
-    Returns: By recipe: samples_per_s (median of the rounds), times_reference with its smallest and largest, loss_gap
-        (difference from the first recipe's loss), peak_gb (of the GPU). NA: the recipe does not fit on the GPU; there
-        is no reference among `recipes`; features are random, so the losses differ; there is no GPU. A single recipe's
-        peak is then that of this process (under Linux).
+    The vision side is on the GPU only for recipes that use it.
+
+    Returns:
+        By recipe: samples_per_s (median of the rounds), times_reference (median of the ratios within a round) with its
+        smallest and largest, loss_gap (difference from the first recipe's loss; NA with random features) and, where it
+        can be measured, peak_gb: of the GPU, or under Linux of this process if there is a single recipe. A recipe that
+        does not fit on the GPU has NA everywhere.
     """
     student, objective = work.student, Objective(work.student, 0.5)
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
 
-    def seconds(recipe: Recipe) -> float:
+    def timed(recipe: Recipe) -> float:
         order = work.batches(recipe.by_length)
         _synchronize()
         began = time.perf_counter()
         for step in range(steps):
-            rows = order[int((step + 0.5) * len(order) / steps)]  # short and long batches alike, however few the steps
+            rows = order[int((step + 0.5) * len(order) / steps)]  # both short and long batches, however few the steps
             step_loss(work, objective, rows, recipe).backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -230,14 +228,14 @@ def compare_recipes(
                     with torch.no_grad():
                         losses[name] = float(step_loss(work, objective, work.batches(False)[0], recipe))
                 _reset_peak()
-                spent = seconds(recipe)
+                spent = timed(recipe)
             except torch.cuda.OutOfMemoryError:
                 spent = losses[name] = np.nan
                 optimizer.zero_grad()
                 torch.cuda.empty_cache()
-            # On the CPU a process keeps what other recipes have freed.
-            told = np.isfinite(spent) and (torch.cuda.is_available() or len(recipes) == 1)
-            peaks[name] = _peak_gb() if told else np.nan
+            # On the CPU a process keeps memory that other recipes have freed.
+            measured = np.isfinite(spent) and (torch.cuda.is_available() or len(recipes) == 1)
+            peaks[name] = _peak_gb() if measured else np.nan
             times[name] += [spent] if turn else []
             if recipe.recompute:
                 student.language_model.gradient_checkpointing_disable()
@@ -248,7 +246,8 @@ def compare_recipes(
         table[column] = [function(ratios[name]) for name in recipes]
     first = np.nan if work.random else losses[next(iter(recipes))]
     table["loss_gap"] = [abs(losses[name] - first) for name in recipes]
-    table["peak_gb"] = [peaks[name] for name in recipes]
+    if np.isfinite(list(peaks.values())).any():
+        table["peak_gb"] = pd.Series(peaks)
     return table
 
 
@@ -265,7 +264,7 @@ def _reset_peak() -> None:
 
 
 def _peak_gb() -> float:
-    """Since `_reset_peak`: of the GPU, or the resident memory of this process."""
+    """Return the peak since `_reset_peak`: of the GPU, or of this process's resident memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
     peaks = [int(line.split()[1]) for line in _lines("/proc/self/status") if line.startswith("VmHWM")]  # KiB
@@ -273,7 +272,7 @@ def _peak_gb() -> float:
 
 
 def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
-    """What this device makes of a large matrix product, in FLOP/s: the measure for everything else."""
+    """Return the FLOP/s of this device in a large matrix product, the yardstick for `matrix_fraction`."""
     size = size or (8192 if torch.cuda.is_available() else 2048)
     a, b = (torch.randn(size, size, device=own_device()).to(dtype) for _ in range(2))
     best = np.inf
@@ -286,8 +285,7 @@ def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
 
 
 def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
-    """The FLOP of our training step's matrix products (counted by torch), and which share of `matrix_rate` they
-    reach."""
+    """Return the FLOP of our training step's matrix products (counted by torch) and their share of `matrix_rate`."""
     objective, batches = Objective(work.student, 0.5), work.batches(True)
     rows = batches[len(batches) // 2]
     with FlopCounterMode(display=False) as counter:
@@ -303,9 +301,13 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
 
 
 def cost(student: str, dtype: torch.dtype, batch_size: int = 2, steps: int = 2) -> dict:
-    """What a student of full size with random weights takes on this device: training samples a second with cached
-    features, questions answered a second by one decoder step, and clips a second through its frozen half, with what
-    they were measured on. On a CPU the seconds are those that one core computed, whatever else kept it busy."""
+    """Measure a student of full size with random weights on this device.
+
+    Returns:
+        A row of data/mini/full_size_cpu.csv: training samples a second with cached features, questions answered a
+        second by one decoder step, clips a second through the frozen half, and what they were measured on. On a CPU
+        time is CPU time a thread, so other work on the machine does not count.
+    """
     work = full_size_workload(student, batch_size, dtype, batch_size * steps)
     model, objective, batches = work.student, Objective(work.student, 0.5), work.batches(True)
     frames = [np.zeros((4, 360, 640, 3), np.uint8)]
@@ -348,7 +350,7 @@ def cost(student: str, dtype: torch.dtype, batch_size: int = 2, steps: int = 2) 
 
 
 def _computed(function: Callable[[], object]) -> float:
-    """Seconds on the GPU; on the CPU the seconds of computing, shared by the threads."""
+    """Return seconds; on a CPU, CPU time divided by the number of threads."""
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     _synchronize()
     began = clock()
@@ -357,83 +359,8 @@ def _computed(function: Callable[[], object]) -> float:
     return (clock() - began) / (1 if torch.cuda.is_available() else torch.get_num_threads())
 
 
-# --- answering, decoding, and how costs grow --------------------------------------------------------------------------
-
-
-def compare_answering(dataset: str, student: str, questions: int = 192) -> pd.DataFrame:
-    """Questions a second by one decoder step and letters, by ranking the options' texts, and by writing a text of
-    reasoning's length (the pretrained student narrates), as answering by generation does."""
-    samples = load(dataset, "test")[:questions]
-    model = load_student(student).eval()
-    features = build_features(samples, model, student, 4, paths.features())
-    texts = TrainConfig(dataset=dataset, student=student, answer_format="text").resolve()
-    letters = replace(texts, answer_format="letter")
-
-    def write() -> None:
-        for at in range(0, len(samples), 64):
-            generate_reasoning(model, samples[at : at + 64], features, texts)
-
-    ways = {
-        "letters, one decoder step": lambda: predict(model, samples, features, letters),
-        "ranking the options' texts": lambda: predict(model, samples, features, texts),
-        "writing": write,
-    }
-    table = pd.DataFrame(index=pd.Index(ways, name="way"))
-    table["questions_per_s"] = [len(samples) / _timed(way, 3) for way in ways.values()]
-    return table.assign(times_writing=table["questions_per_s"] / float(table["questions_per_s"]["writing"]))
-
-
-def compare_decoding(lengths: Sequence[int] = (8, 120)) -> pd.DataFrame:
-    """Four frames of clips of so many seconds (256 x 256, 6 frames a second), by seeking and by decoding the whole
-    file."""
-    import av
-
-    from reasvqa.mini.render import write_video
-    from reasvqa.mini.world import Story, make_story
-
-    def whole(path: str) -> np.ndarray:
-        with av.open(path) as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        return np.stack([frames[int((i + 0.5) * len(frames) / 4)] for i in range(4)])
-
-    rows = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for seconds in lengths:
-            path = Path(folder) / f"{seconds}.mp4"
-            rng = np.random.default_rng(0)
-            stories = [make_story(rng, f"B{i}", seen=4).events for i in range(-(-seconds // 8))]
-            events = tuple(itertools.chain(*stories))[: seconds // 2]
-            write_video(Story(f"B{seconds}", "man", events, 0, len(events) - 1, "cup"), path)
-            ours = 4 / _timed(lambda p=path: decode(str(p), 4, None), 5)
-            theirs = 4 / _timed(lambda p=path: whole(str(p)), 3)
-            rows[seconds] = ours, theirs, ours / theirs
-    columns = ["ours_frames_per_s", "whole_file_frames_per_s", "times_whole_file"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("clip_s")
-
-
-def growth(
-    dataset: str, student: str, questions: Sequence[int], frames: Sequence[int], epochs: Sequence[int]
-) -> pd.DataFrame:
-    """Seconds of the frozen half (all clips, from an empty cache) and of training, as questions, frames and epochs grow
-    one at a time."""
-    base = {"questions": questions[-1], "num_frames": 4, "epochs": epochs[0]}
-    ranges = {"questions": questions, "num_frames": frames, "epochs": epochs}
-    rows = []
-    for what, value in [(what, value) for what, values in ranges.items() for value in values]:
-        config = replace(TrainConfig(dataset=dataset, student=student), **base | {what: value})
-        samples = load(dataset, "train")[: config.questions]
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder)
-            began = time.perf_counter()
-            build_features(samples, load_student(student), student, config.num_frames, place)
-            frozen = time.perf_counter() - began
-            training = train(config, runs=place / "runs").metrics["seconds"]["training"]
-        rows.append((what.removeprefix("num_"), value, frozen, training))
-    return pd.DataFrame(rows, columns=["what", "value", "features_s", "training_s"])
-
-
-def _timed(function: Callable[[], object], times: int = 1) -> float:
-    """Seconds, the least of several times."""
+def seconds(function: Callable[[], object], times: int = 1) -> float:
+    """Return the seconds a call takes, the least of several."""
     spent = []
     for _ in range(times):
         began = time.perf_counter()
@@ -442,21 +369,21 @@ def _timed(function: Callable[[], object], times: int = 1) -> float:
     return min(spent)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `reasvqa benchmark` and return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m reasvqa.companion.benchmark",
-        description="Training throughput and memory against the reference recipe.",
+        "reasvqa benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    students = f"one of the miniature's, or of full size with random weights: {', '.join(FULL_SIZE)}"
-    every = list(FULL_SIZE_RECIPES)
+    students = f"of the miniature, or of full size with random weights: {', '.join(FULL_SIZE)}"
+    names = list(FULL_SIZE_RECIPES)
     add = parser.add_argument
     add("--dataset", default="mini-star", help="for students of the miniature")
     add("--student", default="mini-blip2", help=students)
-    add("--recipes", nargs="+", choices=every, default=every, metavar="RECIPE", help=f"of {', '.join(every)}")
+    add("--recipes", nargs="+", choices=names, default=names, metavar="RECIPE", help=f"of {', '.join(names)}")
     add("--batch-size", type=int, default=8)
     add("--steps", type=int, default=10)
     add("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     recipes = {name: FULL_SIZE_RECIPES[name] for name in given.recipes}
     if given.student in FULL_SIZE:
         work = full_size_workload(given.student, given.batch_size)
@@ -470,7 +397,8 @@ def main() -> None:
     if "ours" in recipes:
         found |= matrix_fraction(work, float(table["samples_per_s"]["ours"]))
     print(json.dumps(found, indent=1))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

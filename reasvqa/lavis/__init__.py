@@ -1,5 +1,7 @@
-"""LAVIS: its checkpoints into and out of transformers' BLIP-2 (`checkpoints`), and Eq. 2 as a model of LAVIS (`model`,
-for its own environment, where this page imports no newer library)."""
+"""Convert checkpoints between LAVIS and transformers (`checkpoints`), and train Eq. 2 in LAVIS (`model`).
+
+`model` needs LAVIS's own environment, so this file imports no newer library.
+"""
 
 from reasvqa.lavis.checkpoints import (
     LavisError,

@@ -1,7 +1,7 @@
-"""LAVIS checkpoints (.pth) of BLIP-2 with T5, into and out of transformers' `Blip2ForConditionalGeneration`.
+"""Convert LAVIS checkpoints (.pth) of BLIP-2 with T5 to transformers' `Blip2ForConditionalGeneration` and back.
 
-The two libraries hold the same tensors under different names; only the vision attention's biases differ in shape (LAVIS
-keeps those of queries and values, and has none for keys). `lavis_keys` is the whole dictionary.
+The two libraries hold the same tensors under different names, which `lavis_keys` maps. Only the vision attention's
+biases differ in shape: LAVIS keeps those of queries and values, and has none for keys.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _IGNORED = re.compile(r"(^|\.)position_ids$")
 
 
 class LavisError(ValueError):
-    """A LAVIS checkpoint that does not fit the model; the message lists what does not."""
+    """A LAVIS checkpoint does not fit the model; the message lists the keys that do not."""
 
 
 def lavis_keys(name: str) -> tuple[str, ...]:
-    """LAVIS's key for a parameter of transformers' model; two keys for the vision attention's biases."""
+    """Return LAVIS's key for a parameter of transformers' model; two keys for the vision attention's biases."""
     for pattern, replacement in _RENAMES:
         name, count = re.subn(pattern, replacement, name)
         if count:
@@ -56,7 +56,7 @@ def lavis_keys(name: str) -> tuple[str, ...]:
 
 
 def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path, partial: bool = False) -> list[str]:
-    """Puts a LAVIS checkpoint's weights into `model`, in place; all of them or, on an error, none.
+    """Load a LAVIS checkpoint's weights into `model`: all of them or, on an error, none.
 
     Args:
         model: a BLIP-2 with a T5 language model of the checkpoint's sizes.
@@ -66,9 +66,9 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
     Returns:
         The names of the model's parameters that the checkpoint does not hold; empty unless `partial`.
 
-    Raises: LavisError: the file is not a checkpoint; keys have no counterpart in the model (position_ids aside); with
-        `partial`
-            False, parameters of the model are missing; shapes differ. The message lists them.
+    Raises:
+        LavisError: the file is not a checkpoint; keys have no counterpart in the model (position_ids aside); parameters
+            of the model are missing and `partial` is False; shapes differ. The message lists them.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -103,8 +103,7 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
             "A fine-tuned delta? Use partial=True."
         )
     _untie(model.language_model, found)
-    # The last norm of LAVIS's vision encoder adds 1e-5 to the variance, transformers' 1e-6. Not a weight, so
-    # `save_pretrained` forgets it.
+    # LAVIS's last vision norm adds 1e-5 to the variance, transformers' 1e-6. `save_pretrained` does not keep it.
     model.vision_model.post_layernorm.eps = 1e-5
     with torch.no_grad():
         targets = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
@@ -114,10 +113,10 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
 
 
 def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path) -> None:
-    """Writes `model` as a LAVIS checkpoint: {"model": weights under LAVIS's names}.
+    """Write `model` as a LAVIS checkpoint: {"model": weights under LAVIS's names}.
 
-    LAVIS has no biases on the vision attention's keys. They are left out: they add the same to all logits of a query,
-    which the softmax takes away again.
+    LAVIS has no biases on the vision attention's keys, so they are left out. They add the same value to all logits of a
+    query, which the softmax cancels.
 
     Raises:
         LavisError: LoRA is not merged into the weights.
@@ -139,18 +138,14 @@ def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
 
 
 def export_annotations(examples: Sequence[Example], path: str | Path) -> None:
-    """Writes training examples as the annotation file of LAVIS's data set "reasvqa": a JSON list with a row per
-    question, of "id", "video", "clip" ([start, end] in seconds, or null), "source", "target" and "reasoning" (or
-    null)."""
+    """Write training examples as the annotation file of LAVIS's data set "reasvqa".
+
+    The file is a JSON list of objects with "id", "video", "clip" ([start, end] in seconds, or null), "source", "target"
+    and "reasoning" (or null).
+    """
     rows = [
-        {
-            "id": e.sample.id,
-            "video": e.sample.video,
-            "clip": e.sample.clip,
-            "source": e.source,
-            "target": e.target,
-            "reasoning": e.reasoning,
-        }
+        {name: getattr(e.sample, name) for name in ("id", "video", "clip")}
+        | {name: getattr(e, name) for name in ("source", "target", "reasoning")}
         for e in examples
     ]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -158,15 +153,14 @@ def export_annotations(examples: Sequence[Example], path: str | Path) -> None:
 
 
 def _joined(state: dict[str, Tensor], keys: tuple[str, ...]) -> Tensor:
-    """Biases of queries, keys (zero) and values as one vector."""
-    query, value = (state[key] for key in keys)
-    return torch.cat([query, torch.zeros_like(query), value])
+    """Return the biases of queries, keys (zero) and values as one vector."""
+    return torch.cat([state[keys[0]], torch.zeros_like(state[keys[0]]), state[keys[1]]])
 
 
 def _untie(language_model: Any, found: dict[str, Tensor]) -> None:
-    """Gives T5's output matrix a tensor of its own where the checkpoint's differs from the embeddings.
+    """Give T5's output matrix its own tensor if the checkpoint's differs from the embeddings, as FlanT5's does.
 
-    transformers ties the two when a model is constructed, whatever its configuration says; FlanT5's differ.
+    transformers ties the two when it constructs a model, whatever the configuration says.
     """
     head, shared = found.get("language_model.lm_head.weight"), found.get("language_model.shared.weight")
     tied = language_model.lm_head.weight is language_model.shared.weight

@@ -1,7 +1,7 @@
-"""Eq. 2 as a model of LAVIS, `reasvqa_t5`, trained by LAVIS's own runner.
+"""Train Eq. 2 as a model of LAVIS, `reasvqa_t5`, with LAVIS's own runner.
 
-This module is for the environment of `environment-lavis.yml`: it imports LAVIS, and of reasvqa only what needs no newer
-library. The annotations come from `reasvqa.lavis.export_annotations`, which the other environment writes.
+This module runs in the environment of `environment-lavis.yml`. It imports LAVIS and only those parts of reasvqa that
+need no newer library. `reasvqa.lavis.export_annotations` writes the annotations in the other environment.
 
     python -m reasvqa.lavis.model --cfg-path reasvqa/lavis/configs/train_nextqa.yaml    one GPU, or the CPU
     torchrun --nproc-per-node 4 -m reasvqa.lavis.model --cfg-path ...    four GPUs
@@ -20,8 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 if not torch.cuda.is_available() and not hasattr(torch.ops.torchvision, "nms"):
-    # torchvision has no build for a CPU-only torch here and stops at its own operators, which nobody calls: declare
-    # them.
+    # torchvision without a build for CPU-only torch fails at its own operators. Nothing calls them: declare them.
     _declared = torch.library.Library("torchvision", "DEF")
     _boxes = ("nms", "qnms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d", "qroi_align")
     for _name in (*_boxes, *(f"_{name}_backward" for name in _boxes[2:-1])):
@@ -49,11 +48,10 @@ CONFIGS = Path(__file__).parent / "configs"
 
 @registry.register_model("reasvqa_t5")
 class ReasVQAT5(Blip2Base):
-    """BLIP-2 with T5 over several frames, learning to answer and to re-create the reasoning (paper, section 3.3, Eq.
-    2).
+    """BLIP-2 with T5 over several frames, which learns to answer and to re-create the reasoning (section 3.3, Eq. 2).
 
-    Made of LAVIS's parts in the places where `Blip2T5` has them, so that its checkpoints fit. The frames stand in order
-    of time before the text, each after its number ("1:"), as in `reasvqa.students.Blip2Student`.
+    It has LAVIS's parts under the names of `Blip2T5`, so that its checkpoints fit. The frames precede the text in time
+    order, each after its number ("1:"), as in `reasvqa.students.Blip2Student`.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {
@@ -76,20 +74,16 @@ class ReasVQAT5(Blip2Base):
         """
         Args:
             vision: "eva_clip_g", whose weights LAVIS fetches, or the arguments of its `VisionTransformer`.
-            qformer: values of `BertConfig` for a Q-Former from scratch; None: the size of bert-base, which LAVIS
-                fetches.
+            qformer: values of `BertConfig` for a new Q-Former; None: bert-base, which LAVIS fetches.
             t5_model: a hub id or a folder, with weights and tokenizer.
             precision: "bf16" (frozen weights and T5 in bfloat16, for GPUs) or "fp32".
             beta: weight of the reasoning, 0 <= beta < 1.
         """
         super().__init__()
         if not 0 <= beta < 1:
-            raise ValueError(f"beta={beta}: at least 0 and below 1")
-        self.beta, self.max_txt_len, self.dtype = (
-            beta,
-            max_txt_len,
-            torch.bfloat16 if precision == "bf16" else torch.float32,
-        )
+            raise ValueError(f"beta={beta}: expected a number from 0 to below 1")
+        self.beta, self.max_txt_len = beta, max_txt_len
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         if isinstance(vision, str):
             self.visual_encoder, self.ln_vision = self.init_vision_encoder(vision, image_size, 0, False, "fp32")
         else:
@@ -101,18 +95,12 @@ class ReasVQAT5(Blip2Base):
         if qformer is None:
             self.Qformer, self.query_tokens = self.init_Qformer(num_query_token, self.visual_encoder.num_features)
         else:
-            config = BertConfig(
-                **qformer,
-                encoder_width=self.visual_encoder.num_features,
-                add_cross_attention=True,
-                cross_attention_freq=2,
-                query_length=num_query_token,
-            )
+            cross = {"encoder_width": self.visual_encoder.num_features, "add_cross_attention": True}
+            config = BertConfig(**qformer, **cross, cross_attention_freq=2, query_length=num_query_token)
             self.Qformer = BertLMHeadModel(config)
-            self.query_tokens = nn.Parameter(
-                torch.randn(1, num_query_token, config.hidden_size) * config.initializer_range
-            )
-        self.Qformer.cls = None  # the parts that read text
+            queries = torch.randn(1, num_query_token, config.hidden_size) * config.initializer_range
+            self.query_tokens = nn.Parameter(queries)
+        self.Qformer.cls = None  # the parts that read text are not used
         self.Qformer.bert.embeddings.word_embeddings = self.Qformer.bert.embeddings.position_embeddings = None
         for layer in self.Qformer.bert.encoder.layer:
             layer.output = layer.intermediate = None
@@ -125,12 +113,9 @@ class ReasVQAT5(Blip2Base):
         for module in (self.visual_encoder, self.t5_model):
             module.to(self.dtype)
         if lora_rank:
-            lora = peft.LoraConfig(
-                r=lora_rank, lora_alpha=2 * lora_rank, lora_dropout=0.0, target_modules=r".*\.(q|k|v|o|wi|wi_0|wi_1|wo)"
-            )
-            peft.tuners.lora.LoraModel(
-                self.t5_model, {"default": lora}, "default"
-            )  # puts the adapters into t5_model itself
+            modules = r".*\.(q|k|v|o|wi|wi_0|wi_1|wo)"
+            lora = peft.LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, lora_dropout=0.0, target_modules=modules)
+            peft.tuners.lora.LoraModel(self.t5_model, {"default": lora}, "default")  # changes t5_model in place
         self.t5_proj.requires_grad_(True)
         for parameter in self.parameters():
             if parameter.requires_grad:
@@ -140,26 +125,16 @@ class ReasVQAT5(Blip2Base):
 
     @classmethod
     def from_config(cls, cfg) -> ReasVQAT5:
-        """From a YAML's `model` section; `pretrained` is a BLIP-2 checkpoint, `finetuned` one of our own."""
-        plain = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
-        names = (
-            "vision",
-            "qformer",
-            "num_query_token",
-            "t5_model",
-            "image_size",
-            "precision",
-            "beta",
-            "lora_rank",
-            "max_txt_len",
-        )
-        model = cls(**{name: plain[name] for name in names if name in plain})
-        if plain.get("pretrained") or plain.get("load_finetuned"):
+        """Build the model of a YAML's `model` section; `pretrained` is a BLIP-2 checkpoint, `finetuned` one of ours."""
+        values = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
+        names = "vision qformer num_query_token t5_model image_size precision beta lora_rank max_txt_len".split()
+        model = cls(**{name: values[name] for name in names if name in values})
+        if values.get("pretrained") or values.get("load_finetuned"):
             model.load_checkpoint_from_config(cfg)
         return model
 
     def train(self, mode: bool = True) -> ReasVQAT5:
-        """The vision side is frozen, its dropout and drop path too."""
+        """Set the mode, but keep the frozen vision side without dropout and drop path."""
         super().train(mode)
         self.visual_encoder.eval()
         self.Qformer.eval()
@@ -170,7 +145,7 @@ class ReasVQAT5(Blip2Base):
 
     @torch.no_grad()
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Normalised frames, float (B, N, 3, H, W) -> the Q-Former's outputs, float32 (B, N, Q, E)."""
+        """Encode normalised frames, float (B, N, 3, H, W), into the Q-Former's outputs, float32 (B, N, Q, E)."""
         with self.autocast():
             patches = self.ln_vision(self.visual_encoder(frames.flatten(0, 1).to(self.dtype))).float()
         queries = self.query_tokens.expand(len(patches), -1, -1)
@@ -181,42 +156,35 @@ class ReasVQAT5(Blip2Base):
         return features.unflatten(0, frames.shape[:2])
 
     def read(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The states of T5's encoder after numbered frames and text, (B, S, D), and their mask (B, S)."""
+        """Return the states of T5's encoder for numbered frames and text, (B, S, D), and their mask (B, S)."""
         embed = self.t5_model.get_input_embeddings()
         with self.autocast():
             visual, parts = self.t5_proj(features), []
             for t in range(features.shape[1]):
-                number = self.t5_tokenizer(f"{t + 1}:", add_special_tokens=False, return_tensors="pt").input_ids.to(
-                    features.device
-                )
-                parts += [embed(number).expand(len(features), -1, -1), visual[:, t].to(embed.weight.dtype)]
+                number = self.t5_tokenizer(f"{t + 1}:", add_special_tokens=False, return_tensors="pt").input_ids
+                number = embed(number.to(features.device)).expand(len(features), -1, -1)
+                parts += [number, visual[:, t].to(embed.weight.dtype)]
             inputs = torch.cat([*parts, embed(input_ids)], dim=1)
             mask = F.pad(attention_mask, (inputs.shape[1] - input_ids.shape[1], 0), value=1)
             return self.t5_model.encoder(inputs_embeds=inputs, attention_mask=mask).last_hidden_state, mask
 
     def decode(self, states: Tensor, mask: Tensor, decoder_input_ids: Tensor) -> Tensor:
-        """Logits (M, T, V) after decoder inputs (M, T), a row each."""
+        """Return logits (M, T, V) for decoder inputs (M, T)."""
+        encoded = BaseModelOutput(last_hidden_state=states)
+        inputs = {"attention_mask": mask, "decoder_input_ids": decoder_input_ids}
         with self.autocast():
-            outputs = self.t5_model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),
-                attention_mask=mask,
-                decoder_input_ids=decoder_input_ids,
-            )
-        return outputs.logits
+            return self.t5_model(encoder_outputs=encoded, **inputs).logits
 
     def target_loss(self, states: Tensor, mask: Tensor, labels: Tensor, start: int) -> Tensor:
-        """Mean cross-entropy over the tokens of labels (M, T), padded with -100."""
-        return cross_entropy(
-            self.decode(states, mask, shift_right(labels, start, self.t5_tokenizer.pad_token_id)), labels
-        )
+        """Return the mean cross-entropy over the tokens of labels (M, T), padded with -100."""
+        inputs = shift_right(labels, start, self.t5_tokenizer.pad_token_id)
+        return cross_entropy(self.decode(states, mask, inputs), labels)
 
     def forward(self, samples: dict) -> dict[str, Tensor]:
-        """Eq. 2 on a batch: alpha * CE(answer) + beta * CE(reasoning), alpha = 1 - beta, after one reading of video and
-        question.
+        """Return Eq. 2 of a batch, alpha * CE(answer) + beta * CE(reasoning) with alpha = 1 - beta.
 
-        Args: samples: "frames", float (B, N, 3, H, W); "source", "target", "reasoning", lists of B texts. A sample
-            without
-                reasoning has an empty text there.
+        Args:
+            samples: "frames", float (B, N, 3, H, W); "source", "target", "reasoning" (may be empty), lists of B texts.
 
         Returns:
             "loss", "answer_loss" and, where there is reasoning and beta > 0, "reasoning_loss": scalars.
@@ -228,19 +196,14 @@ class ReasVQAT5(Blip2Base):
         rows = [row for row, text in enumerate(samples["reasoning"]) if text]
         if self.beta == 0 or not rows:
             return {"loss": multi_task(answer_loss, None, self.beta), "answer_loss": answer_loss.detach()}
-        reasoning_loss = self.target_loss(
-            states[rows],
-            mask[rows],
-            self._labels([samples["reasoning"][row] for row in rows]).to(device),
-            self.reasoning_start,
-        )
+        labels = self._labels([samples["reasoning"][row] for row in rows]).to(device)
+        reasoning_loss = self.target_loss(states[rows], mask[rows], labels, self.reasoning_start)
         loss = multi_task(answer_loss, reasoning_loss, self.beta)
         return {"loss": loss, "answer_loss": answer_loss.detach(), "reasoning_loss": reasoning_loss.detach()}
 
     def _tokens(self, texts: list[str]):
-        return self.t5_tokenizer(
-            list(texts), padding="longest", truncation=True, max_length=self.max_txt_len, return_tensors="pt"
-        )
+        options = {"padding": "longest", "truncation": True, "max_length": self.max_txt_len, "return_tensors": "pt"}
+        return self.t5_tokenizer(list(texts), **options)
 
     def _labels(self, texts: list[str]) -> Tensor:
         tokens = self._tokens(texts)
@@ -248,39 +211,32 @@ class ReasVQAT5(Blip2Base):
 
 
 class ReasVQADataset(BaseDataset):
-    """Questions of `reasvqa.lavis.export_annotations` with their frames."""
+    """Questions written by `reasvqa.lavis.export_annotations`, with their frames."""
 
     def __init__(self, annotations: str, videos: str, num_frames: int, image_size: int):
         super().__init__(vis_root=videos, ann_paths=[annotations])
         self.num_frames = num_frames
-        # BLIP-2's normalisation; the same resizing as in the other environment.
-        self.preprocess = Preprocess(
-            image_size, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-        )
+        mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # BLIP-2's
+        self.preprocess = Preprocess(image_size, mean, std)
 
     def __getitem__(self, index: int) -> dict:
-        """ "frames", float32 (N, 3, H, W), and the texts "source", "target" and "reasoning".
+        """Return "frames", float32 (N, 3, H, W), and the texts "source", "target" and "reasoning".
 
         Raises:
             VideoError: the video cannot be read.
         """
         row = self.annotation[index]
-        frames = decode(
-            os.path.join(self.vis_root, row["video"]), self.num_frames, tuple(row["clip"]) if row["clip"] else None
-        )
+        clip = tuple(row["clip"]) if row["clip"] else None
+        frames = decode(os.path.join(self.vis_root, row["video"]), self.num_frames, clip)
         if isinstance(frames, str):
             raise VideoError(f"{row['video']}: {frames}")
-        return {
-            "frames": self.preprocess(frames),
-            "source": row["source"],
-            "target": row["target"],
-            "reasoning": row["reasoning"] or "",
-        }
+        texts = {name: row[name] or "" for name in ("source", "target", "reasoning")}
+        return {"frames": self.preprocess(frames), **texts}
 
 
 @registry.register_builder("reasvqa")
 class ReasVQABuilder(BaseDatasetBuilder):
-    """The data set of a project YAML: `annotations` (a file), `videos` (a folder), `num_frames`, `image_size`."""
+    """Build the data set of a project YAML: `annotations` (a file), `videos` (a folder), `num_frames`, `image_size`."""
 
     DATASET_CONFIG_DICT = {"default": str(CONFIGS / "dataset.yaml")}
 
@@ -289,16 +245,12 @@ class ReasVQABuilder(BaseDatasetBuilder):
         return cls.DATASET_CONFIG_DICT[type]
 
     def build_datasets(self) -> dict:
-        return {
-            "train": ReasVQADataset(
-                self.config.annotations, self.config.videos, self.config.num_frames, self.config.image_size
-            )
-        }
+        config = self.config
+        return {"train": ReasVQADataset(config.annotations, config.videos, config.num_frames, config.image_size)}
 
 
 def make_tiny_t5(folder: Path, words: str, seed: int = 0) -> None:
-    """A T5 of random weights with a vocabulary of these words, saved as LAVIS's T5 reads it: for trying things without
-    downloads."""
+    """Save a T5 with random weights and a vocabulary of these words in the form that LAVIS's T5 reads."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -306,36 +258,22 @@ def make_tiny_t5(folder: Path, words: str, seed: int = 0) -> None:
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        additional_special_tokens=["<extra_id_0>"],
-    )
-    fast.save_pretrained(folder)
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    special["additional_special_tokens"] = ["<extra_id_0>"]
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
     torch.manual_seed(seed)
-    config = T5Config(
-        vocab_size=len(tokens),
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
-        num_layers=2,
-        num_decoder_layers=2,
-        num_heads=4,
-        feed_forward_proj="gated-gelu",
-        tie_word_embeddings=False,
-        decoder_start_token_id=0,
-        dropout_rate=0.0,
-    )
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4}
+    options = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "dropout_rate": 0.0}
+    config = T5Config(vocab_size=len(tokens), decoder_start_token_id=0, **sizes, **options)
     T5ForConditionalGeneration(config).save_pretrained(folder)
 
 
 def train(cfg_path: str, options: list[str] | None = None) -> Path:
-    """Trains as a project YAML says, with LAVIS's runner. Returns the folder of checkpoints.
+    """Train as a project YAML says, with LAVIS's runner, and return the folder of checkpoints.
 
     Args:
-        options: "run.max_epoch=2" and the like override values of the file.
+        cfg_path: the YAML file.
+        options: "run.max_epoch=2" and the like, which override values of the file.
     """
     import lavis.runners.runner_base as runner_base
     from lavis import tasks
@@ -345,20 +283,15 @@ def train(cfg_path: str, options: list[str] | None = None) -> Path:
     from lavis.tasks.image_text_pretrain import ImageTextPretrainTask  # noqa: F401
 
     cfg = Config(argparse.Namespace(cfg_path=cfg_path, options=options))
-    cfg.run_cfg.output_dir = str(Path(cfg.run_cfg.output_dir).resolve())  # LAVIS would put it into its own package
+    cfg.run_cfg.output_dir = str(Path(cfg.run_cfg.output_dir).resolve())  # LAVIS resolves it in its own package
     if torch.cuda.is_available():
-        for name, value in {
-            "RANK": "0",
-            "LOCAL_RANK": "0",
-            "WORLD_SIZE": "1",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": "29577",
-        }.items():
-            os.environ.setdefault(name, value)  # without torchrun: one process, for which the runner waits all the same
+        single = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29577"}
+        for name, value in single.items():
+            os.environ.setdefault(name, value)  # without torchrun; the runner wants a group even of one process
         init_distributed_mode(cfg.run_cfg)
-    else:  # LAVIS's runner knows GPUs only: what it does for them alone is left out
+    else:  # LAVIS's runner knows only GPUs: skip what it does for them
         cfg.run_cfg.distributed, cfg.run_cfg.device = False, "cpu"
-        runner_base.PrefetchLoader = lambda loader: loader  # copies ahead to a GPU
+        runner_base.PrefetchLoader = lambda loader: loader  # it prefetches to a GPU
         runner_base.dist = SimpleNamespace(barrier=lambda: None)
     setup_logger()
     torch.manual_seed(cfg.run_cfg.seed)
@@ -373,13 +306,9 @@ def train(cfg_path: str, options: list[str] | None = None) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m reasvqa.lavis.model", description="Trains reasvqa_t5 with LAVIS's runner."
-    )
-    parser.add_argument(
-        "--cfg-path", required=True, help="a project YAML, such as reasvqa/lavis/configs/train_nextqa.yaml"
-    )
-    parser.add_argument("--options", nargs="+", help="values of the YAML to override, such as run.max_epoch=2")
+    parser = argparse.ArgumentParser("python -m reasvqa.lavis.model", description="Train reasvqa_t5 in LAVIS.")
+    parser.add_argument("--cfg-path", required=True, help="project YAML: reasvqa/lavis/configs/train_nextqa.yaml")
+    parser.add_argument("--options", nargs="+", help="values of the YAML to override: run.max_epoch=2")
     given = parser.parse_args()
     print(f"checkpoints: {train(given.cfg_path, given.options)}")
 

@@ -1,5 +1,6 @@
-"""Checkpoints of real families with a few ten thousand random weights, in the files that the hub's have: every road
-from a checkpoint to a run can be walked without downloading one. What they answer is worth nothing.
+"""Write checkpoints of published families with a few ten thousand random weights, in the files that the hub's have.
+
+They test everything from a checkpoint to a run without a download. Their answers mean nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from transformers import (
 )
 from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE
 
-# Words for a tokenizer of its own kind: the labels and the prompts that real ones are full of.
+# The tokenizers learn their pieces from the labels and prompts of the real families.
 _TEXT = (
     "You are provided the following series of four frames from a 0:00:04 [H:MM:SS] video.\n\nFrame from 00:01: User: "
     "Assistant: user assistant Frame1: Frame2: Question: Why did the man open the door? Options: (A) to take the cup "
     "Answer with the letter of the correct option. Answer Reason Because the woman then put the box on the table."
 )
-# Of the Qwen tokenizers: how a text is cut before pairs are merged.
+# How Qwen's tokenizers cut a text before they merge pairs.
 _QWEN_CUTS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# InternVL3's, as its conversion to transformers has it.
+# From InternVL3's conversion to transformers.
 _INTERNVL_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
@@ -38,15 +39,15 @@ _INTERNVL_TEMPLATE = (
     "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-_SIDE = 32  # of a picture, in pixels; patches of 4
+_SIDE = 32  # of a picture in pixels; a patch has 4
 
 
 def write_tiny(family: str, folder: Path, seed: int = 0) -> Path:
-    """Writes a checkpoint of the family "smolvlm" or "internvl" into `folder`, which is made, and returns it."""
+    """Write a checkpoint of the family "smolvlm" or "internvl" into a new folder and return the folder."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer(family)
     model, pictures, processor = {"smolvlm": _smolvlm, "internvl": _internvl}[family](tokenizer)
-    with torch.no_grad():  # so that what is written depends on what is seen
+    with torch.no_grad():  # larger weights, so that the output depends on the frames
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(4)
@@ -60,64 +61,38 @@ def write_tiny(family: str, folder: Path, seed: int = 0) -> Path:
 
 
 def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
-    """A tokenizer of 600 pieces at most that has the family's special tokens and cuts texts as the family does."""
+    """Return a tokenizer of at most 600 pieces with the family's special tokens and its way of cutting texts."""
     return {"smolvlm": _smolvlm_tokenizer, "internvl": _internvl_tokenizer}[family]()
 
 
 def _smolvlm_tokenizer() -> PreTrainedTokenizerFast:
     special = ["<|im_start|>", "<|im_end|>", "<fake_token_around_image>", "<image>", "<end_of_utterance>"]
     cuts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    tokenizer = _tokenizer(
-        [*special, "<global-img>"],
-        cuts,
-        pad_token="<|im_end|>",
-        eos_token="<end_of_utterance>",
-        bos_token="<|im_start|>",
-        extra_special_tokens={
-            "fake_image_token": "<fake_token_around_image>",
-            "image_token": "<image>",
-            "end_of_utterance_token": "<end_of_utterance>",
-            "global_image_token": "<global-img>",
-        },
-    )
+    names = {"fake_image_token": "<fake_token_around_image>", "image_token": "<image>"}
+    names |= {"end_of_utterance_token": "<end_of_utterance>", "global_image_token": "<global-img>"}
+    ends = {"pad_token": "<|im_end|>", "eos_token": "<end_of_utterance>", "bos_token": "<|im_start|>"}
+    tokenizer = _tokenizer([*special, "<global-img>"], cuts, **ends, extra_special_tokens=names)
     tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
     return tokenizer
 
 
 def _smolvlm(tokenizer: PreTrainedTokenizerFast):
-    """Model, and what stands in preprocessor_config.json and processor_config.json."""
-    vision = {"image_size": _SIDE, "patch_size": 4, "initializer_range": 0.02, **_narrow(24)}
-    own: dict[str, Any] = {"pad_token_id": tokenizer.pad_token_id}
+    """Return the model and the contents of preprocessor_config.json and processor_config.json."""
+    padding: dict[str, Any] = {"pad_token_id": tokenizer.pad_token_id}
     config = SmolVLMConfig(
-        vision_config=vision,
+        vision_config={"image_size": _SIDE, "patch_size": 4, "initializer_range": 0.02, **_narrow(24)},
         text_config={"model_type": "llama", **_language(tokenizer)},
         image_token_id=tokenizer.get_vocab()["<image>"],
         scale_factor=4,
-        **own,
+        **padding,
     )
-    half = [0.5, 0.5, 0.5]
-    pictures = {
-        "image_processor_type": "SmolVLMImageProcessor",
-        "processor_class": "SmolVLMProcessor",
-        "do_convert_rgb": True,
-        "do_image_splitting": False,
-        "do_normalize": True,
-        "do_pad": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": half,
-        "image_std": half,
-        "max_image_size": {"longest_edge": _SIDE},
-        "resample": 1,
-        "rescale_factor": 1 / 255,
-        "size": {"longest_edge": 4 * _SIDE},
-        "video_sampling": {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": _SIDE}},
-    }
-    return (
-        SmolVLMForConditionalGeneration(config),
-        pictures,
-        {"image_seq_len": (_SIDE // 4 // 4) ** 2, "processor_class": "SmolVLMProcessor"},
-    )
+    half, named = [0.5, 0.5, 0.5], {"processor_class": "SmolVLMProcessor"}
+    pictures = {"image_processor_type": "SmolVLMImageProcessor", **named, "do_convert_rgb": True}
+    pictures |= {"do_image_splitting": False, "do_normalize": True, "do_pad": True, "do_rescale": True}
+    pictures |= {"do_resize": True, "image_mean": half, "image_std": half, "max_image_size": {"longest_edge": _SIDE}}
+    pictures |= {"resample": 1, "rescale_factor": 1 / 255, "size": {"longest_edge": 4 * _SIDE}}
+    pictures |= {"video_sampling": {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": _SIDE}}}
+    return SmolVLMForConditionalGeneration(config), pictures, {"image_seq_len": (_SIDE // 4 // 4) ** 2, **named}
 
 
 def _internvl_tokenizer() -> PreTrainedTokenizerFast:
@@ -126,24 +101,16 @@ def _internvl_tokenizer() -> PreTrainedTokenizerFast:
         pre_tokenizers.Split(Regex(_QWEN_CUTS), behavior="isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
     ]
-    tokenizer = _tokenizer(
-        special,
-        cuts,
-        pad_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        extra_special_tokens={
-            "start_image_token": "<img>",
-            "end_image_token": "</img>",
-            "context_image_token": "<IMG_CONTEXT>",
-            "video_token": "<video>",
-        },
-    )
+    names = {"start_image_token": "<img>", "end_image_token": "</img>"}
+    names |= {"context_image_token": "<IMG_CONTEXT>", "video_token": "<video>"}
+    ends = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    tokenizer = _tokenizer(special, cuts, **ends, extra_special_tokens=names)
     tokenizer.chat_template = _INTERNVL_TEMPLATE
     return tokenizer
 
 
 def _internvl(tokenizer: PreTrainedTokenizerFast):
-    """Model, and what stands in preprocessor_config.json and processor_config.json."""
+    """Return the model and the contents of preprocessor_config.json and processor_config.json."""
     config = InternVLConfig(
         vision_config={"image_size": [_SIDE, _SIDE], "patch_size": [4, 4], "attention_bias": True, **_narrow(24)},
         text_config={"model_type": "qwen2", **_language(tokenizer)},
@@ -151,36 +118,17 @@ def _internvl(tokenizer: PreTrainedTokenizerFast):
         image_seq_length=(_SIDE // 4 // 2) ** 2,
         tie_word_embeddings=False,
     )
-    pictures = {
-        "image_processor_type": "GotOcr2ImageProcessor",
-        "processor_class": "InternVLProcessor",
-        "crop_to_patches": False,
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": [0.485, 0.456, 0.406],
-        "image_std": [0.229, 0.224, 0.225],
-        "max_patches": 12,
-        "min_patches": 1,
-        "resample": 3,
-        "rescale_factor": 1 / 255,
-        "size": {"height": _SIDE, "width": _SIDE},
-    }
-    return (
-        InternVLForConditionalGeneration(config),
-        pictures,
-        {"image_seq_length": (_SIDE // 4 // 2) ** 2, "processor_class": "InternVLProcessor"},
-    )
+    named = {"processor_class": "InternVLProcessor"}
+    pictures = {"image_processor_type": "GotOcr2ImageProcessor", **named, "crop_to_patches": False}
+    pictures |= {"do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True}
+    pictures |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "max_patches": 12}
+    pictures |= {"min_patches": 1, "resample": 3, "rescale_factor": 1 / 255, "size": {"height": _SIDE, "width": _SIDE}}
+    return InternVLForConditionalGeneration(config), pictures, {"image_seq_length": (_SIDE // 4 // 2) ** 2, **named}
 
 
-def _narrow(width: int) -> dict:
-    return {
-        "hidden_size": width,
-        "intermediate_size": 2 * width,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
+def _narrow(width: int) -> dict[str, Any]:
+    sizes = {"hidden_size": width, "intermediate_size": 2 * width}
+    return sizes | {"num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 def _language(tokenizer: PreTrainedTokenizerFast) -> dict:
@@ -198,7 +146,7 @@ def _language(tokenizer: PreTrainedTokenizerFast) -> dict:
 
 
 def _tokenizer(special: list[str], cuts: list, **names) -> PreTrainedTokenizerFast:
-    """Byte pairs, learned from `_TEXT`, cut as the family cuts."""
+    """Return a byte-pair tokenizer learned from `_TEXT`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts)
     tokenizer.decoder = decoders.ByteLevel()

@@ -1,0 +1,175 @@
+"""The book: notebooks with their stored results as a website, and the command that stores the results.
+
+    reasvqa book                            build the site from the stored outputs
+    reasvqa book --execute 04_train_mtl     execute notebooks in place, at mini scale; without a name, the stale ones
+    reasvqa book --stale                    list notebooks whose stored outputs are out of date
+
+Building executes and downloads nothing. notebooks/conf.py configures the site.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import io
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from PIL import Image
+
+from reasvqa import paths
+from reasvqa.companion.experiments import EXPERIMENTS, SEEDS
+
+SCALE = "mini"
+_BAR = re.compile(r"\d+%\|.*\||\d+(\.\d+)?\s?\w+/s\]|\[\d\d:\d\d[<,?]")  # of tqdm
+_WARNING = re.compile(r"^\S+:\d+: (\w+Warning: .*)\n(?:  .*(?:\n|$))?", re.MULTILINE)
+_EMBEDDED = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+")
+
+
+def execute(path: Path, parameters: dict[str, object] | None = None) -> None:
+    """Execute a notebook and store its cleaned outputs in it; its cells stay as they are.
+
+    Each code cell keeps a hash of the source that ran, the notebook a stamp of its runs and data (see `stale`).
+
+    Args:
+        path: the notebook.
+        parameters: values for its parameters cell; None: the committed ones, which are of mini scale.
+
+    Raises:
+        PapermillExecutionError: a cell failed. The notebook is unchanged.
+    """
+    import papermill
+
+    notebook = nbformat.read(path, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        out = papermill.execute_notebook(path, Path(folder) / "out.ipynb", parameters or {}, cwd=paths.CHECKOUT)
+    ran = [cell for cell in _code(out) if "injected-parameters" not in cell.metadata.get("tags", [])]
+    for count, (cell, done) in enumerate(zip(_code(notebook), ran, strict=True), 1):
+        cell.outputs, cell.execution_count = [o for o in done.outputs if _clean(o, count)], count
+        cell.metadata["reasvqa"] = {"source": _digest(cell.source)}
+    notebook.metadata["reasvqa"] = {"stamp": stamp(path.stem)}
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+def stale(notebook: NotebookNode, name: str) -> list[str]:
+    """Return why the stored outputs of a notebook are out of date; empty if they are not."""
+    if "reasvqa" not in notebook.metadata:
+        return ["has no stored outputs"]
+    cells = [cell for cell in _code(notebook) if cell.metadata.get("reasvqa") != {"source": _digest(cell.source)}]
+    reasons = [f"a cell has changed since it ran: {cell.source.splitlines()[0]}" for cell in cells]
+    changed = notebook.metadata["reasvqa"]["stamp"] != stamp(name)
+    return reasons + ["the runs or the shipped data behind it have changed"] * changed
+
+
+def stamp(name: str) -> str:
+    """Return a hash of what a notebook's results depend on besides its cells: its runs and the shipped data."""
+    from reasvqa.companion import reproduce  # heavy, and building the site does without
+
+    if hasattr(reproduce, "notebook_stamp"):
+        return reproduce.notebook_stamp(name, SCALE, SEEDS)  # pyright: ignore[reportAttributeAccessIssue]
+    shipped = sorted(path for kind in ("paper", "mini") for path in (paths.SHIPPED / kind).glob("*.csv"))
+    return _digest("".join(path.read_text(encoding="utf-8") for path in shipped))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _clean(output: NotebookNode, count: int) -> bool:
+    """Remove progress bars, live widgets and places on this machine from an output; return whether anything is left."""
+    if output.output_type == "stream":
+        lines = (line.rstrip("\r").split("\r")[-1] for line in output.text.split("\n"))
+        text = "\n".join(line for line in lines if not _BAR.search(line))
+        output.text = _without_places(_WARNING.sub(r"\1\n", f"{text}\n").strip("\n"))
+        return bool(output.text)
+    widget = output.data.pop("application/vnd.jupyter.widget-view+json", None)
+    for kind, value in output.data.items():
+        if kind == "image/png":
+            output.data[kind] = _small(value)
+        elif kind.startswith("text/"):
+            output.data[kind] = _EMBEDDED.sub(lambda found: _small(found[0]), _without_places(value))
+    if "execution_count" in output:
+        output.execution_count = count
+    return widget is None or not output.data.keys() <= {"text/plain"}  # a widget may come with HTML for readers
+
+
+def _without_places(text: str) -> str:
+    places = {paths.data(): "data", paths.notebooks().parent: ".", Path(sys.prefix): "python", Path.home(): "~"}
+    for place, name in places.items():
+        text = text.replace(str(place), name) if len(place.parts) > 1 else text
+    return text
+
+
+def _small(png: str) -> str:
+    """Return a PNG (base64) reduced to 256 colours, if that makes it smaller."""
+    data = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        image.convert("RGBA").quantize(256, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
+    return min(base64.b64encode(data.getvalue()).decode(), png.strip(), key=len)
+
+
+def build(root: Path, output: Path) -> Path:
+    """Build the site of a checkout from its README and notebooks into a folder of its own; return its front page.
+
+    Raises:
+        ValueError: the folder holds something else than a book, or Sphinx warned about a page (printed).
+    """
+    from sphinx.application import Sphinx
+
+    if output.exists() and any(output.iterdir()) and not (output / "searchindex.js").is_file():
+        raise ValueError(f"{output} holds something else than a book: choose another folder with --output")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        site = Path(folder, "site")
+        app = Sphinx(root, paths.notebooks(), site, f"{folder}/trees", "html", status=None, warningiserror=True)
+        app.build()
+        if app.statuscode:
+            raise ValueError("the book was not built: Sphinx warned about the pages above")
+        shutil.copy(site / "README.html", site / "index.html")
+        shutil.rmtree(output, ignore_errors=True)
+        site.rename(output)
+    return output / "index.html"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `reasvqa book` and return its exit status."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("reasvqa book", description=__doc__, formatter_class=formatter)
+    parser.add_argument("--output", type=Path, default=paths.book(), help="folder of the site (default: %(default)s)")
+    parser.add_argument("--execute", nargs="*", metavar="NAME", help="execute notebooks (default: the stale ones)")
+    parser.add_argument("--stale", action="store_true", help="list stale notebooks; exit status 1 if there are any")
+    given = parser.parse_args(arguments)
+    found = {path.stem: path for path in sorted(paths.notebooks().glob("*.ipynb"))}
+    if unknown := sorted(set(given.execute or ()) - set(found)):
+        parser.error(f"no notebook {', '.join(unknown)}; choose from {', '.join(found)}")
+    if given.execute is None and not given.stale:
+        try:
+            print(build(paths.notebooks().parent, given.output.resolve()))
+        except ValueError as error:
+            parser.exit(1, f"{error}\n")
+        return 0
+    reasons = {} if given.execute else {name: stale(nbformat.read(path, 4), name) for name, path in found.items()}
+    if given.stale:
+        print("\n".join(f"{name}: {reason}" for name, why in reasons.items() for reason in why))
+        return int(any(reasons.values()))
+    names = given.execute or [name for name, why in reasons.items() if why]
+    names.sort(key=lambda name: name != EXPERIMENTS["controls"].notebook)  # the others repeat the ledger's verdicts
+    for name in names:
+        print(f"executing {name}", flush=True)
+        execute(found[name])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
