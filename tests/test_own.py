@@ -133,7 +133,7 @@ def test_all_phases_with_2_to_10_options(tmp_path, answer_format):
     table = generate(samples, Written("written", written_reasoning(root)), root / "reasoning" / "written.jsonl")
     assert table["correct"].tolist() == [True, True, True, False, True, True, True, False, True]
     recipe = PRESETS["smoke"] | {"answer_format": answer_format, "generator": "written", "split": "test"}
-    run = train(TrainConfig(dataset="own", student="mini-blip2", **recipe), root=root, runs=tmp_path / "runs")
+    run = train(TrainConfig(dataset="own", **recipe), root=root, runs=tmp_path / "runs")
     assert (
         run.predictions["prediction"].notna().all()
         and (run.predictions["prediction"] < [len(s.options) for s in test]).all()
