@@ -255,11 +255,6 @@ def test_what_was_added_to_an_export_is_not_lost(exported, run_of):
     assert content(exported) == before
 
 
-def test_an_empty_folder_is_filled(run_of, tmp_path):
-    (tmp_path / "empty").mkdir()
-    assert (run_of("mini-blip2").export(tmp_path / "empty") / "README.md").is_file()
-
-
 def test_a_failure_leaves_what_was_there(exported, run_of, monkeypatch):
     before = content(exported.parent)
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from reasvqa import paths
 from reasvqa.companion.experiments import all_settings
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import DataError, load
-from reasvqa.generation import ReasoningError, read_reasoning
-from reasvqa.learning import key, run_key, targets
+from reasvqa.generation import ReasoningError
+from reasvqa.learning import key, run_key
 from reasvqa.students import STUDENTS
 
 CONFIG = TrainConfig(dataset="smoke-star")
@@ -224,37 +223,6 @@ def test_the_student_is_part_of_the_key(root, tmp_path):
     (folder / "tokenizer.json").write_text(text.replace("person", "pers0n", 1))
     keys.add(run_key(config, root))
     assert len(keys) == 3
-
-
-# --- refinement -------------------------------------------------------------------------------------------------------
-
-
-def test_another_rule_changes_the_runs_whose_texts_it_changes_and_no_other(smoke_star, monkeypatch):
-    """A rule that touches a single response: which keys change is found by comparing the examples themselves."""
-    configs = [c for c in all_settings("smoke", [0, 1]) if c.dataset == "smoke-star"]
-    samples, root = smoke_star[0], paths.dataset("smoke-star")
-    responses = read_reasoning(paths.reasoning(root, "sim-26b")).set_index("id")
-    touched = next(s.id for s in samples if responses.loc[s.id, "correct"])
-
-    def taught(config):
-        table = read_reasoning(paths.reasoning(root, config.generator, config.kind)) if config.generator else None
-        return targets.build_examples(samples, table, config)
-
-    keys, examples = [run_key(c) for c in configs], [taught(c) for c in configs]
-    refined = targets._refined
-    monkeypatch.setattr(
-        targets,
-        "_refined",
-        lambda text, *args, **more: (
-            refined(text, *args, **more) + (" So." if text == responses.loc[touched, "response"] else "")
-        ),
-    )
-    key._examples_digest.cache_clear()  # within one process the library does not change
-    changed = {c for c, old in zip(configs, examples, strict=True) if taught(c) != old}
-    assert {c for c, key in zip(configs, keys, strict=True) if run_key(c) != key} == changed
-    key._examples_digest.cache_clear()
-    names = Counter((c.reasoning, c.generator, c.subset) for c in changed)
-    assert set(names) == {("refined", "sim-26b", "all"), ("refined", "sim-26b", "cr")}
 
 
 # --- many -------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,6 @@
 """The run store: what is kept is what was written, or is named and made again; nothing is lost by a kill."""
 
-import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,13 +13,12 @@ import pandas as pd
 import pytest
 
 from reasvqa import files, paths
-from reasvqa.companion import reproduce
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples, load
-from reasvqa.learning import DamagedRun, Diverged, Run, run_key, train, training
+from reasvqa.learning import DamagedRun, Diverged, Run, train, training
 from reasvqa.learning.answering import predict
 from reasvqa.learning.features import build_features
-from reasvqa.learning.store import RESULT, seal
+from reasvqa.learning.store import RESULT
 
 CONFIG = TrainConfig(dataset="smoke-star").resolve()
 # Small and quick where only the store is looked at.
@@ -233,30 +230,11 @@ def test_an_empty_folder_is_no_run(trained, trainings, tmp_path):
     assert train(QUICK, runs=tmp_path).check() and len(trainings) == 1
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "meta.json", "config.json"])
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"files": 3}'])
-def test_one_bad_file_does_not_break_a_plan(name, text, smoke_star, tmp_path, monkeypatch):
-    """The run is missing, the others are kept, and their costs are known."""
-    os.symlink(paths.dataset("smoke-star"), tmp_path / "smoke-star")
-    configs = [replace(QUICK, seed=seed) for seed in (0, 1)]
-    monkeypatch.setenv("REASVQA_DATA", str(tmp_path))
-    monkeypatch.setattr(reproduce, "all_settings", lambda *_: configs)
-    made = [fake_run(tmp_path / "runs" / run_key(config), config) for config in configs]
-    assert reproduce.make_plan("smoke", [0, 1], ["table8"]).missing == []
-    (made[0].path / name).write_text(text)
-    plan = reproduce.make_plan("smoke", [0, 1], ["table8"])
-    assert plan.missing == configs[:1] and plan.seconds == pytest.approx(4.0)  # as the other one took
-
-
-def fake_run(folder: Path, config: TrainConfig) -> Run:
-    """A finished run of one epoch that took three seconds to train, without training."""
-    folder.mkdir(parents=True)
-    for name in RESULT:
-        (folder / name).write_text("")
-    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
-    (folder / "metrics.json").write_text(json.dumps({"seconds": {"training": 2.5, "answering": 0.5}}))
-    seal(folder, {})
-    return Run(folder)
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"files": 3}', '{"files": {}, "sha256": 3}'])
+def test_a_meta_file_with_other_content_is_damage(text, run):
+    (run.path / "meta.json").write_text(text)
+    with pytest.raises(DamagedRun, match=r"meta\.json: (cannot be read|has changed)"):
+        Run(run.path).check()
 
 
 # --- interruptions ----------------------------------------------------------------------------------------------------
