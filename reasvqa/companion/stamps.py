@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reasvqa import paths
 from reasvqa.companion.experiments import EXPERIMENTS, all_settings
-from reasvqa.config import MINIATURES
+from reasvqa.datasets import DATASETS
 from reasvqa.learning import TrainConfig, run_key
 
 LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks repeat
@@ -32,11 +32,11 @@ def _is_fresh(notebook: str, scale: str, seeds: Sequence[int], keys: Keys) -> bo
 
 
 def stamp_of(notebook: str, scale: str, seeds: Sequence[int], keys: Keys | None = None) -> str:
-    """Hash what can change a notebook's output: its text, parameters and run keys, the ledger whose verdicts it
+    """Hash what can change a notebook's output: its code, parameters and run keys, the ledger whose verdicts it
     repeats, what ships, and the companion's modules that it imports."""
-    content = (paths.notebooks() / f"{notebook}.ipynb").read_bytes()
-    digest = hashlib.sha256(content)
-    for module in sorted(_companion_modules(_code_of(content))):
+    code = _code_of((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
+    digest = hashlib.sha256(ast.dump(code).encode())
+    for module in sorted(_companion_modules(code)):
         digest.update(_code_without_comments(module).encode())
     shipped = [*paths.PAPER_NUMBERS.rglob("*"), *(paths.SHIPPED / "mini").rglob("*.csv")]
     verdicts = [paths.figures(scale) / "claims.csv"] if notebook != LEDGER else []  # the ledger's notebook writes them
@@ -93,7 +93,7 @@ def _key(config: TrainConfig) -> str | None:
 
 def has_data(dataset: str) -> bool:
     folder = paths.dataset(dataset)
-    if dataset.split("-")[0] in MINIATURES:
+    if DATASETS[dataset].make:
         return (folder / "complete.json").exists()
     return any(folder.glob("*.csv")) or any(folder.glob("*.json"))
 
