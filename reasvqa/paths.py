@@ -7,7 +7,8 @@ $REASVQA_DATA                 the data root; without it data/ of a checkout, els
     checked/<dataset>.jsonl   which clips were found to be readable
     features/                 what frozen vision encoders made of clips
     reproduced/<scale>/       executed notebooks
-figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own; book/ in each
+    figures/<scale>/          tables and figures of your own settings, and all of other scales than mini
+figures/ of a checkout        the complete tables and figures of mini scale
 """
 
 from __future__ import annotations
@@ -74,11 +75,14 @@ def reproduced(scale: str) -> Path:
 
 
 def figures(scale: str) -> Path:
-    """Figures and tables of a scale. Those of a smoke test are nobody's results and stay under the data root."""
-    if scale == "smoke":
-        return data() / "smoke-figures"
-    folder = CHECKOUT / "figures" if CHECKOUT else data() / "figures"
-    return folder if scale == "mini" else folder / scale
+    """Return the folder of a scale's complete tables and figures: `figures/` of a checkout at mini scale, else
+    `own_figures`."""
+    return CHECKOUT / "figures" if CHECKOUT and scale == "mini" else own_figures(scale)
+
+
+def own_figures(scale: str) -> Path:
+    """Return the folder, under the data root, of what your own settings draw; it never replaces a complete result."""
+    return data() / "figures" / scale
 
 
 def records() -> Path:
