@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from reasvqa import paths
-from reasvqa.companion import paper, saving, tables
+from reasvqa.companion import paper, results, saving, tables
 from reasvqa.companion.experiments import EXPERIMENTS, all_settings, settings_of
 from reasvqa.companion.latex import to_latex
 from reasvqa.evaluation import Estimate
@@ -131,21 +131,22 @@ def test_tables_are_exported_for_a_report(tmp_path, monkeypatch):
         and r"MTL\_All & 50.1 & -- & -- & 50.0" in text
         and r"100 \% of it" in text
     )
-    assert r"\multicolumn{5}{@{}l}{\emph{paper, as printed}}" in text and r"\multirow" not in text
     assert (
         pd.read_csv(tmp_path / "t.csv").shape == (6, 6)
         and json.loads((tmp_path / "t.json").read_text())["scale"] == "mini"
     )
     assert whole.index.get_level_values("source").unique().tolist() == ["paper, as printed", "ours, miniature"]
-    assert "<script" not in tables.show(whole.rename(index={"MTL_All": "<script>"})).data
+    assert "<script" not in tables.styled(whole.rename(index={"MTL_All": "<script>"})).data
 
 
-def test_printed_tables_in_the_order_of_our_rows():
-    rows = tables.by_row(paper.table(10))
-    assert rows.loc["Refined, All"].to_dict() == {"NExT-QA": 76.5, "IntentQA": 76.4}
-    assert rows.loc["Original, 75% CR"].to_dict() == {"NExT-QA": 75.0, "IntentQA": 75.0}
-    assert list(tables.printed_on(paper.table(1), "star")) == ["Int", "Seq", "Pre", "Fea", "Tot"]
-    assert tables.printed_generators("mini").loc["sim-26b", "STAR"] == 69.8
+def test_readers_see_our_names_beside_the_papers():
+    ours = pd.DataFrame({"Tot": [50.0, 51.0]}, index=["w/o. Reasoning", "ReasVQA (3B)"])
+    page = tables.styled(tables.beside(paper.table(8), ours, "mini")).data
+    assert page.count("w/o. Reasoning") == page.count("answers only (STL_QA)") == 1 and "MTL_All" in page
+    assert results.our_names(ours.rename({"ReasVQA (3B)": "LLaVA-OV(7B)"}), "mini").index.tolist() == [
+        "answers only (STL_QA)",
+        "mini-llava-ov, answers only (STL_QA)",
+    ]
 
 
 def measured(value: float, half_width: float) -> Estimate:
@@ -168,7 +169,8 @@ def overfull(texts: list[str], folder: Path) -> list[str]:
     if latex is None:
         pytest.skip("no LaTeX here (pdflatex)")
     body = "\n\\clearpage\n".join(texts)
-    document = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    packages = r"\documentclass{article}\usepackage{booktabs,longtable,adjustbox}"
+    document = f"{packages}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
     (folder / "all.tex").write_text(document)
     command = [latex, "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
@@ -192,7 +194,7 @@ def test_any_table_compiles_and_fits(tmp_path):
     tall = pd.DataFrame({"claim": [long] * 60, "p": ["< 0.001"] * 60, "effect": [1.0] * 60}, index=[long[:30]] * 60)
     wide = wide.map(lambda value: measured(value, 1.2))
     texts = [to_latex(narrow, odd, "odd"), to_latex(wide, "wide", "wide"), to_latex(tall, "tall", "tall")]
-    assert texts[2].count(r"\begin{table}") > 1
+    assert r"\begin{longtable}" in texts[2]
     assert not overfull(texts, tmp_path)
 
 

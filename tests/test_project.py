@@ -142,13 +142,12 @@ def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
     assert {p.suffix for p in tmp_path.iterdir()} == {".pdf", ".png", ".csv", ".json"}
 
 
-def test_a_part_does_not_replace_the_whole():
+def test_a_choice_does_not_replace_the_complete_result():
     from reasvqa.companion import saving
 
-    assert saving.part(([0, 1, 2], (0, 1, 2)), (["star", "nextqa"], ("nextqa", "star"))) == ""
-    assert (
-        saving.part(([0, 1, 2], (0, 1, 2)), (["star"], ("nextqa", "star"))) == saving.part(([0], (0, 1, 2))) == "_part"
-    )
+    assert saving.is_complete(([0, 1, 2], (0, 1, 2)), (["star", "nextqa"], ("nextqa", "star")))
+    assert not saving.is_complete(([0, 1, 2], (0, 1, 2)), (["star"], ("nextqa", "star")))
+    assert not saving.is_complete(([0], (0, 1, 2)))
 
 
 def test_the_environment_of_lavis_is_pinned():

@@ -274,6 +274,32 @@ def all_settings(scale: str, seeds: Sequence[int], only: Iterable[str] = tuple(E
     )
 
 
+# --- names ------------------------------------------------------------------------------------------------------------
+
+_ANSWERS_ONLY = "answers only (STL_QA)"
+_OUR_NAMES = {
+    **dict.fromkeys(("STL_QA", "STL_QA (baseline)", "QA only", "w/o. Reasoning"), _ANSWERS_ONLY),
+    **dict.fromkeys(("ReasVQA", "ReasVQA (3B)", "BLIP-FlanT5 (w. ReasVQA)", "w. Reasoning"), "MTL_All"),
+    "BLIP-FlanT5 (baseline)": _ANSWERS_ONLY,
+    "w/o. LoRA": "MTL_All, without LoRA",
+    "w/o. both": "answers only, without LoRA",
+    "w. Cap brief": "MTL, brief captions",
+    "w. Cap detailed": "MTL, detailed captions",
+    "STL_QA, twice as long": "answers only, twice as long",
+    "0.0": "0.0, answers only (STL_QA)",
+}
+
+
+def our_name(row: str, scale: str) -> str:
+    """Return what a reader sees for a row of ours: the paper's names of rows belong to the paper's numbers."""
+    for printed, model in _MODELS.items():
+        if row in (printed, f"{printed} w. ReasVQA"):
+            return f"{name_at(scale, model)}, {_ANSWERS_ONLY if row == printed else 'MTL_All'}"
+    if row == "InternVL (26B)":
+        return name_at(scale, "internvl-26b")
+    return _OUR_NAMES.get(row, row)
+
+
 # --- single settings --------------------------------------------------------------------------------------------------
 
 

@@ -154,7 +154,7 @@ def _index(found: Sequence[Page], scale: str) -> dict[str, Any]:
     counted = claims["verdict"].dropna().value_counts()
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items())
     with pd.option_context("display.max_colwidth", None):
-        table = tables.claims(claims).to_html(border=0) if len(claims) else ""
+        table = tables.readable_ledger(claims).to_html(border=0) if len(claims) else ""
     return {
         "wrong": f"{wrong.min():.0f} to {wrong.max():.0f}",
         "standing": _standing(scale),
