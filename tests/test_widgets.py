@@ -10,7 +10,6 @@ from IPython.display import HTML
 
 from reasvqa import paths
 from reasvqa.companion import results, widgets, words
-from reasvqa.companion.claims import claims
 from reasvqa.companion.experiments import config_of
 from reasvqa.evaluation import estimate, signed
 from reasvqa.generation import read_reasoning
@@ -177,26 +176,6 @@ def test_a_missed_gate_is_said_with_its_numbers():
     assert all(f"{value:.1f} ({name})" in said for value, name in zip(gates["value"], gates["dataset"], strict=True))
     assert "-15 to 15" in said and "at most 20" in words.missed_gate("MTL_All: loss without LoRA", "smoke")[0]
     assert words.missed_gate("STL_CR - STL_QA", "paper") == words.missed_gate("Blind", "mini") == []
-
-
-def lines(**verdicts: str) -> pd.DataFrame:
-    """A made-up ledger's rows."""
-    row = {"where": "Table 5", "effect": -0.4, "low": -0.8, "high": 0.0}
-    return pd.DataFrame([row | {"claim": id, "text": f"... {id} helps", "verdict": v} for id, v in verdicts.items()])
-
-
-def test_a_control_answers_what_claims_without_effect_raise():
-    made = {"mtl": "no effect", "mtl-cr": "reproduced", "error-free": "no effect", "content": "undecided"}
-    errors, content = words.reasons(lines(**made))
-    assert "“error-free helps”: -0.4 [-0.8, 0.0] points, no effect" in errors
-    assert "“mtl helps” (-0.4 points, no effect)" in errors and "mtl-cr" not in errors
-    assert "undecided" in content
-    assert words.reasons(lines(mtl="reproduced", **{"error-free": "no effect"})) == [
-        "No claim came out contradicted or without effect."
-    ]
-    kinds = {claim.id: claim.kind for claim in claims()}
-    for control, (_, names) in words.REASONS.items():
-        assert kinds[control] == "control" and {kinds[name] for name in names.split()} == {"claim"}
 
 
 def test_a_slope_is_in_points_over_its_range(monkeypatch):

@@ -142,7 +142,7 @@ def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool,
     box(2.4, 0.05, 4.75, low, "3. Learning (LR): Eq. 2, \u03b1 = 1 - \u03b2", learned, "#FBE9D7")
     box(0.05, 0.05, 2.0, low, "Student", student, "#FBE9D7")
     arrow((1.9, first + high - 0.2 - side), (1.9, second + middle + 0.03))
-    arrow((4.67, first + 0.15), (3.3, second + middle + 0.03))
+    arrow((4.9, first - 0.03), (3.5, second + middle + 0.05))
     arrow((3.78, second + middle / 2), (4.27, second + middle / 2))
     arrow((5.7, second - 0.03), (5.7, low + 0.08))
     arrow((2.37, 0.05 + low / 2), (2.08, 0.05 + low / 2))

@@ -169,7 +169,7 @@ def wrong_answer(**parameters: Any) -> WrongAnswer:
     """Return the example that these parameters of a notebook choose; also set the figures' style.
 
     Args:
-        parameters: scale, dataset, generator, and question: which of the questions that the generator got wrong, from 0.
+        parameters: scale, dataset, generator, and question: the place among those that the generator got wrong.
 
     Raises:
         ValueError: a parameter is not possible; the message names the first one, and what is possible.

@@ -175,7 +175,7 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, message: str, scale:
         axis.errorbar(
             table["accuracy"], np.arange(len(rows)), xerr=_spread(table), fmt="o", color=OUR_COLOUR, lw=2, ms=5
         )
-        axis.set(title=panel_title(f"Ours, {name}", scale), xlabel=f"accuracy (%)\n{_support(table)}")
+        axis.set(title=panel_title(f"Ours, {name}", scale), xlabel=f"accuracy (%), 95 % intervals\n{_support(table)}")
         drawn.append((axis, (table["low"].min(), table["high"].max())))
     for line, block in zip(axes, blocks, strict=True):
         names = [row if block is theirs and block is not rows else our_name(row, scale) for row in block]
@@ -199,8 +199,8 @@ def curves(
     xlabel: str,
     scale: str,
 ) -> Figure:
-    """Draw Figure 3 or 4: a panel with what the paper's text states, and one of ours per data set; all span equally
-    many points.
+    """Draw accuracies along a line, as in Figures 3 and 4: a panel with what the paper's text states, and one of ours
+    per data set; all span equally many points.
 
     Args:
         ours: of `results.summary`, with the index as columns dataset and row.
@@ -235,31 +235,6 @@ def curves(
     marks = [*theirs, *handles], [*their_names, *names]
     figure.legend(*marks, frameon=False, ncol=4, loc="upper center", bbox_to_anchor=(0.5, 0.0))
     return finished(figure, message)
-
-
-def figure3(ours: pd.DataFrame, message: str, scale: str) -> Figure:
-    """Draw Figure 3: accuracy against the amount of reasoning; arguments of `curves`."""
-    amounts = list(dict.fromkeys(row.split(", ")[1] for row in ours["row"]))
-    lines = {kind: [f"{kind}, {amount}" for amount in amounts] for kind in ("Original", "Refined")}
-    start, end = (paper.figure(3)[f"NExT-QA {where}"] for where in ("start", "end"))
-    stated: Stated = {
-        "Original": [(amounts.index("25% CR"), start["Original"]), (amounts.index("CR"), end["Original"])],
-        "Refined": [(amounts.index("All"), end["Refined"])],
-    }
-    names = [amount.replace(" ", "\n") for amount in amounts]
-    return curves(ours, names, lines, stated, message, "reasoning used", scale)
-
-
-def figure4(ours: pd.DataFrame, message: str, scale: str) -> Figure:
-    """Draw Figure 4: accuracy against beta; arguments of `curves`.
-
-    The paper's text says that accuracy rises steadily up to beta = 0.8, so its peak is drawn there.
-    """
-    rows, points = list(ours["row"].unique()), paper.figure(4)["NExT-QA"]
-    printed = {"0.0": points["0"], "0.8": points["peak (0.5 to 0.8)"], "0.9": points["0.9"]}
-    stated: Stated = {"MTL": [(rows.index(row), value) for row, value in printed.items() if row in rows]}
-    names = [row if float(row) else "0\nanswers\nonly" for row in rows]
-    return curves(ours, names, {"MTL": rows}, stated, message, "beta, weight of the reasoning", scale)
 
 
 def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:

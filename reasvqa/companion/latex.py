@@ -28,7 +28,7 @@ def to_latex(table: pd.DataFrame, caption: str, label: str, scale: str = "mini")
     """
     table = our_names(table, scale)
     numbers = values(table)
-    style = table.style.format(_cell, escape="latex")
+    style = table.style.hide(names=True).format(_cell, escape="latex")
     counts = [column for column in table.columns if _is_count(numbers[column])]
     style.format(lambda count: _cell(count, ".0f"), escape="latex", subset=counts)
     for axis in (0, 1):

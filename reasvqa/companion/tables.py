@@ -191,8 +191,10 @@ def training_summary(runs: dict[str, list[Run]]) -> pd.DataFrame:
 
 
 def gates(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the miniature's gates to read: a row per gate, a column per data set, "65.0 (55 to 80)", with "missed" where
-    it is. measured: of `reasvqa.mini.gates.measure`."""
+    """Return the miniature's gates to read: a row per gate, a column per data set, "65.0 (55 to 80)" or "..., missed".
+
+    measured: of `reasvqa.mini.gates.measure`.
+    """
 
     def cell(row: dict) -> str:
         low, high = (

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from reasvqa.companion import paper
-from reasvqa.companion.claims import claims
 from reasvqa.companion.experiments import our_name
-from reasvqa.companion.results import contrast, interval, judged, outcomes
+from reasvqa.companion.results import contrast, judged, outcomes
 from reasvqa.config import REAL
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, signed
@@ -119,62 +118,6 @@ def words_left(samples: Samples, responses: pd.DataFrame) -> str:
         f"Over {len(shares)} responses {100 * sum(shares) / len(shares):.0f} % of the words remain on average; "
         f"{shares.count(0)} of the responses are empty afterwards."
     )
-
-
-def verdict_counts(ledger: pd.DataFrame) -> list[str]:
-    """Return how many of the paper's claims have which verdict, and which are not counted. ledger: of
-    `results.ledger`."""
-    ours = ledger[ledger["kind"] == "claim"]
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in ours["verdict"].value_counts().items())
-    tuned = ", ".join(ledger.loc[ledger["kind"] == "set", "text"])
-    same: dict[frozenset, list[str]] = {}
-    for claim in claims():
-        if claim.id in set(ours["claim"]):
-            same.setdefault(claim.comparison, []).append(claim.text.strip(". "))
-    twice = "; ".join(" = ".join(f"“{text}”" for text in texts) for texts in same.values() if len(texts) > 1)
-    sentences = [
-        f"Of the paper's {len(ours)} claims: {counts or 'one seed gives no verdict'}.",
-        f"Not counted, because the miniature was tuned so that they hold: {tuned or 'none'}.",
-    ]
-    return [*sentences, f"The same comparison, claimed in two places: {twice}."] if twice else sentences
-
-
-# Which control answers the question that is asked when claims come out contradicted or without effect. Written before
-# any effect on a test split was seen.
-REASONS = {
-    "error-free": (
-        "Do the errors in the reasoning cost accuracy?",
-        "mtl mtl-nextqa mtl-star mtl-intentqa mtl-cr backbone-1 backbone-2 backbone-3 atp-hard reasoning beta-half "
-        "beta-rise all-cr refined refined-mean trend plateau refined-4b original-all-4b refined-all-4b",
-    ),
-    "content": (
-        "Does it matter what is said about the video?",
-        "mtl mtl-nextqa mtl-star mtl-intentqa backbone-1 reasoning beta-half brief detailed captions trend",
-    ),
-    "perfect": ("Does the generator matter at all?", "stronger"),
-}
-
-
-def reasons(ledger: pd.DataFrame) -> list[str]:
-    """Return a paragraph for each question that claims raise which have no effect or are contradicted: the control that
-    answers it, with its number, and the claims. ledger: of `results.ledger`."""
-    rows = ledger.set_index("claim")
-    paragraphs = []
-    for control, (question, names) in REASONS.items():
-        asked = rows.loc[rows.index.intersection(names.split(), sort=False)]
-        asked = asked[asked["verdict"].isin(["contradicted", "no effect"])]
-        if asked.empty or control not in rows.index:
-            continue
-        raised = "; ".join(
-            f"{row['where']}, “{row['text'].strip('. ')}” ({signed(row['effect'])} points, {row['verdict']})"
-            for row in asked.to_dict("records")
-        )
-        (found,) = rows.loc[[control]].to_dict("records")
-        paragraphs.append(
-            f"**{question}** The control “{found['text'].strip('. ')}”: {interval(found)} points, {found['verdict']}. "
-            f"Asked because of: {raised}."
-        )
-    return paragraphs or ["No claim came out contradicted or without effect."]
 
 
 def ledger_says(experiment: str, claim: str, scale: str) -> str:
