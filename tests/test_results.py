@@ -95,19 +95,39 @@ def test_contrasts_on_accuracies_made_up_for_them():
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("claims.csv", ",claim,nextqa star,", ",hope,nextqa star,", "line 22, column kind: 'hope' is not among"),
-        ("claims.csv", ",claim,star,", ",claim,STAR,", "column datasets: 'STAR'"),
-        ("claims.csv", "mtl-nextqa,", "mtl,", "line 3, column claim: 'mtl' stands here a second time"),
+        (
+            "claims.csv",
+            ",claim,nextqa star,",
+            ",hope,nextqa star,",
+            "line 22, column kind: expected one of claim, set, control, got 'hope'",
+        ),
+        (
+            "claims.csv",
+            ",claim,star,",
+            ",claim,STAR,",
+            "column datasets: expected one of nextqa, star, intentqa, got 'STAR'",
+        ),
+        ("claims.csv", "mtl-nextqa,", "mtl,", "line 3, column claim: 'mtl' occurs a second time"),
         ("claims.csv", "mtl-nextqa,", "mtl-next,", "the weights of 'mtl-next' in claims_terms.csv must be there"),
         ("claims_terms.csv", "mtl,table5,STL_QA,-1,", "mtl,table5,STL_QA,-2,", "sum to zero"),
-        ("claims_terms.csv", "mtl,table5,STL_QA,-1,", "mtl,table5,STL_QA,one,", "line 3, column weight: 'one'"),
+        (
+            "claims_terms.csv",
+            "mtl,table5,STL_QA,-1,",
+            "mtl,table5,STL_QA,one,",
+            "line 3, column weight: expected a number",
+        ),
         (
             "claims_terms.csv",
             "mtl,table5,STL_QA",
             "mtl,table5,STLQA",
-            "column row: table5 has no 'STLQA'; it has STL_QA",
+            "column row: expected one of STL_QA.* got 'STLQA'",
         ),
-        ("claims_terms.csv", "mtl,table5,STL_QA", "mtl,table55,STL_QA", "column experiment: 'table55' is not among"),
+        (
+            "claims_terms.csv",
+            "mtl,table5,STL_QA",
+            "mtl,table55,STL_QA",
+            "column experiment: expected one of table1.* got 'table55'",
+        ),
         ("claims_terms.csv", "mtl,table5,STL_QA", "new,table5,STL_QA", "sum to zero"),
     ],
 )

@@ -132,11 +132,6 @@ def found(right: int, wrong: int, seeds: int = 1):
     return estimate([row] * seeds, VIDEOS)
 
 
-def test_a_sign_is_not_lost_and_zero_has_none():
-    said = [signed(x) for x in (2.44, -0.26, 0.04, -0.04, 0, float("nan"))]
-    assert said == ["+2.4", "-0.3", "0.0", "0.0", "0.0", ""]
-
-
 @pytest.mark.parametrize(
     ("effect", "words_of"),
     [
@@ -160,7 +155,7 @@ def test_one_video_has_no_interval_and_no_nan():
     assert "nan" not in said and "too few videos" in said
 
 
-def test_what_is_known_is_the_ledgers(tmp_path, monkeypatch):
+def test_the_ledger_says_what_it_holds(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "figures", lambda scale: tmp_path)
     assert "run 30_claims" in words.ledger_says("table5", "mtl-star", "mini")
     line = dict.fromkeys(results.LEDGER, 0.0) | {"claim": "mtl-star", "text": "... on STAR", "kind": "claim"}
@@ -169,19 +164,10 @@ def test_what_is_known_is_the_ledgers(tmp_path, monkeypatch):
     assert words.ledger_says("table5", "mtl-star", "mini") == "on STAR: +2.1 [-0.5, 4.0] points, 5 seeds, undecided"
 
 
-def test_a_missed_gate_is_said_with_its_numbers():
+def test_a_missed_gate_is_reported_with_its_numbers():
     """By the gates that ship, and of a miniature only."""
     (said,) = words.missed_gate("STL_CR - STL_QA", "mini")
     gates = pd.read_csv(paths.SHIPPED / "mini" / "gates.csv").query("what == 'STL_CR - STL_QA'")
     assert all(f"{value:.1f} ({name})" in said for value, name in zip(gates["value"], gates["dataset"], strict=True))
     assert "-15 to 15" in said and "at most 20" in words.missed_gate("MTL_All: loss without LoRA", "smoke")[0]
     assert words.missed_gate("STL_CR - STL_QA", "paper") == words.missed_gate("Blind", "mini") == []
-
-
-def test_a_slope_is_in_points_over_its_range(monkeypatch):
-    """By hand: 60, 62, 64 % at 0, 1, 2 rise by four points."""
-    right = {row: pd.DataFrame({0: [1.0] * n + [0.0] * (50 - n)}) for row, n in zip("abc", (30, 31, 32), strict=True)}
-    index = pd.MultiIndex.from_tuples([(str(i), i) for i in range(50)], names=["id", "video"])
-    monkeypatch.setattr(words, "outcomes", lambda row: right[row].set_index(index))
-    slope = words.trend({("star", row): row for row in "abc"}, "abc", [0, 1, 2])
-    assert slope.value == pytest.approx(4) and words.rises(slope) == "neither rises nor falls"

@@ -175,7 +175,7 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, message: str, scale:
         axis.errorbar(
             table["accuracy"], np.arange(len(rows)), xerr=_spread(table), fmt="o", color=OUR_COLOUR, lw=2, ms=5
         )
-        axis.set(title=panel_title(f"Ours, {name}", scale), xlabel=f"accuracy (%), 95 % intervals\n{_support(table)}")
+        axis.set(title=panel_title(f"Ours, {name}", scale), xlabel=f"accuracy (%)\n{_support(table)}\n95 % intervals")
         drawn.append((axis, (table["low"].min(), table["high"].max())))
     for line, block in zip(axes, blocks, strict=True):
         names = [row if block is theirs and block is not rows else our_name(row, scale) for row in block]

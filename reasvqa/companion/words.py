@@ -60,7 +60,7 @@ def comparison(better: str, worse: str, effect: Estimate, margin: float) -> str:
 def _against(effect: Estimate) -> str:
     if effect.low > 0 or effect.high < 0:
         return "beats" if effect.low > 0 else "loses to"
-    return "is not told apart from"
+    return "cannot be told from"
 
 
 def finding(
