@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -92,7 +93,7 @@ def learning_curves(runs: dict[str, list[Run]]) -> Figure:
                     label = our_name(name, scale) if run is seeds[0] else None
                     axis.plot("epoch", column, data=run.history, color=COLOURS.get(name), alpha=0.9, label=label)
         axis.set(xlabel="epoch", ylabel="cross-entropy per token (nats)", title=panel_title(titles[column], scale))
-        axis.set_ylim(0, None)
+        axis.set_ylim(0, 1.05 * axis.dataLim.y1)
         axis.legend(frameon=False)
     return finished(figure)
 
@@ -113,10 +114,9 @@ def accuracy_bars(
     axis.bar(x, table["accuracy"], 0.62, color=colours, yerr=_spread(table), capsize=3, zorder=2)
     for i, value in enumerate(table["accuracy"]):
         axis.text(i, 2, f"{value:.1f}", ha="center", va="bottom", fontsize=8, color="white", weight="bold")
-    printed = table.index.intersection(paper.index) if paper is not None else []
-    if len(printed):
-        values = [paper[name] for name in printed]
-        _diamonds(axis, table.index.get_indexer(printed), values, "paper (full scale)")
+    if paper is not None and (printed := [name for name in table.index if name in paper.index]):
+        places = [list(table.index).index(name) for name in printed]
+        _diamonds(axis, places, paper[printed], "paper (full scale)")
     if chance is not None:
         axis.axhline(chance, color="#555555", ls=":", lw=1.2, zorder=3, label=f"chance ({chance:.0f} %)")
     if axis.get_legend_handles_labels()[0]:
@@ -128,7 +128,7 @@ def accuracy_bars(
     return finished(figure)
 
 
-def _diamonds(axis: Axes, x: Sequence | np.ndarray, y: Sequence | np.ndarray, label: str = "", **look) -> None:
+def _diamonds(axis: Axes, x: Any, y: Any, label: str = "", **look) -> None:
     """Draw values of the paper."""
     look = {"mfc": "white", "mec": PAPER_COLOUR, "mew": 1.3, "ms": 6, "ls": "", "zorder": 4, "clip_on": False} | look
     axis.plot(x, y, "D", label=label, **look)
@@ -269,9 +269,9 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     axis.axvline(0, color="#333333", lw=1)
     axis.set_yticks(places, texts, fontsize=7, linespacing=0.9)
     axis.set_xscale("symlog", linthresh=5)  # a few effects are ten times the others
-    largest = shown[["low", "high", "paper", "margin"]].abs().max(axis=None)
-    axis.set(ylim=(heights.sum() + 0.2, -0.2), xlim=(-1.3 * max(largest, 4), 1.3 * max(largest, 4)))
-    ticks = [tick for tick in (-50, -10, -4, -2, 0, 2, 4, 10, 50) if abs(tick) <= max(largest, 4)]
+    largest = max(4.0, float(np.nanmax(shown[["low", "high", "paper", "margin"]].abs().to_numpy())))
+    axis.set(ylim=(heights.sum() + 0.2, -0.2), xlim=(-1.3 * largest, 1.3 * largest))
+    ticks = [tick for tick in (-50, -10, -4, -2, 0, 2, 4, 10, 50) if abs(tick) <= largest]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=7)
     axis.set_xticks([], minor=True)
     axis.set_xlabel("effect in the claimed direction (points; logarithmic beyond 5)\nthin: 95 %, thick: 90 % interval")

@@ -30,7 +30,7 @@ def to_latex(table: pd.DataFrame, caption: str, label: str, scale: str = "mini")
     numbers = values(table)
     style = table.style.hide(names=True).format(_cell, escape="latex")
     counts = [column for column in table.columns if _is_count(numbers[column])]
-    style.format(lambda count: _cell(count, ".0f"), escape="latex", subset=counts)
+    style.format(lambda count: _cell(count, ".0f"), escape="latex", subset=pd.IndexSlice[:, counts])
     for axis in (0, 1):
         style.format_index(_cell, escape="latex", axis=axis)
     numeric = [pd.api.types.is_numeric_dtype(numbers.iloc[:, i]) for i in range(table.shape[1])]

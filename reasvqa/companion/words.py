@@ -82,7 +82,8 @@ def finding(
     if printed is None or not {better, worse} <= set(printed.index):
         return text
     columns = [paper.PRINTED[dataset] for dataset in datasets if paper.PRINTED[dataset] in printed] or ["Tot"]
-    return f"{text}; the paper {signed(float((printed.loc[better] - printed.loc[worse])[columns].mean()))}"
+    means = printed[columns].mean(axis=1).to_dict()
+    return f"{text}; the paper {signed(means[better] - means[worse])}"
 
 
 def trend(
