@@ -121,14 +121,14 @@ def _listed(values: Iterable) -> str:
 
 
 def alternative(figure: Figure, caption: str) -> str:
-    """Return a figure's alternative text: its caption, and each panel's title, axis labels and legend."""
-    parts = [caption]
+    """Return a figure's alternative text: its message, caption, and each panel's title, axis labels and legend."""
+    parts = [figure.get_suptitle(), caption]
     for axes in figure.axes:
         legend = axes.get_legend()
         series = ", ".join(text.get_text() for text in legend.get_texts()) if legend else ""
+        labels = {"across": axes.get_xlabel(), "up": axes.get_ylabel(), "shown": series}
         words = [axes.get_title() or axes.get_title("left") or axes.get_title("right")]
-        words += [f"{name}: {text}" for name, text in (
-            ("across", axes.get_xlabel()), ("up", axes.get_ylabel()), ("shown", series)) if text]  # fmt: skip
+        words += [f"{name}: {text}" for name, text in labels.items() if text]
         parts.append("; ".join(word for word in words if word))
     sentences = dict.fromkeys(" ".join(sentence.split()).rstrip(".") for sentence in parts)
     return ". ".join(sentence for sentence in sentences if sentence) + "."
