@@ -294,9 +294,8 @@ def our_name(row: str, scale: str) -> str:
     for printed, model in _MODELS.items():
         if row in (printed, f"{printed} w. ReasVQA"):
             return f"{name_at(scale, model)}, {'answers only' if row == printed else 'MTL_All'}"
-    if row == "InternVL (26B)":
-        return name_at(scale, "internvl-26b")
-    return _OUR_NAMES.get(row, row)
+    generators = TABLE4 | {"InternVL (26B)": "internvl-26b"}
+    return name_at(scale, generators[row]) if row in generators else _OUR_NAMES.get(row, row)
 
 
 # --- single settings --------------------------------------------------------------------------------------------------
