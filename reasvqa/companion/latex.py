@@ -33,10 +33,12 @@ def to_latex(table: pd.DataFrame, caption: str, label: str, scale: str = "mini")
     style.format(lambda count: _cell(count, ".0f"), escape="latex", subset=pd.IndexSlice[:, counts])
     for axis in (0, 1):
         style.format_index(_cell, escape="latex", axis=axis)
-    numeric = [pd.api.types.is_numeric_dtype(numbers.iloc[:, i]) for i in range(table.shape[1])]
-    letters = [max(map(len, map(str, table.iloc[:, i])), default=0) for i in range(table.shape[1])]
+    levels = table.index.nlevels
+    cells = [table.index.get_level_values(i) for i in range(levels)] + [table.iloc[:, i] for i in range(table.shape[1])]
+    numeric = [False] * levels + [pd.api.types.is_numeric_dtype(dtype) for dtype in numbers.dtypes]
+    letters = [max(map(len, map(str, column)), default=0) for column in cells]
     wrapped = sum(n for n, right in zip(letters, numeric, strict=True) if not right and n > WRAPPED)
-    columns = "l" * table.index.nlevels
+    columns = ""
     for n, right in zip(letters, numeric, strict=True):
         columns += "r" if right else "l" if n <= WRAPPED else rf"p{{{0.6 * n / wrapped:.2f}\linewidth}}"
     text = style.to_latex(
