@@ -8,7 +8,8 @@ $REASVQA_DATA                 the data root; default: data/ of a checkout, else 
     features/                 outputs of frozen vision encoders
     reproduced/<scale>/       executed notebooks
     book/                     the notebooks as a website
-figures/ of a checkout        figures and tables of mini scale; other scales in folders of their own
+    figures/<scale>/          tables and figures of your own settings, and all of other scales than mini
+figures/ of a checkout        the complete tables and figures of mini scale
 """
 
 from __future__ import annotations
@@ -75,11 +76,14 @@ def reproduced(scale: str) -> Path:
 
 
 def figures(scale: str) -> Path:
-    """Return the folder of a scale's figures and tables; those of a smoke test stay under the data root."""
-    if scale == "smoke":
-        return data() / "smoke-figures"
-    folder = CHECKOUT / "figures" if CHECKOUT else data() / "figures"
-    return folder if scale == "mini" else folder / scale
+    """Return the folder of a scale's complete tables and figures: `figures/` of a checkout at mini scale, else
+    `own_figures`."""
+    return CHECKOUT / "figures" if CHECKOUT and scale == "mini" else own_figures(scale)
+
+
+def own_figures(scale: str) -> Path:
+    """Return the folder, under the data root, of what your own settings draw; it never replaces a complete result."""
+    return data() / "figures" / scale
 
 
 def records() -> Path:

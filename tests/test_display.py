@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from reasvqa.companion import display, figures
+from reasvqa.companion import display, drawings
 from reasvqa.mini.grounding import claims
 from reasvqa.mini.world import Event, Story
 from reasvqa.refinement import refine
@@ -39,12 +39,6 @@ def test_frames_are_marked_where_they_are_read(videos):
     assert marks(display.video(videos / "good.mp4", 2).data) == pytest.approx([25, 75], abs=0.1)
 
 
-def test_a_large_file_is_shown_as_stills(videos, monkeypatch):
-    monkeypatch.setattr(display, "VIDEO_LIMIT", 1000)
-    page = display.video(videos / "good.mp4").data
-    assert "<video" not in page and "data:image/png" in page and "too large for a page" in page
-
-
 def test_another_container_is_shown_as_stills(shared):
     page = display.video(shared / "videos" / "flipping_a_pancake.mkv").data
     assert "<video" not in page and "data:image/png" in page and "mkv" in page
@@ -68,31 +62,6 @@ STORY = Story(
 )
 
 
-def test_what_is_false_or_broken_in_a_refined_text_is_said():
-    response = "They lift the cup. They kick the towel. The box is new."
-    (false,) = display.oddities(response, response, STORY)
-    assert "1 of its 3 sentences" in false and "They kick the towel." in false
-    assert "in truth they open the towel)" in false
-    (cut,) = display.oddities(response, response.replace("cup", ""), None)
-    assert "lost a word" in cut and "They lift the ." in cut
-    assert display.oddities(response, "They lift the cup.", STORY) == []
-
-
-def test_what_is_odd_about_a_conclusion_that_comes_first_and_evidence_that_goes():
-    response = "###Answer: B\nThey lift the cup. They open the towel."
-    first, cut, true = display.oddities(response, refine(response, "The towel.", correct=False), STORY)
-    assert "before it gives a reason" in first
-    assert "1 of its 2 sentences lost a word" in cut and "They open the." in cut
-    assert "was true: “They open the towel.”" in true
-
-
-def test_a_used_thing_that_is_never_used_is_false():
-    text = "They never use the cup."
-    assert len(display.oddities(text, text, STORY)) == 1
-    true = "They never use the lamp."
-    assert not display.oddities(true, true, STORY)
-
-
 def test_a_broken_sentence_keeps_its_place():
     """By hand: the words of the truth went from the first two, and what stands behind is judged in its own frame."""
     text = "First they the cup near the lamp. Second they open the. Third they kick the box. They push the bag."
@@ -104,7 +73,7 @@ def test_a_broken_sentence_keeps_its_place():
 
 
 def test_what_a_student_writes_is_marked_sentence_by_sentence():
-    page = display.said(
+    page = display.marked_reasoning(
         "They lift the cup. They kick the towel. It <b>rains</b>. After the cup they open the towel.", STORY
     ).data
     assert re.findall("title='([a-z ]+)'", page) == ["right", "wrong", "cannot be judged", "right"]
@@ -112,16 +81,12 @@ def test_what_a_student_writes_is_marked_sentence_by_sentence():
     assert "in truth they open the towel" in page and "<b>rains" not in page and "1 of 4 events" in page
 
 
-def test_without_a_story_it_is_plain_text():
-    page = display.said("They lift the <i>cup</i>.", None).data
-    assert "✓" not in page and "&lt;i&gt;cup" in page
-
-
 def test_who_chose_what_is_told_by_marks_and_words():
-    page = display.choices(SAMPLE, {"STL_QA": 1, "<b>MTL": 0, "nobody": None}).data
+    page = display.question(SAMPLE, {"STL_QA": 1, "<b>MTL": 0, "nobody": None}).data
     rows = re.findall("<tr.*?</tr>", page)
-    assert "✓ &lt;b&gt;MTL" in rows[0] and "✗ STL_QA" in rows[1] and "nobody" not in page
-    assert "✓ right answer" in display.choices(SAMPLE, {"STL_QA": 1}).data
+    assert "&#10003;" in rows[0] and "&lt;b&gt;MTL" in rows[0] and "nobody" not in page
+    assert "&#10007;" in rows[1] and "STL_QA" in rows[1]
+    assert "right answer" in display.question(SAMPLE, {"STL_QA": 1}).data
 
 
 def test_only_the_rules_that_are_on_remove():
@@ -131,13 +96,8 @@ def test_only_the_rules_that_are_on_remove():
     assert "<del" not in page and "nothing" in page
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.0, "p < 0.001"), (0.00099, "p < 0.001"), (0.0344, "p = 0.034")])
-def test_p_values(p, text):
-    assert display.p_value(p) == text
-
-
 def test_the_conclusion_and_the_words_of_the_truth_are_removed_pieces():
-    parts = figures.pieces("She takes the cup. Therefore, the answer is B.", "The cup.", False)
+    parts = drawings.pieces("She takes the cup. Therefore, the answer is B.", "The cup.", False)
     assert [text.strip() for text, kept in parts if not kept] == ["cup", "Therefore, the answer is B."]
 
 
@@ -151,7 +111,7 @@ RESPONSES = st.lists(
 @given(RESPONSES, st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_pieces_are_the_response_and_the_kept_ones_hold_what_remains(response, correct):
-    parts = figures.pieces(response, "The cup.", correct)
+    parts = drawings.pieces(response, "The cup.", correct)
     assert "".join("".join(text for text, _ in parts).split()) == "".join(response.split())
     letters = iter("".join("".join(text for text, kept in parts if kept).split()))
     remaining = "".join(refine(response, "The cup.", correct).split())  # further passes may remove more, never less
@@ -161,8 +121,8 @@ def test_pieces_are_the_response_and_the_kept_ones_hold_what_remains(response, c
 @given(RESPONSES, st.integers(100, 400))
 @settings(max_examples=40, deadline=None)
 def test_a_shortened_text_keeps_what_is_removed(response, letters):
-    parts = figures.pieces(response, "The cup.", False)
-    short = figures._shortened(parts, letters)
+    parts = drawings.pieces(response, "The cup.", False)
+    short = drawings.shortened_pieces(parts, letters)
     assert [text for text, kept in short if not kept] == [text for text, kept in parts if not kept]
     assert sum(len(text) for text, _ in short) <= max(sum(len(text) for text, _ in parts), letters)
 
@@ -172,8 +132,8 @@ def test_no_word_leaves_its_box_or_the_page():
     pictures = np.zeros((4, 32, 32, 3), dtype=np.uint8)
     for response in ("The girl takes the towel. ### Answer: B", "She takes the towel out. " * 200 + "### Answer: B"):
         drawn = (
-            figures.pipeline(pictures, SAMPLE, response, False, "title", "mini"),
-            figures.example(pictures, SAMPLE, 1, response, "title", "mini"),
+            drawings.pipeline(pictures, SAMPLE, response, False, "title", "mini"),
+            drawings.example(pictures, SAMPLE, 1, response, "title", "mini"),
         )
         for figure in drawn:
             width, height = figure.get_size_inches() * figure.dpi

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from reasvqa.companion import tables
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.learning import probes, train
@@ -136,5 +135,3 @@ def test_a_real_student(tmp_path):
     accuracy, change = probes.with_another_video([run])
     assert accuracy.value == pytest.approx(100 * np.mean(right))
     assert change.value == pytest.approx(100 * np.mean(right) - run.accuracy) != 0
-    table = tables.probes([run])
-    assert len(table) == 2 and str(accuracy) in table.to_string() and str(change) in table.to_string()

@@ -12,7 +12,6 @@ import pytest
 from reasvqa import paths
 from reasvqa.companion import display, paper
 from reasvqa.companion.results import interval, saved_ledger
-from reasvqa.companion.words import tally
 from reasvqa.samples import Sample
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +32,9 @@ def test_results_in_the_readme_are_those_of_the_ledger():
     rows = ledger.set_index("claim").to_dict("index")
     for claim, effect, found in printed:
         assert (effect, found) == (interval(rows[claim]), rows[claim]["verdict"]), claim
-    assert tally(ledger)[0] in said
+    counts = ledger[ledger["kind"] == "claim"]["verdict"].value_counts()
+    counted = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    assert f"Of the paper's {counts.sum()} claims: {counted}." in said
 
 
 def test_conda_and_pip_lead_to_the_same_place():
@@ -106,12 +107,12 @@ def test_figures_come_with_their_numbers(tmp_path, monkeypatch):
     assert {p.suffix for p in tmp_path.iterdir()} == {".pdf", ".png", ".csv", ".json"}
 
 
-def test_a_part_does_not_replace_the_whole():
+def test_a_choice_does_not_replace_the_complete_result():
     from reasvqa.companion import saving
 
-    seeds, datasets = (0, 1, 2), ("nextqa", "star")
-    assert saving.part((seeds, seeds), (["star", "nextqa"], datasets)) == ""
-    assert saving.part((seeds, seeds), (["star"], datasets)) == saving.part(([0], seeds)) == "_part"
+    assert saving.is_complete(([0, 1, 2], (0, 1, 2)), (["star", "nextqa"], ("nextqa", "star")))
+    assert not saving.is_complete(([0, 1, 2], (0, 1, 2)), (["star"], ("nextqa", "star")))
+    assert not saving.is_complete(([0], (0, 1, 2)))
 
 
 def test_the_environment_of_lavis_is_pinned():

@@ -9,10 +9,8 @@ import pytest
 from IPython.display import HTML
 
 from reasvqa import paths
-from reasvqa.companion import display, results, saving, widgets, words
-from reasvqa.companion.claims import claims
+from reasvqa.companion import results, widgets, words
 from reasvqa.companion.experiments import config_of
-from reasvqa.companion.words import _NEXT, _REASONS
 from reasvqa.evaluation import estimate, signed
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, train
@@ -81,9 +79,9 @@ def test_pick_a_question_and_switch_rules(shown, smoke_star):
 @pytest.mark.slow
 def test_two_students_and_beta(shown, smoke_star, monkeypatch):
     configs = {name: config_of(name, "smoke", "star", split="val") for name in ("STL_QA", "MTL_All")}
-    assert results.kept(replace(configs["MTL_All"], beta=0.123), [0]) == []
+    assert results.kept_runs(replace(configs["MTL_All"], beta=0.123), [0]) == []
     runs = {name: [train(config)] for name, config in configs.items()}
-    assert [run.path for run in results.kept(configs["MTL_All"], [0, 97])] == [runs["MTL_All"][0].path]
+    assert [run.path for run in results.kept_runs(configs["MTL_All"], [0, 97])] == [runs["MTL_All"][0].path]
     pages = widgets.compared({name: kept[0] for name, kept in runs.items()}, clips=2)
     answers = [run.predictions.set_index("id") for (run,) in runs.values()]
     right = [table["prediction"] == table["answer"] for table in answers]
@@ -108,7 +106,7 @@ def test_two_students_and_beta(shown, smoke_star, monkeypatch):
     assert f"{runs['MTL_All'][0].accuracy:.1f} %" in page.value
     controls["beta"].value = 0.0
     text = re.sub("src='[^']*'", "", page.value)  # without pictures
-    assert f"which is STL_QA: {runs['STL_QA'][0].accuracy:.1f} %" in text and "nan" not in text
+    assert f"answers only (STL_QA): {runs['STL_QA'][0].accuracy:.1f} %" in text and "nan" not in text
     assert "writes no reasoning" in page.value
 
     # Runs that came without weights are not trained for a picture. What was written is shown; else it says what is
@@ -134,102 +132,42 @@ def found(right: int, wrong: int, seeds: int = 1):
     return estimate([row] * seeds, VIDEOS)
 
 
-def test_a_sign_is_not_lost_and_zero_has_none():
-    said = [signed(x) for x in (2.44, -0.26, 0.04, -0.04, 0, float("nan"))]
-    assert said == ["+2.4", "-0.3", "0.0", "0.0", "0.0", ""]
-
-
 @pytest.mark.parametrize(
     ("effect", "words_of"),
     [
         (found(60, 10), "MTL does better than STL_QA"),
         (found(10, 60), "MTL does worse than STL_QA"),
-        (found(20, 18), "does not tell the two apart"),
+        (found(20, 18), "do not tell the two apart"),
         (found(0, 0), "alike within 1.5 points"),
     ],
 )
 def test_what_comes_out_is_what_is_said(effect, words_of):
-    said = words.told_apart("MTL", "STL_QA", effect, 1.5)
+    said = words.comparison("MTL", "STL_QA", effect, 1.5)
     assert words_of in said and f"MTL - STL_QA: {signed(effect.value)} points, " in said
     assert "200 questions about 200 videos" in said
-    assert "one seed" in said and "nothing of other seeds" in said
-    assert "other seeds" not in words.told_apart("MTL", "STL_QA", found(60, 10, 3), 1.5)
+    assert "one seed" in said and "not other seeds" in said
+    assert "other seeds" not in words.comparison("MTL", "STL_QA", found(60, 10, 3), 1.5)
 
 
 def test_one_video_has_no_interval_and_no_nan():
     effect = estimate([[1.0, 0.0, 1.0]], ["v"] * 3)
-    said = words.told_apart("MTL", "STL_QA", effect, 1.0)
+    said = words.comparison("MTL", "STL_QA", effect, 1.0)
     assert "nan" not in said and "too few videos" in said
 
 
-def test_what_is_known_is_the_ledgers(tmp_path, monkeypatch):
+def test_the_ledger_says_what_it_holds(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "figures", lambda scale: tmp_path)
-    assert "has not been made" in words.known("table5", "mtl-star", "mini")
+    assert "run 30_claims" in words.ledger_says("table5", "mtl-star", "mini")
     line = dict.fromkeys(results.LEDGER, 0.0) | {"claim": "mtl-star", "text": "... on STAR", "kind": "claim"}
     line |= {"effect": 2.125, "low": -0.5, "high": 4.0, "seeds": 5, "verdict": "undecided"}
     pd.DataFrame([line])[results.LEDGER].to_csv(tmp_path / "claims.csv", index=False)
-    assert words.known("table5", "mtl-star", "mini") == "on STAR: +2.1 [-0.5, 4.0] points, 5 seeds, undecided"
-    steps = words.next_steps("nextqa", "mini")
-    assert "undecided" in steps.loc["dataset='star'", "what is known"]
-    assert "has not been made" in steps.loc["beta=0.9", "what is known"]
+    assert words.ledger_says("table5", "mtl-star", "mini") == "on STAR: +2.1 [-0.5, 4.0] points, 5 seeds, undecided"
 
 
-def test_what_to_change_next_is_asked_by_a_claim():
-    about = {claim.id: {term.experiment for term in claim.terms} for claim in claims()}
-    for _, _, experiment, claim in _NEXT:
-        for other in ("star", "nextqa"):
-            assert experiment in about[claim.format(other=other)]
-
-
-def test_a_missed_gate_is_said_with_its_numbers():
+def test_a_missed_gate_is_reported_with_its_numbers():
     """By the gates that ship, and of a miniature only."""
-    (said,) = words.missed("STL_CR - STL_QA", "mini")
+    (said,) = words.missed_gate("STL_CR - STL_QA", "mini")
     gates = pd.read_csv(paths.SHIPPED / "mini" / "gates.csv").query("what == 'STL_CR - STL_QA'")
     assert all(f"{value:.1f} ({name})" in said for value, name in zip(gates["value"], gates["dataset"], strict=True))
-    assert "-15 to 15" in said and "at most 20" in words.missed("MTL_All: loss without LoRA", "smoke")[0]
-    assert words.missed("STL_CR - STL_QA", "paper") == words.missed("Blind", "mini") == []
-
-
-def test_what_longer_training_brings_is_the_gates():
-    gates = pd.read_csv(paths.SHIPPED / "mini" / "gates.csv").query("gate == 'converged' and dataset == 'mini-star'")
-    said = words.trained_longer("star", "mini")
-    assert all(signed(value) in said for value in gates["value"]) and "STL_QA" in said and "MTL_All" in said
-    assert words.trained_longer("star", "paper") == "not known at this scale"
-
-
-def test_files_of_other_settings_have_other_names():
-    usual = config_of("MTL_All", "mini", "star", split="val")
-    others = [replace(usual, lora=False), replace(usual, beta=0.2)]
-    changed = [display.changed(config) for config in (usual, *others)]
-    tags = [saving.settings_tag(what, [0]) for what in (*changed, {"student": "/x y/mi ne"} | changed[0])]
-    assert tags[:3] == ["split-val_seeds0", "split-val_lora-False_seeds0", "beta-0.2_split-val_seeds0"]
-    assert len(set(tags)) == 4 and all(re.fullmatch(r"[\w.-]+", tag) for tag in tags)
-
-
-def lines(**verdicts: str) -> pd.DataFrame:
-    """A made-up ledger's rows."""
-    row = {"where": "Table 5", "effect": -0.4, "low": -0.8, "high": 0.0}
-    return pd.DataFrame([row | {"claim": id, "text": f"... {id} helps", "verdict": v} for id, v in verdicts.items()])
-
-
-def test_what_did_not_come_out_is_answered_by_a_control():
-    made = {"mtl": "no effect", "mtl-cr": "reproduced", "error-free": "no effect", "content": "undecided"}
-    errors, content = words.why(lines(**made))
-    assert "No: from reasoning without any error" in errors and "-0.4 [-0.8, 0.0] points, no effect" in errors
-    assert "“mtl helps” (-0.4 points, no effect)" in errors and "mtl-cr" not in errors
-    assert "These runs do not tell." in content
-    assert words.why(lines(mtl="reproduced", **{"error-free": "no effect"})) == [
-        "No claim came out contradicted or without effect."
-    ]
-    (generator,) = words.why(lines(stronger="contradicted", perfect="reproduced"))
-    assert "Yes, from one end to the other" in generator and "“stronger helps” (-0.4 points, contradicted)" in generator
-
-
-def test_every_reason_is_of_claims_and_controls():
-    kinds = {claim.id: claim.kind for claim in claims()}
-    for control, (_, about, answers) in _REASONS.items():
-        assert kinds[control] == "control" and {kinds[name] for name in about.split()} == {"claim"}
-        assert set(answers) == {"reproduced", "no effect", "contradicted"}
-    # The rest: the first two need no reason why they have no effect; the last is answered beside Figure 4.
-    asked = {name for _, about, _ in _REASONS.values() for name in about.split()}
-    assert {id for id, kind in kinds.items() if kind == "claim"} - asked == {"stl-all", "beta-fall"}
+    assert "-15 to 15" in said and "at most 20" in words.missed_gate("MTL_All: loss without LoRA", "smoke")[0]
+    assert words.missed_gate("STL_CR - STL_QA", "paper") == words.missed_gate("Blind", "mini") == []

@@ -28,7 +28,6 @@ from reasvqa.mini.build import SimulatedGenerator
 from reasvqa.mini.generator import STRENGTHS
 from reasvqa.companion import saving
 
-paths.figures = lambda scale: paths.data() / "figures"
 print("data", flush=True)
 samples = load("smoke-star", "train")
 print("reasoning", flush=True)
@@ -45,7 +44,7 @@ saving.save_figure(figure, "line", pd.DataFrame({"y": [1, 2]}), "smoke", [run], 
 digest = hashlib.sha256("".join(written["response"]).encode())
 digest.update(run.predictions_on("val").to_csv().encode())
 for path in [*(run.path / name for name in ("predictions.csv", "history.csv", "weights.safetensors")),
-             paths.data() / "figures" / "line.png"]:
+             paths.figures("smoke") / "line.png"]:
     digest.update(path.read_bytes())
 print("done", digest.hexdigest(), flush=True)
 """

@@ -1,1 +1,1 @@
-"""The companion: the paper's numbers and claims, its tables and figures, notebook views, and the commands that make them."""
+"""The companion: the paper's numbers and claims, its tables and figures, notebook views, and the commands."""

@@ -13,7 +13,7 @@ over the whole range, in points.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -29,7 +29,7 @@ from reasvqa.companion.scales import BENCHMARKS
 from reasvqa.config import TrainConfig
 from reasvqa.evaluation import margin_of
 
-# Of the paper; of the paper, but used to set up the miniature, so that its outcome is no evidence; a control of ours.
+# A claim of the paper; one that the miniature was tuned to show, so that it is no evidence; a control of ours.
 Kind = Literal["claim", "set", "control"]
 
 
@@ -83,7 +83,7 @@ class Claim:
 
     @property
     def comparison(self) -> frozenset:
-        """Which runs it compares, whatever the table: the paper prints some comparisons twice, and claims both."""
+        """The runs that it compares, whatever the table: the paper claims some comparisons twice."""
         return frozenset(
             (dataset, self.split, term.weight, config)
             for dataset in self.datasets
@@ -96,63 +96,58 @@ class Claim:
 
 @cache
 def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:
-    """The claims in `folder`, in the order of claims.csv.
+    """Return the claims in `folder`, in the order of claims.csv.
 
     Raises:
-        ValueError: a value that is not possible, with its file, line and column.
+        ValueError: a value is not possible; the message names file, line and column.
     """
     terms: dict[str, list[Term]] = {}
-    known: dict[str, Claim] = {}
     for where, line in _lines(folder / "claims_terms.csv"):
         experiment, row = line["experiment"], line["row"]
-        if experiment not in EXPERIMENTS:
-            raise ValueError(f"{where}, column experiment: {experiment!r} is not among {', '.join(EXPERIMENTS)}")
-        rows = TABLE4 if experiment == "table4" else EXPERIMENTS[experiment].rows
-        if row not in rows:
-            raise ValueError(f"{where}, column row: {experiment} has no {row!r}; it has {', '.join(rows)}")
+        _check(where, "experiment", experiment, EXPERIMENTS)
+        _check(where, "row", row, TABLE4 if experiment == "table4" else EXPERIMENTS[experiment].rows)
         try:
             weight = float(Fraction(line["weight"]))
         except (ValueError, ZeroDivisionError):
             raise ValueError(
-                f"{where}, column weight: {line['weight']!r} is not a number such as -1, 0.25 or 1/3"
+                f"{where}, column weight: expected a number such as -1, 0.25 or 1/3, got {line['weight']!r}"
             ) from None
         terms.setdefault(line["claim"], []).append(Term(experiment, row, weight, line["printed"]))
+    found: dict[str, Claim] = {}
     for where, line in _lines(folder / "claims.csv"):
         name, kind, datasets = line["claim"], line["kind"], tuple(line["datasets"].split())
-        if name in known:
-            raise ValueError(f"{where}, column claim: {name!r} stands here a second time; names must differ")
-        if kind not in get_args(Kind):
-            raise ValueError(f"{where}, column kind: {kind!r} is not among {', '.join(get_args(Kind))}")
-        if not datasets or not set(datasets) <= set(BENCHMARKS):
-            raise ValueError(
-                f"{where}, column datasets: {line['datasets']!r}; name one or more of {', '.join(BENCHMARKS)}"
-            )
-        contrast = terms.pop(name, [])
+        if name in found:
+            raise ValueError(f"{where}, column claim: {name!r} occurs a second time; names must differ")
+        _check(where, "kind", kind, get_args(Kind))
+        for dataset in datasets or ("",):
+            _check(where, "datasets", dataset, BENCHMARKS)
+        contrast = tuple(terms.pop(name, ()))
         if not contrast or abs(sum(term.weight for term in contrast)) > 1e-9:
             raise ValueError(
                 f"{where}: the weights of {name!r} in claims_terms.csv must be there and sum to zero, "
                 "or the effect depends on the level of accuracy"
             )
-        known[name] = Claim(
-            name,
-            line["where"],
-            line["text"],
-            cast(Kind, kind),
-            tuple(contrast),
-            datasets,
-            line["split"] or None,
-        )
+        split = line["split"] or None
+        found[name] = Claim(name, line["where"], line["text"], cast(Kind, kind), contrast, datasets, split)
     if terms:
         raise ValueError(
-            f"{folder / 'claims_terms.csv'}: {', '.join(map(repr, terms))} is no claim of claims.csv; add it there"
+            f"{folder / 'claims_terms.csv'}: claims.csv has no {', '.join(map(repr, terms))}; add the claim there"
         )
-    return tuple(known.values())
+    return tuple(found.values())
+
+
+def _check(where: str, column: str, value: str, possible: Iterable[str]) -> None:
+    if value not in possible:
+        raise ValueError(f"{where}, column {column}: expected one of {', '.join(possible)}, got {value!r}")
 
 
 def second_look(scale: str, seeds: Sequence[int]) -> frozenset[str]:
-    """Names of the claims that get ten seeds, their p doubled: those that the miniature's ledger, as it first stood
-    (data/mini/first_look.csv), left undecided, if more than `ENOUGH` of the paper's are among them, and those that are
-    the same comparison. None while there is no such file, at another scale, or of a part of the seeds."""
+    """Return the claims, by id, that get ten seeds and have their p doubled.
+
+    These are the claims that the miniature's first ledger (data/mini/first_look.csv) left undecided, if more than
+    `ENOUGH` of the paper's are among them, and claims that are the same comparison. There are none without this file,
+    at another scale, or with fewer seeds.
+    """
     if scale != "mini" or len(seeds) < len(SEEDS) or not paths.FIRST_LOOK.is_file():
         return frozenset()
     first = pd.read_csv(paths.FIRST_LOOK)
@@ -164,7 +159,7 @@ def second_look(scale: str, seeds: Sequence[int]) -> frozenset[str]:
 
 
 def settings_of_claims(scale: str, seeds: Sequence[int]) -> list[TrainConfig]:
-    """All runs of the claims, each once; of those that are looked at once more, ten seeds."""
+    """Return all runs of the claims, each once; ten seeds of claims that get a second look."""
     again = second_look(scale, seeds)
     configs = [
         config
@@ -180,6 +175,6 @@ def settings_of_claims(scale: str, seeds: Sequence[int]) -> list[TrainConfig]:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a table as texts, each with its place for an error."""
+    """Yield the rows of a table as texts, each with its place for an error message."""
     for number, row in enumerate(pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"), 2):
         yield f"{path}, line {number}", {str(column): str(value) for column, value in row.items()}

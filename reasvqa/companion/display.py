@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 from IPython.display import display as _display
-from matplotlib.figure import Figure
 from PIL import Image
 
 from reasvqa.config import TrainConfig
@@ -30,26 +27,28 @@ if TYPE_CHECKING:
     from reasvqa.mini.world import Story
 
 
-def frames(pictures: np.ndarray, titles: Sequence[str] | None = None) -> Figure:
-    """Frames side by side. pictures: uint8 (T, H, W, 3)."""
-    figure, axes = plt.subplots(1, len(pictures), figsize=(2.3 * len(pictures), 2.5), squeeze=False)
-    for t, axis in enumerate(axes[0]):
-        axis.imshow(pictures[t])
-        axis.set_title(titles[t] if titles else f"frame {t + 1}", fontsize=9)
-        axis.set_axis_off()
-    figure.tight_layout()
-    plt.close(figure)  # the notebook shows what the cell returns; without this it would be shown twice
-    return figure
+def frames(pictures: np.ndarray, alt: str = "frames of the clip, in order") -> HTML:
+    """Return frames side by side, as one picture in the page. pictures: uint8 (T, H, W, 3)."""
+    gap = np.full((pictures.shape[1], max(2, pictures.shape[2] // 32), 3), 255, np.uint8)
+    row = np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
+    look = f"width:{150 * len(pictures)}px;max-width:100%"
+    return HTML(f"<img src='{as_url(row)}' alt='{escape(alt, quote=True)}' style='{look}'>")
+
+
+def clip(samples: Samples, sample: Sample, num_frames: int = 4) -> HTML:
+    """Return the frames of a question's clip that generator and student see."""
+    pictures = read_frames(samples.videos / sample.video, num_frames, sample.clip)
+    return frames(pictures, f"the {num_frames} frames that the student sees of {sample.video}")
 
 
 VIDEO_LIMIT = 4 << 20  # bytes of a file that is put into a notebook; NExT-QA's are mostly smaller
 
 
 def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | None = None) -> HTML:
-    """A video to play, with the frames that a student sees marked on its timeline.
+    """Return a video to play, with the frames that a student sees marked on its timeline.
 
-    The file is put into the page as it is, if it is H.264 in an MP4 or MOV of at most `VIDEO_LIMIT` bytes: nothing is
-    fetched and nothing encoded anew. Of any other file its frames are shown as stills, with the reason.
+    An H.264 file in an MP4 or MOV of at most `VIDEO_LIMIT` bytes is put into the page as it is: nothing is fetched and
+    nothing encoded anew. Of any other file its frames are shown as stills, with the reason.
 
     Args:
         path, num_frames, clip: as in `reasvqa.video.read_frames`; the clip is shaded, and playing starts there.
@@ -68,42 +67,34 @@ def video(path: str | Path, num_frames: int = 4, clip: tuple[float, float] | Non
         reason = f"{path.suffix[1:] or 'file'} with {codec}, which not every browser plays"
     elif path.stat().st_size > VIDEO_LIMIT:
         reason = f"{path.stat().st_size >> 20} MB, too large for a page"
-    said = f"{path.name}, {length:.1f} s; frames at {', '.join(f'{t:.1f}' for t in times)} s"
+    text = f"{path.name}, {length:.1f} s; frames at {', '.join(f'{t:.1f}' for t in times)} s"
+    alt = escape(text, quote=True)
     if reason:
-        strip = np.concatenate(list(pictures), axis=1)
-        body = f"<img src='{as_url(strip)}' alt='{escape(said, quote=True)}' style='width:100%'>"
+        body = f"<img src='{as_url(np.concatenate(list(pictures), axis=1))}' alt='{alt}' style='width:100%'>"
+        legend = f"Shown as stills: {reason}."
     else:
         data = base64.b64encode(path.read_bytes()).decode()
-        source = f"data:video/mp4;base64,{data}#t={start:g},{end:g}"
         body = (
-            f"<video controls muted playsinline preload='auto' aria-label='{escape(said, quote=True)}' "
-            f"style='width:100%;display:block' src='{source}'></video>"
+            f"<video controls muted playsinline preload='auto' aria-label='{alt}' style='width:100%;display:block' "
+            f"src='data:video/mp4;base64,{data}#t={start:g},{end:g}'></video>"
         )
-    marks = "".join(
-        f"<div style='position:absolute;left:{100 * time / length:.2f}%;top:0;height:14px;"
-        f"border-left:2px solid #D55E00'></div>"
-        f"<div style='position:absolute;left:{100 * time / length:.2f}%;top:14px;transform:translateX(-50%);"
-        f"white-space:nowrap'>{t + 1}</div>"
-        for t, time in enumerate(times)
+        legend = "Orange: the frames that generator and student see; blue: the clip asked about."
+    left = f"left:{100 * start / length:.2f}%;width:{100 * (end - start) / length:.2f}%"
+    bar = f"<div style='position:absolute;{left};top:4px;height:6px;background:#56B4E9'></div>"
+    for time in times:
+        bar += f"<div style='position:absolute;left:{100 * time / length:.2f}%;top:0;height:14px;{_MARK}'></div>"
+    return HTML(
+        f"<div style='width:{128 * num_frames if reason else 320}px;max-width:100%;font-size:11px'>{body}"
+        "<div style='position:relative;height:18px'><div style='position:absolute;left:0;right:0;top:4px;height:6px;"
+        f"background:#cccccc'></div>{bar}</div><div style='opacity:.75'>{escape(f'{text}. {legend}')}</div></div>"
     )
-    bar = (
-        "<div style='position:relative;height:32px;font-size:11px;color:inherit'>"
-        "<div style='position:absolute;left:0;right:0;top:4px;height:6px;background:#cccccc'></div>"
-        f"<div style='position:absolute;left:{100 * start / length:.2f}%;width:{100 * (end - start) / length:.2f}%;"
-        f"top:4px;height:6px;background:#56B4E9'></div>{marks}</div>"
-    )
-    tail = (
-        f"Shown as stills: {reason}."
-        if reason
-        else "Orange: what generator and student see; blue: the clip asked about."
-    )
-    note = f"<div style='font-size:11px;opacity:.75'>{escape(said)}. {escape(tail)}</div>"
-    width = 128 * num_frames if reason else 320
-    return HTML(f"<div style='width:{width}px;max-width:100%'>{body}{bar}{note}</div>")
+
+
+_MARK = "border-left:2px solid #D55E00"
 
 
 def _codec_and_length(path: Path) -> tuple[str, float]:
-    """The codec's name and the seconds that a video's frames last, from its first frame on."""
+    """Return the codec's name and the seconds that a video's frames last, from its first frame on."""
     import av
     from av.error import FFmpegError
 
@@ -122,40 +113,32 @@ def _codec_and_length(path: Path) -> tuple[str, float]:
 
 
 def as_url(picture: np.ndarray) -> str:
-    """A picture, uint8 (H, W, 3), as a data URI."""
+    """Return a picture, uint8 (H, W, 3), as a data URI."""
     data = io.BytesIO()
     Image.fromarray(picture).save(data, "PNG")
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def clip(samples: Samples, sample: Sample, num_frames: int = 4) -> Figure:
-    """The frames of a question's clip that generator and student see."""
-    return frames(read_frames(samples.videos / sample.video, num_frames, sample.clip))
+def question(sample: Sample, chosen: Mapping[str, int | None] | int | None = None) -> HTML:
+    """Return a question and its options: the right one is ticked, a wrong choice is crossed.
 
-
-def question(sample: Sample, prediction: int | None = None, note: str = "") -> HTML:
-    """A question with its lettered options; the right one is ticked, a wrong prediction is crossed.
-
-    A prediction may be None or pandas' NA: a response that names no option.
+    Args:
+        chosen: who chose which option: by a name its index, or only the index; None or pandas' NA: no option.
     """
-    prediction = None if prediction is pd.NA else prediction
+    chosen = chosen if isinstance(chosen, Mapping) else {"chosen": chosen}
     rows = []
     for i, option in enumerate(sample.options):
-        mark = "&#10003;" if i == sample.answer else "&#10007;" if i == prediction else "&nbsp;"
-        style = "color:#1b7837;font-weight:600" if i == sample.answer else "color:#b2182b" if i == prediction else ""
-        rows.append(f"<div style='{style}'>{mark} {LETTERS[i]}. {escape(option)}</div>")
-    head = (
-        f"<b>{escape(sample.question)}</b> <span style='opacity:.7'>({escape(sample.type)}, {escape(sample.id)})</span>"
-    )
-    tail = f"<div style='opacity:.8;margin-top:.3em'>{note}</div>" if note else ""
-    return HTML(f"<div style='margin:.5em 0'>{head}{''.join(rows)}{tail}</div>")
-
-
-def ranking(sample: Sample, scores: Sequence[float]) -> pd.DataFrame:
-    """The options by their scores, mean log-likelihoods of their tokens (nats), best first."""
-    column = "mean log-likelihood (nats a token)"
-    table = pd.DataFrame({"option": sample.options, column: scores}, list(LETTERS[: len(scores)]))
-    return table.sort_values(column, ascending=False).round(2)
+        who = ", ".join(name for name, choice in chosen.items() if not pd.isna(choice) and choice == i)
+        right = i == sample.answer
+        mark = "&#10003;" if right else "&#10007;" if who else ""
+        look = _RIGHT if right else _WRONG if who else ""
+        rows.append(
+            f"<tr style='{look}'><td style='text-align:left'>{mark} {LETTERS[i]}. {escape(option)}</td>"
+            f"<td style='text-align:left'>{escape(who or ('right answer' if right else ''))}</td></tr>"
+        )
+    kind = f"<span style='opacity:.7'>({escape(sample.type)}, {escape(sample.id)})</span>"
+    head = f"<b>{escape(sample.question)}</b> {kind}"
+    return HTML(f"<div style='margin:.5em 0'>{head}<table>{''.join(rows)}</table></div>")
 
 
 def refinement(
@@ -165,7 +148,7 @@ def refinement(
     chosen: str | None = None,
     rules: Collection[str] = RULES,
 ) -> HTML:
-    """A response with what refinement removes struck out; each colour is a rule, named below and on hovering.
+    """Return a response with what refinement removes struck out; each colour is a rule, named below and on hovering.
 
     Args:
         text, answer, correct: as in `reasvqa.refinement.refine`.
@@ -190,7 +173,7 @@ def refinement(
     kind = (
         "CR: the generator was right"
         if correct
-        else f"IR: the generator was wrong, so the words of the true answer go too ({WORD_RULE})"
+        else f"IR: the generator was wrong, so the words of the true answer are removed too ({WORD_RULE})"
     )
     body = "".join(parts).replace("\n", "<br>")
     return HTML(
@@ -200,7 +183,7 @@ def refinement(
 
 
 def texts(**pieces: str | None) -> HTML:
-    """Named texts, one below the other."""
+    """Return named texts, one below the other."""
     rows = "".join(
         "<tr><td style='vertical-align:top;opacity:.7;text-align:left;white-space:nowrap'>"
         f"{escape(name.replace('_', ' '))}</td>"
@@ -210,82 +193,40 @@ def texts(**pieces: str | None) -> HTML:
     return HTML(f"<table>{rows}</table>")
 
 
-def plain(sample: Sample) -> str:
-    """The question and its lettered options as text."""
+def question_text(sample: Sample) -> str:
+    """Return the question and its lettered options as text."""
     return "\n".join([sample.question, *(f"{LETTERS[i]}. {option}" for i, option in enumerate(sample.options))])
 
 
 def show(*things) -> None:
-    """Shows several things from one cell, one below the other."""
+    """Show several things from one cell, one below the other."""
     for thing in things:
         _display(thing)
 
 
-def changed(config: TrainConfig) -> dict[str, Any]:
-    """The settings of a run that differ from its scale's preset, by name. There are thirty; most never change."""
+def changed_settings(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings of a run that differ from its scale's preset, by name."""
     config = config.resolve()
     preset = asdict(TrainConfig(dataset=config.dataset, student=config.student, seed=config.seed).resolve())
     return {name: value for name, value in asdict(config).items() if value != preset[name]}
 
 
-def unusual(config: TrainConfig) -> str:
-    """The same as a sentence."""
+def settings_sentence(config: TrainConfig) -> str:
+    """Return the student, data set, epochs and `changed_settings` of a run as a sentence."""
     config = config.resolve()
-    different = [f"`{name}` = {value!r}" for name, value in changed(config).items()]
+    different = [f"`{name}` = {value!r}" for name, value in changed_settings(config).items()]
     settings = f"`{config.student}` on `{config.dataset}`, {config.epochs} epoch{'s' if config.epochs > 1 else ''}"
     return f"{settings}; all settings are the preset's" + (f" but {', '.join(different)}." if different else ".")
 
 
 def say(*sentences: str) -> None:
-    """Prose that a cell computes: Markdown, a paragraph for each argument; nothing where there is none."""
-    if not sentences:
-        return
-    _display(Markdown("\n\n".join(sentences)))
-
-
-def p_value(p: float) -> str:
-    """ "p = 0.034", or "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def oddities(response: str, refined: str, story: Story | None = None) -> list[str]:
-    """What is odd about a response and what refinement leaves of it: an answer before its reasons, sentences that lost
-    words, and sentences that stay although false.
-
-    story: what happens in the clip, which only a miniature knows; without it nothing is said about truth.
-    """
-    sentences = [line.strip() for line in re.split(r"(?<=[.!?])\s+", refined) if re.search("[a-z]", line)]
-    cut = [sentence for sentence in sentences if sentence not in response]
-    found = []
-    if re.match(r"\W*answer\W", response, re.IGNORECASE):
-        found.append(
-            "It names its answer before it gives a reason: what follows explains a choice, and did not lead to it."
-        )
-    if cut:
-        found.append(
-            f"{len(cut)} of its {len(sentences)} sentences lost a word of the true answer, and their grammar with it: "
-            f"“{escape(cut[0])}” The student learns to write this."
-        )
-    if story is not None:
-        from reasvqa.mini.grounding import claims
-
-        true = [claim.sentence for claim in claims(response, story) if claim.true and claim.sentence not in refined]
-        if cut and true:
-            found.append(
-                f"What was cut so was true: “{escape(true[0])}.” No rule can know; the words of the true answer go "
-                "wherever they stand, the evidence for it among them."
-            )
-        false = [claim for claim in claims(refined, story) if claim.true is False]
-        if false:
-            found.append(
-                f"{len(false)} of its {len(sentences)} sentences say what the video does not show, and stay, because "
-                f"no rule knows the video: “{escape(false[0].sentence)}.”{escape(_instead(false[0]))}"
-            )
-    return found
+    """Show sentences that a cell computes as Markdown, a paragraph for each argument."""
+    if sentences:
+        _display(Markdown("\n\n".join(sentences)))
 
 
 def _instead(claim: Claim) -> str:
-    """What happens where a sentence tells something else, in as much detail as the sentence has."""
+    """Return what happens where a sentence tells something else, in as much detail as the sentence has."""
     event = claim.event
     if event is None:
         return ""
@@ -295,10 +236,10 @@ def _instead(claim: Claim) -> str:
     return f" (in truth {words})"
 
 
-def said(text: str | None, story: Story | None = None, who: str = "the student writes") -> HTML:
-    """What a student wrote, each sentence marked right (✓) or wrong (✗) by what happens in its clip.
+def marked_reasoning(text: str | None, story: Story | None = None, who: str = "the student writes") -> HTML:
+    """Return what a student wrote, each sentence marked right (✓) or wrong (✗) by what happens in its clip.
 
-    story: without one (data that are no miniature's) it is plain text.
+    story: None for real videos, whose events nobody knows: the text is shown without marks.
     """
     if not text or story is None:
         return texts(**{who: text})
@@ -324,34 +265,11 @@ _RIGHT, _WRONG = "color:#1b7837;font-weight:600", "color:#b2182b;font-weight:600
 _MARKS = {True: ("✓", _RIGHT, "right"), False: ("✗", _WRONG, "wrong"), None: ("–", "opacity:.7", "cannot be judged")}
 
 
-def choices(sample: Sample, chosen: Mapping[str, int | None]) -> HTML:
-    """A question and its options with who chose which: by a student's name the index of its option."""
-    rows = []
-    for i, option in enumerate(sample.options):
-        right = i == sample.answer
-        who = ", ".join(name for name, choice in chosen.items() if choice is not pd.NA and choice == i)
-        mark = f"{'✓' if right else '✗'} {who}" if who else "✓ right answer" if right else ""
-        look = _RIGHT if right else _WRONG if who else ""
-        rows.append(
-            f"<tr style='{look}'><td style='text-align:left'>{LETTERS[i]}. {escape(option)}</td>"
-            f"<td style='text-align:left'>{escape(mark)}</td></tr>"
-        )
-    head = (
-        f"<b>{escape(sample.question)}</b> <span style='opacity:.7'>({escape(sample.type)}, {escape(sample.id)})</span>"
-    )
-    return HTML(f"<div style='margin:.4em 0'>{head}<table>{''.join(rows)}</table></div>")
-
-
-def strip(samples: Samples, sample: Sample, num_frames: int = 4) -> HTML:
-    """The frames of a question's clip side by side, as one picture in the page."""
-    pictures = read_frames(samples.videos / sample.video, num_frames, sample.clip)
-    gap = np.full((pictures.shape[1], max(2, pictures.shape[2] // 32), 3), 255, np.uint8)
-    row = np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
-    said = f"the {num_frames} frames that the student sees of {sample.video}"
-    look = f"width:{140 * num_frames}px;max-width:100%"
-    return HTML(f"<img src='{as_url(row)}' alt='{escape(said, quote=True)}' style='{look}'>")
-
-
-def below(*views: HTML) -> HTML:
-    """Several views as one, one below the other."""
+def stacked(*views: HTML) -> HTML:
+    """Return several views as one, one below the other."""
     return HTML("".join(str(view.data) for view in views))
+
+
+def folded(view: HTML, summary: str) -> HTML:
+    """Return a view that the reader opens by clicking its summary: for long tables."""
+    return HTML(f"<details><summary>{escape(summary)}</summary>{view.data}</details>")

@@ -18,7 +18,7 @@ from reasvqa.registry import DATASETS
 from reasvqa.validation import one_of
 
 SEEDS = (0, 1, 2)  # of every setting; most rows get two more
-SECOND_LOOK = 10  # seeds of claims that are looked at once more (data/mini/PROTOCOL.md)
+SECOND_LOOK = 10  # seeds of claims that get a second look (data/mini/PROTOCOL.md)
 # Added to the seeds of a data set. A seed's initial weights and order of questions help or harm a method on all data
 # sets alike (`data/mini/PROTOCOL.md` has the numbers), so each gets seeds of its own: a mean over three then rests on
 # three times as many.
@@ -26,11 +26,11 @@ SEED_BLOCKS = {"nextqa": 0, "star": 1000, "intentqa": 2000}
 
 
 def seeds_at(scale: str) -> tuple[int, ...]:
-    """The seeds that make a table whole: a preview has one."""
+    """Return the seeds of a complete table: a preview has one."""
     return SEEDS[:1] if scale == "preview" else SEEDS
 
 
-# The ways of training the paper compares (Table 5), and the student that sees no frames.
+# The ways of training that the paper compares (Table 5), and a student that sees no frames.
 SETTINGS: dict[str, dict] = {
     "Blind": {"objective": "stl", "reasoning": "none", "blind": True},
     "STL_QA": {"objective": "stl", "reasoning": "none"},
@@ -39,8 +39,7 @@ SETTINGS: dict[str, dict] = {
     "MTL_CR": {"objective": "mtl", "reasoning": "refined", "subset": "cr"},
     "MTL_All": {"objective": "mtl", "reasoning": "refined", "subset": "all"},
 }
-# What stands, at the small scales, for the paper's models. The right side is a miniature; nothing but the role is
-# alike.
+# What stands for the paper's models in the miniature: the same role, nothing else in common.
 STANDS_FOR = {
     "blip2-flan-t5-xl": "mini-blip2",
     "llava-ov-0.5b": "mini-llava-ov-small",
@@ -49,7 +48,7 @@ STANDS_FOR = {
     "internvl-26b": "sim-26b",
 }
 
-# The same at the scale "small": published models that a laptop or a small GPU holds.
+# The same at the scale "small": published models that fit a laptop or a small GPU.
 STANDS_FOR_SMALL = {
     "blip2-flan-t5-xl": "smolvlm2-256m",
     "llava-ov-0.5b": "smolvlm2-500m",
@@ -60,7 +59,7 @@ STANDS_FOR_SMALL = {
 
 
 def name_at(scale: str, name: str) -> str:
-    """A model of the paper by its name at a scale: itself at paper scale, its stand-in at the others."""
+    """Return the name of a model of the paper at a scale: its own at paper scale, its stand-in's at the others."""
     if scale == "paper":
         return name
     return (STANDS_FOR_SMALL if scale == "small" else STANDS_FOR)[name]
@@ -77,7 +76,7 @@ class Experiment:
         notebook: the notebook that shows it.
         datasets: "nextqa", "star", "intentqa".
         rows: by the paper's name of the row, the values of `TrainConfig` that make it; models by the paper's names.
-        fewer: rows that no claim of weight hangs on; all others are trained with two seeds more.
+        fewer: rows that no important claim rests on; all others get two more seeds.
     """
 
     notebook: str
@@ -221,10 +220,10 @@ def settings_of(
     rows: Sequence[str] | None = None,
     second_look: bool = False,
 ) -> dict[tuple[str, str], list[TrainConfig]]:
-    """The runs of a table or figure: by (dataset, row) one resolved `TrainConfig` per seed.
+    """Return the runs of a table or figure: by (dataset, row) one resolved `TrainConfig` per seed.
 
-    With three seeds or more, rows get two more, the next whole numbers, but for those that are `fewer`. Each data set
-    adds its own number to all of them (`SEED_BLOCKS`).
+    With three seeds or more, all rows but the `fewer` get two more, the next integers. Each data set adds its own
+    number to its seeds (`SEED_BLOCKS`).
 
     Args:
         experiment: a name of `EXPERIMENTS`.
@@ -232,7 +231,7 @@ def settings_of(
         second_look: ten seeds of every row, the given ones and those that follow them.
 
     Raises:
-        ValueError: a name is not known, with those that are; seeds that are not different whole numbers.
+        ValueError: a name is unknown (the message lists the possible ones), or seeds are not different integers.
     """
     what = EXPERIMENTS[one_of("experiment", experiment, EXPERIMENTS)]
     one_of("scale", scale, SCALES)
@@ -271,12 +270,37 @@ def _config(experiment: str, row: str, scale: str, dataset: str, seed: int) -> T
 
 
 def all_settings(scale: str, seeds: Sequence[int], only: Iterable[str] = tuple(EXPERIMENTS)) -> list[TrainConfig]:
-    """The distinct runs that these tables and figures need, each once, in order of first use."""
+    """Return the distinct runs that these tables and figures need, each once, in order of first use."""
     return list(
         dict.fromkeys(
             config for name in only for configs in settings_of(name, scale, seeds).values() for config in configs
         )
     )
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+_ANSWERS_ONLY = "answers only (STL_QA)"
+_OUR_NAMES = {
+    **dict.fromkeys(("STL_QA", "STL_QA (baseline)", "QA only", "w/o. Reasoning"), _ANSWERS_ONLY),
+    **dict.fromkeys(("ReasVQA", "ReasVQA (3B)", "BLIP-FlanT5 (w. ReasVQA)", "w. Reasoning"), "MTL_All"),
+    "BLIP-FlanT5 (baseline)": _ANSWERS_ONLY,
+    "w/o. LoRA": "MTL_All, without LoRA",
+    "w/o. both": "answers only, without LoRA",
+    "w. Cap brief": "MTL, brief captions",
+    "w. Cap detailed": "MTL, detailed captions",
+    "STL_QA, twice as long": "answers only, twice as long",
+    "0.0": "0.0, answers only (STL_QA)",
+}
+
+
+def our_name(row: str, scale: str) -> str:
+    """Return what a reader sees for a row of ours: the paper's names of rows belong to the paper's numbers."""
+    for printed, model in _MODELS.items():
+        if row in (printed, f"{printed} w. ReasVQA"):
+            return f"{name_at(scale, model)}, {'answers only' if row == printed else 'MTL_All'}"
+    generators = TABLE4 | {"InternVL (26B)": "internvl-26b"}
+    return name_at(scale, generators[row]) if row in generators else _OUR_NAMES.get(row, row)
 
 
 # --- single settings --------------------------------------------------------------------------------------------------
@@ -297,8 +321,7 @@ def dataset_name(scale: str, dataset: str) -> str:
 
 
 def config_of(setting: str, scale: str, dataset: str, **values) -> TrainConfig:
-    """The settings of one of `SETTINGS` on a data set, checked; `values` override fields of `TrainConfig`, None leaves
-    them.
+    """Return one of `SETTINGS` on a data set, checked; `values` override fields of `TrainConfig`, None leaves them.
 
     Raises:
         ValueError: a name or a value is not possible.

@@ -1,4 +1,4 @@
-"""The paper's numbers, read from data/paper/*.csv, the only place where they stand."""
+"""The paper's numbers, read from data/paper/*.csv, the only place that holds them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ from reasvqa import paths
 
 
 def table(number: int) -> pd.DataFrame:
-    """Table `number` of the paper as printed: accuracies in percent (Table 7: counts), rows and columns in print
-    order."""
+    """Return a table of the paper as printed: accuracies in percent (Table 7: counts), rows and columns in order."""
     return _read(f"table{number:02d}").copy()
 
 
 def figure(number: int) -> pd.DataFrame:
-    """The values of Figure 3 or 4 that the text states; the figures themselves are images, and nothing is read off
-    them."""
+    """Return the values of Figure 3 or 4 that the text states; the figures are images, and nothing is read off them."""
     return _read(f"figure{number:02d}").copy()
 
 
 def cell(place: str) -> float:
-    """A printed number by its place, "table5|MTL_All|NExT-QA".
+    """Return a printed number by its place, "table5|MTL_All|NExT-QA".
 
     Raises:
-        ValueError: the paper prints none there.
+        ValueError: the paper prints no number there.
     """
     try:
         source, row, column = place.split("|")
         return float(_read(f"table{int(source.removeprefix('table')):02d}")[column].astype(float)[row])
     except (ValueError, KeyError, FileNotFoundError):
         raise ValueError(
-            f"{place!r}: no number of the paper stands there; give table|row|column as in data/paper"
+            f"{place!r}: the paper prints no number there; give table|row|column as in data/paper"
         ) from None
 
 
@@ -60,10 +58,10 @@ def column(number: int, dataset: str) -> pd.Series:
 
 
 def checks(tolerance: float = 0.051) -> pd.DataFrame:
-    """The paper's printed numbers against each other.
+    """Check the paper's printed numbers against each other.
 
     Averages of Tables 3 to 5, totals of Tables 1, 2, 6, 8 and 9, and rows of Table 1 are checked as such; gains, orders
-    and settings that are printed twice stand in data/paper/stated.csv, with the cells from which they would follow.
+    and settings that are printed twice are listed in data/paper/stated.csv, with the cells from which they follow.
 
     Args:
         tolerance: how far a recomputed number may be off and still agree, in points.

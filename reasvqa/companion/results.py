@@ -1,8 +1,8 @@
-"""Many runs side by side: the one way to aggregate them, to compare settings, and to judge the paper's claims."""
+"""Aggregate runs, compare settings, and judge the paper's claims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from reasvqa import paths
 from reasvqa.companion.claims import Claim, Term, claims, second_look, settings_of_claims
-from reasvqa.companion.experiments import SETTINGS, TABLE4, config_of, dataset_name, name_at, settings_of
+from reasvqa.companion.experiments import TABLE4, dataset_name, name_at, our_name, settings_of
 from reasvqa.companion.scales import OFFICIAL_SCALES
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
@@ -37,37 +37,26 @@ Key = TypeVar("Key")
 
 
 def runs_of(experiment: str, scale: str, seeds: Sequence[int], **which) -> dict[tuple[str, str], list[Run]]:
-    """The runs of a table or figure, by (dataset, row); what is not kept is trained. Arguments of `settings_of`."""
+    """Return the runs of a table or figure, by (dataset, row); missing runs are trained. Arguments of `settings_of`."""
     return train_each(settings_of(experiment, scale, seeds, **which))
 
 
 def train_settings(
     configs: Mapping[str, TrainConfig], seeds: Sequence[int], *, force: bool = False
 ) -> dict[str, list[Run]]:
-    """By the setting's name a run per seed; all that are missing are trained side by side."""
+    """Return a run per seed, by the setting's name; missing runs are trained side by side."""
     wanted = {name: [replace(config, seed=seed) for seed in seeds] for name, config in configs.items()}
     return train_each(wanted, force=force)
 
 
 def train_each(settings: Mapping[Key, Sequence[TrainConfig]], *, force: bool = False) -> dict[Key, list[Run]]:
-    """The runs of several settings, by their keys; all that are missing are trained side by side."""
+    """Return the runs of several settings, by their keys; missing runs are trained side by side."""
     runs = iter(train_all([config for configs in settings.values() for config in configs], force=force))
     return {key: [next(runs) for _ in configs] for key, configs in settings.items()}
 
 
-def find_runs(name: str, scale: str, dataset: str, split: str, seeds: Sequence[int]) -> list[Run]:
-    """The runs of a setting, trained if they are not kept; or the one kept run whose folder in data/runs has this name.
-
-    Raises:
-        ValueError: neither a setting nor a kept run.
-    """
-    if name not in SETTINGS and (paths.runs() / name / "meta.json").is_file():
-        return [Run(paths.runs() / name)]
-    return train_settings({name: config_of(name, scale, dataset, split=split)}, seeds)[name]
-
-
-def kept(config: TrainConfig, seeds: Iterable[int]) -> list[Run]:
-    """The runs of a setting that are kept, of these seeds; nothing is trained."""
+def kept_runs(config: TrainConfig, seeds: Iterable[int]) -> list[Run]:
+    """Return the runs of a setting that are in the store, of these seeds; train nothing."""
     configs = [replace(config, seed=seed).resolve() for seed in seeds]
     return [run for config in configs if (run := kept_run(config))]
 
@@ -76,7 +65,7 @@ def kept(config: TrainConfig, seeds: Iterable[int]) -> list[Run]:
 
 
 def outcomes(runs: Sequence[Run], group: str | None = None, split: str | None = None) -> pd.DataFrame:
-    """Right (1.0) or wrong (0.0): a row per question, by id and video, a column per run, by its seed.
+    """Return right (1.0) or wrong (0.0): a row per question, by id and video, a column per run, by its seed.
 
     Args:
         runs: of one setting on one data set.
@@ -99,7 +88,7 @@ def outcomes(runs: Sequence[Run], group: str | None = None, split: str | None = 
 
 
 def contrast(weighted: Sequence[Sequence[tuple[float, pd.DataFrame]]]) -> Estimate:
-    """A weighted sum of accuracies in points, paired question by question and seed by seed; the mean over data sets.
+    """Return a weighted sum of accuracies in points, paired by question and seed; the mean over data sets.
 
     Args:
         weighted: for each data set, weights with `outcomes`. Of a data set's seeds, those are used that all of its
@@ -132,43 +121,42 @@ def contrast(weighted: Sequence[Sequence[tuple[float, pd.DataFrame]]]) -> Estima
 
 
 def accuracy_of(runs: Sequence[Run], group: str | None = None, split: str | None = None) -> Estimate:
-    """Accuracy of a setting in percent over its seeds, with its interval; arguments of `outcomes`."""
+    """Return a setting's accuracy in percent over its seeds; arguments of `outcomes`."""
     return contrast([[(1, outcomes(runs, group, split))]])
 
 
 def difference(
     first: Sequence[Run], second: Sequence[Run], group: str | None = None, split: str | None = None
 ) -> Estimate:
-    """second - first in points, paired on the questions and the seeds that both have; other arguments of `outcomes`."""
+    """Return second - first in points, paired on the questions and seeds of both; other arguments of `outcomes`."""
     return contrast([[(1, outcomes(second, group, split)), (-1, outcomes(first, group, split))]])
 
 
+SUMMARY = ["accuracy", "low", "high", "sd of seeds", "seeds", "questions"]
+
+
 def summary(runs: Mapping[Any, Sequence[Run]]) -> pd.DataFrame:
-    """A row per setting, by its key: accuracy in percent, low, high (95 %), sd of seeds (points), seeds, questions.
+    """Return a row per setting, by its key, with the columns `SUMMARY`: accuracy in percent, the ends of its 95 %
+    interval, the standard deviation over seeds in points, and the numbers of seeds and questions.
 
-    Keys (dataset, row), as `runs_of` has them, become two levels of the index with these names.
+    Keys (dataset, row), as `runs_of` has them, become two index levels with these names.
     """
-    rows = []
-    for setting in runs.values():
-        found = accuracy_of(setting)
-        rows.append((found.value, found.low, found.high, found.seed_sd, found.seeds, found.questions))
-    table = pd.DataFrame(rows, columns=["accuracy", "low", "high", "sd of seeds", "seeds", "questions"])
-    keys = list(runs)
-    pairs = all(isinstance(key, tuple) for key in keys)
-    table.index = pd.MultiIndex.from_tuples(keys, names=["dataset", "row"]) if pairs else pd.Index(keys)
-    return table
+    table = pd.DataFrame([_summary_row(accuracy_of(setting)) for setting in runs.values()], columns=SUMMARY)
+    pairs = all(isinstance(key, tuple) for key in runs)
+    return table.set_axis(pd.MultiIndex.from_tuples(list(runs), names=["dataset", "row"]) if pairs else pd.Index(runs))
 
 
-def by_group(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    """Accuracy in percent of each setting on one data set: a column for each of the paper's question groups (Tem, Cau,
-    ...) and "Tot"."""
-    return values(estimates_by_group(runs))
+def _summary_row(found: Estimate) -> list[float]:
+    return [found.value, found.low, found.high, found.seed_sd, found.seeds, found.questions]
 
 
-def estimates_by_group(runs: Mapping[Any, Sequence[Run]], split: str | None = None) -> pd.DataFrame:
-    """The table of `by_group` with an `Estimate` in each cell; on the runs' own split or another.
+def by_group(runs: Mapping[Any, Sequence[Run]], split: str | None = None) -> pd.DataFrame:
+    """Return accuracies in percent on one data set: a row per setting, a column for each question group of the paper
+    (Tem, Cau, ...) and "Tot"; each cell an `Estimate`.
 
-    runs: by a row's name, or, of one data set, by (dataset, row).
+    Args:
+        runs: by a row's name, or by (dataset, row).
+        split: None: the runs' own.
     """
     rows = {}
     for key, setting in runs.items():
@@ -179,97 +167,65 @@ def estimates_by_group(runs: Mapping[Any, Sequence[Run]], split: str | None = No
 
 
 def values(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with the estimates in it as numbers, their values; other cells, and a table without any, stay."""
+    """Return the table with each estimate replaced by its value."""
     if not any(isinstance(cell, Estimate) for cell in table.to_numpy().flat):
         return table
     return table.map(lambda cell: cell.value if isinstance(cell, Estimate) else cell).infer_objects()
 
 
-def atp_hard(scale: str) -> dict[str, set[str]]:
-    """The ids of NExT-QA's validation questions in two parts: ATP-hard, and the others."""
-    nextqa = dataset_name(scale, "nextqa")
-    hard, asked = ({sample.id for sample in load(nextqa, split)} for split in ("atp-hard", "val"))
-    return {"ATP-hard": hard, "the other validation questions": asked - hard}
+PAPER = "paper, as printed"  # the block of the paper's rows in a table, see `tables.beside`
+
+
+def our_names(table: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """Return the table with readers' names for our rows (`experiments.our_name`); the paper's block keeps its own."""
+    if table.index.nlevels == 1:
+        return table.rename(index=lambda row: our_name(row, scale))
+    rows = [(block, row if block == PAPER else our_name(row, scale)) for block, row in table.index]
+    return table.set_axis(pd.MultiIndex.from_tuples(rows, names=table.index.names))
 
 
 # --- generators -------------------------------------------------------------------------------------------------------
 
 
-def answered(dataset: str, generator: str) -> pd.DataFrame:
-    """What a generator makes of the training questions: a row each, id, video, group, prediction, correct (0.0 or
-    1.0; a response that names no option is not correct).
+def generator_answers(dataset: str, generator: str) -> pd.DataFrame:
+    """Return a generator's answers to the training questions: a row each, with id, video, group, prediction, correct.
+
+    `correct` is 0.0 or 1.0; a response that names no option is not correct.
 
     Args:
         dataset: a name for `reasvqa.datasets.load`.
         generator: names the reasoning file.
     """
     samples = load(dataset, "train")[: TrainConfig(dataset=dataset).resolve().questions]
-    told = read_reasoning(paths.reasoning(paths.dataset(dataset), generator), samples)
-    table = samples.to_pandas()[["id", "video", "group"]].merge(told[["id", "prediction", "correct"]], on="id")
+    answers = read_reasoning(paths.reasoning(paths.dataset(dataset), generator), samples)
+    table = samples.to_pandas()[["id", "video", "group"]].merge(answers[["id", "prediction", "correct"]], on="id")
     return table.assign(correct=table["correct"].fillna(False).astype(float))
 
 
 def generator_accuracy(scale: str, dataset: str, generator: str) -> Estimate:
-    """How often a generator answers the training questions rightly, in percent."""
-    return _right(answered(dataset_name(scale, dataset), generator))
-
-
-def _right(table: pd.DataFrame) -> Estimate:
+    """Return a generator's accuracy on the training questions, in percent."""
+    table = generator_answers(dataset_name(scale, dataset), generator)
     return estimate(table["correct"].to_numpy(), table["video"].to_numpy())
 
 
-def generator_by_group(config: TrainConfig) -> dict[str, float]:
-    """How often the generator that a run learns from answers rightly: by the paper's question groups, and "Tot"."""
-    table = answered(config.dataset, config.generator)
-    right = 100 * table.groupby("group")["correct"].mean()
-    return {**right, "Tot": 100 * table["correct"].mean()}
-
-
-def by_strength(runs: Mapping[tuple[str, str], Sequence[Run]], accuracy: pd.Series) -> pd.DataFrame:
-    """`summary` of the rows that are named after generators ("Refined, sim-4b"), by row, with the columns kind,
-    generator and generator_accuracy. accuracy: of the generators, in percent."""
-    cells = summary({row: setting for (_, row), setting in runs.items() if ", " in row}).rename_axis("row")
-    cells[["kind", "generator"]] = [row.lower().split(", ") for row in cells.index]
-    return cells.assign(generator_accuracy=cells["generator"].map(accuracy))
-
-
-def generators(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
-    """How often generators answer the training questions rightly, in the form of `summary` (keys: dataset, generator),
-    and how many of their responses name no option, in percent: "no option"."""
+def generator_summary(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """Return `summary` for generators on the training questions (keys: dataset, generator), with the column
+    "no option": the percentage of responses that name none."""
     rows = {}
     for dataset in datasets:
         for name in names:
-            table = answered(dataset_name(scale, dataset), name)
-            found = _right(table)
-            rows[dataset, name] = (found.value, found.low, found.high, found.seed_sd, 1, found.questions)
-            rows[dataset, name] += (100 * table["prediction"].isna().mean(),)
-    columns = ["accuracy", "low", "high", "sd of seeds", "seeds", "questions", "no option"]
-    index = pd.MultiIndex.from_tuples(list(rows), names=["dataset", "row"])
-    return pd.DataFrame(list(rows.values()), index, columns)
-
-
-def causes(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
-    """Where simulated generators err: by (data set, generator), percent of the responses with each cause of
-    `SimulatedGenerator.diagnose`. Generators that are no simulation are left out: nobody knows."""
-    from reasvqa.mini.build import SimulatedGenerator
-    from reasvqa.mini.generator import STRENGTHS
-
-    shares = {}
-    for dataset in datasets:
-        for name in [name for name in names if name in STRENGTHS]:
-            root = paths.dataset(dataset_name(scale, dataset))
-            found = SimulatedGenerator(root, STRENGTHS[name]).diagnose(load(root.name, "train"))
-            shares[dataset, name] = 100 * found["cause"].value_counts(normalize=True)
-    if not shares:
-        return pd.DataFrame()
-    return pd.DataFrame(shares).T.fillna(0.0).rename_axis(["data set", "generator"])
+            found = generator_accuracy(scale, dataset, name)
+            unread = generator_answers(dataset_name(scale, dataset), name)["prediction"].isna()
+            rows[dataset, name] = [*_summary_row(found), 100 * unread.mean()]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=[*SUMMARY, "no option"])
+    return table.set_axis(pd.MultiIndex.from_tuples(list(rows), names=["dataset", "row"]))
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
 def effect_of(claim: Claim, scale: str, seeds: Sequence[int], *, second_look: bool = False) -> Estimate:
-    """A claim's contrast on our runs; what is not kept is trained. second_look: on ten seeds."""
+    """Return a claim's contrast on our runs; missing runs are trained. second_look: on ten seeds."""
     return contrast(
         [
             [(term.weight, _outcomes(term, dataset, claim.split, scale, seeds, second_look)) for term in claim.terms]
@@ -286,7 +242,7 @@ def _outcomes(
         runs = runs_of(term.experiment, scale, seeds, **which)
         return outcomes(runs[dataset, term.row], split=split)
     # The generators' own answers to the training questions: there is one file, not a run per seed.
-    table = answered(dataset_name(scale, dataset), name_at(scale, TABLE4[term.row]))
+    table = generator_answers(dataset_name(scale, dataset), name_at(scale, TABLE4[term.row]))
     index = pd.MultiIndex.from_arrays([table["id"], table["video"]], names=["id", "video"])
     return pd.DataFrame({0: table["correct"].to_numpy()}, index)
 
@@ -297,31 +253,45 @@ STATISTICS = ["se", "df", "p", "looks", "inner_low", "inner_high", "seeds_wanted
 
 
 def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
-    """Every claim, a row each, with the verdict of our runs.
+    """Return every claim, a row each, with the verdict of our runs; missing runs are trained.
 
-    Claims that were undecided when the miniature was first looked at have twice the seeds, and pay for the second look
-    (`reasvqa.companion.claims.second_look`, `evaluation.verdict`); the others keep what the first said. Claims that need a
-    simulated generator are left out at paper scale, where there is none.
-
-    Returns:
-        Columns `LEDGER` and `STATISTICS`.
-        kind: "claim" of the paper; "set", if it served to set up the miniature, so that its verdict is no evidence;
-        "control" of ours. paper, effect, low, high (95 %), margin, se: points. df: of the effect's t distribution. p:
-        two-sided. looks: 2 for a claim that was looked at again. p_corrected: times the looks, and after Holm over the
-        claims of a kind. detectable: the effect (points) that would have been found four times in five at the level
-        which Holm's correction left to those that were not. inner_low, inner_high: the interval that has to lie within
-        the margin for "no effect". verdict: of `evaluation.verdict`. Of a single seed verdict and p_corrected are
-        missing; seeds_wanted is how many would find an effect as large as the margin.
+    Claims that were undecided at the miniature's first look have twice the seeds, and pay for the second look
+    (`claims.second_look`, `evaluation.verdict`); the others keep the verdict of the first. Claims that need a simulated
+    generator are left out at paper scale, where there is none. Columns: see `judge`.
     """
     from reasvqa.mini.gates import usual_spread
 
     train_all(settings_of_claims(scale, seeds))  # all that are missing side by side
     again = second_look(scale, seeds)
-    found = [
-        (claim, effect_of(claim, scale, seeds, second_look=claim.id in again))
-        for claim in claims()
-        if _possible(claim, scale)
-    ]
+    possible = [claim for claim in claims() if _is_possible(claim, scale)]
+    effects = [(claim, effect_of(claim, scale, seeds, second_look=claim.id in again)) for claim in possible]
+    first = pd.read_csv(paths.FIRST_LOOK).set_index("claim") if again else None
+    return judge(effects, again, first, None if scale in OFFICIAL_SCALES else usual_spread())
+
+
+def judge(
+    effects: Sequence[tuple[Claim, Estimate]],
+    again: Collection[str] = (),
+    first: pd.DataFrame | None = None,
+    spread: float | None = None,
+) -> pd.DataFrame:
+    """Return the ledger of these claims and their effects.
+
+    Args:
+        again: claims (by id) that are looked at a second time.
+        first: the ledger of the first look, by claim, whose verdicts the other claims keep.
+        spread: how far a difference usually varies from seed to seed, in points; says how many seeds one would need.
+
+    Returns:
+        Columns `LEDGER` and `STATISTICS`.
+        kind: "claim" of the paper; "set", if the miniature was tuned so that it holds; "control" of ours.
+        paper, effect, low, high (95 %), margin, se: points. df: of the effect's t distribution. p: two-sided.
+        looks: 2 for a claim that was looked at again. p_corrected: times the looks, and after Holm over the claims of a
+        kind. detectable: the effect (points) that would have been found four times in five at the level that Holm's
+        correction left to the claims that were not found. inner_low, inner_high: the interval that has to lie within
+        the margin for "no effect". verdict: of `evaluation.verdict`. For a single seed verdict and p_corrected are
+        missing; seeds_wanted is how many would find an effect as large as the margin.
+    """
     table = pd.DataFrame(
         [
             {
@@ -341,7 +311,7 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
                 "p": effect.p,
                 "looks": 1 + (claim.id in again),
             }
-            for claim, effect in found
+            for claim, effect in effects
         ]
     )
     table["paper"] = table["paper"].astype(float)
@@ -349,19 +319,16 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     table["p_corrected"] = raised.groupby(table["kind"]).transform(holm)
     tested = raised.notna() if raised.notna().any() else table["p"].notna()
     left = (tested & ~(table["p_corrected"] < LEVEL)).groupby(table["kind"]).transform("sum").clip(lower=1)
-    rows = list(zip(found, table["p_corrected"], table["looks"], left, strict=True))
+    rows = list(zip(effects, table["p_corrected"], table["looks"], left, strict=True))
     table["detectable"] = [effect.detectable(LEVEL / n / looks) for (_, effect), _, looks, n in rows]
     table["verdict"] = [verdict(effect, claim.margin, p, looks) for (claim, effect), p, looks, _ in rows]
     inner = [effect.interval(1 - 2 * LEVEL / looks) for (_, effect), _, looks, _ in rows]
     table[["inner_low", "inner_high"]] = np.array(inner)
-    one_seed = scale not in OFFICIAL_SCALES and (table["seeds"] == 1).all()
-    table["seeds_wanted"] = [
-        seeds_needed(effect, claim.margin, usual_spread() * _weight(claim)) if one_seed else None
-        for (claim, effect), *_ in rows
-    ]
-    table["seeds_wanted"] = table["seeds_wanted"].astype(float)
-    if again:  # Holm's correction of the new p could change the verdicts of claims that were not looked at again
-        first = pd.read_csv(paths.FIRST_LOOK).set_index("claim")
+    table["seeds_wanted"] = np.nan
+    if spread is not None and (table["seeds"] == 1).all():
+        wanted = [seeds_needed(effect, claim.margin, spread * _weight(claim)) for claim, effect in effects]
+        table["seeds_wanted"] = pd.Series(wanted, dtype=float)
+    if first is not None:  # Holm's correction of the new p could change the verdicts of the other claims
         old = ~table["claim"].isin(again) & table["claim"].isin(first.index)
         for column in ("p_corrected", "detectable", "verdict"):
             table.loc[old, column] = table.loc[old, "claim"].map(first[column])
@@ -369,11 +336,11 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
 
 
 def _weight(claim: Claim) -> float:
-    """How far a claim's effect varies from seed to seed, in multiples of a plain difference on one data set."""
+    """Return how far a claim's effect varies from seed to seed, in multiples of a difference on one data set."""
     return (sum(term.weight**2 for term in claim.terms) / 2 / len(claim.datasets)) ** 0.5
 
 
-def _possible(claim: Claim, scale: str) -> bool:
+def _is_possible(claim: Claim, scale: str) -> bool:
     return all(
         term.experiment == "table4" or settings_of(term.experiment, scale, [0], claim.datasets, [term.row])
         for term in claim.terms
@@ -381,12 +348,12 @@ def _possible(claim: Claim, scale: str) -> bool:
 
 
 def interval(row: Mapping[Any, Any]) -> str:
-    """A ledger row's effect as text: "+2.1 [0.3, 3.9]"."""
+    """Return a ledger row's effect as text: "+2.1 [0.3, 3.9]"."""
     return f"{signed(row['effect'])} [{plain(row['low'])}, {plain(row['high'])}]"
 
 
 def saved_ledger(scale: str, name: str = "claims") -> pd.DataFrame:
-    """The ledger as 30_claims last saved it, under this name; empty before."""
+    """Return the ledger that 30_claims saved under this name; an empty one if there is none."""
     path = paths.figures(scale) / f"{name}.csv"
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=LEDGER)
     if list(table.columns) != LEDGER:  # an older project's
@@ -395,10 +362,10 @@ def saved_ledger(scale: str, name: str = "claims") -> pd.DataFrame:
 
 
 def judged(experiment: str, scale: str) -> pd.DataFrame:
-    """What the ledger, as 30_claims last saved it, says of a table or figure: its lines about it.
+    """Return the saved ledger's rows about a table or figure.
 
-    A claim has one verdict, corrected for all claims that are judged together, and it stands there; a notebook about
-    one table cannot give another.
+    A claim has one verdict, corrected for all claims that are judged together; a notebook about one table cannot give
+    another.
 
     Returns:
         By claim: text, kind, paper, ours, seeds, verdict; empty before 30_claims has saved a ledger at this scale.

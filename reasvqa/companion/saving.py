@@ -1,14 +1,14 @@
-"""Writes figures and tables with the numbers behind them and where they came from. Drawing again from the same runs
-changes no byte."""
+"""Write figures and tables with the numbers behind them and their provenance.
+
+Drawing again from the same runs changes no byte.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from IPython.core.getipython import get_ipython
@@ -21,43 +21,62 @@ from reasvqa.companion.latex import to_latex
 from reasvqa.companion.results import values
 from reasvqa.learning import Run
 
-# What a notebook's cell saved stands among its outputs under this type, which no viewer shows; the book reads it.
+# A notebook cell lists what it saved among its outputs under this type, which no viewer shows; the book reads it.
 SAVED = "application/vnd.reasvqa.saved+json"
 _SETTINGS = ("student", "epochs", "learning_rate", "batch_size", "lora_rank")
 
 
 def save_figure(
-    figure: Figure, name: str, data: pd.DataFrame, scale: str, runs: Sequence[Run] = (), caption: str = ""
+    figure: Figure,
+    name: str,
+    data: pd.DataFrame,
+    scale: str,
+    runs: Sequence[Run] = (),
+    caption: str = "",
+    own: bool = False,
 ) -> Path:
-    """Writes <name>.{pdf,png,csv,json} to `reasvqa.paths.figures(scale)`: picture, numbers, provenance. Returns the
-    PNG's path. name: without an ending; what stands before a slash is a folder of its own."""
-    _write(name, scale, ".pdf", lambda path: figure.savefig(path, bbox_inches="tight", metadata={"CreationDate": None}))
-    _write(name, scale, ".csv", lambda path: data.to_csv(path, float_format="%.4f"))
+    """Write <name>.{pdf,png,csv,json}: picture, numbers and provenance. Return the PNG's path.
+
+    Args:
+        own: write to `paths.own_figures`, because the figure shows your own choice of settings, instead of
+            `paths.figures`.
+    """
+    folder = paths.own_figures(scale) if own else paths.figures(scale)
+    _write(
+        folder / f"{name}.pdf", lambda path: figure.savefig(path, bbox_inches="tight", metadata={"CreationDate": None})
+    )
+    _write(folder / f"{name}.csv", lambda path: data.to_csv(path, float_format="%.4f"))
     origin = provenance(caption, scale, runs, alternative(figure, caption))
-    _write(name, scale, ".json", lambda path: path.write_text(origin))
+    _write(folder / f"{name}.json", lambda path: path.write_text(origin))
     _tell_notebook(name)
-    return _write(name, scale, ".png", lambda path: figure.savefig(path, bbox_inches="tight"))
+    return _write(folder / f"{name}.png", lambda path: figure.savefig(path, bbox_inches="tight"))
 
 
-def save_table(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "") -> Path:
-    """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX
-    file. table: numbers, texts and estimates, see `latex.to_latex`."""
-    _write(name, scale, ".csv", lambda path: values(table).to_csv(path, float_format="%.4f"))
-    _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
+def save_table(
+    table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "", own: bool = False
+) -> Path:
+    """Write <name>.{csv,tex,json}: numbers, a LaTeX table and provenance. Return the path of the LaTeX file.
+
+    Args:
+        table: numbers, texts and estimates, see `latex.to_latex`.
+        own: as in `save_figure`.
+    """
+    folder = paths.own_figures(scale) if own else paths.figures(scale)
+    _write(folder / f"{name}.csv", lambda path: values(table).to_csv(path, float_format="%.4f"))
+    _write(folder / f"{name}.json", lambda path: path.write_text(provenance(caption, scale, runs)))
     _tell_notebook(name)
-    latex = to_latex(table, describe(caption, runs), name)
-    return _write(name, scale, ".tex", lambda path: path.write_text(latex))
+    latex = to_latex(table, describe(caption, runs), name, scale)
+    return _write(folder / f"{name}.tex", lambda path: path.write_text(latex))
 
 
 def _tell_notebook(name: str) -> None:
-    """Leaves in a notebook's cell what it saved."""
+    """Record in the running notebook cell what it saved."""
     if get_ipython() is not None:
         publish_display_data({SAVED: {"name": name}})
 
 
-def _write(name: str, scale: str, ending: str, writer: Callable[[Path], object]) -> Path:
-    """A file that appears whole or not at all: a full disk leaves the old one."""
-    path = paths.figures(scale) / f"{name}{ending}"
+def _write(path: Path, writer: Callable[[Path], object]) -> Path:
+    """Write a file whole or not at all: a full disk leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -69,58 +88,54 @@ def _write(name: str, scale: str, ending: str, writer: Callable[[Path], object])
 
 
 def describe(caption: str, runs: Sequence[Run] = ()) -> str:
-    """A caption with what its runs have in common or range over: students, epochs, learning rate, batch, questions,
-    seeds."""
+    """Return a caption with the students, epochs, learning rates, batch sizes, questions and seeds of its runs."""
     if not runs:
         return caption
     configs = [run.config for run in runs]
-    epochs = _several(c.epochs for c in configs)
+    epochs = _listed(c.epochs for c in configs)
     recipe = (
-        f"{epochs} epoch{'' if epochs == '1' else 's'}, learning rate {_several(c.learning_rate for c in configs)}, "
-        f"batch {_several(c.batch_size for c in configs)}"
+        f"{epochs} epoch{'' if epochs == '1' else 's'}, learning rate {_listed(c.learning_rate for c in configs)}, "
+        f"batch {_listed(c.batch_size for c in configs)}"
     )
-    seeds = _ranges({c.seed for c in configs})
-    questions = _several(run.metrics["questions"] for run in runs)
-    students = _several(Path(c.student).name for c in configs)
+    seeds = _seed_ranges({c.seed for c in configs})
+    questions = _listed(run.metrics["questions"] for run in runs)
+    students = _listed(Path(c.student).name for c in configs)
     return f"{caption} ({students}; {recipe}; n = {questions} questions, {seeds})"
 
 
-def _ranges(seeds: Iterable[int]) -> str:
-    """Seeds in words: "seed 7", "seeds 0 to 4, 1000 to 1004"."""
+def _seed_ranges(seeds: Iterable[int]) -> str:
+    """Return seeds in words: "seed 7", "seeds 0 to 4, 1000 to 1004"."""
     ranges: list[list[int]] = []
     for seed in sorted(seeds):
         if ranges and seed == ranges[-1][-1] + 1:
             ranges[-1].append(seed)
         else:
             ranges.append([seed])
-    words = [str(each[0]) if len(each) == 1 else f"{each[0]} to {each[-1]}" for each in ranges]
+    words = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in ranges]
     return f"seed{'' if sum(map(len, ranges)) == 1 else 's'} {', '.join(words)}"
 
 
-def _several(values: Iterable) -> str:
-    """Different values in order: "4 or 12"."""
+def _listed(values: Iterable) -> str:
+    """Return the different values in order: "4 or 12"."""
     return " or ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(set(values)))
 
 
 def alternative(figure: Figure, caption: str) -> str:
-    """What a figure shows, in words, for those who do not see it: its caption, and what stands in its panels."""
-    said = [caption]
+    """Return a figure's alternative text: its message, caption, and each panel's title, axis labels and legend."""
+    parts = [figure.get_suptitle(), caption]
     for axes in figure.axes:
-        words = [axes.get_title() or axes.get_title("left")]
-        words += [
-            f"{side}: {label}" for side, label in (("across", axes.get_xlabel()), ("up", axes.get_ylabel())) if label
-        ]
         legend = axes.get_legend()
         series = ", ".join(text.get_text() for text in legend.get_texts()) if legend else ""
-        words += [f"shown: {series}"] if series else []
-        said.append("; ".join(word for word in words if word))
-    sentences = dict.fromkeys(" ".join(sentence.split()).rstrip(".") for sentence in said)
+        labels = {"across": axes.get_xlabel(), "up": axes.get_ylabel(), "shown": series}
+        words = [axes.get_title() or axes.get_title("left") or axes.get_title("right")]
+        words += [f"{name}: {text}" for name, text in labels.items() if text]
+        parts.append("; ".join(word for word in words if word))
+    sentences = dict.fromkeys(" ".join(sentence.split()).rstrip(".") for sentence in parts)
     return ". ".join(sentence for sentence in sentences if sentence) + "."
 
 
 def provenance(caption: str, scale: str, runs: Sequence[Run] = (), alt: str = "") -> str:
-    """Where numbers came from, as JSON: caption, a figure's alternative text, scale, the runs with their settings,
-    versions."""
+    """Return as JSON where numbers came from: caption, alternative text, scale, runs, settings and versions."""
     record = {
         "caption": describe(caption, runs),
         **({"alt": alt} if alt else {}),
@@ -134,23 +149,9 @@ def provenance(caption: str, scale: str, runs: Sequence[Run] = (), alt: str = ""
     return json.dumps(record, indent=1) + "\n"
 
 
-def seeds_tag(seeds: Sequence[int]) -> str:
-    """For the name of a figure, so that one of a single seed does not replace one of several: [0, 1, 2] ->
-    "seeds0-1-2"."""
-    return "seeds" + "-".join(map(str, seeds))
+def is_complete(*chosen: tuple[Sequence, Sequence]) -> bool:
+    """Tell whether in each pair (what was chosen, all there is) nothing was left out or added.
 
-
-def settings_tag(changed: Mapping[str, Any], seeds: Sequence[int]) -> str:
-    """For the name of a figure, so that one of other settings does not replace it: {"beta": 0.2, "lora": False}, [0] ->
-    "beta-0.2_lora-False_seeds0".
-
-    changed: of `display.changed`.
+    What is not complete is saved with `own=True`, so that it never replaces a complete result.
     """
-    named = [f"{name}-{Path(str(value)).name}" for name, value in changed.items()]
-    return "_".join([*(re.sub(r"[^\w.-]", "-", name) for name in named), seeds_tag(seeds)])
-
-
-def part(*chosen: tuple[Sequence, Sequence]) -> str:
-    """For the name of a table or figure: "_part" if of any pair (what was chosen, all there is) something was left out
-    or added, so that a part never replaces the whole; else ""."""
-    return "" if all(set(some) == set(whole) for some, whole in chosen) else "_part"
+    return all(set(some) == set(whole) for some, whole in chosen)

@@ -1,32 +1,28 @@
-"""Things to try in a notebook: a view that changes with what is chosen. Nothing here trains a student.
+"""Views that change with what you choose. Nothing here trains a student.
 
-Where no kernel answers (a headless copy, the book) the view of the first choice stands as a still, in the same output:
-the output has the widget and, for whoever cannot show widgets, that view as HTML.
+Where no kernel answers (a headless copy, the book) the view of the first choice is shown as a still: the same output
+holds the widget and, for whoever cannot show widgets, that view as HTML.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 import ipywidgets
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from IPython.display import display as _display
-from PIL import Image
 
-from reasvqa.companion import display, figures, results
-from reasvqa.companion.words import seeds_of
+from reasvqa.companion import display, results
+from reasvqa.companion.words import seeds_text
 from reasvqa.datasets import Samples
 from reasvqa.learning import Run
 from reasvqa.mini.grounding import story_of
 from reasvqa.refinement import RESTATED_RULE, RULES, leaks, removals
 from reasvqa.samples import Sample
 
-QUESTIONS = 40  # to pick from: a list of a thousand is no choice
+QUESTIONS = 40  # to pick from: nobody scrolls through a thousand
 CLIPS = 8  # of each kind to compare two students on; each needs what the student writes about it
 
 
@@ -35,7 +31,7 @@ def explore(
     controls: Mapping[str, ipywidgets.ValueWidget],
     above: ipywidgets.Widget | None = None,
 ) -> None:
-    """Shows controls and, below them, `view` of their values, drawn again whenever one of them changes.
+    """Show controls and, below them, `view` of their values, drawn again whenever one of them changes.
 
     Args:
         view: takes the controls' values by their names.
@@ -51,27 +47,30 @@ def explore(
     for control in controls.values():
         control.observe(draw, "value")
     box = ipywidgets.VBox([above or ipywidgets.VBox(list(controls.values())), page])
-    note = "<div style='opacity:.7;font-size:90%'>A still. In a running notebook there is a choice.</div>"
+    note = "<div style='opacity:.7;font-size:90%'>A still. In a running notebook you can choose.</div>"
     bundle = dict(box._repr_mimebundle_() or {})
     _display(bundle | {"text/html": page.value + note}, raw=True)
 
 
-def _picker(label: str, options: Sequence | Mapping, value: object = None, wide: bool = True) -> ipywidgets.Dropdown:
-    first = next(iter(options.values() if isinstance(options, Mapping) else options))
+def _picker(label: str, options: Mapping[str, str], value: str | None = None) -> ipywidgets.Dropdown:
     return ipywidgets.Dropdown(
-        options=list(options.items()) if isinstance(options, Mapping) else list(options),
-        value=first if value is None else value,
+        options=list(options.items()),
+        value=value or next(iter(options.values())),
         description=label,
         style={"description_width": "initial"},
-        layout={"width": "min(46em, 98%)" if wide else "24em"},
+        layout={"width": "min(46em, 98%)"},
     )
+
+
+def _option(choice: object) -> int | None:
+    return None if pd.isna(choice) else int(choice)  # type: ignore[arg-type, call-overload]
 
 
 # --- refinement -------------------------------------------------------------------------------------------------------
 
 
 def refinement(samples: Samples, responses: pd.DataFrame) -> None:
-    """Pick a question, and switch the rules of refinement on and off.
+    """Let the reader pick a question and switch the rules of refinement on and off.
 
     Args:
         samples: training questions.
@@ -79,28 +78,23 @@ def refinement(samples: Samples, responses: pd.DataFrame) -> None:
     """
     rows = responses.reset_index().set_index("id")
     asked = {s.id: (s, str(rows["response"][s.id]), _option(rows["prediction"][s.id])) for s in samples[:QUESTIONS]}
-    names = {
-        f"{'CR' if chosen == sample.answer else 'IR'}, {sample.question} ({id})": id
-        for id, (sample, _, chosen) in asked.items()
-    }
-    wrong = [id for name, id in names.items() if name.startswith("IR")]
-
-    def view(question: str, **on: bool) -> HTML:
-        sample, text, chosen = asked[question]
-        rules = [rule for rule in RULES if on[rule]]
-        return refined(sample, text, chosen, rules)
-
-    question = _picker("question", names, wrong[0] if wrong else None)
+    wrong = [id for id, (sample, _, chosen) in asked.items() if chosen != sample.answer]
+    names = {f"{'IR' if id in wrong else 'CR'}, {asked[id][0].question} ({id})": id for id in asked}
     switches = {
         rule: ipywidgets.Checkbox(rule != RESTATED_RULE, description=rule, indent=False, layout={"width": "12em"})
         for rule in RULES
     }
+
+    def view(question: str, **on: bool) -> HTML:
+        return refined(*asked[question], rules=[rule for rule in RULES if on[rule]])
+
+    question = _picker("question", names, wrong[0] if wrong else None)
     grid = ipywidgets.HBox(list(switches.values()), layout={"flex_flow": "row wrap"})
     explore(view, {"question": question, **switches}, ipywidgets.VBox([question, grid]))
 
 
 def refined(sample: Sample, text: str, chosen: int | None, rules: Sequence[str]) -> HTML:
-    """One response under some of the rules: what goes, and what the rest still tells of the answer.
+    """Return a view of one response under some of the rules: what is removed, and what the rest tells of the answer.
 
     Args:
         sample, text, chosen: the question, the response, and the index of the option that it chose.
@@ -115,18 +109,17 @@ def refined(sample: Sample, text: str, chosen: int | None, rules: Sequence[str])
             at = removal.end
     assert sample.answer is not None
     found = leaks("".join([*kept, text[at:]]), sample.options, sample.answer, chosen)
-    tells = [_TOLD[what] for what, there in found.items() if there]
     off = [rule for rule in RULES if rule not in rules and rule != RESTATED_RULE]
-    note = f"What remains tells: {', '.join(tells) or 'nothing of the answer'}."
+    note = f"What remains tells: {', '.join(_TELLS[leak] for leak in found if found[leak]) or 'nothing of the answer'}."
     note += f" Switched off: {', '.join(off)}." if off else ""
-    return display.below(
-        display.choices(sample, {"the generator": chosen}),
+    return display.stacked(
+        display.question(sample, {"the generator": chosen}),
         display.refinement(text, sample.answer_text, correct, option, rules),
         HTML(f"<div style='margin:.4em 0'>{escape(note)}</div>"),
     )
 
 
-_TOLD = {  # of `refinement.leaks`
+_TELLS = {  # of `refinement.leaks`
     "letter": "a letter as the answer",
     "option text": "the chosen option in full",
     "true option's words": "words of the true option",
@@ -134,17 +127,12 @@ _TOLD = {  # of `refinement.leaks`
 }
 
 
-def _option(choice: object) -> int | None:
-    return None if pd.isna(choice) else int(choice)  # type: ignore[arg-type, call-overload]
-
-
 # --- two students -----------------------------------------------------------------------------------------------------
 
 
 def students(pages: Mapping[str, tuple[int, Sequence[HTML]]]) -> None:
-    """Two students beside each other on the same clips, by who is right. pages: of `compared`."""
-    kinds = {f"{kind} ({len(views)} of {count})": kind for kind, (count, views) in pages.items()}
-    kind = _picker("show", kinds, wide=False)
+    """Show two students beside each other on the same clips, by who is right. pages: of `compared`."""
+    kind = _picker("show", {f"{kind} ({len(views)} of {count})": kind for kind, (count, views) in pages.items()})
     most = max(len(views) for _, views in pages.values())
     place = ipywidgets.BoundedIntText(value=1, min=1, max=most, description="clip", layout={"width": "12em"})
 
@@ -156,60 +144,51 @@ def students(pages: Mapping[str, tuple[int, Sequence[HTML]]]) -> None:
 
 
 def compared(runs: Mapping[str, Run], clips: int = CLIPS) -> dict[str, tuple[int, list[HTML]]]:
-    """Two students on the same clips, by who is right, those kinds first on which they differ: on how many questions,
-    and views of the first `clips` of them.
+    """Return, by who of two students is right, on how many questions, and views of the first `clips` of them.
+
+    Kinds on which the two differ come first.
 
     Args:
         runs: the two by their names; what an MTL student writes is shown (of a run without weights, if it is kept), and
             judged by what happens in the clip where that is known.
-        clips: of each kind, at most.
 
     Raises:
         ValueError: the two were asked different questions.
     """
     (first, one), (second, other) = runs.items()
     answers = {name: run.predictions.set_index("id")["prediction"] for name, run in runs.items()}
-    right = {name: results.outcomes([run]).iloc[:, 0].droplevel("video") == 1 for name, run in runs.items()}
-    if set(right[first].index) != set(right[second].index):
+    a, b = (results.outcomes([run]).iloc[:, 0].droplevel("video") == 1 for run in (one, other))
+    if set(a.index) != set(b.index):
         raise ValueError(f"{first} and {second} answered different questions and cannot be compared")
     kinds = {
-        f"{second} right, {first} wrong": right[second] & ~right[first],
-        f"{first} right, {second} wrong": right[first] & ~right[second],
-        "both wrong": ~right[first] & ~right[second],
-        "both right": right[first] & right[second],
+        f"{second} right, {first} wrong": b & ~a,
+        f"{first} right, {second} wrong": a & ~b,
+        "both wrong": ~a & ~b,
+        "both right": a & b,
     }
     asked = other.samples()
     chosen = {kind: asked.select(these.index[these][:clips]) for kind, these in kinds.items()}
     shown = asked.select(sample.id for samples in chosen.values() for sample in samples)
     written = {
         name: dict(zip((sample.id for sample in shown), _written(run, shown), strict=True))
-        for name, run in ((first, one), (second, other))
+        for name, run in runs.items()
         if run.config.objective == "mtl"
     }
-    return {
-        kind: (
-            int(kinds[kind].sum()),
-            [
-                display.below(
-                    display.strip(asked, sample, other.config.num_frames),
-                    display.choices(sample, {name: _option(given[sample.id]) for name, given in answers.items()}),
-                    *(
-                        display.said(texts[sample.id], story_of(sample, other.root), f"{name} writes")
-                        for name, texts in written.items()
-                        if texts[sample.id] is not None
-                    ),
-                )
-                for sample in samples
-            ],
-        )
-        for kind, samples in chosen.items()
-        if len(samples)
-    }
+
+    def page(sample: Sample) -> HTML:
+        views = [display.clip(asked, sample, other.config.num_frames)]
+        views += [display.question(sample, {name: _option(given[sample.id]) for name, given in answers.items()})]
+        for name, texts in written.items():
+            if texts[sample.id] is not None:
+                views += [display.marked_reasoning(texts[sample.id], story_of(sample, other.root), f"{name} writes")]
+        return display.stacked(*views)
+
+    return {kind: (int(kinds[kind].sum()), list(map(page, some))) for kind, some in chosen.items() if len(some)}
 
 
 def _written(run: Run, shown: Samples) -> list[str] | list[str | None]:
-    """The reasoning that a run's student writes for some of the questions it was asked; of a run that came without
-    weights, as far as that came along."""
+    """Return the reasoning that a run's student writes about some of its questions; of a run without weights, what was
+    kept of it."""
     return run.explain(shown) if run.has_weights else run.written(shown)
 
 
@@ -217,71 +196,47 @@ def _written(run: Run, shown: Samples) -> list[str] | list[str | None]:
 
 
 def weights(runs: Mapping[float, Sequence[Run]], chosen: float | None = None, questions: int = 2) -> None:
-    """Drag beta, and see the accuracy and what a student says that was trained with it.
+    """Let the reader drag beta, and see the accuracy and what a student writes that was trained with it.
 
     Args:
-        runs: by beta, runs of one setting on the same questions, a run a seed; of the first the texts are shown.
+        runs: by beta, runs of one setting on the same questions, a run a seed; the first one's texts are shown.
         chosen: the beta to begin with; None: the largest.
         questions: how many of them to show, the first.
     """
     runs = dict(sorted(runs.items()))
     table = results.summary(runs)
-    some = next(iter(runs.values()))[0]
-    shown = some.samples()[:questions]
-    pages = {beta: _said_by(setting[0], shown) for beta, setting in runs.items()}
+    config = next(iter(runs.values()))[0].config
+    shown = next(iter(runs.values()))[0].samples()[:questions]
+    pages = {beta: _page_of(setting[0], shown) for beta, setting in runs.items()}
 
     def view(beta: float) -> HTML:
         row = table.loc[beta].to_dict()
-        words = f"beta = {beta:g}{'' if beta else ', which is STL_QA'}: {row['accuracy']:.1f} %"
-        words += (
-            f" [{row['low']:.1f}, {row['high']:.1f}], {seeds_of(row['seeds'])}, n = {row['questions']:.0f} questions"
-        )
-        words += f" of {some.config.dataset} ({some.config.split})"
-        return display.below(HTML(f"<div><b>{escape(words)}</b></div>"), _curve(table, beta), pages[beta])
+        text = f"beta = {beta:g}{'' if beta else ', answers only (STL_QA)'}: {row['accuracy']:.1f} % "
+        text += f"[{row['low']:.1f}, {row['high']:.1f}], {seeds_text(row['seeds'])}, "
+        text += f"n = {row['questions']:.0f} questions of {config.dataset} ({config.split})"
+        return display.stacked(HTML(f"<div><b>{escape(text)}</b></div>"), pages[beta])
 
-    options = {f"{beta:g}" if beta else "0 (STL_QA)": beta for beta in runs}
-    slider = ipywidgets.SelectionSlider(
-        options=list(options.items()),
-        value=list(runs)[-1] if chosen is None else chosen,
-        description="beta",
-        layout={"width": "28em"},
-    )
+    options = [(f"{beta:g}" if beta else "0 (answers only)", beta) for beta in runs]
+    value = list(runs)[-1] if chosen is None else chosen
+    slider = ipywidgets.SelectionSlider(options=options, value=value, description="beta", layout={"width": "28em"})
     explore(view, {"beta": slider})
 
 
-def _curve(table: pd.DataFrame, beta: float) -> HTML:
-    """Accuracy against beta, of `results.summary`, the chosen one filled."""
-    figure, axis = plt.subplots(figsize=(4.6, 2.1))
-    error = np.stack([table["accuracy"] - table["low"], table["high"] - table["accuracy"]]).clip(0)
-    look = {"color": figures.COLOURS["MTL"], "lw": 1.2, "capsize": 2.5, "marker": "o", "mfc": "white", "ms": 6}
-    axis.errorbar(table.index, table["accuracy"], yerr=error, **look)
-    axis.plot([beta], [table["accuracy"][beta]], "o", color=figures.COLOURS["MTL"], ms=9, zorder=5)
-    axis.set(xlabel="beta, weight of the reasoning", ylabel="accuracy (%)", xlim=(-0.05, 0.95))
-    figure.tight_layout()
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    plt.close(figure)
-    picture = np.asarray(Image.open(data).convert("RGB"))
-    said = f"accuracy against beta; {table['accuracy'][beta]:.1f} % at {beta:g}"
-    return HTML(f"<img src='{display.as_url(picture)}' alt='{said}' style='max-width:100%'>")
-
-
-def _said_by(run: Run, shown: Samples) -> HTML:
-    """Frames, the run's answer and what its student writes, for some questions."""
+def _page_of(run: Run, shown: Samples) -> HTML:
+    """Return frames, the run's answer and what its student writes, for some questions."""
     answers = run.predictions.set_index("id")["prediction"]
     writes = run.config.objective == "mtl"
-    texts = _written(run, shown) if writes else [None] * len(shown)
     views = []
-    for sample, text in zip(shown, texts, strict=True):
-        views += [display.strip(shown, sample, run.config.num_frames)]
-        views += [display.choices(sample, {"the student": _option(answers[sample.id])})]
-        silent = _LEFT_OUT if writes else _SILENT
-        views += [display.said(text, story_of(sample, run.root))] if text is not None else [silent]
-    return display.below(*views)
+    for sample, text in zip(shown, _written(run, shown) if writes else [None] * len(shown), strict=True):
+        views += [display.clip(shown, sample, run.config.num_frames)]
+        views += [display.question(sample, {"the student": _option(answers[sample.id])})]
+        missing = _WITHOUT_WEIGHTS if writes else _WRITES_NOTHING
+        views += [missing if text is None else display.marked_reasoning(text, story_of(sample, run.root))]
+    return display.stacked(*views)
 
 
-_LEFT_OUT = HTML(
-    "<div style='opacity:.7'>The run came with the repository, without its weights; "
-    "<code>train(run.config, force=True)</code> trains its student again, and then it can be seen what it writes.</div>"
+_WITHOUT_WEIGHTS = HTML(
+    "<div style='opacity:.7'>This run came with the repository, without its weights. To see what its student writes, "
+    "retrain it with <code>train(run.config, force=True)</code>.</div>"
 )
-_SILENT = HTML("<div style='opacity:.7'>It learned answers only and writes no reasoning.</div>")
+_WRITES_NOTHING = HTML("<div style='opacity:.7'>This student learned answers only and writes no reasoning.</div>")
