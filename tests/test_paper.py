@@ -61,7 +61,7 @@ def test_rows_get_five_seeds_but_for_those_of_little_weight():
     [
         (("table5", "large", [0]), "scale='large': choose one of mini, preview, smoke, paper"),
         (("table55", "mini", [0]), "experiment='table55': choose one of table1"),
-        (("figure4", "mini", [0, 0]), "give a list of different whole numbers"),
+        (("figure4", "mini", [0, 0]), "give a list of different"),
         (("figure4", "mini", [0], ["intentqa"]), "datasets='intentqa': choose one of nextqa, star"),
         (("figure4", "mini", [0], None, ["0.55"]), "rows='0.55': choose one of 0.0, 0.1"),
     ],

@@ -51,30 +51,30 @@ WHOLE = {"scale": "smoke", "seeds": [0, 1, 2]}
 
 def test_a_whole_table_has_the_settings_of_its_experiment():
     table5 = exhibit("table5", **WHOLE, datasets=["star", "nextqa", "intentqa"])
-    assert table5.settings == settings_of("table5", "smoke", [0, 1, 2]) and table5.tag == ""
+    assert table5.settings == settings_of("table5", "smoke", [0, 1, 2]) and not table5.own
     assert table5.plan == "15 settings, 75 runs" and table5.seeds == [0, 1, 2]
     assert table5.on("star").settings == settings_of("table5", "smoke", [0, 1, 2], ["star"])
 
 
 def test_weights_and_generators_name_rows():
     figure4 = exhibit("figure4", **WHOLE, datasets="star", betas="[0.5, 0]")
-    assert list(figure4.settings) == [("star", "0.0"), ("star", "0.5")] and figure4.tag == "_part"
+    assert list(figure4.settings) == [("star", "0.0"), ("star", "0.5")] and figure4.own
     strength = exhibit("strength", **WHOLE, generators=["sim-weak"])
     assert [row for _, row in strength.settings] == ["Original, sim-weak", "Refined, sim-weak", "STL_QA"]
-    assert strength.tag == "_part" and strength.generators == ["sim-weak"]
+    assert strength.own and strength.generators == ["sim-weak"]
     whole = exhibit("strength", **WHOLE, generators=None)
-    assert [row for _, row in whole.settings] == list(EXPERIMENTS["strength"].rows) and whole.tag == ""
+    assert [row for _, row in whole.settings] == list(EXPERIMENTS["strength"].rows) and not whole.own
 
 
 def test_table_4_has_no_runs_and_whatever_generator_left_a_file():
     table4 = exhibit("table4", scale="smoke", datasets=["star"], generators="mine")
-    assert (table4.generators, table4.settings, table4.runs, table4.tag) == (["mine"], {}, {}, "_part")
+    assert (table4.generators, table4.settings, table4.runs, table4.own) == (["mine"], {}, {}, True)
     assert exhibit("table4", scale="paper", generators=None).generators == ["internvl-4b", "internvl-26b"]
 
 
 @pytest.mark.parametrize("part", [{"seeds": [0]}, {"seeds": [0, 1, 2, 3]}, {"datasets": ["star"]}])
-def test_what_is_not_whole_is_saved_as_a_part(part):
-    assert exhibit("figure3", **WHOLE | {"datasets": ["nextqa", "star"]} | part).tag == "_part"
+def test_your_own_choice_never_replaces_the_complete_result(part):
+    assert exhibit("figure3", **WHOLE | {"datasets": ["nextqa", "star"]} | part).own
 
 
 @pytest.mark.parametrize(

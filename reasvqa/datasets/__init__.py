@@ -26,10 +26,10 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
 
     Args:
         name: a name of `DATASETS`: "nextqa", "star", "intentqa"; "own" for a folder of your own (see
-            `reasvqa.datasets.own`). With "mini-" or "smoke-" in front of one of the first three: a miniature, with files
-            in the same formats, made on first use (in about a minute). With "small-" in front: the official files, with
-            the training questions in a random order that is the same for everybody, so that the first n are a random
-            sample.
+            `reasvqa.datasets.own`). With "mini-" or "smoke-" in front of one of the first three: a miniature, with
+            files in the same formats, made on first use (in about a minute). With "small-" in front: the official
+            files, with the training questions in a random order that is the same for everybody, so that the first n
+            are a random sample.
         split: "train", "val", "test"; NExT-QA also has "atp-hard".
         root: folder of the annotation files, which are only read; videos are in its folder `videos`. Default: the data
             set's folder under the data root; there a miniature is made if it is missing.
