@@ -5,22 +5,12 @@ from pathlib import Path
 project = "ReasVQA"
 root_doc = "README"
 include_patterns = ["README.md", "data/README.md", "notebooks/*"]
-exclude_patterns = [
-    ".*",
-    "data/*/*",
-    "figures",
-    "reasvqa",
-    "tests",
-    "notebooks/.*",
-    "notebooks/README.md",
-]
+exclude_patterns = [".*", "data/*/*", "figures", "reasvqa", "tests", "notebooks/.*", "notebooks/README.md"]
 extensions = ["myst_nb", "sphinx-mathjax-offline"]
 html_theme = "sphinx_book_theme"
 html_title = "ReasVQA, a reproducible companion"
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system
-html_show_search_summary = (
-    False  # the browser would fetch pages for it, which it may not do from a disk
-)
+html_show_search_summary = False  # the browser would fetch pages for it, which it may not do from a disk
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # would be fetched from the network
 myst_enable_extensions = ["dollarmath", "amsmath"]
