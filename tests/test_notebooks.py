@@ -116,7 +116,7 @@ def test_a_wrong_parameter_is_refused_by_the_first_cell(name, parameter, smoke_s
 @pytest.mark.slow
 def test_a_wrong_parameter_fails_at_once_and_says_why(tmp_path):
     """As papermill hands it over: text that is not False."""
-    with pytest.raises(papermill.PapermillExecutionError, match="lora='false': True or False is wanted") as error:
+    with pytest.raises(papermill.PapermillExecutionError, match="lora='false': expected True or False") as error:
         execute("04_train_mtl", tmp_path / "out.ipynb", lora="false")
     assert error.value.exec_count <= 3
 

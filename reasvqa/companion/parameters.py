@@ -49,6 +49,7 @@ _KINDS: list[tuple[Any, str]] = [
     (Annotated[str, AfterValidator(_setting_or_run)], "first second"),
     (_Text, "path"),
     (_or_none(_Text), "generator model base_url folder"),
+    (_or_none(dict[str, Any]), "request"),
     (bool, "force retrain measure"),
     (Index, "seed question examples"),
     (Count, "batch_size steps rounds max_new_tokens"),
