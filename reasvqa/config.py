@@ -48,7 +48,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "subset": ("all", "cr"),
     "control": ("none", "other_videos", "shuffled_words", "key_words"),
     "target_order": ("reasoning_first", "answer_first"),
-    "answer_format": ("text", "letter"),
+    "answer_format": ("choice", "text", "letter"),
     "schedule": ("cosine", "linear", "constant_with_warmup"),
     "precision": ("fp32", "bf16"),
 }
@@ -86,7 +86,8 @@ class TrainConfig:
         questions: train on the first so many questions; None: the preset's number; None there: all. Data sets with
             shuffled training questions give a random sample, of which smaller ones are part; a large number means all.
         generator: whose responses to learn from: names <dataset>/reasoning/<generator>.jsonl.
-        answer_format: "letter" or "text", see `reasvqa.learning.answering`.
+        answer_format: "letter", as in the paper; "choice": choose among the options' texts by their likelihood, with the
+            cross-entropy of that choice as the loss; "text": write the right option's text, then choose likewise.
         split: the split that the trained student is evaluated on.
         epochs, batch_size: passes over the training questions; questions per step.
         learning_rate, weight_decay: of AdamW.

@@ -2,6 +2,9 @@
 
 Eq. 1   L_st = CE(f(v, q), reasoning + answer)
 Eq. 2   L_mt = alpha * CE(f(v, q), answer) + beta * CE(f(v, q), reasoning),   alpha = 1 - beta
+
+The paper's answer is a letter, so CE(answer) is the cross-entropy of a choice among the options. A student too small to
+bind letters to options gets the same from the options' texts: `option_scores` and `choice`.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE = -100  # the label of padding, which no loss counts
+SHARPNESS = 4.0  # factor of the options' scores in `choice`: mean log-likelihoods of short texts lie close together
 
 
 def shift_right(labels: Tensor, start: int, pad: int) -> Tensor:
@@ -30,6 +34,27 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         labels: long (B, T); -100 does not count.
     """
     return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
+
+
+def option_scores(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return each option's mean log-likelihood per token, float32 (O,); logits (O, T, V), labels long (O, T)."""
+    loss = F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
+    return -loss.sum(1) / (labels != IGNORE).sum(1)
+
+
+def choice(scores: Tensor, rows: Tensor, answers: Tensor) -> Tensor:
+    """Return the cross-entropy of choosing the right option, a float32 scalar.
+
+    Args:
+        scores: float (O,) the scores of all options of the batch, a sample's options in order.
+        rows: long (O,) the sample that each option belongs to, ascending.
+        answers: long (B,) the index of the right option of each sample.
+    """
+    counts = torch.bincount(rows, minlength=len(answers))
+    place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    table = scores.new_full((len(answers), int(counts.max())), -torch.inf)
+    table[rows, place] = SHARPNESS * scores
+    return F.cross_entropy(table, answers)
 
 
 def multi_task(answer_loss: Tensor, reasoning_loss: Tensor | None, beta: float) -> Tensor:

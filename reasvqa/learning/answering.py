@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -15,7 +14,7 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.learning.features import Features
 from reasvqa.learning.targets import ANSWER, answer_text, source_text
-from reasvqa.losses import IGNORE, shift_right
+from reasvqa.losses import IGNORE, option_scores, shift_right
 from reasvqa.samples import LETTERS, Sample
 from reasvqa.students import Student
 
@@ -51,7 +50,7 @@ def score_options(
 ) -> list[Tensor]:
     """Return the options' scores of each sample, float (options,); the largest is the student's answer.
 
-    "text": the mean log-likelihood of the option's tokens; all options of the batch are decoded at once.
+    "text", "choice": the mean log-likelihood of the option's tokens; all options of the batch are decoded at once.
     "letter": the logits of the options' letters after one decoder step.
     A student that learned to answer first and explain afterwards is scored by likelihood after the word "Answer:".
     """
@@ -59,8 +58,8 @@ def score_options(
     if config.target_order == "answer_first":
         before = student.target_ids([ANSWER])[0][:-1]  # without the end-of-text token
         return _rank(student, states, mask, samples, [before] * len(samples), config.answer_format)
-    if config.answer_format == "text":
-        return _rank(student, states, mask, samples, [[]] * len(samples), "text")
+    if config.answer_format != "letter":
+        return _rank(student, states, mask, samples, [[]] * len(samples), config.answer_format)
     rows = torch.arange(len(samples), device=states.device)
     (logits,) = student.decode(states, mask, [(torch.full_like(rows, student.answer_start)[:, None], rows)])
     letters = [ids[0] for ids in student.target_ids(LETTERS)]
@@ -94,9 +93,7 @@ def _rank(
     labels = pad(counted, IGNORE)[0].to(states.device)
     rows = torch.arange(len(samples)).repeat_interleave(torch.tensor(counts)).to(states.device)
     (logits,) = student.decode(states, mask, [(inputs, rows)])
-    loss = F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
-    scores = -loss.sum(1) / (labels != IGNORE).sum(1)
-    return list(scores.cpu().split(counts))
+    return list(option_scores(logits, labels).cpu().split(counts))
 
 
 @torch.no_grad()
@@ -131,7 +128,7 @@ def predict(
             chosen: dict[int, int] = {}
             for rows in group_by_length(before):
                 asked, written = [batch[i] for i in rows], [before[i] for i in rows]
-                scores = _rank(student, states[rows], mask[rows], asked, written, "text")
+                scores = _rank(student, states[rows], mask[rows], asked, written, config.answer_format)
                 chosen |= {i: int(of.argmax()) for i, of in zip(rows, scores, strict=True)}
             predictions += [chosen[i] for i in range(len(batch))]
     return predictions, texts

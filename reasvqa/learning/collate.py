@@ -37,6 +37,10 @@ class Collator:
             truncate(ids, limit, next(endings) if e.ending else ids[-1:])
             for ids, e in zip(targets, examples, strict=True)
         ]
+        # Options are decoded only where the answer is a choice among their texts.
+        self.options: list[list[list[int]]] | None = None
+        if config.answer_format == "choice" and (config.objective == "mtl" or config.reasoning == "none"):
+            self.options = [student.target_ids(list(e.sample.options)) for e in examples]
         reasonings = student.target_ids([e.reasoning for e in examples if e.reasoning is not None])
         fitting = iter([truncate(ids, limit, ids[-1:]) for ids in reasonings])
         self.reasonings = [next(fitting) if e.reasoning is not None else [] for e in examples]
@@ -58,8 +62,14 @@ class Collator:
             features = torch.zeros(len(indices), 0, *self.feature_shape)
         else:
             features = self.features.tensor([self.examples[i].sample for i in indices])
-        labels, _ = pad([self.targets[i] for i in indices], IGNORE)
-        batch = {"features": features, "input_ids": source, "attention_mask": mask, "labels": labels}
+        batch = {"features": features, "input_ids": source, "attention_mask": mask}
+        if self.options is None:
+            batch["labels"], _ = pad([self.targets[i] for i in indices], IGNORE)
+        else:
+            options = [self.options[i] for i in indices]
+            batch["labels"], _ = pad([ids for of_sample in options for ids in of_sample], IGNORE)
+            batch["option_rows"] = torch.arange(len(options)).repeat_interleave(torch.tensor([len(o) for o in options]))
+            batch["answers"] = torch.tensor([self.examples[i].sample.answer for i in indices])
         rows = [row for row, i in enumerate(indices) if self.reasonings[i]]
         if rows:
             batch["reasoning_labels"], _ = pad([self.reasonings[indices[row]] for row in rows], IGNORE)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from reasvqa.losses import IGNORE, cross_entropy, multi_task, shift_right
+from reasvqa.losses import IGNORE, choice, cross_entropy, multi_task, option_scores, shift_right
 from reasvqa.students import Student
 
 
@@ -31,6 +31,8 @@ class Objective(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor,
         labels: Tensor,
+        option_rows: Tensor | None = None,
+        answers: Tensor | None = None,
         reasoning_labels: Tensor | None = None,
         reasoning_rows: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -39,7 +41,10 @@ class Objective(nn.Module):
         Args:
             features: float (B, N, Q, E) visual features.
             input_ids, attention_mask: long (B, L) source text.
-            labels: long (B, T) answer tokens, padded with -100 (in STL: reasoning and answer).
+            labels: long (B, T) answer tokens, padded with -100 (in STL: reasoning and answer); or, with `answers`, long
+                (O, T) the tokens of all options of the batch.
+            option_rows: long (O,) the sample that each option belongs to, ascending.
+            answers: long (B,) the index of each sample's right option: the answer is learned as a choice.
             reasoning_labels: long (R, T') reasoning tokens of the R <= B samples that have some, padded with -100.
             reasoning_rows: long (R,) indices of these samples in the batch.
 
@@ -47,27 +52,30 @@ class Objective(nn.Module):
             "loss", "answer_loss" and, when beta > 0 and there is reasoning, "reasoning_loss": scalars.
         """
         states, mask = self.student.encode(features, input_ids, attention_mask)
-        targets = [(labels, self.student.answer_start, torch.arange(len(labels), device=labels.device))]
+        rows = torch.arange(len(labels), device=labels.device) if option_rows is None else option_rows
+        targets = [(labels, self.student.answer_start, rows)]
         if self.beta > 0 and reasoning_labels is not None and reasoning_rows is not None:
             targets.append((reasoning_labels, self.student.reasoning_start, reasoning_rows))
-        losses = target_losses(self.student, states, mask, targets)
+        losses = target_losses(self.student, states, mask, targets, answers)
         if torch.distributed.is_initialized():
-            losses = _weight_by_tokens(losses, targets)
+            counts = [(of != IGNORE).sum() for of, _, _ in targets]
+            losses = _weight_by_counts(
+                losses, counts if answers is None else [counts[0].new_tensor(len(answers)), *counts[1:]]
+            )
         answer_loss, reasoning_loss = losses if len(losses) == 2 and self.beta > 0 else (losses[0], None)
         result = {"loss": multi_task(answer_loss, reasoning_loss, self.beta), "answer_loss": answer_loss.detach()}
         return result if reasoning_loss is None else result | {"reasoning_loss": reasoning_loss.detach()}
 
 
-def _weight_by_tokens(losses: list[Tensor], targets: Sequence[tuple[Tensor, int, Tensor]]) -> list[Tensor]:
-    """Weight this process's means so that the mean over processes is the mean over all tokens.
+def _weight_by_counts(losses: list[Tensor], counted: list[Tensor]) -> list[Tensor]:
+    """Weight this process's means over `counted` tokens (or choices) so that the mean over processes is over all.
 
     Processes average their gradients, so one with more target tokens, or the only one with a reasoning, must count
     for more.
     """
-    tokens = [(labels != IGNORE).sum() for labels, _, _ in targets]
-    if len(tokens) == 1:  # this process has no reasoning
-        tokens.append(torch.zeros_like(tokens[0]))
-    own = torch.stack(tokens).float()
+    if len(counted) == 1:  # this process has no reasoning
+        counted = [*counted, torch.zeros_like(counted[0])]
+    own = torch.stack(counted).float()
     counts = own.clone()
     torch.distributed.all_reduce(counts)
     weights = own * torch.distributed.get_world_size() / counts.clamp(min=1)
@@ -78,7 +86,11 @@ def _weight_by_tokens(losses: list[Tensor], targets: Sequence[tuple[Tensor, int,
 
 
 def target_losses(
-    student: Student, states: Tensor, mask: Tensor, targets: Sequence[tuple[Tensor, int, Tensor]]
+    student: Student,
+    states: Tensor,
+    mask: Tensor,
+    targets: Sequence[tuple[Tensor, int, Tensor]],
+    answers: Tensor | None = None,
 ) -> list[Tensor]:
     """Return the mean cross-entropy over each target's tokens, all decoded after one reading.
 
@@ -86,10 +98,16 @@ def target_losses(
         states, mask: of `Student.encode`.
         targets: for each task the labels, long (M, T) padded with -100, the start token, and the batch rows they
             belong to, long (M,).
+        answers: if given, the first task's targets are the options of each sample, and its loss is that of choosing
+            the option with this index, long (B,).
 
     Returns:
         A float32 scalar for each task.
     """
     inputs = [(shift_right(labels, start, student.pad), rows) for labels, start, rows in targets]
     logits = student.decode(states, mask, inputs)
-    return [cross_entropy(z, labels) for z, (labels, _, _) in zip(logits, targets, strict=True)]
+    losses = [cross_entropy(z, labels) for z, (labels, _, _) in zip(logits, targets, strict=True)]
+    if answers is not None:
+        labels, _, rows = targets[0]
+        losses[0] = choice(option_scores(logits[0], labels), rows, answers)
+    return losses

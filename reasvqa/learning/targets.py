@@ -41,16 +41,16 @@ class Example:
 
 def source_text(sample: Sample, answer_format: str) -> str:
     """Return the text that f(v, q) reads after the frames. It lists the options only if the answer is a letter."""
-    if answer_format == "text":
-        return sample.question
-    return f"Question: {sample.question} Options: {sample.lettered} Answer with the letter of the correct option."
+    if answer_format == "letter":
+        return f"Question: {sample.question} Options: {sample.lettered} Answer with the letter of the correct option."
+    return sample.question
 
 
 def answer_text(sample: Sample, answer_format: str, option: int | None = None) -> str:
     """Return an option (default: the right one) as the student writes it: its text or its letter."""
     index = sample.answer if option is None else option
     assert index is not None, f"sample {sample.id!r} has no label"
-    return sample.options[index] if answer_format == "text" else LETTERS[index]
+    return LETTERS[index] if answer_format == "letter" else sample.options[index]
 
 
 def responses_of(config: TrainConfig, root: Path, samples: Samples) -> pd.DataFrame | None:
