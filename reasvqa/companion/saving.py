@@ -34,7 +34,7 @@ def save_figure(
     _write(name, scale, ".pdf", lambda path: figure.savefig(path, bbox_inches="tight", metadata={"CreationDate": None}))
     _write(name, scale, ".csv", lambda path: data.to_csv(path, float_format="%.4f"))
     origin = provenance(caption, scale, runs, alternative(figure, caption))
-    _write(name, scale, ".json", lambda path: path.write_text(origin))
+    _write(name, scale, ".json", lambda path: path.write_text(origin, encoding="utf-8"))
     _tell_notebook(name)
     return _write(name, scale, ".png", lambda path: figure.savefig(path, bbox_inches="tight"))
 
@@ -43,10 +43,10 @@ def save_table(table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] =
     """Writes <name>.{csv,tex,json}: numbers, a booktabs table to paste, provenance. Returns the path of the LaTeX
     file. table: numbers, texts and estimates, see `latex.to_latex`."""
     _write(name, scale, ".csv", lambda path: values(table).to_csv(path, float_format="%.4f"))
-    _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs)))
+    _write(name, scale, ".json", lambda path: path.write_text(provenance(caption, scale, runs), encoding="utf-8"))
     _tell_notebook(name)
     latex = to_latex(table, describe(caption, runs), name)
-    return _write(name, scale, ".tex", lambda path: path.write_text(latex))
+    return _write(name, scale, ".tex", lambda path: path.write_text(latex, encoding="utf-8"))
 
 
 def _tell_notebook(name: str) -> None:
