@@ -49,10 +49,6 @@ def test_prompt_is_the_papers(shared):
     assert build_prompt(SAMPLE).rstrip(".") == expected
 
 
-def test_caption_prompts_do_not_know_the_question():
-    assert "tidied" not in build_prompt(SAMPLE, "brief_caption") + build_prompt(SAMPLE, "detailed_caption")
-
-
 class Counting:
     """A generator that notes what it was asked and can break off; `bad` replaces responses, or is raised."""
 

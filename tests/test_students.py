@@ -27,11 +27,11 @@ from reasvqa.learning.answering import predict, score_options
 from reasvqa.learning.collate import Collator
 from reasvqa.learning.features import build_features
 from reasvqa.learning.objective import Objective
-from reasvqa.learning.targets import Example, answer_text, source_text
+from reasvqa.learning.targets import Example
 from reasvqa.losses import IGNORE
 from reasvqa.mini.pretrain import save_student
 from reasvqa.mini.tiny import write_tiny
-from reasvqa.students import STUDENTS, fingerprint, load_student, read_preprocess, why_not
+from reasvqa.students import STUDENTS, fingerprint, load_student, read_preprocess
 from reasvqa.students.adapters import LoraInWeights, load_trained, prepare, trained_state
 from reasvqa.students.smolvlm import in_words
 from reasvqa.video import read_frames
@@ -119,7 +119,7 @@ def test_a_tokenizer_without_its_files_is_an_error(copy):
 
 @pytest.mark.parametrize("name", ["mini-blip3", "nobody/such-student"])
 def test_unknown_student(name):
-    with pytest.raises(FileNotFoundError, match="Known names: .*mini-blip2"):
+    with pytest.raises(FileNotFoundError, match=r"Known names: .*mini-blip2"):
         load_student(name)
 
 
@@ -148,13 +148,6 @@ def test_other_families_are_refused_with_the_reason(kind, message, tmp_path):
     AutoConfig.for_model(kind).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=message):
         load_student(str(tmp_path))
-
-
-def test_recurrent_layers_in_a_known_family_are_a_reason(checkpoints):
-    fine = AutoConfig.from_pretrained(checkpoints["smolvlm"])
-    assert why_not(fine) == []
-    fine.text_config.layer_types = ["full_attention", "linear_attention"]
-    assert "recurrent layers (linear_attention)" in why_not(fine)[0]
 
 
 def test_frames_are_of_the_models_own_resolution(tmp_path):
@@ -416,19 +409,6 @@ def test_numbers_in_words():
 
 
 # --- answers and runs -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("family", ["llava"], indirect=True)
-def test_text_scores_are_mean_log_likelihoods(student, smoke_star, config):
-    config = replace(config, answer_format="text")
-    samples = list(smoke_star[1][:3])
-    features = build_features(smoke_star[1], student, config.student, 4, paths.features())
-    student.eval()
-    for sample, row in zip(samples, score_options(student, samples, features, config), strict=True):
-        for i in range(len(sample.options)):
-            example = Example(sample, source_text(sample, "text"), answer_text(sample, "text", i))
-            single = Collator(student, [example], features, config)([0])
-            assert float(row[i]) == pytest.approx(-float(Objective(student, 0.0)(**single)["loss"]), abs=1e-4)
 
 
 @pytest.mark.parametrize("family", TINY, indirect=True)
