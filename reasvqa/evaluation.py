@@ -204,7 +204,7 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
     of_seeds = np.array([100 * outcomes.mean(axis=1) for outcomes, _ in tables])  # (data sets, seeds)
     clusters = [_of_videos(100 * outcomes, videos) for outcomes, videos in tables]
     # Each source of chance: its part of the mean's variance, and its degrees of freedom.
-    sources = [(variance / len(tables) ** 2, count - 1) for variance, count in clusters]
+    sources: list[tuple[float, float]] = [(variance / len(tables) ** 2, count - 1) for variance, count in clusters]
     spread = np.nan
     if seeds > 1:
         spreads = of_seeds.var(axis=1, ddof=1) / len(tables) ** 2

@@ -112,7 +112,8 @@ def test_all_phases_with_2_to_10_options(tmp_path, videos):
     table = generate(samples, written, tmp_path / "reasoning" / "written.jsonl")
     assert table["correct"].tolist() == [True, True, False] * 3
     recipe = PRESETS["smoke"] | {"answer_format": "letter", "generator": "written", "split": "test"}
-    run = train(TrainConfig(dataset="own", student="mini-blip2", **recipe), root=tmp_path, runs=tmp_path / "runs")
+    recipe["student"] = "mini-blip2"
+    run = train(TrainConfig(dataset="own", **recipe), root=tmp_path, runs=tmp_path / "runs")
     assert (run.predictions["prediction"] < [len(s.options) for s in test]).all()
     assert len(run.predictions) == 4 and run.metrics["with_reasoning"] == 9
     assert run.predictions["type"].tolist() == run.predictions["group"].tolist() == ["2", "02"] * 2

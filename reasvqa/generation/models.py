@@ -95,7 +95,8 @@ class TransformersGenerator:
 
         self.name = name or Path(model).name
         self.videos, self.num_frames, self.max_new_tokens, self.cut = videos, num_frames, max_new_tokens, 0
-        device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+        place: Any = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if place == "cuda" else torch.float32
 
         def load(local_only: bool) -> tuple[Any, Any]:
             processor = _processor(model, local_only)
@@ -103,7 +104,7 @@ class TransformersGenerator:
             where: Any = {"local_files_only": local_only}
             where["adapter_kwargs"] = dict(where)  # otherwise transformers looks for an adapter on the hub
             options = {"dtype": dtype, "use_safetensors": True, **where}
-            return processor, AutoModelForImageTextToText.from_pretrained(model, **options).to(device).eval()
+            return processor, AutoModelForImageTextToText.from_pretrained(model, **options).to(place).eval()
 
         try:
             self.processor, self.model = hub.local_first(model, load)
@@ -165,7 +166,7 @@ def _processor(model: str | Path, local_only: bool) -> Any:
         def check_argument_for_proper_class(self, argument_name, argument):
             pass  # it would ask for torchvision
 
-    module = sys.modules[kind.__module__]
+    module: Any = sys.modules[kind.__module__]
     if getattr(module, "num2words", str) is None:
         module.num2words = str  # SmolVLM's processor insists on this package, for the number of a video's frames
     parts: dict[str, Any] = {
@@ -233,7 +234,7 @@ class OpenAIGenerator:
         self.tokens, self.seconds, self.requests, self.cut = (0, 0), 0.0, 0, 0
         limit = {"max_tokens": max_new_tokens} if "max_completion_tokens" not in (request or {}) else {}
         self.request = {**limit, "temperature": 0.0, **(request or {})}
-        self.max_new_tokens = self.request.get("max_completion_tokens") or self.request.get("max_tokens")
+        self.max_new_tokens: Any = self.request.get("max_completion_tokens") or self.request.get("max_tokens")
         address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
             raise GenerationError(f"base_url={address!r}: not an address such as http://localhost:8000/v1")
