@@ -95,16 +95,16 @@ class TransformersGenerator:
 
         self.name = name or Path(model).name
         self.videos, self.num_frames, self.max_new_tokens, self.cut = videos, num_frames, max_new_tokens, 0
-        place: Any = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if place == "cuda" else torch.float32
+        device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
 
         def load(local_only: bool) -> tuple[Any, Any]:
             processor = _processor(model, local_only)
             hub.check_tokenizer(processor.tokenizer, str(model))
             where: Any = {"local_files_only": local_only}
             where["adapter_kwargs"] = dict(where)  # otherwise transformers looks for an adapter on the hub
-            options = {"dtype": dtype, "use_safetensors": True, **where}
-            return processor, AutoModelForImageTextToText.from_pretrained(model, **options).to(place).eval()
+            where |= {"dtype": dtype, "use_safetensors": True}
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(model, **where)
+            return processor, loaded.to(device).eval()
 
         try:
             self.processor, self.model = hub.local_first(model, load)
