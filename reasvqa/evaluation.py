@@ -1,4 +1,4 @@
-"""Accuracy as the benchmarks' official evaluators compute it, with intervals and paired tests."""
+"""Accuracy as the benchmarks' official evaluators compute it, intervals over seeds and videos, and verdicts."""
 
 from __future__ import annotations
 
@@ -22,44 +22,35 @@ class PredictionError(ValueError):
 
 
 def correctness(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFrame:
-    """One row per labelled sample: id, prediction (Int64), answer, type, group, answered, correct (bool).
+    """Return a row per labelled sample: id, answer, type, group, prediction (Int64), answered and correct (bool).
 
     Args:
         predictions: columns id, prediction (0-based, or NA).
         samples: the questions asked. A sample without a prediction counts as wrong, with `answered` False.
 
     Raises:
-        PredictionError: a prediction for an unknown id, or two for one id, or samples without labels.
+        PredictionError: a column is missing, an id is unknown or occurs twice, or samples have no labels.
     """
-    missing = {"id", "prediction"} - set(predictions.columns)
-    if missing:
-        raise PredictionError(
-            f"predictions lack the column {', '.join(sorted(missing))}; "
-            f"found {', '.join(map(str, predictions.columns))}"
-        )
+    if missing := sorted({"id", "prediction"} - set(predictions.columns)):
+        found = ", ".join(map(str, predictions.columns))
+        raise PredictionError(f"predictions lack the column {', '.join(missing)}; found {found}")
     samples = list(samples)
-    unlabelled = [sample.id for sample in samples if sample.answer is None]
-    if unlabelled:
-        raise PredictionError(
-            f"{len(unlabelled)} samples have no answer (e.g. {unlabelled[0]!r}): "
-            "this split is unlabelled, evaluate on another"
-        )
+    if unlabelled := [sample.id for sample in samples if sample.answer is None]:
+        found = f"{len(unlabelled)} samples have no answer (e.g. {unlabelled[0]!r})"
+        raise PredictionError(f"{found}: this split is unlabelled, evaluate on another")
     given = predictions[["id", "prediction"]].astype({"id": str})
     doubled = given["id"][given["id"].duplicated()]
     if len(doubled):
-        raise PredictionError(
-            f"{len(doubled)} ids are predicted more than once, e.g. {doubled.iloc[0]!r}; keep one prediction each"
-        )
-    unknown = sorted(set(given["id"]) - {sample.id for sample in samples})
-    if unknown:
+        found = f"{len(doubled)} ids are predicted more than once, e.g. {doubled.iloc[0]!r}"
+        raise PredictionError(f"{found}; keep one prediction each")
+    if unknown := sorted(set(given["id"]) - {sample.id for sample in samples}):
         raise PredictionError(
             f"{len(unknown)} predictions are for unknown ids, e.g. {unknown[0]!r}. Give those of this data set and "
             "split, and read ids as text: pd.read_csv(..., dtype={'id': str})"
         )
-    table = pd.DataFrame(
-        [(sample.id, sample.answer, sample.type, sample.group) for sample in samples],
-        columns=["id", "answer", "type", "group"],
-    ).merge(given, on="id", how="left")
+    columns = ["id", "answer", "type", "group"]
+    table = pd.DataFrame([[getattr(sample, name) for name in columns] for sample in samples], columns=columns)
+    table = table.merge(given, on="id", how="left")
     table["prediction"] = pd.to_numeric(table["prediction"]).astype("Int64")
     table["answered"] = table["prediction"].notna()
     table["correct"] = (table["prediction"] == table["answer"]).fillna(False).astype(bool)
@@ -67,10 +58,10 @@ def correctness(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.Data
 
 
 def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFrame:
-    """Accuracy by official type, by the paper's group and in total.
+    """Compute accuracy by official type, by the paper's group and in total.
 
     Returns:
-        A table indexed by type (TP counts as TN, as the official evaluators do), then group, then "Total"; columns n
+        A table indexed by type (TP counts as TN, as in the official evaluator), then group, then "Total"; columns n
         (int), correct (int), accuracy (percent). Its `attrs["unanswered"]` is the number of samples without a
         prediction, which count as wrong.
 
@@ -95,12 +86,12 @@ LEVEL, POWER = 0.05, 0.8  # of every test; 95 % intervals
 
 
 def plain(value: float) -> str:
-    """ "2.4", "-0.3", "0.0" and never "-0.0"."""
+    """Round to one decimal: "2.4", "-0.3", "0.0", never "-0.0"."""
     return f"{round(float(value), 1) + 0.0:.1f}"
 
 
 def signed(points: float) -> str:
-    """ "+2.4", "-0.3", "0.0"; nothing where there is no number."""
+    """Round to one decimal, with a sign: "+2.4", "-0.3", "0.0"; NaN is empty."""
     return "" if math.isnan(points) else f"{'+' if round(float(points), 1) > 0 else ''}{plain(points)}"
 
 
@@ -109,14 +100,13 @@ class Estimate:
     """A mean over questions and seeds (an accuracy, a difference, a contrast), in percent or percentage points.
 
     Attributes:
-        value, low, high: the mean and its two-sided 95 % interval; the ends are NaN where all questions are about one
+        value, low, high: the mean and its two-sided 95 % interval; its ends are NaN if all questions are about one
             video.
         se, df: standard error, and degrees of freedom of its t distribution.
-        p: two-sided, of the mean being zero.
-        seeds, videos, questions: over how many of each; videos and questions are summed over data sets. With one seed
-            the interval says what other questions would do, and nothing of other seeds.
-        seed_sd: standard deviation of the mean over the choice of a seed (for several data sets, of one for each);
-            NaN for one seed.
+        p: of the mean being zero, two-sided.
+        seeds, videos, questions: their numbers; videos and questions are summed over data sets. With one seed the
+            interval covers other questions, not other seeds.
+        seed_sd: standard deviation of the mean between seeds (of several data sets: one seed each); NaN for one seed.
     """
 
     value: float
@@ -135,7 +125,7 @@ class Estimate:
 
     @property
     def points(self) -> str:
-        """A difference as text, with its sign: "+2.4 [0.1, 4.7]"."""
+        """The estimate as text, with a sign: "+2.4 [0.1, 4.7]"."""
         return f"{signed(self.value)} {self._span}"
 
     @property
@@ -144,56 +134,56 @@ class Estimate:
 
     @property
     def half_width(self) -> float:
-        """Of the 95 % interval."""
+        """Half the width of the 95 % interval."""
         return (self.high - self.low) / 2
 
     def interval(self, level: float) -> tuple[float, float]:
-        """The ends of the two-sided interval of this level, e.g. 0.9."""
+        """Return the ends of the two-sided interval of a level such as 0.9."""
         half = float(special.stdtrit(self.df, (1 + level) / 2)) * self.se
         return self.value - half, self.value + half
 
     def equivalent(self, margin: float, looks: int = 1) -> bool:
-        """Two one-sided tests (TOST): is the mean surely within `margin` points of zero? So if the 90 % interval is;
-        at the second of two looks, the 95 % interval."""
+        """Tell by two one-sided tests (TOST) whether the mean is within `margin` points of zero: whether the 90 %
+        interval is; at the second of two looks, the 95 % interval."""
         low, high = self.interval(1 - 2 * LEVEL / looks)
         return -margin < low and high < margin
 
     def detectable(self, level: float = LEVEL) -> float:
-        """The smallest true mean that a two-sided test at this level finds four times in five, with this standard
-        error. Of many tests that are corrected together each one's level is lower."""
+        """Return the smallest true mean that a two-sided test at this level finds four times in five, at this standard
+        error. Among tests that are corrected together, the level is lower."""
         return float(special.stdtrit(self.df, 1 - level / 2) + special.stdtrit(self.df, POWER)) * self.se
 
 
 def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
-    """The mean outcome with an interval over seeds and videos, both taken as drawn at random and crossed.
+    """Return the mean outcome with an interval over seeds and videos, two crossed random factors.
 
-    Questions about one video are a cluster. With S seeds, V videos and effects of seed, of video and of both together,
-    the mean's variance is a/S + b/V + c/(SV). Its moment estimate is (MS_seeds + MS_videos - MS_rest) / (SV), from the
-    mean squares of the two-way table, with the videos' part, MS_videos - MS_rest, not below zero. It counts what both
-    sources share once, as the two-way clustered variance of Cameron, Gelbach and Miller (2011) does; see also Owen and
-    Eckles (arXiv:1106.2125) and Miller (arXiv:2411.00640). Unequal numbers of questions enter by linearisation.
+    Questions about one video are a cluster. With S seeds, V videos and effects of seed, of video and of their
+    interaction, the mean's variance is a/S + b/V + c/(SV). Its moment estimate is (MS_seeds + MS_videos - MS_rest) /
+    (SV), from the mean squares of the two-way table, where MS_videos - MS_rest is at least zero. It counts the shared
+    part once, as does the two-way clustered variance of Cameron, Gelbach and Miller (2011); see also Owen and Eckles
+    (arXiv:1106.2125) and Miller (arXiv:2411.00640). Unequal numbers of questions enter by linearisation.
 
-    The interval is a t interval with 1/df = r/(S - 1) + (1 - r)/(V - 1), where r is the seeds' share of the variance.
-    Satterthwaite's rule has squares there. But r is itself known from few seeds only, and that rule covers 92 % in the
-    worst case of three seeds; this one covers 94 to 96.5 %, five seeds 95 to 96 % (two seeds: 90 %, so take three).
-    With one seed it is the variance between videos, with V - 1. The simulation: `python tests/test_evaluation.py`.
+    The t interval has 1/df = r/(S - 1) + (1 - r)/(V - 1), where r is the seeds' share of the variance. Satterthwaite's
+    rule squares the shares, but r is itself estimated from few seeds: with three, that rule covers 92 % in the worst
+    case, this one 94 to 96.5 %; with five 95 to 96 %; with two only 90 %, so take three. With one seed it is the
+    variance between videos, with V - 1. The simulation: `python tests/test_evaluation.py`.
 
     Args:
-        outcomes: bool or float, (seeds, questions) or (questions,): right or wrong; for a difference of settings that
-            share seeds and questions, the difference of that; for a contrast, the weighted sum.
-        videos: (questions,): the video that each question is about.
+        outcomes: bool or float, (seeds, questions) or (questions,): right or wrong; the difference of two settings that
+            share seeds and questions; or a contrast, the weighted sum of several.
+        videos: (questions,): the video of each question.
 
     Raises:
-        ValueError: no outcomes, or not one video for each question.
+        ValueError: no outcomes, or not one video per question.
     """
     return mean_estimate([(outcomes, videos)])
 
 
 def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> Estimate:
-    """The plain mean of several data sets' mean outcomes, with its interval.
+    """Return the unweighted mean of several data sets' mean outcomes, with its interval.
 
-    The data sets share neither videos nor seeds (`reasvqa.companion.experiments.SEED_BLOCKS`), so that their variances
-    add. The seeds' parts, known from equally few seeds each, are pooled with Satterthwaite's degrees of freedom.
+    The data sets share neither videos nor seeds (`reasvqa.companion.experiments.SEED_BLOCKS`), so their variances add.
+    The seeds' parts, each from equally few seeds, are pooled with Satterthwaite's degrees of freedom.
 
     Args:
         parts: for each data set the arguments of `estimate`, with equally many seeds.
@@ -206,19 +196,14 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
         if outcomes.size == 0:
             raise ValueError("no questions to average over")
         if videos.shape != (outcomes.shape[1],):
-            raise ValueError(
-                f"{outcomes.shape[1]} questions need a video each; the videos have the shape {videos.shape}"
-            )
-    counts = sorted({len(outcomes) for outcomes, _ in tables})
-    if len(counts) > 1:
-        raise ValueError(
-            f"data sets with {' and '.join(map(str, counts))} seeds cannot be averaged: "
-            "keep the seeds that all of them have"
-        )
-    seeds = counts[0]
+            raise ValueError(f"{outcomes.shape[1]} questions need a video each; the videos have shape {videos.shape}")
+    seeds, *others = sorted({len(outcomes) for outcomes, _ in tables})
+    if others:
+        found = " and ".join(map(str, (seeds, *others)))
+        raise ValueError(f"data sets with {found} seeds cannot be averaged: keep the seeds that all of them have")
     of_seeds = np.array([100 * outcomes.mean(axis=1) for outcomes, _ in tables])  # (data sets, seeds)
     clusters = [_of_videos(100 * outcomes, videos) for outcomes, videos in tables]
-    # The sources of chance: each one's part of the mean's variance, with its degrees of freedom.
+    # Each source of chance: its part of the mean's variance, and its degrees of freedom.
     sources: list[tuple[float, float]] = [(variance / len(tables) ** 2, count - 1) for variance, count in clusters]
     spread = np.nan
     if seeds > 1:
@@ -226,39 +211,36 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
         spread = float(spreads.sum())
         alike = spread**2 / float((spreads**2).sum()) if spread > 0 else 1.0  # 1 to the number of data sets
         sources.append((spread / seeds, alike * (seeds - 1)))
-    variance = sum(part for part, _ in sources)
+    variance, df = _pooled(sources)
     value, se = float(of_seeds.mean()), float(np.sqrt(variance))
     if se > 1e-9:
-        df = variance / sum(part / free for part, free in sources if part > 0)
         p = 2 * float(special.stdtr(df, -abs(value) / se))
-    else:  # nothing varies but by rounding, or (NaN) there is one video only
+    else:  # nothing varies except by rounding, or (NaN) there is only one video
         df, p = float(min(free for _, free in sources)), np.nan if np.isnan(se) else float(abs(value) < 1e-9)
     half = float(special.stdtrit(df, 1 - LEVEL / 2)) * se if df > 0 else np.nan
-    return Estimate(
-        value=value,
-        low=value - half,
-        high=value + half,
-        se=se,
-        df=df,
-        p=p,
-        seeds=seeds,
-        videos=sum(count for _, count in clusters),
-        questions=sum(outcomes.shape[1] for outcomes, _ in tables),
-        seed_sd=float(np.sqrt(spread)),
-    )
+    count = sum(outcomes.shape[1] for outcomes, _ in tables)
+    videos = sum(count for _, count in clusters)
+    return Estimate(value, value - half, value + half, se, df, p, seeds, videos, count, float(np.sqrt(spread)))
+
+
+def _pooled(sources: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the variance and the degrees of freedom of a sum of independent (variance, degrees of freedom)."""
+    variance = sum(part for part, _ in sources)
+    inverse = sum(part / free for part, free in sources if part > 0)
+    return variance, variance / inverse if inverse > 0 else np.nan
 
 
 def _of_videos(outcomes: np.ndarray, videos: np.ndarray) -> tuple[float, int]:
-    """The part of the mean's variance that more seeds would not take away, and the number of videos.
+    """Return the part of the mean's variance that more seeds would not remove, and the number of videos.
 
-    With one seed, it is the whole variance between videos. NaN for one video.
+    With one seed, it is the whole variance between videos. It is NaN for one video.
     """
     seeds, questions = outcomes.shape
     names, cluster = np.unique(videos, return_inverse=True)
     count = len(names)
     if count == 1:
         return np.nan, count
-    # What a video adds to its seed's mean, scaled so that the plain mean over videos is that of the questions.
+    # A video's contribution to its seed's mean, scaled so that the mean over videos equals that over questions.
     residuals = outcomes - outcomes.mean(axis=1, keepdims=True)
     cells = np.stack([np.bincount(cluster, row, count) for row in residuals]) * (count / questions)
     means = cells.mean(axis=0)
@@ -270,7 +252,7 @@ def _of_videos(outcomes: np.ndarray, videos: np.ndarray) -> tuple[float, int]:
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
-    """second - first in percentage points, on the same questions and seeds; see `estimate`.
+    """Return second - first in percentage points, on the same questions and seeds; see `estimate`.
 
     Raises:
         ValueError: different questions or seeds.
@@ -282,22 +264,20 @@ def paired_difference(first: np.ndarray, second: np.ndarray, videos: Sequence | 
 
 
 def verdict(effect: Estimate, margin: float, p_corrected: float, looks: int = 1) -> Verdict | None:
-    """What the runs say of the claim that `effect` is above zero. One rule, for every notebook and the ledger.
+    """Judge the claim that `effect` is above zero. Every notebook and the ledger use this rule.
 
-    "reproduced" or "contradicted": `p_corrected` is below 5 % and the effect above or below zero. Otherwise "no
-    effect", if the 90 % interval lies within the margin on both sides of zero, or else "undecided". "No effect" is not
-    corrected for the number of claims: a claim whose effect is as large as the margin is said to have none at most once
-    in twenty.
+    "reproduced" or "contradicted": `p_corrected` is below 5 %, and the effect above or below zero. Otherwise "no
+    effect" if the 90 % interval lies within the margin on both sides of zero, or else "undecided". "No effect" is not
+    corrected for the number of claims: a claim whose effect is as large as the margin gets it at most once in twenty.
 
     Args:
         effect: in points.
-        margin: the smallest effect that matters, in points, set beforehand; see `margin_of`.
-        p_corrected: the effect's p, corrected for the looks that were taken and the claims that are judged together
-            (`holm`); for one alone, its own.
-        looks: how often the claim was looked at, with more seeds each time.
+        margin: the smallest effect that matters, in points, set in advance; see `margin_of`.
+        p_corrected: the effect's p, corrected for the looks taken and the claims judged together (`holm`).
+        looks: how often the claim has been looked at, with more seeds each time.
 
     Returns:
-        None for a single seed: another one may say the contrary. See `seeds_needed`.
+        None for one seed, which another may contradict; see `seeds_needed`.
     """
     if effect.seeds == 1:
         return None
@@ -307,12 +287,12 @@ def verdict(effect: Estimate, margin: float, p_corrected: float, looks: int = 1)
 
 
 def margin_of(paper: float | None) -> float:
-    """The smallest effect that matters: 1 point, or half of the paper's if larger (points; None, NaN: not printed)."""
+    """Return the smallest effect that matters, in points: 1, or half the paper's if larger (None, NaN: not printed)."""
     return 1.0 if paper is None or np.isnan(paper) else max(1.0, abs(paper) / 2)
 
 
 def holm(p: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
-    """Holm's corrected p-values of a family of tests, float (tests,). What has none (NaN) is no member."""
+    """Return Holm's corrected p-values of a family of tests, float (tests,). NaN stays and does not count."""
     corrected = np.array(p, dtype=float)
     tested = ~np.isnan(corrected)
     if tested.any():
@@ -321,15 +301,15 @@ def holm(p: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
 
 
 def seeds_needed(effect: Estimate, size: float, seed_sd: float | None = None) -> int | None:
-    """How many seeds would find a true effect of `size` points at 5 % four times in five, on as many questions.
+    """Return how many seeds find a true effect of `size` points at 5 % four times in five, on as many questions.
 
     Args:
         effect: what was measured.
-        size: of the effect to be found, in points, of either sign.
-        seed_sd: standard deviation of the effect over seeds, in points; None: as measured, which one seed cannot tell.
+        size: of the effect to find, in points, of either sign.
+        seed_sd: standard deviation of the effect between seeds, in points; None: as measured with several seeds.
 
     Returns:
-        At least 2. None, if a thousand seeds are not enough: then the questions are too few.
+        At least 2; None if a thousand seeds are not enough: then there are too few questions.
 
     Raises:
         ValueError: one seed and no `seed_sd`.
@@ -337,24 +317,21 @@ def seeds_needed(effect: Estimate, size: float, seed_sd: float | None = None) ->
     spread = effect.seed_sd if seed_sd is None else seed_sd
     if np.isnan(spread):
         raise ValueError("one seed does not tell how far seeds differ: give seed_sd, in points")
-    # What more seeds do not take away. One seed cannot tell its chance from the videos', and all counts as theirs.
+    # What more seeds do not remove. One seed cannot separate its own chance from the videos', so all counts as theirs.
     fixed = effect.se**2 if effect.seeds == 1 else max(effect.se**2 - effect.seed_sd**2 / effect.seeds, 0.0)
     for seeds in range(2, 1001):
-        parts = (spread**2 / seeds, seeds - 1), (fixed, effect.videos - 1)
-        variance = sum(part for part, _ in parts)
+        variance, df = _pooled([(spread**2 / seeds, seeds - 1), (fixed, effect.videos - 1)])
         if variance == 0:
             return seeds
-        df = variance / sum(part / free for part, free in parts if part > 0)
         if (special.stdtrit(df, 1 - LEVEL / 2) + special.stdtrit(df, POWER)) * np.sqrt(variance) <= abs(size):
             return seeds
     return None
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Exact two-sided p-value of McNemar's test: do two runs err on the same questions equally often?
+    """Return the exact two-sided p-value of McNemar's test: do two runs err on the same questions equally often?
 
-    Args:
-        first, second: bool arrays (questions,), right or wrong.
+    first, second: bool (questions,), right or wrong.
     """
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if first.shape != second.shape:
@@ -366,17 +343,17 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def right_or_wrong(predictions: Sequence[pd.DataFrame]) -> np.ndarray:
-    """Runs' predictions (columns id, prediction, answer) as one bool array (runs, questions), in the first one's order.
+    """Return runs' predictions (columns id, prediction, answer) as bool (runs, questions), in the first one's order.
 
     Raises:
-        ValueError: runs that answered different questions.
+        ValueError: the runs answered different questions.
     """
     ids = predictions[0]["id"]
     for table in predictions[1:]:
         if len(table) != len(ids) or not table["id"].isin(ids).all():
             raise ValueError(
-                f"runs on {len(ids)} and {len(table)} questions that are not the same cannot be put side by side; "
-                "make the run anew whose data set has changed"
+                f"runs on {len(ids)} and {len(table)} different questions cannot be compared; repeat the run whose "
+                "data set has changed"
             )
     aligned = [table.set_index("id").loc[ids] for table in predictions]
     return np.stack([(table["prediction"] == table["answer"]).fillna(False).to_numpy(dtype=bool) for table in aligned])

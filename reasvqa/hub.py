@@ -1,4 +1,4 @@
-"""The model hub. Its local cache is read first; the network is asked only for what is missing there."""
+"""The model hub. Its local cache is read first; the network is asked only for missing files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 
 def local_first(source: str | Path, load: Callable[[bool], T]) -> T:
-    """Return `load(True)`, which reads local files only, or `load(False)`, which may download what is missing.
+    """Return `load(True)`, which reads local files only, or `load(False)`, which may download missing ones.
 
-    So a cached checkpoint never waits for a network, and a run never meets other weights than the one before it.
+    A cached checkpoint thus never waits for the network, and its weights do not change between runs.
 
     Raises:
-        OSError: some files are missing, and the hub does not answer.
+        OSError: files are missing, and the hub does not answer.
     """
     try:
         return load(True)
@@ -31,7 +31,7 @@ def local_first(source: str | Path, load: Callable[[bool], T]) -> T:
 
 
 def unreachable() -> str:
-    """Return why the hub cannot be asked, or "". Loading would notice as well, but retries every file for minutes."""
+    """Return why the hub cannot be reached, or "". Loading would find out too, after minutes of retries."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -43,27 +43,20 @@ def unreachable() -> str:
 
 
 def cached(source: str, name: str, local_only: bool = True) -> Path | None:
-    """Return the path of a checkpoint's file, in a local folder or the hub's cache; None where it is missing.
+    """Return the path of a checkpoint's file, in a local folder or the hub's cache; None if there is no such file.
 
     local_only: do not ask the hub for it.
     """
     from transformers.utils.hub import cached_file
 
-    found = cached_file(
-        source,
-        name,
-        local_files_only=local_only,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    kinds = ("gated_repo", "missing_entries", "connection_errors")
+    quiet: dict[str, Any] = {f"_raise_exceptions_for_{kind}": False for kind in kinds}
+    found = cached_file(source, name, local_files_only=local_only, **quiet)
     return None if found is None else Path(found)
 
 
 def check_tokenizer(tokenizer: Any, source: str) -> None:
-    """Refuse a tokenizer (`transformers.PreTrainedTokenizerBase`) that knows no words.
-
-    transformers silently makes one where a checkpoint's tokenizer files are missing.
+    """Refuse an empty tokenizer, which transformers silently makes where the tokenizer's files are missing.
 
     Raises:
         ValueError: the tokenizer turns words into nothing.

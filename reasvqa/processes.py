@@ -174,7 +174,7 @@ def _start_worker(parent: int, prepare: Callable[[], object] | None, environment
     """Prepare a worker. It ends within a second of its parent's end, even if the parent was killed."""
     os.environ |= environment
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # stop at once, also inside of a library
-    nowhere = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
+    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open as long as the process lives)
 
     def watch() -> None:
         while os.getppid() == parent:  # an orphan gets another parent

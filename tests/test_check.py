@@ -159,7 +159,12 @@ FAULTS = {
     "no reasoning": (remove("reasoning"), FAILS, "internvl-26b.jsonl", "not there -> write it with notebooks/01_gen"),
     "half the reasoning": (keep(REASONING, 3), FAILS, "internvl-26b.jsonl", "3 of 6 questions have no line, e.g. '102"),
     "a refusal": (refuse_a_question, OK, "internvl-26b.jsonl", r"5 of 6 .*1 without an answer; 80\.0 % .*jsonl says"),
-    "damaged reasoning": (damage_the_reasoning, FAILS, "internvl-26b.jsonl", "line 7: a list of 2 values"),
+    "damaged reasoning": (
+        damage_the_reasoning,
+        FAILS,
+        "internvl-26b.jsonl",
+        "line 7: expected a JSON object, got a list of 2 values",
+    ),
     "another generator": (
         write("reasoning/mine.jsonl", '{"id": "101_0", "response": "A"}\n'),
         NOTE,

@@ -12,21 +12,7 @@ from reasvqa.datasets import DataError, load
 from reasvqa.samples import Sample
 
 NEXT_HEADER = "video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"
-NEXT_ROW = [
-    "4010069381",
-    "369",
-    "640",
-    "480",
-    "how do the two man play",
-    "0",
-    "6",
-    "CH",
-    "roll",
-    "tap",
-    "None",
-    "hit",
-    "pat",
-]
+NEXT_ROW = "4010069381,369,640,480,how do the two man play,0,6,CH,roll,tap,None,hit,pat".split(",")
 
 
 def nextqa(tmp_path, rows, header=NEXT_HEADER):
@@ -38,19 +24,13 @@ def nextqa(tmp_path, rows, header=NEXT_HEADER):
     return tmp_path
 
 
+def choices(*names):
+    return [{"choice_id": i, "choice": f"The {name}."} for i, name in enumerate(names)]
+
+
 def star_item(**changes):
-    choices = [
-        {"choice_id": i, "choice": f"The {name}."} for i, name in enumerate(("food", "laptop", "book", "pillow"))
-    ]
-    item = {
-        "question_id": "Interaction_T1_13",
-        "question": "Which?",
-        "video_id": "YSKX3",
-        "start": 12.1,
-        "end": 18.0,
-        "choices": choices,
-        "answer": "The book.",
-    }
+    item = {"question_id": "Interaction_T1_13", "question": "Which?", "video_id": "YSKX3", "start": 12.1, "end": 18.0}
+    item |= {"choices": choices("food", "laptop", "book", "pillow"), "answer": "The book."}
     return {name: value for name, value in (item | changes).items() if value is not None}
 
 
@@ -62,11 +42,8 @@ def star(tmp_path, items):
 def test_real_nextqa(shared):
     samples = load("nextqa", "val", shared / "nextqa")
     assert len(samples) == 4996 and len({s.video for s in samples}) == 570
-    assert (
-        samples[0].id == "4010069381_6"
-        and samples[0].video == "1106/4010069381.mp4"
-        and samples[0].answer_text == "roll the handle"
-    )
+    first = samples[0]
+    assert (first.id, first.video) == ("4010069381_6", "1106/4010069381.mp4") and first.answer_text == "roll the handle"
     assert samples.to_pandas()["group"].value_counts().to_dict() == {"Cau": 2607, "Tem": 1612, "Des": 777}
 
 
@@ -83,17 +60,9 @@ def test_real_star_without_labels(shared):
 
 
 def test_nextqa_reads_options_literally(tmp_path):
-    sample = load("nextqa", "val", nextqa(tmp_path, [NEXT_ROW]))[0]
-    assert sample == Sample(
-        "4010069381_6",
-        "1106/4010069381.mp4",
-        None,
-        "how do the two man play",
-        ("roll", "tap", "None", "hit", "pat"),
-        0,
-        "CH",
-        "Cau",
-    )
+    (sample,) = load("nextqa", "val", nextqa(tmp_path, [NEXT_ROW]))
+    options, question = ("roll", "tap", "None", "hit", "pat"), "how do the two man play"
+    assert sample == Sample("4010069381_6", "1106/4010069381.mp4", None, question, options, 0, "CH", "Cau")
 
 
 def test_atp_hard_takes_rows_by_number(tmp_path):
@@ -101,9 +70,14 @@ def test_atp_hard_takes_rows_by_number(tmp_path):
     root = nextqa(tmp_path, rows)
     (root / "atp-hard-ct4.txt").write_text("2\n0\n")
     assert [sample.id for sample in load("nextqa", "atp-hard", root)] == ["4010069381_2", "4010069381_0"]
-    (root / "atp-hard-ct4.txt").write_text("2\n4\n")
-    with pytest.raises(DataError, match=r"atp-hard-ct4.txt, line 2: expected an integer from 0 to 3, got '4'"):
-        load("nextqa", "atp-hard", root)
+    for text, cause in (
+        ("2\n4\n", "atp-hard-ct4.txt, line 2: expected an integer from 0 to 3, got '4'"),
+        ("2\n2\n", "atp-hard-ct4.txt: a row number occurs twice"),
+        ("\n", "atp-hard-ct4.txt: the file holds no row numbers"),
+    ):
+        (root / "atp-hard-ct4.txt").write_text(text)
+        with pytest.raises(DataError, match=cause):
+            load("nextqa", "atp-hard", root)
 
 
 def changed(index, value):
@@ -147,14 +121,9 @@ def test_paths_cannot_leave_the_video_folder(tmp_path):
 
 
 def test_star_answers_by_text(tmp_path):
-    sample = load("star", "val", star(tmp_path, [star_item()]))[0]
-    assert (sample.answer, sample.type, sample.group, sample.clip, sample.video) == (
-        2,
-        "Interaction",
-        "Int",
-        (12.1, 18.0),
-        "YSKX3.mp4",
-    )
+    (sample,) = load("star", "val", star(tmp_path, [star_item()]))
+    found = sample.answer, sample.type, sample.group, sample.clip, sample.video
+    assert found == (2, "Interaction", "Int", (12.1, 18.0), "YSKX3.mp4")
 
 
 @pytest.mark.parametrize(
@@ -163,9 +132,7 @@ def test_star_answers_by_text(tmp_path):
         (star_item(answer="The cup."), r"item 1, field answer: 'The cup.' is not"),
         (star_item(start=20.0), r"item 1: start 20.0, end 18.0"),
         (star_item(start=float("nan")), r"item 1, field start: nan is not a time in seconds"),
-        (star_item(start=-1), r"item 1, field start: -1 is not a time"),
         (star_item(end=10**400), r"item 1, field end: 1000.* is not a time"),
-        (star_item(end=float("inf")), r"item 1, field end: inf is not a time"),
         (star_item(end=[18.0]), r"item 1, field end: \[18.0\] is not a time"),
         (star_item(start=True), r"item 1, field start: True is not a time"),
         (star_item(question=["Which?"]), r"item 1, field question: \['Which\?'\] is not a text"),
@@ -174,8 +141,7 @@ def test_star_answers_by_text(tmp_path):
         (star_item(question="half \ud800"), r"item 1: '\\ud800' is half a character"),
         (star_item(choices=None), r"field choices is missing"),
         (star_item(choices=4), r"item 1, field choices: expected four"),
-        (star_item(choices=[{"choice_id": i, "choice": None} for i in range(4)]), r"field choices: expected four"),
-        (star_item(choices=star_item()["choices"][:3]), r"item 1, field choices"),
+        (star_item(choices=choices("a", "b", "c")), r"field choices: expected four"),
         (star_item(question_id="Guess_T1_0"), r"field question_id: 'Guess_T1_0'"),
         (star_item(video_id=None), r"field video_id is missing"),
         ("not an object", r"item 1: expected an object"),
@@ -186,21 +152,13 @@ def test_star_errors_name_the_place(tmp_path, item, message):
         load("star", "val", star(tmp_path, [item]))
 
 
-def test_broken_json_names_the_line(tmp_path):
-    (tmp_path / "STAR_val.json").write_text('[\n{"question_id": "Inter')
-    with pytest.raises(DataError, match=r"STAR_val.json, line 2: not valid JSON"):
-        load("star", "val", tmp_path)
-
-
 def test_star_texts_that_occur_twice_are_told(tmp_path):
     """One of the official questions offers its answer twice. The first of the two counts as right."""
-    twice = [{"choice_id": i, "choice": f"The {name}."} for i, name in enumerate(("food", "book", "cup", "book"))]
+    twice = choices("food", "book", "cup", "book")
     items = [star_item(question_id=f"Interaction_T1_{i}") for i in range(3)]
     items[1] |= {"choices": twice}
     items[2] |= {"choices": twice, "answer": "The food."}
-    with pytest.warns(
-        UserWarning, match=r"2 of 3 questions offer .* twice \(the first: item 2\); in 1 of them it is the"
-    ):
+    with pytest.warns(UserWarning, match=r"2 of 3 questions offer .* twice \(the first: item 2\); in 1 of them it"):
         samples = load("star", "val", star(tmp_path, items))
     assert [sample.answer for sample in samples] == [2, 1, 0]
     with warnings.catch_warnings():
@@ -217,6 +175,7 @@ def test_json_that_cannot_be_read_is_told(tmp_path):
         ("{}", "STAR_val.json: expected a list"),
         ("[]", "STAR_val.json: the file holds no questions"),
         ("", "STAR_val.json, line 1: not valid JSON"),
+        ('[\n{"question_id": "Inter', "STAR_val.json, line 2: not valid JSON"),
     ):
         path.write_text(text)
         with pytest.raises(DataError, match=cause):
@@ -228,10 +187,8 @@ def test_json_that_cannot_be_read_is_told(tmp_path):
     [
         ({"4010069381": None}, r"map_vid_vidorID.json, entry '4010069381': None is not a path"),
         ({"4010069381": 12}, r"entry '4010069381': 12 is not a path"),
-        ({"4010069381": ""}, r"entry '4010069381': '' is not a path"),
         ({"4010069381": "x/" + "y" * 300}, r"entry '4010069381': video .* is too long"),
         (["4010069381"], r"map_vid_vidorID.json: expected an object"),
-        ("4010069381", r"map_vid_vidorID.json: expected an object"),
     ],
 )
 @pytest.mark.parametrize("name", ["nextqa", "intentqa"])
@@ -239,33 +196,26 @@ def test_a_map_leads_to_files(tmp_path, name, folders, cause):
     header = NEXT_HEADER.replace("video", "video_id") if name == "intentqa" else NEXT_HEADER
     root = nextqa(tmp_path, [NEXT_ROW], header)
     (root / "map_vid_vidorID.json").write_text(json.dumps(folders))
-    with pytest.raises(
-        DataError, match=cause if name == "nextqa" else cause.replace("entry '4010069381': video", "video")
-    ):
+    with pytest.raises(DataError, match=cause.replace("entry '4010069381': video", "video")):
         load(name, "val", root)
 
 
-def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path):
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path, quoted):
     """At any value of any row, as the first character, with and without other quotes before and after it."""
     rows = [[*NEXT_ROW[:6], str(qid), *NEXT_ROW[7:]] for qid in range(6)]
-    for quoted in (False, True):
-        lines = [",".join(f'"{value}"' if quoted and i == 4 else value for i, value in enumerate(row)) for row in rows]
-        for number in range(len(rows)):
-            for column in (0, 4, 8, 12):
-                values = lines[number].split(",")
-                values[column] = '"' + values[column]
-                root = nextqa(tmp_path, [])
-                text = [NEXT_HEADER, *lines[:number], ",".join(values), *lines[number + 1 :], ""]
-                (root / "val.csv").write_text("\n".join(text))
-                with pytest.raises(DataError, match=rf"val.csv, row {number + 1}\b.*uot"):
-                    load("nextqa", "val", root)
-
-
-def test_a_pair_of_quotes_that_swallows_a_part_is_told(tmp_path):
-    """From a column of one row to the same column of the next one: the number of columns is right."""
-    rows = [[*NEXT_ROW[:6], str(qid), *NEXT_ROW[7:]] for qid in range(4)]
-    rows[1][4], rows[2][4] = '"' + rows[1][4], rows[2][4] + '"'
+    lines = [",".join(f'"{value}"' if quoted and i == 4 else value for i, value in enumerate(row)) for row in rows]
     root = nextqa(tmp_path, [])
+    for number, line in enumerate(lines):
+        for column in (0, 4, 8, 12):
+            values = line.split(",")
+            values[column] = '"' + values[column]
+            text = [NEXT_HEADER, *lines[:number], ",".join(values), *lines[number + 1 :], ""]
+            (root / "val.csv").write_text("\n".join(text))
+            with pytest.raises(DataError, match=rf"val.csv, row {number + 1}\b.*uot"):
+                load("nextqa", "val", root)
+    # A pair, from a column of one row to the same column of the next one: the number of columns is right.
+    rows[1][4], rows[2][4] = '"' + rows[1][4], rows[2][4] + '"'
     (root / "val.csv").write_text("\n".join([NEXT_HEADER, *(",".join(row) for row in rows), ""]))
     with pytest.raises(DataError, match=r"val.csv, row 2, column question: the value holds a part of other rows"):
         load("nextqa", "val", root)
@@ -282,10 +232,7 @@ def test_a_pair_of_quotes_that_swallows_a_part_is_told(tmp_path):
         (f"{NEXT_HEADER}\n{','.join(NEXT_ROW)}é\n".encode("latin-1"), r"val.csv: not UTF-8 text \(byte \d+\)"),
         (f"{NEXT_HEADER}\n{','.join(NEXT_ROW)}\n".encode("utf-16"), r"val.csv: not UTF-8 text"),
         (f"{NEXT_HEADER}\n{'x' * 200_000}\n".encode(), r"val.csv, row 1 .*field larger than field limit"),
-        (
-            f"{NEXT_HEADER}\n{','.join(changed(5, '1' * 5000))}\n".encode(),
-            r"row 1, column answer: expected an integer.*'111",
-        ),
+        (f"{NEXT_HEADER}\n{','.join(changed(5, '1' * 5000))}\n".encode(), r"row 1, column answer: .*integer.*'111"),
         (f"{NEXT_HEADER}\n{','.join(changed(5, '٣'))}\n".encode(), r"row 1, column answer: expected an integer.*'٣'"),
     ],
 )
@@ -295,13 +242,6 @@ def test_a_table_that_cannot_be_read_is_told(tmp_path, content, cause):
     with pytest.raises(DataError, match=cause) as error:
         load("nextqa", "val", root)
     assert len(str(error.value)) < 600
-
-
-def test_an_empty_list_of_rows(tmp_path):
-    root = nextqa(tmp_path, [NEXT_ROW])
-    (root / "atp-hard-ct4.txt").write_text("\n")
-    with pytest.raises(DataError, match=r"atp-hard-ct4.txt: the file holds no row numbers"):
-        load("nextqa", "atp-hard", root)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")

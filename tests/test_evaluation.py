@@ -54,16 +54,8 @@ def test_official_nextqa_evaluator(shared):
 def test_by_hand():
     table = accuracy(predictions(("1", 0), ("2", 0), ("3", 2), ("4", 3), ("5", 0)), SAMPLES)
     assert table["n"].to_dict() == {"CW": 1, "CH": 1, "TN": 2, "DO": 1, "Cau": 2, "Tem": 2, "Des": 1, "Total": 5}
-    assert table["accuracy"].to_dict() == {
-        "CW": 100,
-        "CH": 0,
-        "TN": 100,
-        "DO": 0,
-        "Cau": 50,
-        "Tem": 100,
-        "Des": 0,
-        "Total": 60,
-    }
+    right = {"CW": 100, "CH": 0, "TN": 100, "DO": 0, "Cau": 50, "Tem": 100, "Des": 0, "Total": 60}
+    assert table["accuracy"].to_dict() == right
 
 
 def test_missing_predictions_count_as_wrong_and_are_reported():
@@ -72,17 +64,16 @@ def test_missing_predictions_count_as_wrong_and_are_reported():
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
-    [([("9", 0)], "unknown ids, e.g. '9'"), ([("1", 0), ("1", 1)], "more than once, e.g. '1'")],
+    ("rows", "samples", "message"),
+    [
+        ([("9", 0)], SAMPLES, "unknown ids, e.g. '9'"),
+        ([("1", 0), ("1", 1)], SAMPLES, "more than once, e.g. '1'"),
+        ([("1", 0)], [sample("1", None, "CW")], "unlabelled"),
+    ],
 )
-def test_predictions_that_do_not_fit(rows, message):
+def test_predictions_that_do_not_fit(rows, samples, message):
     with pytest.raises(PredictionError, match=message):
-        accuracy(predictions(*rows), SAMPLES)
-
-
-def test_unlabelled_split():
-    with pytest.raises(PredictionError, match="unlabelled"):
-        accuracy(predictions(("1", 0)), [sample("1", None, "CW")])
+        accuracy(predictions(*rows), samples)
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------
@@ -236,11 +227,7 @@ SCENARIOS = [
     for effects in EFFECTS.values()
     for seeds in (3, 5)
 ] + [
-    *(
-        dict(what="mean", effects=EFFECTS[effects], seeds=seeds, videos=100)
-        for effects in ("seeds", "both", "interaction")
-        for seeds in (3, 5)
-    ),
+    *(dict(what="mean", effects=EFFECTS[name], seeds=3, videos=100) for name in ("seeds", "both", "interaction")),
     dict(what="difference", effects=EFFECTS["both"], seeds=3, videos=1000),
     dict(what="difference", effects=EFFECTS["videos"], seeds=1, videos=100),
     dict(what="difference", effects=EFFECTS["interaction"], seeds=3, videos=100, per_video=(1, 9)),
@@ -281,12 +268,7 @@ def test_verdicts(value, se, margin, expected):
     effect = found(value, se)
     assert verdict(effect, margin, effect.p) == expected
     assert verdict(found(value, se, seeds=1), margin, effect.p) is None
-
-
-def test_correction_can_take_a_verdict_away():
-    effect = found(2.0, 0.9)
-    assert effect.p < 0.05
-    assert verdict(effect, 1, effect.p) == "reproduced" and verdict(effect, 1, 0.2) == "undecided"
+    assert verdict(effect, margin, 0.2) in ("undecided", "no effect")  # a correction can take a verdict away
 
 
 def test_margin_is_a_point_or_half_of_the_papers_effect():
@@ -298,20 +280,14 @@ def test_holm_by_hand():
     assert holm([0.03, 0.01, 0.02]).tolist() == pytest.approx([0.04, 0.03, 0.04])
 
 
-@pytest.mark.parametrize("df", [4, 10, 1000])
-def test_the_detectable_effect_is_found_four_times_in_five(df):
-    """Against the noncentral t distribution."""
-    effect = found(0.0, 0.7, df=df)
-    critical = stats.t.ppf(0.975, df)
-    assert stats.nct.sf(critical, df, effect.detectable() / 0.7) == pytest.approx(0.8, abs=0.03)
-
-
-@pytest.mark.parametrize("df", [12, 1000])
-def test_of_many_claims_a_larger_effect_is_detectable(df):
-    """The first of Holm's steps over 26 claims, against the noncentral t distribution."""
-    critical = stats.t.ppf(1 - 0.025 / 26, df)
-    power = stats.nct.sf(critical, df, found(0.0, 0.7, df=df).detectable(0.05 / 26) / 0.7)
-    assert power == pytest.approx(0.8, abs=0.05)
+@pytest.mark.parametrize(
+    ("df", "claims", "tolerance"), [(4, 1, 0.03), (1000, 1, 0.03), (12, 26, 0.05), (1000, 26, 0.05)]
+)
+def test_the_detectable_effect_is_found_four_times_in_five(df, claims, tolerance):
+    """Against the noncentral t distribution; also at the first of Holm's steps over 26 claims."""
+    critical = stats.t.ppf(1 - 0.025 / claims, df)
+    power = stats.nct.sf(critical, df, found(0.0, 0.7, df=df).detectable(0.05 / claims) / 0.7)
+    assert power == pytest.approx(0.8, abs=tolerance)
 
 
 def test_a_second_look_asks_for_a_narrower_interval():

@@ -1,4 +1,4 @@
-"""Phase 1: the paper's prompt, reading answers off free text, and a run that survives being killed."""
+"""Phase 1: the paper's prompt, the reasoning file, and a run that survives being killed."""
 
 import json
 import os
@@ -25,7 +25,6 @@ from reasvqa.generation import (
     UnansweredError,
     build_prompt,
     generate,
-    parse_answer,
     read_reasoning,
 )
 from reasvqa.generation.controls import key_words, shuffled_words, swapped
@@ -50,62 +49,8 @@ def test_prompt_is_the_papers(shared):
     assert build_prompt(SAMPLE).rstrip(".") == expected
 
 
-def test_caption_prompts_do_not_know_the_question():
-    assert "tidied" not in build_prompt(SAMPLE, "brief_caption") + build_prompt(SAMPLE, "detailed_caption")
-
-
-@pytest.mark.parametrize(
-    ("text", "index"),
-    [
-        ("###Answer: C\n1. The person opens the cabinet.", 2),
-        ("### Answer: B", 1),
-        ("**Answer:** (B)", 1),
-        ("**Answer**: B. The shoe.", 1),
-        ("**The correct answer is B.**", 1),
-        ("Therefore, the correct answer is (d).", 3),
-        ("Thus, the correct answer is option A: The blanket.", 0),
-        ("So the best option is C.", 2),
-        ("Answer:\nD", 3),
-        ("First I thought the answer is A. But then the person moves on. The final answer is D.", 3),
-        ("Option A is wrong. The correct option is B", 1),
-        ("The correct answer is a) The blanket.", 0),
-        ("###Answer: A: The blanket", 0),
-        ("The answer is (a) because it is held.", 0),
-        (
-            "###Answer: C\n\n###Detailed Explanation:\n1. **Frames**: The person opens it.\n\n"
-            "**Conclusion**: It is the closet.",
-            2,
-        ),
-        ("B", 1),
-        ("(C)", 2),
-        ("C. The closet/cabinet.", 2),
-        ("The answer is the dish.", 3),
-        ("The correct answer is: a blanket", 0),
-        ("the blanket", 0),
-        ("The person holds a dish and a shoe. It must be the shoe.", 1),
-        ("Option D is the correct one.", 3),
-        (r"\boxed{C}", 2),
-        ("The person is standing in front of a cabinet.", None),
-        ("It is hard to tell. It could be the blanket. or the shoe", 1),
-        ("###Answer: F", None),
-        ("The answer is A or B.", None),
-        ("The correct answer is not among them.", None),
-        ("", None),
-        ("Let me think about the frames one by one.", None),
-    ],
-)
-def test_answers_are_read(text, index):
-    assert parse_answer(text, OPTIONS) == index
-
-
-def test_articles_are_not_letters():
-    assert parse_answer("The answer is a dish.", OPTIONS) == 3
-    assert parse_answer("Answer: A dish is washed.", OPTIONS) == 3
-
-
 class Counting:
-    """A generator that notes what it was asked and can break off; `bad` is what it gives, or raises, in the place of
-    responses."""
+    """A generator that notes what it was asked and can break off; `bad` replaces responses, or is raised."""
 
     name = "counting"
 
@@ -143,7 +88,12 @@ def test_an_interrupted_run_continues(tmp_path):
         file.write('{"id": "s7", "resp')
     second = Counting()
     table = generate(all_samples, second, path, batch_size=2)
-    assert second.asked == ["s7", "s8", "s9"]
+    assert (
+        second.asked == ["s7", "s8", "s9"] and table["correct"].tolist() == [True, True, False, False] * 2 + [True] * 2
+    )
+    assert {tuple(row) for row in lines_of(path)} == {
+        ("id", "generator", "prompt", "response", "prediction", "correct")
+    }
     assert table["id"].tolist() == [sample.id for sample in all_samples]
     assert generate(all_samples, Counting(stop_after=0), path).equals(table)
     assert (tmp_path / "r.removed").read_text() == '{"id": "s7", "resp\n'
@@ -190,13 +140,6 @@ def test_kills_change_nothing(tmp_path):
     assert killed == whole and whole.count(b"\n") == 120
 
 
-def test_the_file_is_the_contracts(tmp_path):
-    generate(samples(2), Counting(), tmp_path / "r.jsonl")
-    rows = lines_of(tmp_path / "r.jsonl")
-    assert [set(row) for row in rows] == [{"id", "generator", "prompt", "response", "prediction", "correct"}] * 2
-    assert [(row["prediction"], row["correct"]) for row in rows] == [(0, True), (1, True)]
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -221,15 +164,13 @@ def test_whole_lines_are_kept_however_they_end(tmp_path, change):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('[{"id": "s0", "response": "x"}, {"id": "s1", "response": "y"}]', r"line 1: a list of 2 values.*one object a"),
-        ('[{"id": "s0", "response": "x"}]\n', r"line 1: a list"),
-        ('[\n{"id": "s0", "response": "x"}\n]\n', r"line 1: not valid JSON"),
+        (
+            '[{"id": "s0", "response": "x"}, {"id": "s1", "response": "y"}]',
+            r"line 1: .*got a list of 2 values.*one object per",
+        ),
         ('{"id": "s0", "response": "x", "generator": "other"}\n{"id": "s1', r"line 1: written by other, not counting"),
-        ('{"id": "s0", "response": "x"}\n{"id": "s1', r"line 1: written by nobody named, not counting"),
-        ("what is this", r"line 1: not valid JSON"),
         ('{"id": "s0"\n', r"line 1: not valid JSON"),
-        ("s0,response\n", r"line 1: not valid JSON"),
-        ('{"id": "s0", "generator": "counting", "response": "x"}\n' * 2 + '{"id', r"line 2: id 's0' occurs already"),
+        ('{"id": "s0", "generator": "counting", "response": "x"}\n' * 2 + '{"id', r"line 2: id 's0' is already"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_untouched(tmp_path, content, message):
@@ -250,17 +191,8 @@ def test_no_whole_response_is_ever_lost(tmp_path, data):
     generate(samples(4), Counting(), path)
     content = path.read_bytes()
     at = data.draw(st.integers(0, len(content)))
-    damaged = data.draw(
-        st.sampled_from(
-            [
-                content[:at],
-                content[:at] + b"\0" * 9,
-                content[:at] + b"\xff" + content[at:],
-                content[at:],
-                content + content[:at],
-            ]
-        )
-    )
+    head, tail = content[:at], content[at:]
+    damaged = data.draw(st.sampled_from([head, head + b"\0" * 9, head + b"\xff" + tail, tail, content + head]))
     path.write_bytes(damaged)
     try:
         generate(samples(5), Counting(), path)
@@ -274,23 +206,13 @@ def test_no_whole_response_is_ever_lost(tmp_path, data):
 # --- questions without an answer --------------------------------------------------------------------------------------
 
 
-BAD = [
-    GenerationError("the server refuses (400)"),
-    VideoError("v.mp4: no such file"),
-    "",
-    " \n",
-    None,
-    17,
-    ArithmeticError("crash"),
-]
+REFUSAL, MISSING = GenerationError("the server refuses (400)"), VideoError("v.mp4: no such file")
 
 
-@pytest.mark.parametrize("bad", BAD, ids=repr)
+@pytest.mark.parametrize("bad", [REFUSAL, MISSING, "", " \n", None, 17, ArithmeticError("crash")], ids=repr)
 def test_one_bad_question_costs_that_question_only(tmp_path, bad):
     path, generator = tmp_path / "r.jsonl", Counting(bad={"s2": bad})
-    with pytest.raises(
-        UnansweredError, match=r"1 questions got no answer, e.g. 's2' .*Generate again to retry"
-    ) as caught:
+    with pytest.raises(UnansweredError, match=r"1 questions got no answer, e.g. 's2' .*again to retry") as caught:
         generate(samples(7), generator, path, batch_size=4)
     assert set(caught.value.failures) == {"s2"} and generator.asked[-1] == "s2"  # tried again, last
     assert [row["id"] for row in lines_of(path)] == ["s0", "s1", "s3", "s4", "s5", "s6"]
@@ -303,17 +225,6 @@ def test_one_bad_question_costs_that_question_only(tmp_path, bad):
     again = Counting()
     assert len(generate(samples(9), again, path)) == 9 and again.asked == ["s7", "s8", "s2"]
     assert not (tmp_path / "r.failed.jsonl").exists()
-
-
-def test_a_moment_of_weakness_is_forgiven(tmp_path):
-    class Weak(Counting):
-        def __call__(self, samples, prompts):
-            yield from super().__call__(samples, prompts)
-            self.bad = {}
-
-    weak = Weak(bad={"s1": GenerationError("busy")})
-    assert generate(samples(5), weak, tmp_path / "r.jsonl", batch_size=2)["prediction"].tolist() == [0, 1, 0, 1, 0]
-    assert weak.asked == ["s0", "s1", "s2", "s3", "s4", "s1"] and not (tmp_path / "r.failed.jsonl").exists()
 
 
 def test_a_generator_that_fails_always_is_not_asked_34132_times(tmp_path):
@@ -335,12 +246,14 @@ def test_missing_videos_are_no_broken_generator(tmp_path):
     assert len(lines_of(tmp_path / "r.jsonl")) == 10
 
 
-def test_too_few_or_too_many_responses_are_said(tmp_path):
-    for count, message in ((1, "1 responses to 3"), (5, "more than 3 responses to 3")):
-        generator = Counting()
-        generator.__class__ = type("Other", (Counting,), {"__call__": lambda *_, n=count: ["B"] * n})
-        with pytest.raises(GenerationError, match=message):
-            generate(samples(3), generator, tmp_path / f"{count}.jsonl")
+@pytest.mark.parametrize(("count", "message"), [(1, "1 responses to 3"), (5, "more than 3 responses to 3")])
+def test_too_few_or_too_many_responses_are_an_error(tmp_path, count, message):
+    class Other(Counting):
+        def __call__(self, samples, prompts):
+            return ["B"] * count
+
+    with pytest.raises(GenerationError, match=message):
+        generate(samples(3), Other(), tmp_path / "r.jsonl")
 
 
 def test_half_a_character_is_replaced_and_stops_nothing(tmp_path):
@@ -415,9 +328,7 @@ def test_changed_questions_are_asked_anew(tmp_path):
     now[3] = replace(now[3], options=OPTIONS[:3], answer=0)
     now[4] = replace(now[4], options=(*OPTIONS, "The bag."))
     for number, sample in enumerate(now[1:5], 2):
-        with pytest.raises(
-            ReasoningError, match=rf"line {number}: its prompt does not ask what '{sample.id}' asks now"
-        ):
+        with pytest.raises(ReasoningError, match=rf"line {number}: its prompt does not ask what '{sample.id}' asks"):
             read_reasoning(path, [sample])
     second = Counting()
     with pytest.warns(UserWarning, match=r"4 questions or their options have changed.*the old lines move to r.removed"):
@@ -456,6 +367,9 @@ def test_a_file_with_ids_and_responses_is_enough(tmp_path):
     assert table["correct"].tolist() == [False, False] and table["generator"].isna().all()
     with pytest.raises(ReasoningError, match=r"theirs.jsonl: 1 of 3 questions have no line, e.g. 's2'"):
         read_reasoning(path, samples(3))
+    path.write_text('{"id": "s0", "response": "x", "prediction": 4}\n')
+    with pytest.raises(ReasoningError, match=r"line 1: prediction 4, but 's0' has 4 options, counted from 0"):
+        read_reasoning(path, samples(1))
 
 
 @pytest.mark.parametrize(
@@ -471,10 +385,7 @@ def test_a_file_with_ids_and_responses_is_enough(tmp_path):
         (f"Q: {SAMPLE.question[:-9]} dog? (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish", False),
         (f"Q: {SAMPLE.question} (A) The blanket (B) The shoe (C) The closet/cabinet (D) The dish (E) The bag", False),
         (f"Q: {SAMPLE.question} (A) The blanket (B) The shoe (C) The closet/cabinet", False),
-        (
-            "Watch.\n" + build_prompt(SAMPLE).partition("reliable. ")[2].replace("\n", " "),
-            True,
-        ),  # another version of ours
+        ("Watch.\n" + build_prompt(SAMPLE).partition("reliable. ")[2], True),  # another version of ours
         (build_prompt(replace(SAMPLE, question=SAMPLE.question + " Why?")), False),
         (build_prompt(replace(SAMPLE, options=OPTIONS[:3])), False),
     ],
@@ -495,12 +406,11 @@ def test_captions_and_reasoning_do_not_mix(tmp_path):
     assert captions["prediction"].isna().all() and captions["correct"].isna().all()
     assert read_reasoning(path, samples(2), "brief_caption").equals(captions)
     for kind in ("reasoning", "detailed_caption"):
-        for attempt in (
-            lambda k=kind: generate(samples(3), Counting(0), path, k),
-            lambda k=kind: read_reasoning(path, samples(2), k),
-        ):
-            with pytest.raises(ReasoningError, match=f"line 1: its prompt asks for brief_caption, not {kind}"):
-                attempt()
+        message = f"line 1: its prompt asks for brief_caption, not {kind}"
+        with pytest.raises(ReasoningError, match=message):
+            generate(samples(3), Counting(0), path, kind)
+        with pytest.raises(ReasoningError, match=message):
+            read_reasoning(path, samples(2), kind)
 
 
 @pytest.mark.parametrize(
@@ -508,21 +418,18 @@ def test_captions_and_reasoning_do_not_mix(tmp_path):
     [
         ("{broken", r"line 2: not valid JSON"),
         ('{"id": "s1"}', r"line 2: field 'response'"),
-        ('{"id": "s1", "response": ["x"]}', r"line 2: field 'response' is missing or not text"),
         ('{"id": 1, "response": "x"}', r"line 2: field 'id' is missing or not text"),
-        ('{"id": "s0", "response": "x"}', r"line 2: id 's0' occurs already in line 1"),
+        ('{"id": "s0", "response": "x"}', r"line 2: id 's0' is already in line 1"),
         ('{"id": "s1", "response": "x", "prediction": "B"}', r"line 2: field 'prediction'"),
         ('{"id": "s1", "response": "x", "prediction": true}', r"line 2: field 'prediction'"),
-        ('{"id": "s1", "response": "x", "prediction": 1e30}', r"line 2: field 'prediction'"),
         (f'{{"id": "s1", "response": "x", "prediction": {10**30}}}', r"line 2: field 'prediction'.*from 0 to 9"),
         ('{"id": "s1", "response": "x", "prediction": ' + "9" * 5000 + "}", r"line 2: not valid JSON \(Exceeds"),
         ('{"id": "s1", "response": "x", "correct": 1}', r"line 2: field 'correct'"),
         ('{"id": "s1", "response": "x", "generator": ["a"]}', r"line 2: field 'generator' is not text"),
         ('{"id": "s1", "response": "x", "prompt": {}}', r"line 2: field 'prompt' is not text"),
-        ('["s1"]', r"line 2: a list of 1 values, expected a JSON object"),
-        ('"s1"', r"line 2: expected a JSON object"),
+        ('["s1"]', r"line 2: expected a JSON object, got a list of 1 values"),
         ("[" * 100_000, r"line 2: not valid JSON \(nested too deeply"),
-        ('{"id": "s1", "response": "\udcff"}', r"line 2: not valid JSON \(bytes that are no UTF-8"),
+        ('{"id": "s1", "response": "\udcff"}', r"line 2: not valid JSON \(bytes that are not UTF-8"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, line, message):
@@ -531,13 +438,6 @@ def test_bad_lines_are_named(tmp_path, line, message):
     path.write_bytes((first + line + "\n").encode(errors="surrogateescape"))
     with pytest.raises(ReasoningError, match=f"r.jsonl, {message}"):
         read_reasoning(path)
-
-
-def test_a_prediction_beyond_the_options_is_named(tmp_path):
-    path = tmp_path / "r.jsonl"
-    path.write_text('{"id": "s0", "response": "x", "prediction": 4}\n')
-    with pytest.raises(ReasoningError, match=r"line 1: prediction 4, but 's0' has 4 options, counted from 0"):
-        read_reasoning(path, samples(1))
 
 
 def test_a_damaged_list_of_failures_is_named(tmp_path):
@@ -552,14 +452,8 @@ def test_reading_keeps_little_more_than_the_responses(tmp_path):
     path, count = tmp_path / "r.jsonl", 20_000
     with path.open("w") as file:
         for i in range(count):
-            row = {
-                "id": f"s{i}",
-                "generator": "g",
-                "prompt": "p" * 1000,
-                "response": f"{i}" + "r" * 500,
-                "prediction": 1,
-            }
-            file.write(json.dumps(row) + "\n")
+            row = {"id": f"s{i}", "generator": "g", "prompt": "p" * 1000, "response": f"{i}" + "r" * 500}
+            file.write(json.dumps(row | {"prediction": 1}) + "\n")
     tracemalloc.start()
     table = read_reasoning(path)
     peak = tracemalloc.get_traced_memory()[1]

@@ -42,24 +42,16 @@ def test_a_row_becomes_a_sample(tmp_path):
     ("row", "message"),
     [
         ("v.mp4,,,Who?,x,y,,C,train,", r"row 2, column answer: 'C' is not a letter from A to B"),
-        ("v.mp4,,,Who?,x,y,,0,train,", r"row 2, column answer: '0' is not a letter"),
         ("v.mp4,,,Who?,x,,z,A,train,", r"row 2, column a1: a question needs 2 to 10 options"),
-        ("v.mp4,,,Who?,x,,,A,train,", r"row 2, column a1: a question needs"),
         ("v.mp4,,,Who?,x,X,,A,train,", r"row 2: two options are the same"),
         ("v.mp4,,,Who?,x,y,,A,dev,", r"row 2, column split: 'dev' is not one of train, val, test"),
         ("v.mp4,,,,x,y,,A,train,", r"row 2, column question: empty"),
         ("v.mp4,5,2,Who?,x,y,,A,train,", r"row 2, columns start and end"),
         ("v.mp4,5,,Who?,x,y,,A,train,", r"row 2, columns start and end"),
         ("v.mp4,a,2,Who?,x,y,,A,train,", r"row 2, column start: 'a' is not a time in seconds"),
-        ("v.mp4,nan,2,Who?,x,y,,A,train,", r"row 2, column start: 'nan' is not a time"),
         ("../v.mp4,,,Who?,x,y,,A,train,", r"row 2, column video.*outside the video folder"),
-        ("v.mp4,Who?,x,y", r"row 2: 4 values for 10 columns"),
         ("v.mp4,1e999,2,Who?,x,y,,A,train,", r"row 2, column start: '1e999' is not a time"),
-        (f"v.mp4,{10**400},2,Who?,x,y,,A,train,", r"row 2, column start: '1000.* is not a time"),
-        ("v.mp4,-1,2,Who?,x,y,,A,train,", r"row 2, column start: '-1' is not a time"),
         ("v.mp4,,,Who?,x,y,,AB,train,", r"row 2, column answer: 'AB' is not a letter"),
-        (f"{'v' * 300}.mp4,,,Who?,x,y,,A,train,", r"row 2, column video: .* is too long for a file's name"),
-        ('v.mp4,,,"Who?,x,y,,A,train,', r"row 2 .*quotation mark is not closed"),
         ("v.mp4,,,Who?,the cat,the dog,,A,test,", r"row 2: id 'v_[0-9a-f]{12}' occurs already in row 1"),
     ],
 )
@@ -69,36 +61,22 @@ def test_a_wrong_row_is_named(tmp_path, row, message):
         load("own", "train", tmp_path)
 
 
-def test_a_wrong_file_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("rows", "header", "cause"),
+    [
+        ([GOOD], HEADER.replace("split", "part"), "column 'split' is missing"),
+        ([GOOD], HEADER.replace("start", "begin"), "column 'begin' is not known"),
+        ([GOOD.replace("train", "test")], HEADER, "no row says 'train'"),
+        (["a,v.mp4,Who?,x,y,A,train"] * 2, "id,video,question,a0,a1,answer,split", r"id 'a' occurs already in row 1"),
+        ([",,,,,,,,,"], HEADER, "questions.csv: the file holds a header but no rows"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, rows, header, cause):
     with pytest.raises(DataError, match=r"questions.csv: no such file"):
         load("own", "train", tmp_path)
-    write(tmp_path, GOOD, header=HEADER.replace("split", "part"))
-    with pytest.raises(DataError, match="column 'split' is missing"):
+    write(tmp_path, *rows, header=header)
+    with pytest.raises(DataError, match=cause):
         load("own", "train", tmp_path)
-    write(tmp_path, GOOD, header=HEADER.replace("start", "begin"))
-    with pytest.raises(DataError, match="column 'begin' is not known"):
-        load("own", "train", tmp_path)
-    write(tmp_path, GOOD)
-    with pytest.raises(DataError, match="no row says 'val'"):
-        load("own", "val", tmp_path)
-    write(
-        tmp_path, "a,v.mp4,Who?,x,y,A,train", "a,v.mp4,Who?,x,y,A,train", header="id,video,question,a0,a1,answer,split"
-    )
-    with pytest.raises(DataError, match=r"id 'a' occurs already in row 1"):
-        load("own", "train", tmp_path)
-
-
-def test_a_table_by_a_spreadsheet(tmp_path):
-    """Latin-1 text, a header alone, a column twice, and quotes that swallow rows are told."""
-    for content, cause in (
-        (f"{HEADER}\n{GOOD.replace('Who', 'Où')}\n".encode("latin-1"), "questions.csv: not UTF-8 text"),
-        (f"{HEADER}\n,,,,,,,,,\n".encode(), "questions.csv: the file holds a header but no rows"),
-        (f"{HEADER},split\n{GOOD},test\n".encode(), "questions.csv: column 'split' is there twice"),
-        ("\n".join([HEADER, GOOD, GOOD.replace("Who", '"Where'), GOOD, ""]).encode(), "row 2 .*not closed"),
-    ):
-        (tmp_path / "questions.csv").write_bytes(content)
-        with pytest.raises(DataError, match=cause):
-            load("own", "train", tmp_path)
 
 
 def test_ids_stay_with_their_questions(tmp_path):
@@ -107,14 +85,8 @@ def test_ids_stay_with_their_questions(tmp_path):
     write(tmp_path, *rows)
     ids = {sample.question: sample.id for sample in load("own", "train", tmp_path)}
     assert len(set(ids.values())) == 4
-    write(
-        tmp_path,
-        "v.mp4,,,Who else?,the cat,the dog,,b,train,",
-        rows[3].replace(",b,", ",a,"),
-        rows[2],
-        rows[1].replace("train", "test"),
-        rows[0].replace("the dog", "a dog"),
-    )
+    changed = [rows[3].replace(",b,", ",a,"), rows[1].replace("train", "test"), rows[0].replace("the dog", "a dog")]
+    write(tmp_path, "v.mp4,,,Who else?,the cat,the dog,,b,train,", rows[2], *changed)
     later = {s.question: s.id for split in ("train", "test") for s in load("own", split, tmp_path)}
     assert [later[question] == id for question, id in ids.items()] == [False, True, True, True]
     write(tmp_path, "v.mp4,1,2,Who 0?,the cat,the dog,,b,train,", "sub/v.mp4,,,Who 0?,the cat,the dog,,b,train,", *rows)
@@ -140,7 +112,8 @@ def test_all_phases_with_2_to_10_options(tmp_path, videos):
     table = generate(samples, written, tmp_path / "reasoning" / "written.jsonl")
     assert table["correct"].tolist() == [True, True, False] * 3
     recipe = PRESETS["smoke"] | {"answer_format": "letter", "generator": "written", "split": "test"}
-    run = train(TrainConfig(dataset="own", student="mini-blip2", **recipe), root=tmp_path, runs=tmp_path / "runs")
+    recipe["student"] = "mini-blip2"
+    run = train(TrainConfig(dataset="own", **recipe), root=tmp_path, runs=tmp_path / "runs")
     assert (run.predictions["prediction"] < [len(s.options) for s in test]).all()
     assert len(run.predictions) == 4 and run.metrics["with_reasoning"] == 9
     assert run.predictions["type"].tolist() == run.predictions["group"].tolist() == ["2", "02"] * 2

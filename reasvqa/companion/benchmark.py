@@ -56,7 +56,7 @@ def device_name() -> str:
 
 
 def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
+    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
 
 
 @dataclass
@@ -260,7 +260,7 @@ def _reset_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     elif os.access("/proc/self/clear_refs", os.W_OK):
-        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM (man 5 proc)
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets VmHWM (man 5 proc)
 
 
 def _peak_gb() -> float:

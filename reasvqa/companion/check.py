@@ -248,7 +248,7 @@ def weights(name: str, role: str) -> Row:
     parts, kind = ["model.safetensors"], ""
     try:
         if (index := hub.cached(source, "model.safetensors.index.json")) is not None:
-            parts = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if hub.cached(source, "config.json") is not None:
             kind = AutoConfig.from_pretrained(source, local_files_only=True).model_type
     except (OSError, ValueError, KeyError) as error:

@@ -36,7 +36,7 @@ from reasvqa.students import (
 )
 from reasvqa.students.adapters import prepare
 
-ARCHITECTURES: dict[str, dict] = json.loads(Path(__file__).with_suffix(".json").read_text())
+ARCHITECTURES: dict[str, dict] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 FULL_SIZE = tuple(ARCHITECTURES)
 PAPERS = ("blip2-flan-t5-xl", "llava-ov-0.5b", "llava-ov-7b")
 SMALL = tuple(name for name in ARCHITECTURES if name not in PAPERS)

@@ -47,7 +47,7 @@ def save_figure(
     )
     _write(folder / f"{name}.csv", lambda path: data.to_csv(path, float_format="%.4f"))
     origin = provenance(caption, scale, runs, alternative(figure, caption))
-    _write(folder / f"{name}.json", lambda path: path.write_text(origin))
+    _write(folder / f"{name}.json", lambda path: path.write_text(origin, encoding="utf-8"))
     _tell_notebook(name)
     return _write(folder / f"{name}.png", lambda path: figure.savefig(path, bbox_inches="tight"))
 
@@ -63,10 +63,10 @@ def save_table(
     """
     folder = paths.own_figures(scale) if own else paths.figures(scale)
     _write(folder / f"{name}.csv", lambda path: values(table).to_csv(path, float_format="%.4f"))
-    _write(folder / f"{name}.json", lambda path: path.write_text(provenance(caption, scale, runs)))
+    _write(folder / f"{name}.json", lambda path: path.write_text(provenance(caption, scale, runs), encoding="utf-8"))
     _tell_notebook(name)
     latex = to_latex(table, describe(caption, runs), name, scale)
-    return _write(folder / f"{name}.tex", lambda path: path.write_text(latex))
+    return _write(folder / f"{name}.tex", lambda path: path.write_text(latex, encoding="utf-8"))
 
 
 def _tell_notebook(name: str) -> None:

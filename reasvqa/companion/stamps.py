@@ -28,7 +28,7 @@ def stale(notebooks: Sequence[str], scale: str, seeds: Sequence[int], keys: Keys
 
 def _is_fresh(notebook: str, scale: str, seeds: Sequence[int], keys: Keys) -> bool:
     stamp = paths.reproduced(scale) / f"{notebook}.stamp"
-    return stamp.exists() and stamp.read_text() == stamp_of(notebook, scale, seeds, keys)
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == stamp_of(notebook, scale, seeds, keys)
 
 
 def stamp_of(notebook: str, scale: str, seeds: Sequence[int], keys: Keys | None = None) -> str:

@@ -32,7 +32,7 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
             are a random sample.
         split: "train", "val", "test"; NExT-QA also has "atp-hard".
         root: folder of the annotation files, which are only read; videos are in its folder `videos`. Default: the data
-            set's folder under the data root; there a miniature is made if it is missing.
+            set's folder under the data root; a missing miniature is made there.
 
     Raises:
         DataError: a file is missing, or a row is wrong; the message names the file, the row, the column and the remedy.
@@ -49,20 +49,16 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
     samples: Samples = dataset.read(Path(root), split)
     check_links(samples)
     if dataset.shuffled and split == "train":
-        return Samples(sorted(samples, key=lambda sample: _rank(sample.id)), samples.videos)
+        # By a hash of the id: a question's place does not depend on the other questions.
+        ranked = sorted(samples, key=lambda sample: hashlib.sha256(f"0 {sample.id}".encode()).digest())
+        return Samples(ranked, samples.videos)
     return samples
 
 
 def official() -> list[dict[str, str]]:
-    """Return the rows of data/official.csv: dataset, split, file, questions, videos, verified ("yes": counted in the
-    file)."""
+    """Return the rows of data/official.csv: dataset, split, file, questions, videos, verified ("yes": counted)."""
     with paths.OFFICIAL_COUNTS.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def _rank(id: str) -> bytes:
-    """Return a question's rank in the random order: a hash, so that it depends on no other question."""
-    return hashlib.sha256(f"0 {id}".encode()).digest()
 
 
 __all__ = ["DATASETS", "DataError", "Dataset", "Samples", "load"]

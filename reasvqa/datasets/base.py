@@ -1,4 +1,4 @@
-"""What the readers share: a list of samples, files read strictly, and errors that say what to do."""
+"""What the readers share: a list of samples, strict reading of files, and errors that name the remedy."""
 
 from __future__ import annotations
 
@@ -40,18 +40,15 @@ class Samples(Sequence[Sample]):
     def __getitem__(self, index: slice) -> Samples: ...
 
     def __getitem__(self, index: int | slice) -> Sample | Samples:
-        if isinstance(index, slice):
-            return Samples(self._samples[index], self.videos)
-        return self._samples[index]
+        return Samples(self._samples[index], self.videos) if isinstance(index, slice) else self._samples[index]
 
     def __repr__(self) -> str:
         return f"<{len(self)} samples on {len({(s.video, s.clip) for s in self})} clips, videos in {self.videos}>"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row per sample, with the columns of `Sample`."""
-        columns = list(Sample.__dataclass_fields__)
-        frame = pd.DataFrame({name: [getattr(sample, name) for sample in self] for name in columns})
-        return frame.astype({"answer": "Int64"})
+        """Return one row per sample, with the columns of `Sample`; answer is Int64."""
+        columns = {name: [getattr(sample, name) for sample in self] for name in Sample.__dataclass_fields__}
+        return pd.DataFrame(columns).astype({"answer": "Int64"})
 
     def select(self, ids: Iterable[str]) -> Samples:
         """Return the samples with these ids, in file order."""
@@ -67,11 +64,10 @@ def annotation_file(root: Path, name: str, purpose: str) -> Path:
     return path
 
 
-def split_name(split: str, splits: Sequence[str], dataset: str) -> str:
-    """Return the split, or raise ValueError if the data set has none of that name."""
+def check_split(split: str, splits: Sequence[str], dataset: str) -> None:
+    """Raise ValueError if the data set has no split of this name."""
     if split not in splits:
         raise ValueError(f"split {split!r}: {dataset} has {', '.join(splits)}")
-    return split
 
 
 def shown(value: object) -> str:
@@ -88,19 +84,17 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text (byte {error.start}). Save the file as UTF-8, or download it again."
-        ) from error
+        at = f"not UTF-8 text (byte {error.start})"
+        raise DataError(f"{path}: {at}. Save the file as UTF-8, or download it again.") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Make the file readable.") from error
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file. A key that occurs twice in an object is an error: one of its values would be lost."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path), object_pairs_hook=_without_duplicates)
-    except DataError:
-        raise
+        return json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}). Download it again.") from error
     except RecursionError as error:
@@ -134,10 +128,10 @@ def read_table(
     required: Sequence[str],
     possible: Sequence[str] | None = None,
     choices: Mapping[str, Collection[str]] | None = None,
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of a CSV file with their numbers, every value as text. Row 1 is the first after the header.
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the place ("row 7"; row 1 follows the header) and the values, as text, of each row of a CSV file.
 
-    Rows without any value are left out; spreadsheets leave such at the end.
+    Rows without any value, which spreadsheets leave at the end, are skipped.
 
     Args:
         required: columns that must be there.
@@ -145,23 +139,22 @@ def read_table(
         choices: by column, the values that it may have.
 
     Raises:
-        DataError: the file has no rows; a column is missing, unknown or there twice; a row has too few or too many
-            values, or one that is not among the choices; a quotation mark is missing or one too many; a value is longer
-            than 131,072 characters.
+        DataError: the file has no rows; a column is missing, unknown or duplicate; a row has too few or too many
+            values, or one that is not among the choices; quotation marks do not match; a value is longer than 131,072
+            characters.
     """
-    # Strict: a quote that is not closed, or text behind a closing one, would otherwise swallow rows.
+    # Strict: otherwise an unclosed quote, or text behind a closing one, would swallow rows.
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    header: list[str] = []
-    number = -1  # the header is row 0
-    count = 0
+    choices, header, number, count = choices or {}, [], -1, 0
     while True:
         number += 1
+        place = f"row {number}"
         try:
             values = next(reader, None)
         except csv.Error as error:
             raise DataError(
-                f"{path}, row {number} (to line {reader.line_num}): {error}. Most likely a quotation mark is not "
-                "closed; double those that stand inside of a value."
+                f"{path}, {place} (to line {reader.line_num}): {error}. Most likely a quotation mark is not closed; "
+                "double those inside a value."
             ) from error
         if values is None:
             break
@@ -172,39 +165,37 @@ def read_table(
         if not any(value.strip() for value in values):
             continue
         if len(values) != len(header):
-            raise DataError(
-                f"{path}, row {number}: {len(values)} values for {len(header)} columns. Quote values that contain "
-                "commas."
-            )
-        row = dict(zip(header, values, strict=True))
-        for place, column in enumerate(header):
-            if _holds_rows(values, place, header, choices or {}):
+            found = f"{len(values)} values for {len(header)} columns"
+            raise DataError(f"{path}, {place}: {found}. Quote values that contain commas.")
+        for at, column in enumerate(header):
+            if _holds_rows(values, at, header, choices):
                 raise DataError(
-                    f"{path}, row {number}, column {column}: the value holds a part of other rows. A quotation mark is "
-                    "one too many or one too few; double those that stand inside of a value."
+                    f"{path}, {place}, column {column}: the value holds a part of other rows. A quotation mark is one "
+                    "too many or one too few; double those inside a value."
                 )
-        for column, allowed in (choices or {}).items():
+        row = dict(zip(header, values, strict=True))
+        for column, allowed in choices.items():
             if row[column].strip() not in allowed:
-                found = f"{path}, row {number}, column {column}: {shown(row[column])}"
-                raise DataError(f"{found} is not one of {', '.join(allowed)}. Correct it.")
+                found = f"{shown(row[column])} is not one of {', '.join(allowed)}"
+                raise DataError(f"{path}, {place}, column {column}: {found}. Correct it.")
         count += 1
-        yield number, row
+        yield place, row
     if not count:
         what = "a header but no rows" if header else "nothing"
         raise DataError(f"{path}: the file holds {what}. Fill it in, or download it again.")
 
 
-def _holds_rows(values: list[str], place: int, header: list[str], choices: Mapping[str, Collection[str]]) -> bool:
-    """Tell whether a pair of stray quotation marks made one value of parts of several rows.
+def _holds_rows(values: list[str], at: int, header: list[str], choices: Mapping[str, Collection[str]]) -> bool:
+    """Tell whether a pair of stray quotation marks joined parts of several rows in one value.
 
-    Then each of the value's lines, the first and last with the values around it, is a row of this file again.
+    If so, each of its lines, the first and last with the values around it, is a row of this file again.
     """
-    lines = values[place].splitlines()
+    lines = values[at].splitlines()
     if len(lines) < 2:
         return False
     rows = [next(csv.reader([line]), []) for line in lines]
-    rows[0] = values[:place] + rows[0]
-    rows[-1] = rows[-1] + values[place + 1 :]
+    rows[0] = values[:at] + rows[0]
+    rows[-1] = rows[-1] + values[at + 1 :]
     return all(
         len(row) == len(header) and all(row[header.index(name)].strip() in of for name, of in choices.items())
         for row in rows
@@ -224,65 +215,59 @@ def _check_header(path: Path, header: list[str], required: Sequence[str], possib
             raise DataError(f"{path}: column {shown(column)} is not known. {others}")
 
 
-def check_filled(path: Path, place: str, row: dict[str, str], columns: Sequence[str]) -> None:
+def check_filled(where: str, row: dict[str, str], columns: Sequence[str]) -> None:
     """Raise DataError if one of these columns is empty in a row."""
     for column in columns:
         if not row[column].strip():
-            raise DataError(f"{path}, {place}, column {column}: empty. Fill it in, or download the file again.")
+            raise DataError(f"{where}, column {column}: empty. Fill it in, or download the file again.")
 
 
-def whole_number(text: str, below: int, path: Path, place: str) -> int:
+def integer(text: str, below: int, where: str) -> int:
     """Read `text` as an integer from 0 to below - 1, or raise DataError."""
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) < below):
-        raise DataError(
-            f"{path}, {place}: expected an integer from 0 to {below - 1}, got {shown(text)}. Correct it, or download "
-            "the file again."
-        )
+        problem = f"expected an integer from 0 to {below - 1}, got {shown(text)}"
+        raise DataError(f"{where}: {problem}. Correct it, or download the file again.")
     return int(digits)
 
 
-def seconds(value: object, path: Path, place: str) -> float:
+def seconds(value: object, where: str) -> float:
     """Read `value` as a time in a video, finite and not negative, or raise DataError."""
     try:
         time = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         time = math.nan
     if not 0 <= time < math.inf:
-        raise DataError(f"{path}, {place}: {shown(value)} is not a time in seconds. Correct it.")
+        raise DataError(f"{where}: {shown(value)} is not a time in seconds. Correct it.")
     return time
 
 
-def safe_path(text: str, path: Path, place: str) -> str:
-    """Return `text` as a relative path that stays inside the video folder, or raise DataError.
+def safe_path(text: str, where: str) -> str:
+    """Return `text` as a relative path inside the video folder, or raise DataError.
 
-    Only Windows gives a colon a meaning; elsewhere it is a letter like others.
+    A colon is an ordinary character, except on Windows.
     """
     video = PurePosixPath(text.replace("\\", "/"))
     elsewhere = ":" in text if os.name == "nt" else re.match(r"[A-Za-z]:/", str(video))  # C:/videos/x.mp4
     if video.is_absolute() or ".." in video.parts or not video.parts or elsewhere or "\0" in text:
-        raise DataError(
-            f"{path}, {place}: video {shown(text)} would lie outside the video folder. Use a name relative to it."
-        )
+        problem = f"video {shown(text)} would lie outside the video folder"
+        raise DataError(f"{where}: {problem}. Use a name relative to it.")
     if len(text) > MAX_PATH or any(len(part.encode(errors="replace")) > MAX_NAME for part in video.parts):
-        raise DataError(f"{path}, {place}: video {shown(text)} is too long for a file's name. Shorten it.")
+        raise DataError(f"{where}: video {shown(text)} is too long for a file's name. Shorten it.")
     return str(video)
 
 
 def check_samples(placed: Sequence[tuple[str, Sample]], path: Path) -> list[Sample]:
-    """Check samples as a whole, and return them without their places ("row 7").
+    """Check samples as a whole, and return them without their places.
 
     Raises:
-        DataError: two share an id, so that their predictions could not be told apart, or a text is no valid Unicode.
+        DataError: two samples share an id, or a text is not valid Unicode.
     """
     seen: dict[str, str] = {}
     for place, sample in placed:
-        if sample.id in seen:
-            raise DataError(
-                f"{path}, {place}: id {shown(sample.id)} occurs already in {seen[sample.id]}. Ids must be unique: "
-                "remove one."
-            )
-        seen[sample.id] = place
+        if (first := seen.setdefault(sample.id, place)) != place:
+            problem = f"id {shown(sample.id)} occurs already in {first}"
+            raise DataError(f"{path}, {place}: {problem}. Ids must be unique: remove one.")
         try:
             "".join((sample.id, sample.video, sample.question, *sample.options)).encode()
         except UnicodeEncodeError as error:

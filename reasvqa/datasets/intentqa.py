@@ -1,29 +1,26 @@
-"""IntentQA (Li et al., 2023): {train,val,test}.csv, in NExT-QA's form but for `video_id` and the columns action, lemma,
-lemma_id.
+"""IntentQA (Li et al., 2023): {train,val,test}.csv in NExT-QA's form, with the column `video_id` for `video`.
 
-Its videos are NExT-QA's. Where map_vid_vidorID.json lies beside the CSV files, it gives their folders; else a video is
-expected as videos/<video_id>.mp4.
+Its videos are NExT-QA's. If map_vid_vidorID.json lies beside the CSV files, it gives their folders; otherwise a video
+is videos/<video_id>.mp4.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from reasvqa.datasets.base import Samples, annotation_file, read_map, safe_path, split_name
+from reasvqa.datasets.base import Samples, annotation_file, check_split, read_map, safe_path
 from reasvqa.datasets.nextqa import samples_of_csv
 from reasvqa.samples import INTENT_GROUPS
-
-SPLITS = ("train", "val", "test")
 
 
 def load(root: Path, split: str) -> Samples:
     """See `reasvqa.datasets.load`."""
-    split_name(split, SPLITS, "IntentQA")
+    check_split(split, ("train", "val", "test"), "IntentQA")
     path = annotation_file(root, f"{split}.csv", "IntentQA's annotations belong into this folder.")
     map_path = root / "map_vid_vidorID.json"
     folders = read_map(map_path) if map_path.is_file() else {}
 
-    def video(name: str, place: str) -> str:
-        return safe_path(f"{folders.get(name, name)}.mp4", path, f"{place}, column video_id")
+    def video(name: str, where: str) -> str:
+        return safe_path(f"{folders.get(name, name)}.mp4", where)
 
     return Samples(samples_of_csv(path, "video_id", INTENT_GROUPS, video), root / "videos")

@@ -4,9 +4,9 @@ Required columns: video (a file in the folder), question, a0, a1, ... up to a9 (
 answer (the right option's letter, A for a0; empty where unknown) and split (train, val or test). Optional: start and
 end (seconds of a clip), id, type (any text to group by) and reasoning (an explanation, see `written_reasoning`).
 
-A question without an id gets one made of the video's name and a hash of video, clip, question and options. So rows may
-be added, sorted or moved to another split, and labels corrected, and each response stays with its question; a question
-that is worded otherwise is a new one.
+A question without an id gets one from the video's name and a hash of video, clip, question and options. Rows may thus
+be added, sorted or moved to another split, and labels corrected, and each response stays with its question; a reworded
+question is a new one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from reasvqa.datasets.base import (
     annotation_file,
     check_filled,
     check_samples,
+    check_split,
     read_table,
     safe_path,
     seconds,
     shown,
-    split_name,
 )
 from reasvqa.samples import LETTERS, Sample
 
@@ -38,7 +38,7 @@ OPTIONAL = ("start", "end", "id", "type", "reasoning", *OPTIONS[2:])
 
 def load(root: Path, split: str) -> Samples:
     """See `reasvqa.datasets.load`. Rows of all splits are checked. A sample's group is its type, or "All"."""
-    split_name(split, SPLITS, "a data set of your own")
+    check_split(split, SPLITS, "a data set of your own")
     path = _file(root)
     rows = list(_rows(path))
     check_samples([(place, sample) for place, _, sample in rows], path)
@@ -59,54 +59,46 @@ def _file(root: Path) -> Path:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str], Sample]]:
-    """Yield each row's place ("row 7"; row 1 is the first after the header), its values and their sample."""
-    for number, row in read_table(path, COLUMNS, OPTIONAL, {"split": SPLITS}):
-        place = f"row {number}"
-        yield place, row, _sample(path, place, row)
+    """Yield each row's place ("row 7"), its values and their sample."""
+    for place, row in read_table(path, COLUMNS, OPTIONAL, {"split": SPLITS}):
+        yield place, row, _sample(f"{path}, {place}", row)
 
 
-def _sample(path: Path, place: str, row: dict[str, str]) -> Sample:
-    check_filled(path, place, row, ("video", "question"))
+def _sample(where: str, row: dict[str, str]) -> Sample:
+    check_filled(where, row, ("video", "question"))
     texts = [row.get(option, "").strip() for option in OPTIONS]
     count = max((i + 1 for i, text in enumerate(texts) if text), default=0)
     if count < 2 or "" in texts[:count]:
-        gap = next((option for option, text in zip(OPTIONS, texts, strict=True) if not text), "a0")
-        raise DataError(
-            f"{path}, {place}, column {gap}: a question needs 2 to {len(OPTIONS)} options, from a0 on without gaps. "
-            "Fill it in."
-        )
+        gap, wanted = OPTIONS[texts.index("")], f"2 to {len(OPTIONS)} options, from a0 on without gaps"
+        raise DataError(f"{where}, column {gap}: a question needs {wanted}. Fill it in.")
     options = tuple(texts[:count])
     if len({text.casefold() for text in options}) < count:
-        raise DataError(f"{path}, {place}: two options are the same. Make them different, or remove one.")
+        raise DataError(f"{where}: two options are the same. Make them different, or remove one.")
     letter = row["answer"].strip().upper()
     if letter and letter not in tuple(LETTERS[:count]):
-        raise DataError(
-            f"{path}, {place}, column answer: {shown(row['answer'])} is not a letter from A to {LETTERS[count - 1]}. "
-            "Give the right option's letter, or leave it empty."
-        )
-    video = safe_path(row["video"].strip(), path, f"{place}, column video")
-    clip, question = _clip(path, place, row), row["question"].strip()
+        problem = f"{shown(row['answer'])} is not a letter from A to {LETTERS[count - 1]}"
+        raise DataError(f"{where}, column answer: {problem}. Give the right option's letter, or leave it empty.")
+    video = safe_path(row["video"].strip(), f"{where}, column video")
+    clip, question = _clip(where, row), row["question"].strip()
     id = row.get("id", "").strip() or _id(video, clip, question, options)
     answer = LETTERS.index(letter) if letter else None
     kind = row.get("type", "").strip() or "All"
     return Sample(id, video, clip, question, options, answer, kind, kind)
 
 
-def _clip(path: Path, place: str, row: dict[str, str]) -> tuple[float, float] | None:
+def _clip(where: str, row: dict[str, str]) -> tuple[float, float] | None:
     start, end = (row.get(column, "").strip() for column in ("start", "end"))
     if not start and not end:
         return None
     if start and end:
-        clip = seconds(start, path, f"{place}, column start"), seconds(end, path, f"{place}, column end")
+        clip = seconds(start, f"{where}, column start"), seconds(end, f"{where}, column end")
         if clip[0] < clip[1]:
             return clip
-    raise DataError(
-        f"{path}, {place}, columns start and end: {shown(start)}, {shown(end)}. Give both, in seconds, start before "
-        "end, or none."
-    )
+    remedy = "Give both, in seconds, start before end, or neither"
+    raise DataError(f"{where}, columns start and end: {shown(start)}, {shown(end)}. {remedy}.")
 
 
 def _id(video: str, clip: tuple[float, float] | None, question: str, options: tuple[str, ...]) -> str:
-    """Twelve digits of the hash: even 100,000 questions on one video will not meet."""
+    """Return an id with twelve digits of a hash, enough for 100,000 questions about one video."""
     content = json.dumps([video, clip, question, options]).encode()
     return f"{PurePosixPath(video).stem}_{hashlib.sha256(content).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""What a reasoning is good for, asked by taking something away from it. Settings: `TrainConfig.control`."""
+"""Controls: reasoning from which one property is removed. Settings: `TrainConfig.control`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from reasvqa.samples import Sample
 
 
 def swapped(responses: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
-    """Every question with the response to another question of its type, as right or wrong as its own, about another
-    video as long as no video has more than half of these questions. Words, style, length and correctness stay as they
-    are; only the tie to the video is cut. The same every time.
+    """Give each question the response to another question of its type and correctness. The result is deterministic.
+
+    The other question is about another video, unless one video has more than half of these questions. Words, style,
+    length and correctness stay; only the tie to the video is cut.
 
     Args:
-        responses: of `read_reasoning`, a row for each of `samples`. Empty ones, of questions without an answer, stay
-            where they are.
+        responses: see `read_reasoning`, a row for each of `samples`. Empty responses, of questions without an answer,
+            stay where they are.
     """
     table = responses.set_index("id").loc[[sample.id for sample in samples]].reset_index()
     keys = pd.DataFrame(
@@ -32,8 +33,8 @@ def swapped(responses: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
     )
     rng, source = np.random.default_rng(0), np.arange(len(samples))
     for _, group in keys.groupby(["type", "correct", "answered"]):
-        # In a random order that keeps a video's questions together, everybody gets the response as far behind as the
-        # most questions of a video are many: another video's.
+        # In a random order that keeps a video's questions together, roll by the largest number of questions on one
+        # video, so that nobody gets a response about the same video.
         videos, counts = np.unique(group["video"], return_inverse=True, return_counts=True)[1:]
         order = group.index.to_numpy()[np.lexsort([rng.random(len(group)), rng.permutation(len(counts))[videos]])]
         source[order] = np.roll(order, max(1, min(counts.max(), len(order) // 2)))
@@ -41,12 +42,12 @@ def swapped(responses: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
 
 
 def shuffled_words(text: str, id: str) -> str:
-    """The same words in random order, the same for the same sample id."""
+    """Return the words of a text in random order; the order depends on the sample's id only."""
     words = text.split()
     return " ".join(words[i] for i in np.random.default_rng(list(id.encode())).permutation(len(words)))
 
 
 def key_words(text: str) -> str:
-    """The words that carry content, in their order, each once."""
+    """Return the content words of a text in order, each once."""
     words = re.findall(r"[^\W_]+", text)
     return " ".join(dict.fromkeys(word for word in words if word.lower() not in STOP_WORDS))

@@ -1,6 +1,6 @@
 """Real generators for phase 1: a transformers model on this machine, or any OpenAI-compatible server.
 
-Both show N frames of each clip to the model and return one response per sample, or the error in its place.
+Both show N frames of each clip to the model and return a response per sample, or the error in its place.
 
     generate(samples, TransformersGenerator("OpenGVLab/InternVL3-8B-hf", samples.videos), path)
     generate(samples, OpenAIGenerator("internvl-26b", samples.videos, "http://localhost:8000/v1"), path)
@@ -16,6 +16,7 @@ import ipaddress
 import json
 import os
 import re
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -39,12 +40,12 @@ MAX_NEW_TOKENS = 512  # of a response; a detailed one takes 150 to 400
 MAX_ANSWER_BYTES = 16 * 2**20  # of a server's answer; a response takes some kB
 CONNECT_WITHIN_S = 10
 JPEG_QUALITY = 92
-# Where servers put what a reasoning model thought before its answer: vLLM and SGLang, OpenRouter, Ollama.
+# Fields in which servers put what a reasoning model thought: vLLM and SGLang, OpenRouter, Ollama.
 THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 
 
 def frames_of(samples: Sequence[Sample], videos: Path, num_frames: int) -> list[list[Image.Image] | VideoError]:
-    """Return N pictures per sample, in order of time; a VideoError in the place of a clip that cannot be read."""
+    """Return N pictures per sample, in order of time; a VideoError for a clip that cannot be read."""
     clips = [(videos / sample.video, sample.clip) for sample in samples]
     return [
         frames if isinstance(frames, VideoError) else [Image.fromarray(frame) for frame in np.asarray(frames)]
@@ -53,12 +54,10 @@ def frames_of(samples: Sequence[Sample], videos: Path, num_frames: int) -> list[
 
 
 def _warn_of_cuts(count: int, name: str, max_new_tokens: int) -> None:
-    """Warn that responses were cut. Python shows equal warnings once, however often this is called."""
+    """Warn that responses were cut. Python shows equal warnings once."""
     if count:
-        text = (
-            f"{name}: responses are cut after {max_new_tokens} tokens and may miss their answer; raise max_new_tokens"
-        )
-        warnings.warn(text, stacklevel=4)
+        text = f"responses are cut after {max_new_tokens} tokens and may miss their answer; raise max_new_tokens"
+        warnings.warn(f"{name}: {text}", stacklevel=4)
 
 
 # --- a model on this machine ------------------------------------------------------------------------------------------
@@ -67,8 +66,8 @@ def _warn_of_cuts(count: int, name: str, max_new_tokens: int) -> None:
 class TransformersGenerator:
     """Any image-text-to-text model of transformers: InternVL, LLaVA-OneVision, Qwen-VL, ...
 
-    It decodes greedily and in batches, in bf16 on a GPU and in float32 elsewhere. Weights come from safetensors only;
-    no code of the checkpoint runs.
+    It decodes greedily and in batches, in bfloat16 on a GPU and in float32 elsewhere. Weights come from safetensors
+    only; no code of the checkpoint runs.
 
     Attributes:
         cut: how many responses `max_new_tokens` has ended so far.
@@ -102,9 +101,10 @@ class TransformersGenerator:
             processor = _processor(model, local_only)
             hub.check_tokenizer(processor.tokenizer, str(model))
             where: Any = {"local_files_only": local_only}
-            where["adapter_kwargs"] = dict(where)  # or transformers looks for an adapter on the hub
-            options = {"dtype": dtype, "use_safetensors": True, **where}
-            return processor, AutoModelForImageTextToText.from_pretrained(model, **options).to(device).eval()
+            where["adapter_kwargs"] = dict(where)  # otherwise transformers looks for an adapter on the hub
+            where |= {"dtype": dtype, "use_safetensors": True}
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(model, **where)
+            return processor, loaded.to(device).eval()
 
         try:
             self.processor, self.model = hub.local_first(model, load)
@@ -113,7 +113,7 @@ class TransformersGenerator:
                 f"{model}: cannot be loaded: {shortened(str(error))}. Give a local folder, or a hub id and a network."
             ) from None
         self.processor.tokenizer.padding_side = "left"  # the response follows the prompt, not its padding
-        # Show each frame whole. Some processors cut pictures into many parts, though never the frames of a video.
+        # Show each frame whole. Some processors cut pictures into parts, though never the frames of a video.
         pictures = self.processor.image_processor
         self._whole = {name: False for name in ("do_image_splitting", "crop_to_patches") if hasattr(pictures, name)}
 
@@ -130,13 +130,9 @@ class TransformersGenerator:
         return [pictures if isinstance(pictures, VideoError) else next(written) for pictures in seen]
 
     def _write(self, chats: list) -> list[str]:
+        options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
         inputs = self.processor.apply_chat_template(
-            chats,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs={"padding": True, **self._whole},
+            chats, add_generation_prompt=True, processor_kwargs={"padding": True, **self._whole}, **options
         ).to(self.model.device, self.model.dtype)
         tokens = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)
         tokens = tokens[:, inputs["input_ids"].shape[1] :]
@@ -152,16 +148,17 @@ class TransformersGenerator:
 def _processor(model: str | Path, local_only: bool) -> Any:
     """Load the checkpoint's processor, without its part for videos where torchvision is missing.
 
-    Many processors have such a part, and torchvision does not fit every build of torch. Generators get pictures only.
+    torchvision does not fit every build of torch, and generators get pictures only.
     """
     from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
     from transformers.utils.import_utils import is_torchvision_available
 
+    where: Any = {"local_files_only": local_only}
     try:
-        return AutoProcessor.from_pretrained(model, local_files_only=local_only)
+        return AutoProcessor.from_pretrained(model, **where)
     except (ImportError, ValueError):
-        kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(model, local_files_only=local_only)), None)
+        kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(model, **where)), None)
         if kind is None or is_torchvision_available() or "video_processor" not in kind.get_attributes():
             raise
 
@@ -169,16 +166,17 @@ def _processor(model: str | Path, local_only: bool) -> Any:
         def check_argument_for_proper_class(self, argument_name, argument):
             pass  # it would ask for torchvision
 
-    parts = {"tokenizer": AutoTokenizer, "image_processor": AutoImageProcessor}
-    loaded: dict[str, Any] = {
-        name: auto.from_pretrained(model, local_files_only=local_only) for name, auto in parts.items()
+    module: Any = sys.modules[kind.__module__]
+    if getattr(module, "num2words", str) is None:
+        module.num2words = str  # SmolVLM's processor insists on this package, for the number of a video's frames
+    parts: dict[str, Any] = {
+        "tokenizer": AutoTokenizer.from_pretrained(model, **where),
+        "image_processor": AutoImageProcessor.from_pretrained(model, **where),
+        "video_processor": SimpleNamespace(num_frames=None, fps=None),
     }
-    loaded["video_processor"] = SimpleNamespace(num_frames=None, fps=None)
-    found, _ = kind.get_processor_dict(model, local_files_only=local_only)
-    settings = {
-        name: found[name] for name in inspect.signature(kind).parameters if name in found.keys() - loaded.keys()
-    }
-    return PictureProcessor(*[loaded[name] for name in kind.get_attributes()], **settings)
+    found, _ = kind.get_processor_dict(model, **where)
+    names = inspect.signature(kind).parameters.keys() & found.keys() - parts.keys()
+    return PictureProcessor(*[parts[name] for name in kind.get_attributes()], **{name: found[name] for name in names})
 
 
 # --- a server ---------------------------------------------------------------------------------------------------------
@@ -195,7 +193,7 @@ class OpenAIGenerator:
         tokens: (prompt, completion) tokens so far, as the server counts them.
         seconds: time spent waiting for the server.
         requests: questions asked.
-        cut: how many responses the limit of tokens has ended so far.
+        cut: how many responses the token limit has ended so far.
     """
 
     def __init__(
@@ -208,25 +206,23 @@ class OpenAIGenerator:
         concurrency: int = 16,
         timeout: float = 300,
         retries: int = 8,
-        price: tuple[float, float] | None = None,
         name: str | None = None,
         request: dict[str, Any] | None = None,
     ):
         """Check the address, the key and the proxy; nothing is sent yet.
 
         Args:
-            model: the server's name for it.
+            model: the server's name for the model.
             base_url: the server's address, ending in /v1; None: OPENAI_BASE_URL, or OpenAI's own.
             concurrency: requests in flight at a time.
-            timeout: seconds that a request may take; with its repetitions a question may take (retries + 1) times that.
-            price: of a million prompt and a million completion tokens, for `report`.
+            timeout: seconds that a request may take; a question with its repetitions may take (retries + 1) times that.
             name: the generator's name in the reasoning file; default: the last part of `model`.
-            request: fields of each request, for servers that refuse ours or want more; None leaves a field out.
-                {"max_completion_tokens": 4096} takes the place of max_tokens, {"temperature": None} leaves out the 0.
+            request: further fields of each request, for servers that refuse ours or need others; None omits a field.
+                {"max_completion_tokens": 4096} replaces max_tokens, {"temperature": None} omits temperature 0.
 
         Raises:
-            GenerationError: the address is none, a key or the package `openai` is missing, or the environment names a
-                proxy that cannot be used.
+            GenerationError: the address is invalid, a key or the package `openai` is missing, or the environment names
+                a proxy that cannot be used.
         """
         try:
             import openai
@@ -234,37 +230,33 @@ class OpenAIGenerator:
             raise GenerationError("a served model needs the package openai: pip install 'reasvqa[served]'") from None
 
         self.name, self.model = name or model.rstrip("/").rsplit("/", 1)[-1], model
-        self.videos, self.num_frames = videos, num_frames
-        self.concurrency, self.timeout, self.price = concurrency, timeout, price
+        self.videos, self.num_frames, self.concurrency, self.timeout = videos, num_frames, concurrency, timeout
         self.tokens, self.seconds, self.requests, self.cut = (0, 0), 0.0, 0, 0
         limit = {"max_tokens": max_new_tokens} if "max_completion_tokens" not in (request or {}) else {}
         self.request = {**limit, "temperature": 0.0, **(request or {})}
-        self.max_new_tokens = self.request.get("max_completion_tokens") or self.request.get("max_tokens")
+        self.max_new_tokens: Any = self.request.get("max_completion_tokens") or self.request.get("max_tokens")
         address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
             raise GenerationError(f"base_url={address!r}: not an address such as http://localhost:8000/v1")
         key = os.environ.get("OPENAI_API_KEY", "").strip() or ("none" if base_url else "")
         if not key:
             raise GenerationError(f"{address} wants a key: set OPENAI_API_KEY. For a server of your own give base_url.")
+        limits = openai.Timeout(timeout, connect=min(timeout, CONNECT_WITHIN_S))
         self.client = openai.AsyncOpenAI(
-            api_key=key,
-            base_url=address,
-            timeout=openai.Timeout(timeout, connect=min(timeout, CONNECT_WITHIN_S)),
-            max_retries=retries,
-            http_client=_http_client(address),
+            api_key=key, base_url=address, timeout=limits, max_retries=retries, http_client=_http_client(address)
         )
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str | Exception]:
-        """Return a response for each sample, in order, or what went wrong with it.
+        """Return a response for each sample, in order, or the error that prevented it.
 
         Raises:
-            GenerationError: the server refuses every question for the key, the model or a field of the request.
+            GenerationError: the server refuses every question because of the key, the model or a field of the request.
         """
         from anyio.from_thread import start_blocking_portal  # openai requires anyio
 
         pictures = frames_of(samples, self.videos, self.num_frames)
         began = time.monotonic()
-        with start_blocking_portal() as portal:  # an event loop in a thread of its own: notebooks run one already
+        with start_blocking_portal() as portal:  # an event loop in its own thread: notebooks already run one in theirs
             answers = portal.call(self._ask_all, pictures, prompts)
         self.seconds += time.monotonic() - began
         refusals = [answer for answer in answers if isinstance(answer, _Refusal)]
@@ -285,7 +277,7 @@ class OpenAIGenerator:
         if isinstance(pictures, VideoError):
             return pictures
         images = [{"type": "image_url", "image_url": {"url": _as_url(picture)}} for picture in pictures]
-        message = {"role": "user", "content": [*images, {"type": "text", "text": prompt}]}
+        messages = [{"role": "user", "content": [*images, {"type": "text", "text": prompt}]}]
         fields = {name: value for name, value in self.request.items() if value is not None}
         limit, body = self.timeout * (client.max_retries + 1), bytearray()
         create = client.chat.completions.with_streaming_response.create
@@ -294,10 +286,10 @@ class OpenAIGenerator:
             try:
                 async with (
                     asyncio.timeout(limit),
-                    create(model=self.model, messages=[message], extra_body=fields) as answer,
+                    create(model=self.model, messages=messages, extra_body=fields) as answer,
                 ):
-                    async for part in answer.iter_bytes():
-                        body += part
+                    async for chunk in answer.iter_bytes():
+                        body += chunk
                         if len(body) > MAX_ANSWER_BYTES:
                             raise _Unusable(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
                 text, used, cut = read_answer(bytes(body))
@@ -317,7 +309,7 @@ class OpenAIGenerator:
         return without_secrets(text, secrets) if any(secret in text for secret in secrets) else text
 
     def _sentence(self, error: Exception | str, remedy: str = "") -> str:
-        """Say what went wrong, without the key, the address's password, or a whole page of HTML."""
+        """Return what went wrong, without the key, the address's password, or a whole page of HTML."""
         if isinstance(error, Exception):
             cause = f" {error.__cause__}" if error.__cause__ else ""
             error = str(error) if isinstance(error, _Unusable) else f"{type(error).__name__}: {error}{cause}"
@@ -332,20 +324,15 @@ class OpenAIGenerator:
         return {secret for secret in given if len(secret) > 4}
 
     def report(self) -> str:
-        """Return requests, rate, tokens, cut responses and, with a price, the cost so far, as a line of text."""
+        """Return requests, rate, tokens and cut responses so far, as a line of text."""
         rate = self.requests / self.seconds if self.seconds else 0.0
         text = f"{self.requests} requests, {rate:.2f} a second, {self.tokens[0]} + {self.tokens[1]} tokens"
-        if self.cut:
-            text += f", {self.cut} responses cut at {self.max_new_tokens} tokens"
-        if self.price:
-            cost = sum(count * price for count, price in zip(self.tokens, self.price, strict=True)) / 1e6
-            text += f", cost {cost:.2f}"
-        return text
+        return text + (f", {self.cut} responses cut at {self.max_new_tokens} tokens" if self.cut else "")
 
 
 _FIELDS_REMEDY = (
-    "If the server refuses a field, change it in OpenAIGenerator(request=...): {'temperature': None} leaves the "
-    "temperature to the server, {'max_completion_tokens': 4096} replaces max_tokens"
+    "If the server refuses a field, change it in OpenAIGenerator(request=...): {'temperature': None} omits the "
+    "temperature, {'max_completion_tokens': 4096} replaces max_tokens"
 )
 
 
@@ -354,14 +341,14 @@ class _Refusal(GenerationError):
 
 
 class _Unusable(ValueError):
-    """The server sent something that is no answer."""
+    """The server sent something that is not an answer."""
 
 
 def read_answer(body: bytes) -> tuple[str, tuple[int, int], bool]:
     """Read a chat completion. Return its text, its (prompt, completion) tokens, and whether it was cut.
 
-    A server with a reasoning parser sends the explanation beside the answer. It then goes in front of the answer, as
-    <think>explanation</think>. Where the parser took the whole response for a thought, that is the text.
+    A server with a reasoning parser sends the explanation beside the answer; it is put in front of the answer, as
+    <think>explanation</think>. If the parser took the whole response for a thought, that is the text.
 
     Raises:
         ValueError: there is no text; the message says what there is instead.
@@ -388,6 +375,7 @@ def read_answer(body: bytes) -> tuple[str, tuple[int, int], bool]:
             name for name, value in message.items() if name not in ("role", "content") and _text_in(value).strip()
         ]
         where = f"; there is text in {', '.join(others)}" if others else ""
+        where += ", cut before the answer: raise max_new_tokens" if others and end == "length" else ""
         raise _Unusable(f"the answer is empty; finish_reason {end!r}, refusal {message.get('refusal')!r}{where}")
     usage = answer.get("usage")
     used = [usage.get(f"{what}_tokens") if isinstance(usage, dict) else 0 for what in ("prompt", "completion")]
@@ -401,18 +389,16 @@ def _text_and_thought(message: dict, cut: bool) -> str:
     thoughts = [part for part in parts if isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")]
     text = _text_in([part for part in parts if part not in thoughts]).strip()
     found = (_text_in(value) for value in (thoughts, *map(message.get, THOUGHT_FIELDS)))
-    thought = next((without for value in found if (without := re.sub(r"</?think>", "", value).strip())), "")
+    thought = next((bare for value in found if (bare := re.sub(r"</?think>", "", value).strip())), "")
     if not text:
         return "" if cut else thought
-    if not thought or thought in text or "<think>" in text:
-        return text
-    return f"<think>{thought}</think>\n{text}"
+    return text if not thought or thought in text or "<think>" in text else f"<think>{thought}</think>\n{text}"
 
 
 def _text_in(value: object) -> str:
     """Return the text of a field that holds a string, or parts such as {"type": "text", "text": "..."}."""
     if isinstance(value, list):
-        return "".join(_text_in(part) for part in value)
+        return "".join(map(_text_in, value))
     if isinstance(value, dict):
         return next((_text_in(value[name]) for name in ("text", "thinking", "summary") if value.get(name)), "")
     return value if isinstance(value, str) else ""
@@ -424,11 +410,8 @@ def _as_url(picture: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-# --- the way to a server ----------------------------------------------------------------------------------------------
-
-
 def _http_client(address: str) -> Any:
-    """Return the openai package's HTTP client. It goes through the proxy that the environment sets for this server.
+    """Return the openai package's HTTP client, with the proxy that the environment sets for this server.
 
     Raises:
         GenerationError: that proxy cannot be used; the message names its variable.
@@ -437,7 +420,7 @@ def _http_client(address: str) -> Any:
 
     try:
         return openai.DefaultAsyncHttpxClient(follow_redirects=False)
-    except Exception:  # it opens every proxy of the environment at once, also those that do not concern this server
+    except Exception:  # it opens all proxies of the environment at once, also those for other servers
         place, proxies = urlsplit(address), getproxies()
         covered = _goes_direct(place.hostname or "", place.port, proxies.get("no", ""))
         proxy = None if covered else proxies.get(place.scheme) or proxies.get("all")

@@ -23,7 +23,7 @@ REASONING_PROMPTS = {
         "<answer>A</answer>. ###Question: {question}, ###Hints: {options}."
     ),
 }
-# Table 9 compares with captions; the paper does not print their prompts. These are ours.
+# Ours, for the comparison with captions (Table 9), whose prompts the paper does not print.
 CAPTION_PROMPTS = {
     "brief_caption": "These frames are uniformly sampled from a video. Describe the video in one short sentence.",
     "detailed_caption": (
@@ -33,20 +33,17 @@ CAPTION_PROMPTS = {
 
 
 def build_prompt(sample: Sample, kind: str = "reasoning") -> str:
-    """The text that goes to the generator together with the frames.
+    """Return the text that the generator gets together with the frames.
 
     Args:
         sample: the question; its options are lettered.
-        kind: "reasoning" (appendix A.3), "tagged" (the same task for reasoning models, who are asked for <think> and
-            <answer>), or "brief_caption" or "detailed_caption", which do not depend on the question.
+        kind: "reasoning" (appendix A.3); "tagged", the same task for reasoning models, with <think> and <answer>; or
+            "brief_caption" or "detailed_caption", which do not depend on the question.
 
     Raises:
         ValueError: an unknown kind.
     """
-    if kind in CAPTION_PROMPTS:
-        return CAPTION_PROMPTS[kind]
-    if kind not in REASONING_PROMPTS:
-        raise ValueError(
-            f"kind={kind!r} names no prompt; there are {', '.join([*REASONING_PROMPTS, *CAPTION_PROMPTS])}"
-        )
-    return REASONING_PROMPTS[kind].format(question=sample.question, options=sample.lettered.rstrip("."))
+    prompts = REASONING_PROMPTS | CAPTION_PROMPTS
+    if kind not in prompts:
+        raise ValueError(f"kind={kind!r} names no prompt; there are {', '.join(prompts)}")
+    return prompts[kind].format(question=sample.question, options=sample.lettered.rstrip("."))

@@ -3,8 +3,8 @@
     {"id": "...", "generator": "...", "prompt": "...", "response": "...", "prediction": 2, "correct": true}
 
 Any file in this form works, whoever made it; `id` and `response` are enough. `prediction` is 0-based, null where the
-response names no option. A line belongs to the question that its prompt asks: once the question has changed, the line
-no longer answers it. `correct` is null where the answer is unknown; with the questions at hand it is computed anew.
+response names no option. A line belongs to the question that its prompt asks; once the question has changed, the line
+is outdated. `correct` is null where the answer is unknown; where the samples are given, it is computed from them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from reasvqa.answers import parse_answer
 from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
 from reasvqa.samples import LETTERS, Sample
 
-FIELDS = ("id", "generator", "prompt", "response", "prediction", "correct")
 _DTYPES = {"id": "str", "generator": "category", "response": "str", "prediction": "Int64", "correct": "boolean"}
 
 
@@ -35,18 +34,18 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
 
     Args:
         path: the JSON-lines file.
-        samples: the questions; None: every line as it stands, with the file's own `correct`.
-        kind: what was asked for, see `build_prompt`; captions name no answer.
+        samples: the questions; None: return each line as it is, with the file's own `correct`.
+        kind: what the prompts ask for, see `build_prompt`. Captions name no answer.
 
     Returns:
-        Columns id, generator (a category), response, prediction (Int64 or NA) and correct (boolean or NA). With samples
-        one row for each, in their order: a missing prediction is read off the response, and `correct` compares it with
-        the sample's answer. A question that the generator could not answer has an empty response and NA; a warning
-        counts them.
+        Columns id, generator (category), response, prediction (Int64 or NA) and correct (boolean or NA). With samples,
+        one row each, in their order: a missing prediction is read off the response, and `correct` compares it with the
+        sample's answer. A question that the generator could not answer has an empty response and NA; a warning counts
+        them.
 
     Raises:
-        ReasoningError: there is no such file; a line is no JSON object, or lacks a field or has one of a wrong type; an
-            id occurs twice; a line answers another question than the sample of its id; a sample has no line.
+        ReasoningError: there is no such file; a line is no JSON object or has a missing or wrong field; an id occurs
+            twice; a line answers another question than the sample of its id; a sample has no line.
     """
     path = Path(path)
     questions = None if samples is None else {sample.id: sample for sample in samples}
@@ -55,15 +54,12 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
         if row is None or (questions is not None and row["id"] not in questions):
             continue
         judged = row.get("prediction"), row.get("correct")
-        if questions is not None:
-            check_kind(path, number, row, kind)
-            if not asks(row.get("prompt"), questions[row["id"]], kind):
-                raise ReasoningError(
-                    f"{path}, line {number}: its prompt does not ask what {row['id']!r} asks now; question or options "
-                    "have changed. Generate again (only what has changed is asked anew), or remove the line's prompt "
-                    "if its response does answer the question."
-                )
-            judged = judge(path, number, row, questions[row["id"]], kind)
+        if questions is not None and (judged := judge(path, number, row, questions[row["id"]], kind)) is None:
+            raise ReasoningError(
+                f"{path}, line {number}: its prompt does not ask what {row['id']!r} asks now; question or options have "
+                "changed. Generate again (only changed questions are asked anew), or remove the line's prompt if its "
+                "response does answer the question."
+            )
         values = row["id"], row.get("generator"), without_surrogates(row["response"]), *judged
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
@@ -71,12 +67,15 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
     return table if questions is None else _one_row_each(table, list(questions), path)
 
 
-def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None]:
-    """Return (prediction, correct) of a line that answers the sample.
+def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None] | None:
+    """Return (prediction, correct) of a line, or None if its prompt asks another question than the sample's.
 
     Raises:
-        ReasoningError: the line's prediction is none of the sample's options.
+        ReasoningError: the line is of another kind, or its prediction is not one of the sample's options.
     """
+    check_kind(path, number, row, kind)
+    if not _asks(row.get("prompt"), sample, kind):
+        return None
     if kind in CAPTION_PROMPTS:
         return None, None
     prediction = row["prediction"] if "prediction" in row else parse_answer(row["response"], sample.options)
@@ -91,8 +90,7 @@ def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tupl
 def _one_row_each(table: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame:
     """Put the table into the order of ids, with empty responses where the generator gave none."""
     present = set(table["id"])
-    absent = [id for id in ids if id not in present]
-    if absent:
+    if absent := [id for id in ids if id not in present]:
         failures = read_failures(path)
         unexplained = [id for id in absent if id not in failures]
         if unexplained:
@@ -109,11 +107,11 @@ def _one_row_each(table: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFra
     return table.set_index("id").reindex(index).reset_index().fillna({"response": ""})
 
 
-def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
+def _asks(prompt: str | None, sample: Sample, kind: str) -> bool:
     """Tell whether a response to this prompt can be one to the sample.
 
-    However the prompt is worded, it has to hold the question, and the sample's options if it letters any. A prompt that
-    is missing or too short to ask anything proves nothing; then the line's id decides.
+    However it is worded, the prompt has to hold the question, and the sample's options if it letters any. A missing
+    prompt, or one too short for a question, says nothing; then the line's id decides.
     """
     if not prompt or kind in CAPTION_PROMPTS or prompt == build_prompt(sample, kind):
         return True
@@ -130,7 +128,7 @@ def asks(prompt: str | None, sample: Sample, kind: str = "reasoning") -> bool:
 
 
 def check_kind(path: Path, number: int, row: dict, kind: str) -> None:
-    """Raise ReasoningError if the line's prompt asks for another kind, as far as it tells."""
+    """Raise ReasoningError if the line's prompt visibly asks for another kind."""
     prompt = row.get("prompt") or ""
     kinds = {text: name for name, text in CAPTION_PROMPTS.items()}
     found = "reasoning" if _parts(prompt) and kind in CAPTION_PROMPTS else kinds.get(prompt, kind)
@@ -140,11 +138,11 @@ def check_kind(path: Path, number: int, row: dict, kind: str) -> None:
         )
 
 
-def _parts(prompt: str) -> tuple[str, str] | None:
+def _parts(prompt: str) -> tuple[str, ...] | None:
     """Return (question, options) of a prompt in the form of appendix A.3, however its instructions are worded."""
     question, mark, options = prompt.partition("###Question:")[2].partition("###Hints:")
-    plain = [" ".join(text.casefold().split()).strip(" ,.") for text in (question, options)]
-    return (plain[0], plain[1]) if mark else None
+    texts = (" ".join(text.casefold().split()).strip(" ,.") for text in (question, options))
+    return tuple(texts) if mark else None
 
 
 def _words(text: str) -> str:
@@ -152,7 +150,7 @@ def _words(text: str) -> str:
 
 
 def without_surrogates(text: str) -> str:
-    """Replace lone surrogates, halves of a character that no file can hold, by U+FFFD."""
+    """Replace lone surrogates, halves of a character that no UTF-8 file can hold, by U+FFFD."""
     return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
@@ -160,7 +158,7 @@ def without_surrogates(text: str) -> str:
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
-    """Yield (line number, checked object) of each line that is not empty; None for an unfinished last line.
+    """Yield (line number, checked object) for each line that is not empty; None for an unfinished last line.
 
     Lines end in LF, CR LF or CR; the last one need not.
 
@@ -177,55 +175,52 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
             if line.isspace():
                 continue
             try:
-                row = json.loads(line.removeprefix("\ufeff"))  # some editors put this mark in front of a file
+                row = json.loads(line.removeprefix("\ufeff"))  # a byte order mark of some editors
                 if not line.isascii():
-                    line.encode()  # fails for bytes that are no UTF-8, which became surrogates
+                    line.encode()  # fails for bytes that are not UTF-8, which became surrogates
             except (ValueError, RecursionError) as error:
                 # A kill or a power cut leaves the beginning of an object, or zeros, without a line break.
                 if not line.endswith(("\n", "\r")) and line.startswith(("{", "\0")):
                     yield number, None
                     continue
-                cause = {UnicodeEncodeError: "bytes that are no UTF-8", RecursionError: "nested too deeply"}
+                cause = {UnicodeEncodeError: "bytes that are not UTF-8", RecursionError: "nested too deeply"}
                 raise ReasoningError(
-                    f"{path}, line {number}: not valid JSON ({cause.get(type(error), error)}). Write one JSON object a "
-                    "line in UTF-8, or remove the line; a new run writes it again."
+                    f"{path}, line {number}: not valid JSON ({cause.get(type(error), error)}). Write one JSON object "
+                    "per line in UTF-8, or remove the line; a new run writes it again."
                 ) from None
             if problem := _problem_of(row):
                 raise ReasoningError(f"{path}, line {number}: {problem}.")
             first = seen.setdefault(row["id"], number)
             if first != number:
-                raise ReasoningError(
-                    f"{path}, line {number}: id {row['id']!r} occurs already in line {first}. Remove one of them."
-                )
+                raise ReasoningError(f"{path}, line {number}: id {row['id']!r} is already in line {first}. Remove one.")
             if (generator := row.get("generator")) is not None:
                 row["generator"] = sys.intern(generator)
             yield number, row
 
 
 def open_lines(path: Path, mode: str = "r"):
-    """Open a file of lines as they are: line ends stay, and bytes that are no UTF-8 survive reading and writing."""
+    """Open a text file so that line ends stay, and bytes that are not UTF-8 survive reading and writing."""
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def _problem_of(row: object) -> str | None:
-    """Say what is wrong with a line's value, and the remedy."""
-    if isinstance(row, list):
-        return f"a list of {len(row)} values, expected a JSON object. Write one object a line, without brackets around"
+    """Return what is wrong with a line's value, and the remedy; None if nothing is."""
     if not isinstance(row, dict):
-        return "expected a JSON object. Remove the line; a new run writes it again"
+        found = f"a list of {len(row)} values" if isinstance(row, list) else type(row).__name__
+        return f"expected a JSON object, got {found}. Write one object per line, without brackets around them"
     for field in ("id", "response"):
         if not isinstance(row.get(field), str):
             return f"field {field!r} is missing or not text. Correct it, or remove the line; a new run writes it again"
-    for field in ("generator", "prompt"):
-        if not isinstance(row.get(field), str | None):
-            return f"field {field!r} is not text. Correct or remove the field"
-    prediction = row.get("prediction")
-    if prediction is not None and (type(prediction) is not int or not 0 <= prediction < len(LETTERS)):
-        last = len(LETTERS) - 1
-        return f"field 'prediction' must be null or an option's index from 0 to {last}. Correct or remove the field"
-    if not isinstance(row.get("correct"), bool | None):
-        return "field 'correct' must be true, false or null. Correct or remove the field"
-    return None
+    prediction, last = row.get("prediction"), len(LETTERS) - 1
+    option = prediction is None or (type(prediction) is int and 0 <= prediction <= last)
+    wrong = {
+        "generator": "" if isinstance(row.get("generator"), str | None) else "not text",
+        "prompt": "" if isinstance(row.get("prompt"), str | None) else "not text",
+        "prediction": "" if option else f"neither null nor the index of an option, an integer from 0 to {last}",
+        "correct": "" if isinstance(row.get("correct"), bool | None) else "not true, false or null",
+    }
+    found = next(((field, problem) for field, problem in wrong.items() if problem), None)
+    return None if found is None else f"field {found[0]!r} is {found[1]}. Correct or remove the field"
 
 
 # --- questions without an answer --------------------------------------------------------------------------------------
@@ -237,7 +232,7 @@ def failures_path(path: Path) -> Path:
 
 
 def read_failures(path: Path) -> dict[str, str]:
-    """Return, by id, why a question of the reasoning file `path` has no answer.
+    """Return, by id, why questions of the reasoning file `path` have no answer.
 
     Raises:
         ReasoningError: the list is damaged.

@@ -1,7 +1,7 @@
 """Run a generator over samples.
 
-Responses are appended and flushed to disk batch by batch: a killed run loses at most the batch in flight, and a second
-call continues where the first stopped. A question that gets no answer costs that question only.
+Each batch of responses is appended and flushed to disk: a killed run loses at most the batch in flight, and a second
+call continues where the first stopped. A question without an answer costs that question only.
 """
 
 from __future__ import annotations
@@ -10,21 +10,19 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
 from tqdm.auto import tqdm
 
-from reasvqa.answers import parse_answer
 from reasvqa.files import atomic_path, locked, write_text
-from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
+from reasvqa.generation.prompts import build_prompt
 from reasvqa.generation.reasoning import (
-    FIELDS,
     ReasoningError,
-    asks,
     check_kind,
     failures_path,
     judge,
@@ -37,7 +35,7 @@ from reasvqa.generation.reasoning import (
 from reasvqa.samples import Sample
 from reasvqa.video import VideoError
 
-HOPELESS = 16  # after so many questions in a row without an answer, the generator is at fault, not the questions
+HOPELESS = 16  # so many questions in a row without an answer are the generator's fault, not the questions'
 
 
 class GenerationError(RuntimeError):
@@ -51,7 +49,7 @@ class UnansweredError(GenerationError):
     """Some questions got no answer; all other responses are kept.
 
     Attributes:
-        failures: by sample id, why.
+        failures: the reason by sample id.
     """
 
     def __init__(self, message: str, failures: dict[str, str]):
@@ -65,20 +63,20 @@ class Generator(Protocol):
     name: str
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> Iterable[str | Exception]:
-        """Return a response for each sample, in order, or an exception in the place of one that cannot be had.
+        """Return a response for each sample, in order, or the exception that prevented it.
 
         Raises:
-            GenerationError: it makes no sense to go on asking.
+            GenerationError: asking further makes no sense.
         """
         ...
 
 
+@dataclass
 class Written:
-    """A generator for responses that exist already, written by hand or by a model elsewhere."""
+    """A generator of responses that exist already, by sample id, written by hand or by a model elsewhere."""
 
-    def __init__(self, name: str, texts: dict[str, str]):
-        """texts: by sample id, the response."""
-        self.name, self.texts = name, texts
+    name: str
+    texts: Mapping[str, str]
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str]:
         """See `Generator`. Raises ReasoningError if a sample has no text."""
@@ -94,21 +92,21 @@ class Written:
 def generate(
     samples: Iterable[Sample], generator: Generator, path: str | Path, kind: str = "reasoning", batch_size: int = 16
 ) -> pd.DataFrame:
-    """Let `generator` explain every sample that `path` does not hold yet, and return all of them.
+    """Let `generator` explain each sample that `path` does not hold yet, and return all of them.
 
-    A line whose question or options have changed is asked anew, with a warning. It moves to <name>.removed, as does a
-    last line that a kill left unfinished. A question without an answer (an unreadable video, a refusal, an empty
-    response) is tried once more after all others and then listed in <name>.failed.jsonl; the next call tries it again.
+    A line whose question or options have changed is asked anew, with a warning; it moves to <name>.removed, as does an
+    unfinished last line. A question without an answer (an unreadable video, a refusal, an empty response) is tried once
+    more after all others and then listed in <name>.failed.jsonl; the next call tries it again.
 
     Args:
         samples: questions, labelled or not.
         generator: writes the responses; its `name` is kept with each of them.
         path: the JSON-lines file to create or continue.
-        kind: "reasoning", "brief_caption" or "detailed_caption", see `build_prompt`.
-        batch_size: samples handed to the generator at a time.
+        kind: see `build_prompt`.
+        batch_size: samples per call of the generator.
 
     Returns:
-        One row per sample, in the order of `samples`, see `read_reasoning`.
+        One row per sample, in their order, see `read_reasoning`.
 
     Raises:
         UnansweredError: some questions got no answer, or `HOPELESS` in a row, which ends the run. The answers are kept.
@@ -118,18 +116,18 @@ def generate(
     """
     path, samples = Path(path), list(samples)
     todo, outdated = _survey(path, samples, generator.name, kind)
-    if todo or outdated or not path.exists():  # a finished file may lie where nothing can be written
+    if todo or outdated or not path.exists():  # a finished file may be in a read-only place
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         with _explained(path), locked(path.with_name(f"{path.name}.lock")):
-            todo, outdated = _survey(path, samples, generator.name, kind)  # another process may have been at it
+            todo, outdated = _survey(path, samples, generator.name, kind)  # another process may have written meanwhile
             _move_out(path, outdated)
             _ask(path, todo, generator, kind, batch_size)
     return read_reasoning(path, samples, kind)
 
 
 def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tuple[list[Sample], dict[int, str | None]]:
-    """Check the file. Return the samples without a usable line, and {line number: id} of outdated lines.
+    """Check the file. Return the samples without a usable line, and the outdated lines as {line number: id}.
 
     The id of an unfinished line is None.
     """
@@ -152,9 +150,7 @@ def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tupl
             )
         check_kind(path, number, row, kind)
         present.add(id)
-        if id in questions and asks(row.get("prompt"), questions[id], kind):
-            judge(path, number, row, questions[id], kind)
-        elif id in questions:
+        if id in questions and judge(path, number, row, questions[id], kind) is None:
             outdated[number] = id
     changed = {id for id in outdated.values() if id is not None}
     if len(changed) == len(present & questions.keys()) > 1:
@@ -166,12 +162,11 @@ def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tupl
 
 
 def _move_out(path: Path, outdated: dict[int, str | None]) -> None:
-    """Move lines to the end of <name>.removed. A kill in between leaves the file as it was."""
+    """Move lines to the end of <name>.removed. A kill meanwhile leaves the file as it was."""
     if not outdated:
         return
     removed_path = path.with_name(f"{path.name.removesuffix('.jsonl')}.removed")
-    changed = sum(id is not None for id in outdated.values())
-    if changed:
+    if changed := sum(id is not None for id in outdated.values()):
         warnings.warn(
             f"{path}: {changed} questions or their options have changed and are asked anew; "
             f"the old lines move to {removed_path.name}.",
@@ -193,13 +188,14 @@ def _move_out(path: Path, outdated: dict[int, str | None]) -> None:
 
 
 def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, batch_size: int) -> None:
-    """Append a line for each sample that gets an answer; ask the others once more in the end, and list them."""
+    """Append a line for each sample that gets an answer. Ask the others once more at the end, and list them."""
     listed = read_failures(path)
     failed: dict[str, str] = {}
-    _append(path, [])  # find out now, not after the first answer, that the disk cannot be written
+    unasked = 0
+    _append(path, [])  # an unwritable disk shows now, not after the first answer
     try:
         for again in (False, True):
-            # What failed in an earlier call comes last, so that it never stands in the way of the others.
+            # Earlier calls' failures come last, so that they never stop the run before the others are asked.
             questions = [s for s in todo if s.id in failed] if again else sorted(todo, key=lambda s: s.id in listed)
             starts = range(0, len(questions), batch_size)
             in_a_row = 0
@@ -210,19 +206,31 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
                         if isinstance(answer, Exception):
                             failed[sample.id] = listed[sample.id] = _reason(answer)
                             in_a_row += not isinstance(answer, VideoError)
-                        else:
-                            rows.append(_row(sample, generator.name, prompt, answer, kind))
-                            failed.pop(sample.id, None)
-                            listed.pop(sample.id, None)
-                            in_a_row = 0
+                            continue
+                        row = {"id": sample.id, "generator": generator.name, "prompt": prompt, "response": answer}
+                        prediction, correct = judge(path, 0, row, sample, kind) or (None, None)
+                        rows.append(row | {"prediction": prediction, "correct": correct})
+                        failed.pop(sample.id, None)
+                        listed.pop(sample.id, None)
+                        in_a_row = 0
                 finally:
                     _append(path, rows)
                 if in_a_row >= HOPELESS:
-                    raise _unanswered(path, failed, left=0 if again else max(0, len(questions) - at - batch_size))
+                    unasked = 0 if again else max(0, len(questions) - at - batch_size)
+                    break
+            else:
+                continue
+            break
     finally:
         _list_failures(path, listed)
     if failed:
-        raise _unanswered(path, failed)
+        id, reason = next(iter(failed.items()))
+        left = f" The last {HOPELESS} in a row failed, so {unasked} were not asked any more." if unasked else ""
+        raise UnansweredError(
+            f"{path}: {len(failed)} questions got no answer, e.g. {id!r} ({reason.rstrip('.')}).{left} All other "
+            f"responses are kept; {failures_path(path).name} lists these. Generate again to retry.",
+            failed,
+        )
 
 
 def _answers(
@@ -238,7 +246,7 @@ def _answers(
             if isinstance(answer, str):
                 answer = without_surrogates(answer) if answer.strip() else GenerationError("the response is empty")
             elif not isinstance(answer, Exception):
-                answer = GenerationError(f"the response is no text but {type(answer).__name__}")
+                answer = GenerationError(f"expected text as the response, got {type(answer).__name__}")
             yield samples[count], prompts[count], answer
             count += 1
         if count < len(samples):
@@ -253,18 +261,12 @@ def _answers(
             yield from _answers(generator, [sample], kind)
 
 
-def _row(sample: Sample, name: str, prompt: str, response: str, kind: str) -> dict:
-    prediction = parse_answer(response, sample.options) if kind not in CAPTION_PROMPTS else None
-    correct = None if sample.answer is None or kind in CAPTION_PROMPTS else prediction == sample.answer
-    return dict(zip(FIELDS, (sample.id, name, prompt, response, prediction, correct), strict=True))
-
-
 def _append(path: Path, rows: Sequence[dict]) -> None:
-    """Add lines to the file and wait until the disk has them."""
+    """Append lines to the file and wait until they are on the disk."""
     with _explained(path), path.open("a+b") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
-            if file.read(1) not in b"\r\n":  # another program's last line, whole but without its break
+            if file.read(1) not in b"\r\n":  # another program's last line, complete but without its line break
                 file.write(b"\n")
         file.write("".join(map(_line, rows)).encode())
         file.flush()
@@ -273,29 +275,17 @@ def _append(path: Path, rows: Sequence[dict]) -> None:
 
 def _line(row: dict) -> str:
     text = json.dumps(row, ensure_ascii=False)
-    # A lone surrogate in a question can only be written escaped.
-    return (text if text == without_surrogates(text) else json.dumps(row)) + "\n"
+    return (text if text == without_surrogates(text) else json.dumps(row)) + "\n"  # lone surrogates must be escaped
 
 
 def _list_failures(path: Path, failures: dict[str, str]) -> None:
-    """Write the list of questions without an answer; there is no file when there are none."""
+    """Write the list of questions without an answer, or remove it when there are none."""
     listed = failures_path(path)
     with _explained(listed):
         if failures:
             write_text(listed, "".join(_line({"id": id, "error": error}) for id, error in failures.items()))
         else:
             listed.unlink(missing_ok=True)
-
-
-def _unanswered(path: Path, failed: dict[str, str], left: int = 0) -> UnansweredError:
-    id, reason = next(iter(failed.items()))
-    text = f"{path}: {len(failed)} questions got no answer, e.g. {id!r} ({reason.rstrip('.')})."
-    if left:
-        text += f" The last {HOPELESS} in a row failed, so {left} were not asked any more."
-    return UnansweredError(
-        f"{text} All other responses are kept; {failures_path(path).name} lists these. Generate again to retry.",
-        failed,
-    )
 
 
 def _reason(error: Exception) -> str:
@@ -305,7 +295,7 @@ def _reason(error: Exception) -> str:
 
 
 def shortened(text: str, length: int = 400) -> str:
-    """Put a text on one line, and cut it: a server may send a whole page."""
+    """Put a text, such as a server's whole page, on one line and cut it to `length` characters."""
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[:length]}..."
 
@@ -313,7 +303,7 @@ def shortened(text: str, length: int = 400) -> str:
 def without_secrets(text: str, known: Collection[str] = ()) -> str:
     """Cut keys and passwords out: the known ones, the key in the environment, and whatever looks like one."""
     for secret in sorted({*known, os.environ.get("OPENAI_API_KEY", "").strip()}, key=len, reverse=True):
-        if len(secret) > 4:  # a shorter one is no secret, and may be a part of other words
+        if len(secret) > 4:  # a shorter one is no secret and may be part of other words
             text = text.replace(secret, "[secret]")
     return _SECRET.sub("[secret]", text)
 
@@ -329,7 +319,7 @@ _SECRET = re.compile(
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Say which file could not be written, and that nothing is lost."""
+    """Turn an OSError into one that names the file and says that nothing is lost."""
     try:
         yield
     except OSError as error:

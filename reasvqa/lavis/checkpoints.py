@@ -149,7 +149,7 @@ def export_annotations(examples: Sequence[Example], path: str | Path) -> None:
         for e in examples
     ]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(rows, indent=1) + "\n")
+    Path(path).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def _joined(state: dict[str, Tensor], keys: tuple[str, ...]) -> Tensor:

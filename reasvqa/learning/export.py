@@ -117,7 +117,7 @@ def export_folder(path: Path, about: dict[str, Any]) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        (partial / MARK).write_text(json_text(about | {"files": sorted(_files(partial))}))
+        (partial / MARK).write_text(json_text(about | {"files": sorted(_files(partial))}), encoding="utf-8")
         _check_replaceable(path)  # again: writing took a while
         swap_in(partial, path)
     finally:
@@ -137,7 +137,7 @@ def _check_replaceable(path: Path) -> None:
     if not (found := _files(path)):
         return
     try:
-        exported = {MARK, *json.loads((path / MARK).read_text())["files"]}
+        exported = {MARK, *json.loads((path / MARK).read_text(encoding="utf-8"))["files"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise FileExistsError(f"{path}: this folder is not an export; it holds {min(found)}. {remedy}") from None
     if found - exported:

@@ -81,5 +81,5 @@ def prepare_features(configs: Sequence[TrainConfig]) -> None:
 def train_quietly(config: TrainConfig, force: bool = False, threads: int = 1) -> Path:
     """Train in a worker, without messages, which would mix with those of others. Return the run's folder."""
     torch.set_num_threads(threads)
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         return train(config, force=force).path

@@ -37,7 +37,7 @@ class Run(SealedFolder):
     @cached_property
     def config(self) -> TrainConfig:
         """Resolved settings."""
-        return TrainConfig(**json.loads(self.file("config.json").read_text()))
+        return TrainConfig(**json.loads(self.file("config.json").read_text(encoding="utf-8")))
 
     @property
     def root(self) -> Path:
@@ -49,7 +49,7 @@ class Run(SealedFolder):
     def metrics(self) -> dict:
         """accuracy (%), questions, train_examples, with_reasoning, cut (numbers of texts over their token limits),
         trained_parameters, seconds (of features, training, answering), steps, samples_per_second."""
-        return json.loads(self.file("metrics.json").read_text())
+        return json.loads(self.file("metrics.json").read_text(encoding="utf-8"))
 
     @property
     def accuracy(self) -> float:

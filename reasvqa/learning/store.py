@@ -50,7 +50,7 @@ class SealedFolder:
             DamagedRun: meta.json cannot be read or has changed.
         """
         try:
-            meta = json.loads((self.path / "meta.json").read_text())
+            meta = json.loads((self.path / "meta.json").read_text(encoding="utf-8"))
             intact = meta.pop("sha256") == _checksum(meta)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged("meta.json", "cannot be read") from error

@@ -280,7 +280,7 @@ def _last_checkpoint(folder: Path, state: PartialState) -> str | None:
     if state.is_main_process:
         for checkpoint in folder.glob("checkpoint-*"):
             try:
-                json.loads((checkpoint / "trainer_state.json").read_text())
+                json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 shutil.rmtree(checkpoint)
     state.wait_for_everyone()

@@ -89,13 +89,15 @@ def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None 
         if _made(marker, wanted):
             return
         started = root / "started.json"
-        if not (started.exists() and json.loads(started.read_text()) == wanted):
+        if not (started.exists() and json.loads(started.read_text(encoding="utf-8")) == wanted):
             for folder in ("videos", "reasoning"):  # must not keep files of another version
                 shutil.rmtree(root / folder, ignore_errors=True)
-            started.write_text(json.dumps(wanted))
+            started.write_text(json.dumps(wanted), encoding="utf-8")
         splits = {split: compose(f"mini-{kind}", split, count, seed) for split, count in sizes.items()}
         stories = {asked.story.id: asked.story for questions in splits.values() for asked in questions}
-        (root / "stories.json").write_text(json.dumps({id: asdict(story) for id, story in stories.items()}))
+        (root / "stories.json").write_text(
+            json.dumps({id: asdict(story) for id, story in stories.items()}), encoding="utf-8"
+        )
         _WRITERS[kind](root, splits)
         _write_videos(root, kind, stories)
         from reasvqa.datasets import load
@@ -106,11 +108,11 @@ def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None 
                 generator = SimulatedGenerator(root, strength, what)
                 path = paths.reasoning(root, strength.name, what)
                 generate(train, generator, path, what, batch_size=len(train))
-        marker.write_text(json.dumps(wanted))
+        marker.write_text(json.dumps(wanted), encoding="utf-8")
 
 
 def _made(marker: Path, wanted: dict) -> bool:
-    return marker.exists() and json.loads(marker.read_text()) == wanted
+    return marker.exists() and json.loads(marker.read_text(encoding="utf-8")) == wanted
 
 
 # --- questions --------------------------------------------------------------------------------------------------------
@@ -195,7 +197,7 @@ def _write_star(root: Path, splits: dict[str, list[Asked]]) -> None:
             item["choices"] = [{"choice_id": i, "choice": option} for i, option in enumerate(asked.options)]
             items.append(item)
             count[key] += 1
-        (root / f"STAR_{split}.json").write_text(json.dumps(items, indent=1))
+        (root / f"STAR_{split}.json").write_text(json.dumps(items, indent=1), encoding="utf-8")
 
 
 def _write_csv(root: Path, splits: dict[str, list[Asked]], id_column: str, extra: Sequence[str] = ()) -> None:
@@ -215,13 +217,15 @@ def _write_csv(root: Path, splits: dict[str, list[Asked]], id_column: str, extra
 def _write_nextqa(root: Path, splits: dict[str, list[Asked]]) -> None:
     _write_csv(root, splits, "video")
     names = {asked.story.id for questions in splits.values() for asked in questions}
-    (root / "map_vid_vidorID.json").write_text(json.dumps({name: _vidor(name) for name in sorted(names)}, indent=1))
+    (root / "map_vid_vidorID.json").write_text(
+        json.dumps({name: _vidor(name) for name in sorted(names)}, indent=1), encoding="utf-8"
+    )
     hard = [
         i
         for i, asked in enumerate(splits["val"])
         if asked.query.form.type[0] in "CT" and needs_several_frames(asked.query, asked.story)
     ]
-    (root / "atp-hard-ct4.txt").write_text("\n".join(map(str, hard)) + "\n")
+    (root / "atp-hard-ct4.txt").write_text("\n".join(map(str, hard)) + "\n", encoding="utf-8")
 
 
 _WRITERS = {
@@ -260,7 +264,7 @@ def _stories(path: Path, _state: tuple[int, int]) -> Mapping[str, Story]:
     def event(values: dict[str, Any]) -> Event:
         return Event(**values | dict[str, Any](idle=tuple(map(tuple, values["idle"]))))
 
-    stories = json.loads(path.read_text())
+    stories = json.loads(path.read_text(encoding="utf-8"))
     return {id: Story(**values | {"events": tuple(map(event, values["events"]))}) for id, values in stories.items()}
 
 

@@ -265,7 +265,7 @@ def save_student(student: Student, path: Path) -> None:
     preprocess = {"image_processor_type": kind, "size": {"height": size, "width": size}, "resample": 3}
     preprocess |= dict.fromkeys(("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"), True)
     preprocess |= {"rescale_factor": 1 / 255, "image_mean": mean, "image_std": std}
-    (path / "preprocessor_config.json").write_text(json.dumps(preprocess, indent=2) + "\n")
+    (path / "preprocessor_config.json").write_text(json.dumps(preprocess, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass

@@ -56,7 +56,7 @@ def write_tiny(family: str, folder: Path, seed: int = 0) -> Path:
     tokenizer.save_pretrained(folder)
     files = {"preprocessor_config.json": pictures, "processor_config.json": processor}
     for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, indent=1) + "\n")
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return folder
 
 

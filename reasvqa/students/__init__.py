@@ -1,4 +1,4 @@
-"""The students: one file per family, on the contract of `reasvqa.students.base`. A new family is a file and a row of
+"""The students: a file per family, on the contract of `reasvqa.students.base`. A new family is a file and a row of
 `FAMILIES`."""
 
 from __future__ import annotations
@@ -11,27 +11,20 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    Blip2ForConditionalGeneration,
-    InternVLForConditionalGeneration,
-    LlavaOnevisionForConditionalGeneration,
-    SmolVLMForConditionalGeneration,
-)
+from transformers import AutoConfig, AutoTokenizer
 
 from reasvqa import hub
 from reasvqa.files import file_state
 from reasvqa.preprocess import Preprocess
 from reasvqa.registry import STUDENTS
-from reasvqa.students.base import Student, Targets, own_device
+from reasvqa.students.base import Student, own_device
 from reasvqa.students.blip2 import Blip2Student
 from reasvqa.students.internvl import InternVlStudent
 from reasvqa.students.llava import LlavaStudent
 from reasvqa.students.packed import PackedStudent
 from reasvqa.students.smolvlm import SmolVlmStudent
 
-# A short name for a hub id or a folder, which work everywhere as well.
+# Short names of hub ids and folders, which work everywhere as well.
 STUDENTS.update(
     {
         "blip2-flan-t5-xl": "Salesforce/blip2-flan-t5-xl",
@@ -43,25 +36,25 @@ STUDENTS.update(
         "internvl3-2b": "OpenGVLab/InternVL3-2B-hf",
     }
 )
-# By the model type of a checkpoint's config.json: transformers' class, and ours around it.
+# By the model type in a checkpoint's config.json: transformers' class, and ours around it.
 FAMILIES: dict[str, tuple[type, type[Student]]] = {
-    "blip-2": (Blip2ForConditionalGeneration, Blip2Student),
-    "llava_onevision": (LlavaOnevisionForConditionalGeneration, LlavaStudent),
-    "smolvlm": (SmolVLMForConditionalGeneration, SmolVlmStudent),
-    "internvl": (InternVLForConditionalGeneration, InternVlStudent),
+    "blip-2": (transformers.Blip2ForConditionalGeneration, Blip2Student),
+    "llava_onevision": (transformers.LlavaOnevisionForConditionalGeneration, LlavaStudent),
+    "smolvlm": (transformers.SmolVLMForConditionalGeneration, SmolVlmStudent),
+    "internvl": (transformers.InternVLForConditionalGeneration, InternVlStudent),
 }
 
 
 def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
-    """Load a student by its short name, hub id or local path, on the CPU, in float32 or bfloat16.
+    """Load a student by short name, hub id or local path, on the CPU, in float32 or bfloat16.
 
     Weights come from safetensors only, and no code of the checkpoint runs. The hub is asked only for missing files.
 
     Raises:
-        FileNotFoundError: the name is neither known nor a local path, nor in the hub's local cache nor on the hub.
-        ValueError: the checkpoint is of another family (the message says why it cannot be a student), is a BLIP-2
-            without an encoder-decoder, has a tokenizer without words, or its weights are not those of the model; the
-            message lists them.
+        FileNotFoundError: no such name, folder or cached checkpoint, and none on the hub.
+        ValueError: the checkpoint is of another family (the message says why it cannot be a student), a BLIP-2 without
+            an encoder-decoder, or has an empty tokenizer; or weights are missing, unexpected or of another shape (the
+            message lists them).
     """
     source = STUDENTS.get(name, name)
     absent = (
@@ -102,39 +95,39 @@ def _load(name: str, source: str, dtype: torch.dtype, local_only: bool) -> Stude
     return student_class(model, tokenizer, read_preprocess(source, local_only))
 
 
-_RECURRENT = ("linear", "mamba", "recurrent", "conv")  # in the names of layers' types
+_RECURRENT = ("linear", "mamba", "recurrent", "conv")  # in the names of layer types
 
 
 def why_not(config: transformers.PretrainedConfig) -> list[str]:
-    """Say in sentences why a model cannot be a student; an empty list if nothing speaks against it.
+    """Return the reasons, in sentences, why a model cannot be a student; an empty list if there are none.
 
-    A student reads video and question once. All its targets follow that reading, each from the reading's last position
-    on and unseen by the others (`reasvqa.students.packed`).
+    A student reads video and question once. All targets continue from the reading's last position and do not see each
+    other (`reasvqa.students.packed`).
     """
     text: Any = config.get_text_config(decoder=True)
     reasons = []
     model_class = transformers.MODEL_MAPPING.get(type(config), None)
     if hasattr(model_class, "get_rope_index") or "mrope_section" in str(getattr(text, "rope_parameters", "")):
         reasons.append(
-            'Its positions are three numbers (time, height, width; "mrope"), which depend on how the frames stand in '
-            "the text, and several targets behind one reading need positions that are counted in one number."
+            'Its positions are three numbers (time, height, width; "mrope") that depend on where the frames stand in '
+            "the text, but packed targets need positions of one number."
         )
     kinds = {str(kind) for kind in getattr(text, "layer_types", None) or ()}
     recurrent = sorted(kind for kind in kinds if any(name in kind for name in _RECURRENT))
     if recurrent:
         reasons.append(
-            f"It has recurrent layers ({', '.join(recurrent)}), which pass on what they have read from token to token "
-            "whatever a mask says, and targets behind one reading must not see each other."
+            f"It has recurrent layers ({', '.join(recurrent)}), which pass their state from token to token whatever "
+            "the mask says, but packed targets must not see each other."
         )
     return reasons
 
 
 def read_preprocess(source: str, local_only: bool = True) -> Preprocess:
-    """Read the checkpoint's image size, mean and standard deviation.
+    """Read the checkpoint's image size in pixels, mean and standard deviation.
 
-    They stand in `preprocessor_config.json`, or in the `processor_config.json` into which transformers 5 writes a whole
-    processor. The size is that of one picture that the vision encoder sees: where large pictures are cut (SmolVLM), of
-    a part, to which the checkpoint's own processor scales a video's frames.
+    They are in `preprocessor_config.json`, or in the `processor_config.json` to which transformers 5 writes a whole
+    processor. The size is that of one picture for the vision encoder. Where large pictures are cut (SmolVLM), it is
+    that of a part, to which the checkpoint's own processor scales a video's frames.
 
     Raises:
         FileNotFoundError: the checkpoint has neither.
@@ -152,7 +145,7 @@ def read_preprocess(source: str, local_only: bool = True) -> Preprocess:
 
 
 def fingerprint(name: str) -> str:
-    """Return a hash of all that `load_student` reads: weights, tokenizer and configuration. A hub id is its own."""
+    """Return a hash of the files that `load_student` reads: weights, tokenizer, configuration. A hub id is its own."""
     folder = Path(STUDENTS.get(name, name))
     if not folder.is_dir():
         return str(folder)
@@ -162,7 +155,7 @@ def fingerprint(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(files: tuple[tuple[Path, tuple[int, int]], ...]) -> str:
-    """Hash files. Their states are the cache's key: a changed file is hashed again."""
+    """Hash files. The cache's key includes their states, so a changed file is hashed again."""
     digest = hashlib.sha256()
     for file, (_, size) in files:
         digest.update(f"{file.name} {size}".encode())
@@ -171,19 +164,5 @@ def _digest(files: tuple[tuple[Path, tuple[int, int]], ...]) -> str:
     return digest.hexdigest()
 
 
-__all__ = [
-    "FAMILIES",
-    "STUDENTS",
-    "Blip2Student",
-    "InternVlStudent",
-    "LlavaStudent",
-    "PackedStudent",
-    "SmolVlmStudent",
-    "Student",
-    "Targets",
-    "fingerprint",
-    "load_student",
-    "own_device",
-    "read_preprocess",
-    "why_not",
-]
+__all__ = ["FAMILIES", "STUDENTS", "PackedStudent", "Student", "fingerprint", "load_student", "own_device"]
+__all__ += ["Blip2Student", "InternVlStudent", "LlavaStudent", "SmolVlmStudent"]

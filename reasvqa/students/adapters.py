@@ -1,4 +1,4 @@
-"""What is trained of a student: the projection and LoRA in the language model (paper, section 4.1)."""
+"""The trained part of a student: the projection, and LoRA in the language model (paper, section 4.1)."""
 
 from __future__ import annotations
 
@@ -15,40 +15,38 @@ from torch import Tensor, nn
 from reasvqa.config import TrainConfig
 from reasvqa.students.base import Student
 
-NARROW = 256  # width up to which a sum of weights costs less than two more products
+NARROW = 256  # width up to which summing weights costs less than two more products
 
 
 class LoraInWeights(peft.tuners.lora.Linear):
-    """LoRA added to the weights in every pass, W + BA, where peft adds it to the outputs, Wx + B(Ax).
+    """LoRA added to the weights in each pass, (W + BA)x, where peft adds it to the outputs, Wx + BAx.
 
-    The same function. A narrow layer's time goes into the number of operations rather than their size: a training step
-    of the miniature takes a sixth less. A wide one would pay with a gradient as large as W.
+    In narrow layers the number of operations decides, not their size: a training step of the miniature takes a sixth
+    less time. In a wide layer the gradient, which is as large as W, would cost more than it saves.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """See peft's; without dropout and with one adapter."""
+        """Compute peft's function, for one adapter without dropout."""
         (name,) = self.active_adapters
         linear, down, up = (cast(nn.Linear, of) for of in (self.get_base_layer(), self.lora_A[name], self.lora_B[name]))
         return F.linear(x, torch.addmm(linear.weight, up.weight, down.weight, alpha=self.scaling[name]), linear.bias)
 
 
 def prepare(student: Student, config: TrainConfig) -> None:
-    """Freezes the student but for the projection, and adds LoRA to all linear layers of the language model, in place.
+    """Freeze the student except its projection, and add LoRA to all linear layers of its language model, in place.
 
-    What is trained is in float32, whatever the rest is in.
+    Trained parameters are in float32, frozen ones keep their dtype.
     """
     student.requires_grad_(False)
     if config.lora:
         lora = peft.LoraConfig(
             r=config.lora_rank,
-            lora_alpha=config.lora_alpha,  # pyright: ignore[reportArgumentType]  # any number is meant
+            lora_alpha=config.lora_alpha,  # pyright: ignore[reportArgumentType]  # any number works
             lora_dropout=config.lora_dropout,
             target_modules=list(student.lora_targets),
         )
         narrow = student.language_model.get_input_embeddings().embedding_dim <= NARROW
-        if (
-            narrow and student.dtype == torch.float32 and not config.lora_dropout
-        ):  # a sum in bfloat16 loses what is small
+        if narrow and student.dtype == torch.float32 and not config.lora_dropout:  # bfloat16 sums lose small terms
             lora._register_custom_module({nn.Linear: LoraInWeights})
         peft.inject_adapter_in_model(lora, student.language_model)
     student.projection.requires_grad_(True)
@@ -61,9 +59,9 @@ def prepare(student: Student, config: TrainConfig) -> None:
 
 
 def merge(student: Student) -> None:
-    """Adds LoRA to the weights and takes it out again, in place; nothing of the student is trained any more.
+    """Add LoRA to the weights and remove its layers, in place. Nothing of the student is trained afterwards.
 
-    All is then in the frozen weights' number format; the sum is computed in float32.
+    Sums are computed in float32; all parameters then have the frozen weights' dtype.
     """
     for name, layer in list(student.named_modules()):
         if isinstance(layer, peft.tuners.lora.Linear):
@@ -77,15 +75,15 @@ def merge(student: Student) -> None:
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters that are trained, by name, on the CPU."""
+    """Return the trained parameters by name, on the CPU."""
     return {n: p.detach().cpu().contiguous() for n, p in module.named_parameters() if p.requires_grad}
 
 
 def load_trained(module: nn.Module, path: Path) -> None:
-    """Puts `trained_state` of an equally prepared module back.
+    """Load the `trained_state` of an equally prepared module from a safetensors file.
 
     Raises:
-        ValueError: the file does not have exactly the trained parameters.
+        ValueError: the file's parameters are not exactly the trained ones.
     """
     state = safetensors.torch.load_file(path)
     own = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}

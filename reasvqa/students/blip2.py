@@ -10,30 +10,24 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 from reasvqa.preprocess import Preprocess
 from reasvqa.students.base import Student, Targets, in_own_precision, pack
 
-FEW_TOKENS = 64  # most texts end before
-
 
 class Blip2Student(Student):
-    """A `Blip2ForConditionalGeneration` with a T5 language model.
+    """A `Blip2ForConditionalGeneration` with a T5 language model. The frames precede the text, in order of time.
 
-    The frames stand in order of time in front of the text. T5 has relative positions only, too coarse to count frames
-    by, so each frame is numbered. Checkpoints of full size get the number as text before the frame ("1:"), as SeViLA's
-    code does. The miniature did not learn to use that; it is pretrained with the number's embedding added to the
-    frame's vectors (`"frame_numbers": "added"` in its config.json).
+    T5's relative positions are too coarse to count frames by, so each frame is numbered. Full-size checkpoints get the
+    number as text before the frame ("1:"), as in SeViLA's code. The miniature cannot use that: it was pretrained with
+    the number's embedding added to the frame's vectors (`"frame_numbers": "added"` in its config.json).
     """
 
     lora_targets = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
     vision_modules = ("vision_model", "qformer")
 
-    def __init__(
-        self, model: Blip2ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, preprocess: Preprocess
-    ):
+    def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocess):
         super().__init__(model, tokenizer, preprocess)
         config = self.model.config
         self.numbers_added = getattr(config, "frame_numbers", "before") == "added"
@@ -50,7 +44,7 @@ class Blip2Student(Student):
         return self.model.language_projection
 
     def vision(self, pixels: Tensor) -> Tensor:
-        """The Q-Former's outputs, see `Student.vision`. The library keeps the Q-Former in float32."""
+        """See `Student.vision`. The features are the Q-Former's outputs, which transformers keeps in float32."""
         queries = self.model.query_tokens.to(pixels.device).expand(len(pixels), -1, -1)
         patches = self.model.vision_model(pixels).last_hidden_state
         return self.model.qformer(
@@ -59,15 +53,14 @@ class Blip2Student(Student):
 
     @in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The states of T5's encoder, see `Student.encode`."""
+        """See `Student.encode`. The states are those of T5's encoder."""
         text = self.language_model.get_input_embeddings()(input_ids)
         embeds = torch.cat([self.visual_tokens(features), text.to(self.dtype)], dim=1)
         mask = F.pad(attention_mask, (embeds.shape[1] - input_ids.shape[1], 0), value=1)
         return self.language_model.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
 
     def visual_tokens(self, features: Tensor) -> Tensor:
-        """What T5 reads of the frames: projected queries with the frames' numbers, (B, S - L, D), from features (B, N,
-        Q, E)."""
+        """Return the projected queries of features (B, N, Q, E), with the frames' numbers: (B, S - L, D)."""
         visual = self.projection(features.to(self.dtype))
         parts = [visual.flatten(1, 2)[:, :0]]  # without frames: no tokens
         for t in range(features.shape[1]):
@@ -82,8 +75,7 @@ class Blip2Student(Student):
 
     @in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
-        """One pass of T5's decoder for all targets, in which each sees itself and what was read. T5 knows distances
-        only, so it does not matter to a target where it stands."""
+        """See `Student.decode`. T5 knows only distances, so a target may stand anywhere in the packed row."""
         packed = pack(targets, len(states))
         sees = torch.tril(packed.owner[:, None] == packed.owner[None, :])
         bias = states.new_zeros(sees.shape).masked_fill(~sees, torch.finfo(states.dtype).min)
@@ -100,38 +92,22 @@ class Blip2Student(Student):
     @in_own_precision
     def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
         """See `Student.generate`."""
-        few = min(max_new_tokens, FEW_TOKENS)
-        first = torch.full((len(states), 1), start, device=states.device)
-        tokens = self._continue(states, mask, first, few)
-        # A text without end, of which there are always some, must not hold up a whole batch.
-        going_on = (tokens != self.tokenizer.eos_token_id).all(dim=1) & (few < max_new_tokens)
-        texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        if going_on.any():
-            more = self._continue(states[going_on], mask[going_on], tokens[going_on], max_new_tokens - few)
-            longer = iter(self.tokenizer.batch_decode(more, skip_special_tokens=True))
-            texts = [next(longer) if goes_on else text for text, goes_on in zip(texts, going_on, strict=True)]
-        return [text.strip() for text in texts]
-
-    def _continue(self, states: Tensor, mask: Tensor, tokens: Tensor, max_new_tokens: int) -> Tensor:
-        """Texts, long (B, T), with at most `max_new_tokens` more, long (B, T')."""
-        return self.language_model.generate(
+        tokens = self.language_model.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=mask,
-            decoder_input_ids=tokens,
-            decoder_start_token_id=int(tokens[0, 0]),  # or the library puts its own in front
+            decoder_start_token_id=start,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
         )
+        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
     def write_processing(self, folder: Path) -> None:
-        """See `Student.write_processing`. Pictures stand at a sentinel of T5's that nothing else uses, renamed as the
-        processor wants it."""
+        """See `Student.write_processing`. An unused sentinel of T5's gets the name of the picture token."""
         sentinel = "<extra_id_1>"
         for name in ("tokenizer.json", "tokenizer_config.json"):
             text = (folder / name).read_text(encoding="utf-8")
             (folder / name).write_text(text.replace(f'"{sentinel}"', '"<image>"'), encoding="utf-8")
         self.model.config.image_token_index = self.tokenizer.convert_tokens_to_ids(sentinel)
-        queries = self.model.config.num_query_tokens
-        processor = {"processor_class": "Blip2Processor", "num_query_tokens": queries}
-        (folder / "processor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+        processor = {"processor_class": "Blip2Processor", "num_query_tokens": self.model.config.num_query_tokens}
+        (folder / "processor_config.json").write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")

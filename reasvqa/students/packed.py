@@ -1,10 +1,9 @@
-"""What students with one decoder share: video, question and all targets stand in one sequence, in one pass.
+"""Students of one decoder: video, question and all targets stand in one sequence and take one pass.
 
     [prompt up to the video | video | rest of the prompt | target | target | ...]
 
-A target sees what was read and itself, and its positions go on from the end of the reading. That needs a language model
-whose layers are all attention and whose positions are plain numbers; `reasvqa.students.why_not` says of which it is
-not so.
+Each target sees the reading and itself, at positions that continue from the reading's end. The language model must
+therefore consist of attention layers with one-dimensional positions; `reasvqa.students.why_not` tells which do not.
 """
 
 from __future__ import annotations
@@ -15,21 +14,30 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
+from reasvqa.preprocess import Preprocess
 from reasvqa.students.base import Student, Targets, in_own_precision, pack
 
 
 class PackedStudent(Student):
-    """A student of one decoder. A family says what its prompt is (`prompts`) and what its decoder reads of the frames
-    (`visual_tokens`).
+    """A student of one decoder. A family gives its chat template's mark for a video and the labels around its frames.
 
     Attributes:
         video_token: id of the token that stands for the whole video in `source_ids`; `encode` puts the frames there.
+        template: the chat template; None: the tokenizer's.
+        video_mark: text that the template writes for a video; the video token's text takes its place.
+        after_video: text that follows the video token.
     """
 
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     video_token: int
+    template: str | None = None
+    video_mark, after_video = "<video>", ""
+
+    def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocess):
+        super().__init__(model, tokenizer, preprocess)
+        self.answer_start = own_token(tokenizer, "<answer>", "Answer")
+        self.reasoning_start = own_token(tokenizer, "<reasoning>", "Reason", "Because")
 
     @property
     def language_model(self) -> Any:
@@ -39,31 +47,52 @@ class PackedStudent(Student):
     def projection(self) -> nn.Module:
         return self.model.model.multi_modal_projector
 
-    def prompts(self, texts: Sequence[str]) -> list[str]:
-        """What is read, as the family's chat template has it, with the video token's text once, where the frames
-        go."""
+    def labels(self, frames: int) -> list[str]:
+        """Return the texts before each of the frames and after the last one: `frames` + 1 of them."""
         raise NotImplementedError
 
     def visual_tokens(self, features: Tensor) -> Tensor:
-        """What the decoder reads of the frames, with the family's labels: (B, V, D) from (B, N, Q, E); V is 0 without
-        frames."""
-        raise NotImplementedError
+        """Return what the decoder reads of the frames: projected features between the family's labels.
+
+        Args:
+            features: (B, N, Q, E).
+
+        Returns:
+            (B, V, D); V is 0 without frames.
+        """
+        batch, frames = features.shape[:2]
+        if frames == 0:
+            return self.words("").expand(batch, -1, -1)
+        seen = self.projection(features.to(self.dtype).flatten(0, 1)).unflatten(0, (batch, frames)).to(self.dtype)
+        labels = [self.words(label).expand(batch, -1, -1) for label in self.labels(frames)]
+        parts = [part for pair in zip(labels, seen.unbind(1), strict=False) for part in pair]
+        return torch.cat([*parts, labels[-1]], dim=1)
 
     def words(self, text: str) -> Tensor:
-        """The embeddings of a text, special tokens as such, (1, L, D)."""
-        ids = self.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+        """Return the embeddings of a text and the special tokens in it, (1, L, D)."""
+        ids = torch.tensor([self.tokenizer(text, add_special_tokens=False).input_ids], dtype=torch.long)
         return self.model.get_input_embeddings()(ids.to(self.device)).to(self.dtype)
 
     def source_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """The chat template's ids with one video token; a text that is too long is cut before it goes into the
-        template. Special tokens come from the template, or from the tokenizer where there is none."""
+        """Return the ids of texts in the chat template, with the video token once.
+
+        A long text is cut to `max_length` tokens first. Without a template (the miniature), the video comes first and
+        the tokenizer adds its special tokens.
+        """
         plain = self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
         cut = [
             self.tokenizer.decode(ids[:max_length]) if len(ids) > max_length else text
             for text, ids in zip(texts, plain, strict=True)
         ]
-        bare = self.tokenizer.chat_template is None
-        return self.tokenizer(self.prompts(cut), add_special_tokens=bare).input_ids if cut else []
+        video = self.tokenizer.convert_ids_to_tokens(self.video_token)
+        template = self.template or self.tokenizer.chat_template
+        prompts = [f"{video}{text}" for text in cut]
+        if template is not None:
+            chats = [[{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}] for text in cut]
+            options = {"chat_template": template, "tokenize": False, "add_generation_prompt": True}
+            rendered = [self.tokenizer.apply_chat_template(chat, **options) for chat in chats]
+            prompts = [prompt.replace(self.video_mark, video + self.after_video, 1) for prompt in rendered]
+        return self.tokenizer(prompts, add_special_tokens=template is None).input_ids if prompts else []
 
     def target_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """See `Student.target_ids`."""
@@ -72,11 +101,10 @@ class PackedStudent(Student):
 
     @in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The embeddings of the prompt with the video in its place; the decoder reads them together with the targets,
-        in `decode`.
+        """Return the prompt's embeddings with the video in its place; `decode` reads them together with the targets.
 
         Raises:
-            ValueError: the video token does not stand at the same place of every prompt.
+            ValueError: the video token is missing, or not at the same place in every prompt.
         """
         text = self.model.get_input_embeddings()(input_ids).to(self.dtype)
         at = (input_ids == self.video_token).int().argmax(1)
@@ -89,13 +117,11 @@ class PackedStudent(Student):
 
     @in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
-        """All targets in one pass: each row of what was read is followed by its targets, one after the other; each
-        target sees the reading and itself, and its positions go on from the reading's end. So the reading is computed
-        once, and the result is the same as that of a pass per target."""
+        """See `Student.decode`. One pass reads the prompts and all targets; the logits equal those of a pass each."""
         packed = pack(targets, len(states))
         words = self.model.get_input_embeddings()(packed.ids).to(states.dtype)
         positions = [(mask.cumsum(1) - 1).clamp(min=0), mask.sum(1, keepdim=True) + packed.within]
-        # 0: what was read; -1: its padding.
+        # 0: the reading; -1: its padding; from 1: the targets.
         segment = torch.cat([mask - 1, packed.owner.expand(len(states), -1)], dim=1)
         sees = torch.tril((segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None]))
         bias = states.new_zeros(sees.shape).masked_fill(~sees, torch.finfo(states.dtype).min)
@@ -110,10 +136,10 @@ class PackedStudent(Student):
     @torch.no_grad()
     @in_own_precision
     def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
-        """See `Student.generate`. Padding moves to the left, as generation wants it."""
+        """See `Student.generate`. Padding moves to the left, where generation expects it."""
         starts = torch.full((len(states), 1), start, device=states.device)
         first = self.model.get_input_embeddings()(starts).to(states.dtype)
-        order = mask.argsort(dim=1, stable=True)  # zeros, the padding, first
+        order = mask.argsort(dim=1, stable=True)  # padding, which is 0, comes first
         states = torch.cat([states.gather(1, order[..., None].expand_as(states)), first], dim=1)
         mask = F.pad(mask.gather(1, order), (0, 1), value=1)
         tokens = self.model.generate(
@@ -128,8 +154,8 @@ class PackedStudent(Student):
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
 
-def own_token(tokenizer: PreTrainedTokenizerBase, *words: str) -> int:
-    """The id of the first of `words` that is one token of the vocabulary; if none is, of the last one's first token."""
+def own_token(tokenizer: Any, *words: str) -> int:
+    """Return the id of the first of `words` that is one token, or of the first token of the last word."""
     vocabulary = tokenizer.get_vocab()
-    first: Any = tokenizer(words[-1], add_special_tokens=False).input_ids[0]
-    return next((vocabulary[word] for word in words if word in vocabulary), first)
+    fallback = tokenizer(words[-1], add_special_tokens=False).input_ids[0]
+    return next((vocabulary[word] for word in words if word in vocabulary), fallback)
