@@ -26,8 +26,8 @@ _CHOOSE = (
 )
 _DENIES = (
     r"(?:不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|गलत|ग़लत|ليس|غير|خاطئ|ไม่|(?<![^\W\d_])(?:nicht|kein|falsch|no"
-    r"|n'est pas|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout|inte|nie"
-    r"|không|sai|bukan|tidak|salah)(?![^\W\d_]{3}))"
+    r"|n'est pas|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout"
+    r"|inte|nie|không|sai|bukan|tidak|salah)(?![^\W\d_]{3}))"
 )
 LINKS = (
     r"(?:[:=→–—-]|היא|הוא|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(?:ist|lautet|wäre|es|ser[ií]a|será|est|é"

@@ -260,18 +260,19 @@ def sentences(text: str) -> Iterator[Sentence]:
 def _pieces(line: str) -> list[tuple[int, int, str]]:
     """Return the sentences and tags of a line as (start, end, name of the tag or "")."""
     found, at = [], 0
+    ends = _GLUED if _GLUE.search(line) else _END
     if "<" in line or "◁" in line or "[" in line:
         for tag in _TAG.finditer(line):
-            found += _split(line, at, tag.start())
+            found += _split(line, at, tag.start(), ends)
             closes = "/" if tag["closes"] or tag["box"] == "end" else ""
             found.append((*tag.span(), closes + (tag["text"] or "answer").lower()))
             at = tag.end()
-    return [*found, *_split(line, at, len(line))]
+    return [*found, *_split(line, at, len(line), ends)]
 
 
-def _split(line: str, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
+def _split(line: str, start: int, stop: int, ends: re.Pattern[str]) -> Iterator[tuple[int, int, str]]:
     begin = start
-    for match in (_GLUED if _GLUE.search(line) else _END).finditer(line, start, stop):
+    for match in ends.finditer(line, start, stop):
         mark, end = match.span()
         if line[mark] == ".":
             goes_on = end - mark > 1 and line[end : end + 2].lstrip()[:1].islower()
