@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from reasvqa.languages import SIGNS, named_abroad
+from reasvqa.languages import may_be_abroad, named_abroad
 from reasvqa.phrases import (
     ALTERNATIVE,
     ANNOUNCES,
@@ -46,7 +46,7 @@ from reasvqa.phrases import (
     Phrase,
 )
 from reasvqa.samples import LETTERS
-from reasvqa.text import Sentence, check_text, cleaned, normalised, plain, sentences
+from reasvqa.text import Sentence, check_text, cleaned, has_one, normalised, plain, sentences
 
 
 class Naming(NamedTuple):
@@ -69,7 +69,7 @@ def named(sentence: str, abroad: bool = True) -> Naming:
         naming = _named(plain(sentence), sentence)
         if naming.letters:
             return naming
-    if abroad and has_one(sentence.lower(), SIGNS):
+    if abroad and may_be_abroad(sentence):
         letters, explicit = named_abroad(plain(sentence))
         if letters:
             return Naming(letters, explicit)
@@ -160,14 +160,6 @@ def _is_letter(text: str, end: int) -> bool:
     return text[end - 1] not in "AI" or not ARTICLE.match(text, end)
 
 
-def has_one(text: str, words: Sequence[str]) -> bool:
-    """Return True when one of the words stands in a text, as a word or in one."""
-    for word in words:  # noqa: SIM110 - faster than any() with a generator
-        if word in text:
-            return True
-    return False
-
-
 def _only_leads(text: str) -> bool:
     """Return True when the only letter is that of a list's item, at the beginning."""
     return text[:1] in LETTERS and text[1:2] in (")", ".", ":") and not LETTER.search(text, 2)
@@ -256,7 +248,7 @@ def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
     found: list[tuple[Sentence, str, Naming]] = []
     announced, retracted, answered, bare = False, False, -1, []
     text = cleaned(text).text
-    abroad = has_one(text.lower(), SIGNS)
+    abroad = may_be_abroad(text)
     for piece in sentences(text):
         raw = text[piece.start : piece.end]
         if piece.tag:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from reasvqa.text import has_one
+
 ANSWERS = (
     r"(?:答案|答え|正解|回答|解答|正答|更正|訂正|정답|대답|답변|답|정정|उत्तर|जवाब|(?:ال)?[إا]جابة|(?:ال)?جواب|پاسخ|คำตอบ|תשובה|উত্তর"
     r"|答(?=[:是为為])|(?<![^\W\d_])(?:antwort|lösung|korrektur|r[ée]ponse|respuesta|resposta|risposta|gabarito"
@@ -62,6 +64,21 @@ SIGNS = tuple(
     " выбираю обираю правильн верн вірн 答 解 更正 訂正 选 選 正 합적 정 답 맞 옳 선택 고르 उत्तर जवाब विकल्प चुन सही"
     " جواب إجاب اجاب خيار صحيح پاسخ คำตอบ เลือก ถูกต้อง תשובה উত্তর".split()
 )
+
+
+# The same for the word "answer" only.
+ANSWER_SIGNS = (
+    "antwort lösung réponse reponse respuesta resposta risposta gabarito correcc correz correção korrektur ответ відпов"
+    " исправл cevap cevab yanıt antwoord svar odpowied odpověď răspuns vastaus válasz đáp án câu trả jawaban απάντηση"
+    " 答 解 正 更正 訂正 정 답 उत्तर जवाब جاب جواب پاسخ คำตอบ תשובה উত্তর"
+)
+_ASCII_SIGNS = tuple(sign for sign in SIGNS if sign.isascii())
+_LETTERS_ABROAD = re.compile("[À-ÖØ-öø-ɏͰ-῿\u3040-\ud7ff]")
+
+
+def may_be_abroad(text: str) -> bool:
+    """Return True when a text may name an answer in another language: a quick look that overlooks none."""
+    return has_one(text.lower(), SIGNS if _LETTERS_ABROAD.search(text) else _ASCII_SIGNS)
 
 
 def named_abroad(text: str) -> tuple[str, bool]:

@@ -196,7 +196,8 @@ PHRASES = [
     # "Thus, B."
     Phrase(
         "short",
-        "",
+        "so thus hence therefore definitely obviously clearly certainly probably likely surely that think believe guess"
+        " i'd overall yes consequently ultimately finally leav only must then ok because since it is remains yeah",
         r"(?i:(?:\b(?:so|thus|hence|therefore|definitely|obviously|clearly|certainly|probably|most likely|surely"
         r"|that's|that is|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves"
         r"|this leaves|leaving|which leaves|only|must be)|^then|^okay|^ok)[,:]? ?(?:i think |i believe |i'd say "

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from reasvqa.answers import Naming, has_one, lists_option, named, namings
-from reasvqa.languages import ANSWERS, LINKS, SIGNS
+from reasvqa.answers import Naming, lists_option, named, namings
+from reasvqa.languages import ANSWER_SIGNS, ANSWERS, LINKS
 from reasvqa.phrases import QUALIFIER
 from reasvqa.text import (
     JSON_RULE,
@@ -24,6 +24,7 @@ from reasvqa.text import (
     Sentence,
     check_text,
     cleaned,
+    has_one,
     normalised,
     plain,
     without,
@@ -122,7 +123,7 @@ _RULES = [
         "the answer in a language other than English",
         "#d9d2f0",
         rf"^[^.!?。:]{{0,40}}?{ANSWERS}[^.!?。:]{{0,24}}?(?:{LINKS}|$)",
-        " ".join(SIGNS),
+        ANSWER_SIGNS,
     ),
     Rule(LETTER_RULE, "any other sentence that names an option's letter as the answer", "#fff3b0"),
     Rule(

@@ -327,6 +327,14 @@ def normalised(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
+def has_one(text: str, words: Sequence[str]) -> bool:
+    """Return True when one of the words stands in a text, as a word or in one."""
+    for word in words:  # noqa: SIM110 - faster than any() with a generator
+        if word in text:
+            return True
+    return False
+
+
 def check_text(value: object, what: str) -> None:
     """Raise a TypeError unless the value is text."""
     if not isinstance(value, str):

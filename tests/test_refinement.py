@@ -393,8 +393,8 @@ GROWING = [
     "a", "1. ", "Conclusion:\n", "Conclusion: ", "the closet, ", "closet,;:", "“A” ", "$A$ ", "**A** ", "中", "🙂 ",
     "option B matches ", "Thus, B. ", "(Option A) ", "the best description of the the ", "- A. x - ", "◁think▷",
     '{"a": ', '{"answer": "', '"answer": "D", ', "{'", "<|x|>", "User: ", "Assistant: ", "~~", "~~B", "<b>",
-    "[", "\nUser:", "\nAI:", "答案", "答案是B", "Antwort: ", "Antwort ist ", "Wait, ", "not B but ", "B -> ", "Answer: D ",
-    "a Answer: B", "##", "\\u00e9",
+    "[", "\nUser:", "\nAI:", "答案", "答案是B", "Antwort: ", "Antwort ist ", "Wait, ", "not B but ", "B -> ",
+    "Answer: D ", "a Answer: B", "##",
     "\\text{", "so the answer ", "A, B and ", "or, ",
 ]  # fmt: skip
 

@@ -13,7 +13,8 @@ PACKAGE = Path(reasvqa.__file__).parent
 FLOORS = (
     ("config", "hub", "processes", "losses", "preprocess"),
     ("paths", "samples"),
-    ("text", "languages"),
+    ("text",),
+    ("languages",),
     ("phrases",),
     ("answers", "evaluation", "video"),
     ("refinement", "datasets"),
