@@ -1,9 +1,8 @@
-"""Phase 2, RR: what of a generated reasoning the student learns from (paper, section 3.2 and appendix A.4).
+"""Refine reasoning (phase 2, RR): remove its conclusion, and the true option's words where the generator was wrong.
 
-Sentence by sentence, what concludes goes: the fixed patterns of A.4, the variants that models write in Markdown,
-LaTeX and tags, and any other sentence that gives an option's letter away as the answer. A heading loses itself, a
-conclusion what concludes, and descriptions stay. Where the generator was wrong, the words of the ground truth go too.
-Every removal has a named rule, so that a reader can see why.
+Section 3.2 and appendix A.4 of the paper, with the variants that models write in Markdown, LaTeX, tags and JSON. A
+heading loses only itself, a conclusion loses its concluding sentences, and descriptions stay. Each removal names the
+row of `RULES` that caused it.
 """
 
 from __future__ import annotations
