@@ -31,13 +31,9 @@ from reasvqa.text import (
 
 
 class Rule(NamedTuple):
-    """A refinement rule. To add one, add it to `RULES`; nothing else has to know of it.
-
-    name: what readers see. removes: what it removes, in words. colour: of what it removes, wherever a text is shown.
-    pattern: is searched in each sentence without its Markdown, ignoring case; the sentence that has it goes. Rules
-    without a pattern are found by the reading of headings, letters, tags and words below. words: parts of words of
-    which a sentence has one when the pattern can match; without them the pattern is tried on every sentence.
-    """
+    """A refinement rule; to add one, add it to `RULES`. removes: what it removes, in words. colour: where texts are shown.
+    pattern: searched in each sentence without its Markdown, ignoring case; a sentence that matches is removed. Rules
+    without one are found by code below. words: parts of words of which a matching sentence has one; "" tries all."""
 
     name: str
     removes: str
