@@ -31,7 +31,7 @@ from reasvqa.text import (
 
 
 class Rule(NamedTuple):
-    """A refinement rule; to add one, add it to `RULES`. removes: what it removes, in words. colour: where texts are shown.
+    """A refinement rule; to add one, add it to `RULES`. removes: what it removes, in words. colour: as shown.
     pattern: searched in each sentence without its Markdown, ignoring case; a sentence that matches is removed. Rules
     without one are found by code below. words: parts of words of which a matching sentence has one; "" tries all."""
 
