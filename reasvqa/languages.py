@@ -76,12 +76,12 @@ _ASCII_SIGNS = tuple(sign for sign in SIGNS if sign.isascii())
 _LETTERS_ABROAD = re.compile("[À-ÖØ-öø-ɏͰ-῿\u3040-\ud7ff]")
 
 
-def may_be_abroad(text: str) -> bool:
+def may_be_foreign(text: str) -> bool:
     """Return True when a text may name an answer in another language: a quick look that overlooks none."""
     return has_one(text.lower(), SIGNS if _LETTERS_ABROAD.search(text) else _ASCII_SIGNS)
 
 
-def named_abroad(text: str) -> tuple[str, bool]:
+def named_in_foreign(text: str) -> tuple[str, bool]:
     """Return the letters that a sentence in another language names as the answer ("" if none), and whether it does
     nothing else. text: the sentence, plain."""
     if text.endswith(("?", "？")):

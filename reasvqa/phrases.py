@@ -264,6 +264,12 @@ DENIED = re.compile(
     r"|than|suppose|supposing|assume|assuming|before|(?<!no )doubt|hardly|none|nothing|nobody|no(?! doubt| question)"
     r"|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$"
 )
+SUPPOSES = re.compile(
+    r"(?i:\b(?:if|whether|unless|suppose|assume|assuming|not that|why|how|what))(?: the| my)?(?: \w+)? ?$"
+)
+WOULD_BE, CONDITION = re.compile(r"(?i:\bwould be|could be\b)"), re.compile(r"(?i:\b(?:if|were|had)\b)")
+NAMES_OPTION, LAST_WORD = re.compile(f"(?i:{NOUN})"), re.compile(r"([\w'’]+) ?$")
+ONE_BEFORE = re.compile(rf"(?<!\w)([A-J])\)?,? (?:and|or|&) (?i:{NOUN} )?$")
 RULED_OUT = re.compile(r"(?i:\bleast|incorrect|wrong|distractor|eliminat(?:e|ing)|exclud|rul(?:e|ed|es|ing)\b)")
 OPTION_BEFORE = re.compile(rf"(?i:{NOUN}):? $")
 CONTRAST = re.compile(
@@ -299,7 +305,7 @@ CORRECTING = (
     "thought reflection look inspection consider examin review further closer careful upon after correct wait"
     " actually sorry apolog oops mistake scratch strike make mean rather edit updat revis no, no. no: no; no– nope"
     " hmm instead better change changing switch recons rethink reexam re-exam recheck re-check looking should wrong"
-    " not n't n’t → - ="
+    " not neither n't n’t → - ="
 ).split()
 RETRACTING = re.compile(rf"(?i:(?:(?:but|oh|ah|and|however|so),? )?{_RETRACTS})")
 NOT_BUT = re.compile(  # "not B but D"
@@ -326,7 +332,9 @@ ARTICLE = re.compile(
     r"|During|Explanation|Detailed|Reason\w*|Rationale|Analysis|Justification|Step|Frame|Option|Correct"
     r"|Final)\b)[A-Z]\w"
 )
-HIDDEN = re.compile(r"[^\w]\(?[a-j](?:[).\s]|$)|[A-J]{2,5}\b|[A-J]_|['‘][A-J]['’]")  # letters that plain text shows
+HIDDEN = re.compile(
+    r"[^\w]\(?[a-j](?:[).]|\s*(?:$|\W))|[A-J]{2,5}\b|[A-J]_|['‘][A-J]['’]"
+)  # letters that plain text shows
 BARE_MANY = re.compile(r"[).: ]*(?:$|\()")
 ANNOUNCES = re.compile(
     rf"(?i:(?:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:the )?(?:{NOUN}:? ?)?|\b(?:best|closest|nearest|correct|right|proper"

@@ -275,12 +275,12 @@ def _split(line: str, start: int, stop: int, ends: re.Pattern[str]) -> Iterator[
     for match in ends.finditer(line, start, stop):
         mark, end = match.span()
         if line[mark] == ".":
-            goes_on = end - mark > 1 and line[end : end + 2].lstrip()[:1].islower()
+            goes_on = (end - mark > 1 or line[mark - 1] == ".") and line[end : end + 2].lstrip()[:1].islower()
             quoted = end == mark + 1 and line[mark - 1] in LETTERS and line[mark - 2] in '"“*_'  # "B. The cup" is best
             numbers = mark - begin < 30 and _ENUMERATOR.fullmatch(line, begin, mark)
             if goes_on or quoted or numbers or _ABBREVIATION.search(line, max(begin, mark - 8), mark):
                 continue
-        elif line[mark] in "?!":
+        elif line[mark] in "?!…":
             if line[end : end + 2].lstrip()[:1].islower():
                 continue
         elif line[mark] in LETTERS and _ENUMERATOR.fullmatch(line, begin, mark + 1):
