@@ -51,7 +51,7 @@ def _named(text: str, raw: str) -> Naming:
     if "boxed" in raw and (boxed := phrases.BOXED.search(raw)):
         return Naming(_unique(boxed[1] + _alternatives(raw, boxed.end(1))), explicit=True)
     folded, asks, first = text.lower(), text.endswith("?"), LETTER.search(text)
-    # Where the only letter numbers an item of a list, phrases that end in a letter cannot match.
+    # Does the only letter number an item of a list?
     leads = first is not None and text[1:2] in (")", ".", ":") and first.start() == 0 and not LETTER.search(text, 2)
     if first and not leads and not asks and has_one(folded, phrases.CORRECTING):
         corrected = [match for match in phrases.CORRECTED.finditer(text) if _is_letter(text, match.end(1))]
@@ -118,10 +118,11 @@ def _compiled(table: tuple[Phrase, ...]) -> list[tuple[Phrase, list[str], re.Pat
 def _affirmed(text: str, folded: str, leads: bool) -> str:
     """Return the letters that the first matching row of `PHRASES` finds."""
     for phrase, words, pattern in _compiled(tuple(PHRASES)):
-        if (leads and phrase.behind) or (words and not has_one(folded, words)):
+        if words and not has_one(folded, words):
             continue
-        at_the_end = max(0, len(text) - 90) if phrase.name == "short" else 0
-        letters = "".join(_letters_of(text, match, phrase) for match in pattern.finditer(text, at_the_end))
+        start = max(0, len(text) - 90) if phrase.name == "short" else 0
+        matches = filter(None, [pattern.match(text)]) if leads else pattern.finditer(text, start)
+        letters = "".join(_letters_of(text, match, phrase) for match in matches)
         if letters:
             return letters
     return ""

@@ -110,62 +110,54 @@ WEAK_ASIDE = re.compile(r"\w(?:\W{0,4} \(|, [*_]{1,3})([A-J])(?:\)|[*_])[.!*_\s]
 
 
 class Phrase(NamedTuple):
-    """A way to name an option in passing. `words`: parts of words of which a sentence has one, or "" where any
-    sentence may match; `pattern`: its last group, or else its first letter, is the option's; `weak`: a contrast
-    behind it ("but ...") takes it back; `behind`: the letter stands behind other words."""
+    """A way to name an option in passing.
+
+    pattern: its last group is the letter; without groups, its first letter is. words: parts of words, one of which a
+    matching sentence has; "" tries all. weak: a contrast behind it ("but ...") takes it back.
+    """
 
     name: str
-    words: str
     pattern: str
+    words: str = ""
     weak: bool = False
-    behind: bool = False
 
 
-# Searched in this order; the first that finds a letter decides. To add a phrase, add a row.
+# Tried in this order; the first that finds a letter decides. To add a phrase, add a row.
 PHRASES = [
-    # "option B is the best", "B fits best"
     Phrase(
-        "praised",
+        "praised",  # "option B is the best", "B fits best"
+        rf"{_SUBJECT}(?:{_SAYS})",
         "ost best clos near correct right accurate answer true valid winner choice pick select final one only likel"
         " plausib better consistent support confirm chosen favo line accord agree keeping what candidate backed"
         " justified sense est ly fit match align describ represent explain captur correspond reflect summari resembl"
         " suit character depict account stand left",
-        rf"{_SUBJECT}(?:{_SAYS})",
     ),
-    # "makes B the best choice"
     Phrase(
-        "made",
-        "as the our my",
+        "made",  # "makes B the best choice"
         rf"(?:(?i:{NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with"
         rf"|only) ){_X}\)?,? (?i:(?:as (?:the |our |my )?|the |our |my )(?:\w+ )?{_MOST}\b)",
-        behind=True,
     ),
-    # "option B matches the frames"
     Phrase(
-        "held",
-        "fit match align describ represent explain captur correspond reflect answers summari agree resembl suit"
-        " character depict account make stand left",
+        "held",  # "option B matches the frames"
         rf"(?:(?i:{NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less"
         rf"|poorly|only|partially|partly|in part)))|{_X}\.{_APPOSITION}(?i:{_ADVERB}{{0,2}}(?:fits|matches|aligns with"
         r"|corresponds to)\b)",
+        "fit match align describ represent explain captur correspond reflect answers summari agree resembl suit"
+        " character depict account make stand left",
         weak=True,
     ),
-    # "I would go with B"
     Phrase(
-        "chosen",
-        "choos chos mark select pick go opt settl lean stick vote decide conclude confident arrive with say take"
-        " answer",
+        "chosen",  # "I would go with B"
         r"(?i:\b(?:choose|choosing|chose|chosen|mark|select|selecting|selected|pick|picked|picking|go with|going with"
         r"|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with|vote for"
         r"|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd|i'll"
         r"|i would|i will|let's|let us) (?:say|answer|take)|my answer is"
         rf"|answer is):? (?:the )?(?:\w+ )?(?:{NOUN}:? )?){_X}",
-        behind=True,
+        "choos chos mark select pick go opt settl lean stick vote decide conclude confident arrive with say take"
+        " answer",
     ),
-    # "this corresponds to option B"
     Phrase(
-        "leads",
-        "option answer choice as consistent compatible line match correspond resembl align fit",
+        "leads",  # "this corresponds to option B"
         rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ ){{0,2}}?(?:to|with)|align(?:s|ed"
         r"|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed"
         r"|ing)? (?:\w+ )?(?:to|towards?|at)|support(?:s|ed|ing)?|suggest(?:s|ed|ing)?|indicat(?:es|ed|e|ing)"
@@ -181,23 +173,18 @@ PHRASES = [
         rf"|suggests?|favou?rs?) ){_X}(?=\)? as (?:the|our|my) )|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible"
         r"|in line) with|(?:most closely |best |closely |also )?(?:matches|corresponds to|resembles|aligns with"
         rf"|fits)) (?:\w+ )?){_X}(?=[).:])",
-        behind=True,
+        "option answer choice as consistent compatible line match correspond resembl align fit",
     ),
-    # "the closest of these is B"
     Phrase(
-        "closest",
-        "best clos near correct right proper accurate most only",
+        "closest",  # "the closest of these is B"
         rf"(?i:\b(?:best|closest|nearest|correct|right|proper|accurate|most \w+|only)(?: {_WORD}){{0,16}}?(?: ?[:=]"
         rf"| {_COPULA}\b| are\b)(?:[: ]{{1,2}}(?:therefore|likely|clearly|given by|represented by|indeed|in|thus|for"
         r"|from|with|found in|that of|shown in|as|as in|to|to be"
         rf"|the)){{0,3}}[: ]{{1,2}}(?:{NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)",
-        behind=True,
+        "best clos near correct right proper accurate most only",
     ),
-    # "Thus, B."
     Phrase(
-        "short",
-        "so thus hence therefore definitely obviously clearly certainly probably likely surely that think believe guess"
-        " i'd overall yes consequently ultimately finally leav only must then ok because since it is remains yeah",
+        "short",  # "Thus, B."
         r"(?i:(?:\b(?:so|thus|hence|therefore|definitely|obviously|clearly|certainly|probably|most likely|surely"
         r"|that's|that is|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves"
         r"|this leaves|leaving|which leaves|only|must be)|^then|^okay|^ok)[,:]? ?(?:i think |i believe |i'd say "
@@ -206,49 +193,37 @@ PHRASES = [
         rf"|then)[,]? )?(?i:{NOUN} )?{_X}\)?(?: (?i:it is|remains|it must be)[.! ]*$"
         r"|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)",
     ),
-    # "it must be B"
     Phrase(
-        "it is",
-        "it that this which fit match suit describ best all every none nothing any",
+        "it is",  # "it must be B"
         r"(?i:\b(?:it|that|this|which)(?: has to be| can only be| should be| must be| would be| is"
         rf"|'s) (?:{NOUN} )?){_X}(?=\)?(?:[.,;!]|$| (?:because|since|as)\b))|(?i:\bmak(?:es"
         rf"|ing) it (?:{NOUN} )?){_X}(?=\)?[.,;! ]*$)|(?i:\b(?:fits|matches|suits|describes) ){_X}\)? (?i:best"
         r"|perfectly|exactly|most closely)\b|(?i:\bbest (?:described|explained|captured|represented|summari[sz]ed"
         rf"|answered) (?:as|by|with) ){_X}(?=\)?(?:[.,;! ]|$))|(?i:\b(?:all|everything|every|none|nothing"
         rf"|any)(?: {_WORD}){{0,3}}? (?:but|except|besides|apart from)(?: for)? (?:{NOUN} )?){_X}",
-        behind=True,
+        "it that this which fit match suit describ best all every none nothing any",
     ),
-    # "B ✓"
     Phrase(
-        "ticked",
-        "✓ ✔ ✅ ☑ correct right best",
+        "ticked",  # "B ✓"
         rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑"
         rf"|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)",
     ),
-    # "Based on the analysis, the machine accepts option A."
     Phrase(
-        "concluded",
-        "option choice answer letter",
+        "concluded",  # "Based on the analysis, the machine accepts option A."
         r"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|in conclusion|based on|given"
         rf"|considering|from|among|of)\b.{{0,80}}?\b{NOUN}:? ){_X}(?! (?:can|cannot|could|does|has|would|(?:is|was"
         r"|seems|appears) (?:not|un|in|im|less|ruled|elim|excl|out|contra|also|too|irr)\w*)\b)",
         weak=True,
-        behind=True,
     ),
-    # "Therefore, the sum is B."
     Phrase(
-        "is letter",
-        "is are be with to by",
+        "is letter",  # "Therefore, the sum is B."
         r"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering"
         rf"|the {NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ ){{0,2}}?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$"
         r"|$)",
         weak=True,
-        behind=True,
     ),
-    # "B. the cup: this matches"
     Phrase(
-        "item",
-        "match fit align correct accurate consistent right best support describ correspond",
+        "item",  # "B. the cup: this matches"
         rf"^(?i:(?:{NOUN}:? )?){_X}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly "
         rf"|directly |closely |accurately |correctly |which |is |the ){{0,3}}(?:match(?:es)?|fits?|aligns?|aligning"
         r"|aligned|fitting|matching|correct|correctly|accurately|consistent with|corresponds to|right answer"
