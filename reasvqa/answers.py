@@ -38,9 +38,9 @@ def named(sentence: str, foreign: bool = True) -> Naming:
         letters, explicit = named_in_foreign(plain(sentence))
         if letters:
             return Naming(letters, explicit)
-    end = sentence[-40:].rstrip(" \t*_`\"'.\\[($").lower()
-    if end.endswith(phrases.OPEN_ENDS) and phrases.ANNOUNCES.search(plain(sentence)[-400:]):
-        return Naming("", announces=True)
+    end = sentence[-400:].lower().rstrip(" \t*_`\"'.\\[($")
+    if end.endswith(phrases.OPEN_ENDS) and has_one(end, phrases.ANNOUNCING):
+        return Naming("", announces=phrases.ANNOUNCES.search(plain(sentence)[-400:]) is not None)
     return _NOTHING
 
 

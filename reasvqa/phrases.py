@@ -319,6 +319,7 @@ ANNOUNCES = re.compile(
     rf"|identify|determine|decide on|find)(?: \w+){{0,3}} (?:option|answer|choice)[ .:–—-]{{0,4}}|^(?:(?:the|my|final"
     rf"|correct|so|thus|therefore|step \d+|\d+)[.,:]? ){{0,4}}(?:answer|verdict)[ :.–—-]*))$"
 )
+ANNOUNCING = [*MARKING, *"description explanation interpretation candidate expression value".split()]
 OPEN_ENDS = ("answer", "option", "choice", "verdict", ":", "：", "–", "—", "-", " is", " be", " to", " are")
 HEADING = re.compile(r"[\s#*_>-]{0,8}(?:final )?answer\W{0,6}:", re.IGNORECASE)
 MARKER_ALONE = re.compile(

@@ -252,7 +252,8 @@ def removals(text: str, answer: str | None = None, correct: bool = True, *, chos
 
 def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]:
     """The sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
-    pieces, rule_of = namings(text), _matcher(tuple(RULES.values()))
+    pieces, folded = namings(text), text.lower()
+    rules = [rule for rule in _compiled(tuple(RULES.values())) if not rule[1] or has_one(folded, rule[1])]
     restates = _restatement(chosen) if chosen else None
     announced = ""  # the rule of a heading or sentence that ends where its answer should stand
     section = ""  # "conclusion": in the paragraph of a conclusion; "element": between <answer> and </answer>
@@ -288,7 +289,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             start, raw, announced, letter_line = start + cut, raw[cut:], "", -1
             if not raw:
                 continue
-        rule = rule_of(raw) or (LETTER_RULE if naming.letters else None)
+        rule = _rule_of(raw, rules) or (LETTER_RULE if naming.letters else None)
         leads = _answers(pieces, i + 1) and (naming.announces or _LEADS_IN.match(raw) is not None)
         leads = leads or (naming.announces and rule is not None and not _lists(pieces, i + 1))
         if leads:
@@ -313,19 +314,17 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
 
 
 @lru_cache(maxsize=4)
-def _matcher(rules: tuple[Rule, ...]) -> Callable[[str], str | None]:
-    """Return a function that gives the name of the first rule whose pattern a sentence has, or None."""
-    tried = [(rule.name, rule.words.split(), re.compile(rule.pattern, re.IGNORECASE)) for rule in rules if rule.pattern]
+def _compiled(rules: tuple[Rule, ...]) -> list[tuple[str, list[str], re.Pattern[str]]]:
+    return [(rule.name, rule.words.split(), re.compile(rule.pattern, re.IGNORECASE)) for rule in rules if rule.pattern]
 
-    @lru_cache(maxsize=4096)  # what a pass leaves is looked at again in the next
-    def rule_of(raw: str) -> str | None:
-        folded = raw.lower()
-        for name, words, pattern in tried:
-            if (not words or has_one(folded, words)) and pattern.search(plain(raw)):
-                return name
-        return None
 
-    return rule_of
+def _rule_of(raw: str, rules: Sequence[tuple[str, list[str], re.Pattern[str]]]) -> str | None:
+    """Return the name of the first rule whose pattern a sentence has, or None."""
+    folded = raw.lower()
+    for name, words, pattern in rules:
+        if (not words or has_one(folded, words)) and pattern.search(plain(raw)):
+            return name
+    return None
 
 
 def _description_behind(body: str, option: str) -> str:

@@ -49,11 +49,11 @@ _MARKUP = re.compile(
 )
 _BLOCK = re.compile(r"</?(?:p|br|hr|div|section|li|ul|ol|h\d|t[rd]|table)\b", re.IGNORECASE)
 _FULL_WIDTH = str.maketrans(
-    {ord("Ａ") + i: letter for i, letter in enumerate(LETTERS)}
-    | {ord("Ⓐ") + i: letter for i, letter in enumerate(LETTERS)}
-    | dict(zip("：（），；", ":(),;", strict=True))
-    | dict.fromkeys("\u200b\u200e\u200f\u2066\u2067\u2068\u2069\ufeff", " ")
+    {ord(first) + i: letter for first in "ＡⒶ" for i, letter in enumerate(LETTERS)}
+    | {ord(wide): sign for wide, sign in zip("：（），；", ":(),;", strict=True)}
+    | dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2066\u2067\u2068\u2069\ufeff"), " ")
 )
+_HAS_FULL_WIDTH = re.compile(f"[{''.join(map(chr, _FULL_WIDTH))}]")
 
 
 class Clean(NamedTuple):
@@ -80,7 +80,7 @@ def cleaned(text: str) -> Clean:
         found += [_Noise(*match.span(), SPEAKER_RULE) for match in _SPEAKER.finditer(text)]
     if "user" in folded or "human" in folded:
         found += [_Noise(*span, SPEAKER_RULE) for span in _other_turns(text)]
-    normal = text if text.isascii() else text.translate(_FULL_WIDTH)
+    normal = text.translate(_FULL_WIDTH) if _HAS_FULL_WIDTH.search(text) else text
     if not found:
         return Clean(normal, text, [], None)
     clean, shown, noise, at = list(normal), list(text), [], 0
@@ -114,10 +114,11 @@ def _other_turns(text: str) -> Iterator[tuple[int, int]]:
 # --- JSON, also broken -----------------------------------------------------------------------------------------------
 
 _OBJECT = re.compile(
-    r"(?:```[ \t]*\w{0,10}\s{0,4})?(?<![\w\\])(?:\[\s{0,4})?\{\s{0,20}(?=\"[^\"\n]{1,40}\"\s?:|'[^'\n]{1,40}'\s?:"
+    r"(?<![\w\\])\{\s{0,20}(?=\"[^\"\n]{1,40}\"\s?:|'[^'\n]{1,40}'\s?:"
     r"|(?:\w{0,20}_)?(?:answer|option|choice|prediction|reasoning|explanation|rationale)\s?:)",
     re.IGNORECASE,
 )
+_OPENING = re.compile(r"(?:```[ \t]*\w{0,10}\s{0,4})?(?:\[\s{0,4})?\Z")
 # A value ends at a quotation mark that a comma, a bracket or the end follows, so that unescaped marks may stand in it.
 _CLOSES = r"\s{0,20}(?:[}\]]|,\s{0,20}(?:[\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)"
 _PIECE = re.compile(
@@ -159,7 +160,9 @@ def _json(text: str) -> tuple[list[_Noise], str | None]:
     answers: list[tuple[bool, str]] = []
     at = 0
     while opened := _OBJECT.search(text, at):
-        at, depth, key, gap, said = opened.end(), 1, "", opened.start(), -1
+        opening = _OPENING.search(text, max(at, opened.start() - 40), opened.start())
+        at, depth, key, said = opened.end(), 1, "", -1
+        gap = opening.start() if opening else opened.start()
         known = len(noise) + len(answers)
         while depth and (piece := _PIECE.match(text, at)):
             at = piece.end()
@@ -271,31 +274,32 @@ def _pieces(line: str) -> list[tuple[int, int, str]]:
 
 
 def _split(line: str, start: int, stop: int, ends: re.Pattern[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield the sentences of line[start:stop]."""
     begin = start
-    for match in ends.finditer(line, start, stop):
+    for end in [*_ends(line, start, stop, ends), stop]:
+        piece = line[begin:end].lstrip()
+        if any(map(str.isalnum, piece)):
+            yield end - len(piece), end - len(piece) + len(piece.rstrip()), ""
+        begin = end
+
+
+def _ends(line: str, begin: int, stop: int, ends: re.Pattern[str]) -> Iterator[int]:
+    """Yield where the sentences of a line end, but for the last."""
+    for match in ends.finditer(line, begin, stop):
         mark, end = match.span()
-        if line[mark] == ".":
-            goes_on = (end - mark > 1 or line[mark - 1] == ".") and line[end : end + 2].lstrip()[:1].islower()
+        sign, goes_on = line[mark], line[end : end + 2].lstrip()[:1].islower()
+        if sign == ".":
             quoted = end == mark + 1 and line[mark - 1] in LETTERS and line[mark - 2] in '"“*_'  # "B. The cup" is best
             numbers = mark - begin < 30 and _ENUMERATOR.fullmatch(line, begin, mark)
-            if goes_on or quoted or numbers or _ABBREVIATION.search(line, max(begin, mark - 8), mark):
-                continue
-        elif line[mark] in "?!…":
-            if line[end : end + 2].lstrip()[:1].islower():
-                continue
-        elif line[mark] in LETTERS and _ENUMERATOR.fullmatch(line, begin, mark + 1):
-            continue
-        yield from _stripped(line, begin, end)
-        begin = end
-    yield from _stripped(line, begin, stop)
-
-
-def _stripped(line: str, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
-    piece = line[start:stop]
-    bare = piece.strip()
-    if bare and any(map(str.isalnum, bare)):
-        start += piece.index(bare[0]) if piece[0].isspace() else 0
-        yield start, start + len(bare), ""
+            goes_on = goes_on and (end - mark > 1 or line[mark - 1] == ".")
+            skips = goes_on or quoted or numbers or _ABBREVIATION.search(line, max(begin, mark - 8), mark)
+        elif sign in "?!…":
+            skips = goes_on
+        else:
+            skips = sign in LETTERS and _ENUMERATOR.fullmatch(line, begin, mark + 1)
+        if not skips:
+            yield end
+            begin = end
 
 
 # --- plain text ------------------------------------------------------------------------------------------------------
