@@ -127,15 +127,16 @@ PHRASES = [
     Phrase(
         "praised",  # "option B is the best", "B fits best"
         rf"{_SUBJECT}(?:{_SAYS})",
-        "ost best clos near correct right accurate answer true valid winner choice pick select final one only likel"
-        " plausib better consistent support confirm chosen favo line accord agree keeping what candidate backed"
-        " justified sense est ly fit match align describ represent explain captur correspond reflect summari resembl"
-        " suit character depict account stand left",
+        "ost est clos near correct right accurate answer true valid winner choice pick select final one ly plausib better"
+        " consistent support confirm chosen favo line accord agree keeping what candidate backed justified sense fit match"
+        " align describ represent explain captur correspond reflect summari resembl suit character depict account stand"
+        " left",
     ),
     Phrase(
         "made",  # "makes B the best choice"
         rf"(?:(?i:{NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with"
         rf"|only) ){_X}\)?,? (?i:(?:as (?:the |our |my )?|the |our |my )(?:\w+ )?{_MOST}\b)",
+        "as the our my",
     ),
     Phrase(
         "held",  # "option B matches the frames"
@@ -192,6 +193,7 @@ PHRASES = [
         rf"|the )?(?:{NOUN}:? )?){_X}[).,:]?(?: it is| then| remains| is left)?[.! ]*$|^(?i:(?:so|okay|ok|yes|yeah"
         rf"|then)[,]? )?(?i:{NOUN} )?{_X}\)?(?: (?i:it is|remains|it must be)[.! ]*$"
         r"|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)",
+        "so thus hence therefore ly that think believe guess i'd all yes leav only must then ok because since is remains yeah",
     ),
     Phrase(
         "it is",  # "it must be B"
@@ -207,6 +209,7 @@ PHRASES = [
         "ticked",  # "B ✓"
         rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑"
         rf"|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)",
+        "✓ ✔ ✅ ☑ correct right best",
     ),
     Phrase(
         "concluded",  # "Based on the analysis, the machine accepts option A."
@@ -231,6 +234,7 @@ PHRASES = [
         rf"|fits?|supports?|corresponds to|describes) (?i:this|the) (?i:{NOUN})\b"
         rf"|^(?i:{NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly |closely "
         r"|directly )?(?:matches|fits|aligns|correct|consistent with|corresponds to))\b",
+        "match fit align correct accurate consistent right best support describ correspond",
         weak=True,
     ),
 ]
