@@ -18,6 +18,11 @@ QUALIFIER = (
 NOUN = r"(?:(?:answer )?(?:option|choice|letter)|answer)s?"
 _X = r"([A-J])(?<![\w'’^.].)(?<!\w-.)(?![\w'’^=+]|-\w|\.\w)"
 LETTER = re.compile(_X)
+_ITEM = rf"(?i:(?:{NOUN}:? )?){_X}"
+THUS = (
+    r"(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary|short)"
+    r"|to (?:conclude|sum up)|as a result)"
+)
 _COPULA = (
     r"(?:is|are|was|would be|should be|must be|has to be|will be|might be|could be|seems to be|appears to be|becomes"
     r"|remains|being)"
@@ -34,8 +39,8 @@ _MARK = (
 )
 _LINK = rf"(?:(?: {_WORD}){{0,8}}?(?: ?[:：=→]+>?| ?[–—]| -+>?| {_COPULA}\b))[ :=–—→-]{{0,6}}"
 MARKED = re.compile(
-    rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{NOUN}:? )?)"
-    r"(?:([A-J])(?![\w'’^=+]|-\w|\.\w)|(?P<low>[a-j])(?=\)|[.:,] |[.:]?$)|(?P<many>[A-J]{2,5})(?!\w))"
+    rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{NOUN}:? )?)(?:([A-J])(?![\w'’^=+]|-\w|\.\w)"
+    rf"|(?P<low>[a-j])(?=\)|[.:,] |[.:]?$)|(?P<many>[A-J]{{2,5}})(?!\w))"
 )
 MARKING = "ans conclusion verdict option choice match selection pick one fit prediction guess bet".split()
 LABELLED = re.compile(
@@ -46,7 +51,7 @@ LABELLED = re.compile(
 )
 ALTERNATIVE = re.compile(
     rf"[).:]?(?: ?(?:,|/|&|or\b|and\b)){{1,3}} ?(?i:{NOUN} )?([A-J])(?=\W*$|[).,;:/}}]| ?(?:,|or|and|are|both"
-    rf"|depending)\b)"
+    r"|depending)\b)"
 )
 OPENS = re.compile(
     r"(?i:(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary"
@@ -127,77 +132,71 @@ PHRASES = [
     Phrase(
         "praised",  # "option B is the best", "B fits best"
         rf"{_SUBJECT}(?:{_SAYS})",
-        "ost est clos near correct right accurate answer true valid winner choice pick select final one ly plausib better"
-        " consistent support confirm chosen favo line accord agree keeping what candidate backed justified sense fit match"
-        " align describ represent explain captur correspond reflect summari resembl suit character depict account stand"
-        " left",
+        "ost est clos near correct right accurate answer true valid winner choice pick select final one ly plausib"
+        " better consistent support confirm chosen favo line accord agree keeping what candidate backed justified"
+        " sense fit match align describ represent explain captur correspond reflect summari resembl suit character"
+        " depict account stand left",
     ),
     Phrase(
-        "made",  # "makes B the best choice"
-        rf"(?:(?i:{NOUN}):? |(?i:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with"
-        rf"|only) ){_X}\)?,? (?i:(?:as (?:the |our |my )?|the |our |my )(?:\w+ )?{_MOST}\b)",
-        "as the our my",
+        "made",  # "makes B the best choice", "points to B as the answer"
+        r"(?i:\b(?:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only|points? (?:\w+ )?to\w*"
+        rf"|identif(?:y|ies)|suggests?|favou?rs?) (?:{NOUN}:? )?){_X}\)?,? (?i:(?:as )?(?:the |our "
+        rf"|my )(?:\w+ )?{_MOST}\b)",
+        "the our my",
     ),
     Phrase(
         "held",  # "option B matches the frames"
         rf"(?:(?i:{NOUN}):? [A-J]\b{_APPOSITION}|{_X}\) )(?i:{_ADVERB}{{0,2}}{_FITS}\b(?! (?:neither|none|no|less"
         rf"|poorly|only|partially|partly|in part)))|{_X}\.{_APPOSITION}(?i:{_ADVERB}{{0,2}}(?:fits|matches|aligns with"
         r"|corresponds to)\b)",
-        "fit match align describ represent explain captur correspond reflect answers summari agree resembl suit"
+        "fits match align describ represent explain captur correspond reflect answers summari agree resembl suit"
         " character depict account make stand left",
         weak=True,
     ),
     Phrase(
         "chosen",  # "I would go with B"
-        r"(?i:\b(?:choose|choosing|chose|chosen|mark|select|selecting|selected|pick|picked|picking|go with|going with"
-        r"|go for|opt for|opting for|settle (?:on|for)|settled on|lean(?:ing)? towards?|stick(?:ing)? with|vote for"
-        r"|decide (?:on|for)|conclude with|confident (?:in|about|with)|arrive at|answer with|respond with|(?:i'd|i'll"
-        r"|i would|i will|let's|let us) (?:say|answer|take)|my answer is"
-        rf"|answer is):? (?:the )?(?:\w+ )?(?:{NOUN}:? )?){_X}",
+        r"(?i:\b(?:cho(?:ose|osing|se|sen)|mark|(?:select|pick|lean)(?:ed|ing)?(?: towards?)?|(?:go|going|stick"
+        r"|sticking|conclude|confident|answer|respond) (?:with|in|about)|go for|opt(?:ing)? for|vote for"
+        r"|settled? (?:on|for)|decide (?:on|for)|arrive at|(?:i'd|i'll|i would|i will|let's|let us) (?:say|answer"
+        rf"|take)|answer is):? (?:the )?(?:\w+ )?(?:{NOUN}:? )?){_X}",
         "choos chos mark select pick go opt settl lean stick vote decide conclude confident arrive with say take"
         " answer",
     ),
     Phrase(
         "leads",  # "this corresponds to option B"
-        rf"(?i:\b(?:match(?:es|ed|ing)?|correspond(?:s|ed|ing)? (?:\w+ ){{0,2}}?(?:to|with)|align(?:s|ed"
-        r"|ing)? (?:\w+ )*?(?:with|to)|consistent with|equivalent to|lead(?:s|ing)? (?:us |me )?to|point(?:s|ed"
-        r"|ing)? (?:\w+ )?(?:to|towards?|at)|support(?:s|ed|ing)?|suggest(?:s|ed|ing)?|indicat(?:es|ed|e|ing)"
-        r"|favou?r(?:s|ed|ing)?|impl(?:y|ies)|confirm(?:s|ed|ing)?|resembl(?:es|ed|e|ing)|leav(?:es|e|ing)|left with"
-        r"|down to|(?:described|represented|given|captured|reflected|shown|depicted|explained|answered|supported"
-        r"|expressed|stated|provided|covered|found|listed) (?:by|in|as|with)|clos(?:est|e|er) to|agree(?:s|ing)? with"
-        r"|in favou?r of|makes?|making|fits?(?: with)?|fitting|yields?|which is|that is|namely|i\.e\.|meaning|it is"
-        r"|it's|that's|must be|has to be|would be|should be|is|are|be|hence|therefore|thus|so|equals?)[,:]?(?: (?:us"
-        r"|me|the|only|mostly|best|strongly|most|closely|directly|clearly|likely|with|just|therefore|thus|indeed"
-        rf"|probably|definitely|exactly|well|given|choice|to)){{0,3}} (?:answer|option|choice)s?(?: choice"
-        rf"| option)?:? ){_X}|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under"
-        rf"|by)) {NOUN}:? ){_X}|(?i:\b(?:points? (?:clearly )?(?:to|towards?)|identif(?:y|ies)|leav(?:es?|ing)"
-        rf"|suggests?|favou?rs?) ){_X}(?=\)? as (?:the|our|my) )|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible"
-        r"|in line) with|(?:most closely |best |closely |also )?(?:matches|corresponds to|resembles|aligns with"
-        rf"|fits)) (?:\w+ )?){_X}(?=[).:])",
+        r"(?i:\b(?:(?:match|support|suggest|indicat|favou?r|confirm|resembl|leav|mak|fit|yield|equal)\w*"
+        rf"|correspond\w* (?:\w+ ){{0,2}}?(?:to|with)|align\w* (?:\w+ )*?(?:with|to)|consistent with|equivalent to"
+        r"|lead\w* (?:us |me )?to|point\w* (?:\w+ )?(?:to|towards?|at)|impl(?:y|ies)|left with|down to|(?:described"
+        r"|represented|given|captured|reflected|shown|depicted|explained|answered|supported|expressed|stated|provided"
+        r"|covered|found|listed) (?:by|in|as|with)|close\w* to|agree\w* with|which is|that is|namely|i\.e\.|meaning"
+        r"|it is|it's|that's|(?:must|has to|would|should) be|is|are|be|hence|therefore|thus|so)[,:]?(?: (?:us|me|the"
+        rf"|only|\w+ly|best|most|with|just|therefore|thus|indeed|well|given|choice|to)){{0,3}} (?:answer|option"
+        rf"|choice)s?(?: choice| option)?:? ){_X}|(?i:\b(?:best (?:\w+ )?\w+s|match(?:es"
+        rf"|ing)?(?: {_WORD}){{1,5}}? (?:in|of|for|from|under|by)) {NOUN}:? ){_X}"
+        r"|(?i:\b(?:most (?:\w+ly )?(?:consistent|compatible|in line) with|matches|corresponds to|resembles"
+        rf"|aligns with|fits) (?:\w+ )?){_X}(?=[).:])",
         "option answer choice as consistent compatible line match correspond resembl align fit",
     ),
     Phrase(
         "closest",  # "the closest of these is B"
         rf"(?i:\b(?:best|closest|nearest|correct|right|proper|accurate|most \w+|only)(?: {_WORD}){{0,16}}?(?: ?[:=]"
-        rf"| {_COPULA}\b| are\b)(?:[: ]{{1,2}}(?:therefore|likely|clearly|given by|represented by|indeed|in|thus|for"
-        r"|from|with|found in|that of|shown in|as|as in|to|to be"
-        rf"|the)){{0,3}}[: ]{{1,2}}(?:{NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because|since|as|with|which|for)\b)",
+        rf"| {_COPULA}\b| are\b)(?:[: ]{{1,2}}(?:therefore|likely|clearly|given|represented|by|indeed|in|thus|for|from"
+        rf"|with|found|that|of|shown|as|to|be|the)){{0,3}}[: ]{{1,2}}(?:{NOUN}:? ?)?){_X}(?=[).,;:]|$| (?:because"
+        r"|since|as|with|which|for)\b)",
         "best clos near correct right proper accurate most only",
     ),
     Phrase(
         "short",  # "Thus, B."
-        r"(?i:(?:\b(?:so|thus|hence|therefore|definitely|obviously|clearly|certainly|probably|most likely|surely"
-        r"|that's|that is|i think|i believe|i guess|i'd say|overall|yes|consequently|ultimately|finally|that leaves"
-        r"|this leaves|leaving|which leaves|only|must be)|^then|^okay|^ok)[,:]? ?(?:i think |i believe |i'd say "
-        r"|it is |it's |it must be |it has to be |it should be |that is |this is |that's |is |must be "
-        rf"|the )?(?:{NOUN}:? )?){_X}[).,:]?(?: it is| then| remains| is left)?[.! ]*$|^(?i:(?:so|okay|ok|yes|yeah"
-        rf"|then)[,]? )?(?i:{NOUN} )?{_X}\)?(?: (?i:it is|remains|it must be)[.! ]*$"
-        r"|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)",
-        "so thus hence therefore ly that think believe guess i'd all yes leav only must then ok because since is remains yeah",
+        rf"(?i:(?:\b(?:{THUS}|\w+ly|that(?:'s| is)|i (?:think|believe|guess)|i'd say|yes|(?:that |this "
+        r"|which )?leav(?:es|ing)|must be)|^then|^ok(?:ay)?)[,:]? ?(?:(?:i think|i believe|i'd say|it's|that's|(?:it "
+        rf"|this |that )?(?:is|must be|has to be|should be)|the) )?(?:{NOUN}:? )?){_X}[).,:]?(?: it is| then| remains"
+        rf"| is left)?[.! ]*$|^(?i:(?:so|okay|ok|yes|yeah|then),? )?(?i:{NOUN} )?{_X}\)?(?: (?i:it is|remains"
+        r"|it must be)[.! ]*$|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)",
+        "so thus hence therefore ly that think believe guess i'd all yes leav must then ok because since is remains",
     ),
     Phrase(
         "it is",  # "it must be B"
-        r"(?i:\b(?:it|that|this|which)(?: has to be| can only be| should be| must be| would be| is"
+        r"(?i:\b(?:it|that|this|which)(?: (?:has to|can only|should|must|would) be| is"
         rf"|'s) (?:{NOUN} )?){_X}(?=\)?(?:[.,;!]|$| (?:because|since|as)\b))|(?i:\bmak(?:es"
         rf"|ing) it (?:{NOUN} )?){_X}(?=\)?[.,;! ]*$)|(?i:\b(?:fits|matches|suits|describes) ){_X}\)? (?i:best"
         r"|perfectly|exactly|most closely)\b|(?i:\bbest (?:described|explained|captured|represented|summari[sz]ed"
@@ -207,33 +206,31 @@ PHRASES = [
     ),
     Phrase(
         "ticked",  # "B ✓"
-        rf"(?:✓|✔|✅|☑)\W{{0,6}}(?i:(?:{NOUN}:? )?){_X}|^\W{{0,6}}(?i:(?:{NOUN}:? )?){_X}.{{0,90}}?(?:✓|✔|✅|☑"
-        rf"|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)",
+        rf"[✓✔✅☑]\W{{0,6}}(?i:(?:{NOUN}:? )?){_X}|^\W{{0,6}}{_ITEM}.{{0,90}}?(?:[✓✔✅☑]"
+        r"|[:–—,-] ?(?i:(?:this is )?(?:the )?(?:correct|right answer|best (?:match|option|choice|fit|answer)))\b)",
         "✓ ✔ ✅ ☑ correct right best",
     ),
     Phrase(
         "concluded",  # "Based on the analysis, the machine accepts option A."
-        r"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|in conclusion|based on|given"
-        rf"|considering|from|among|of)\b.{{0,80}}?\b{NOUN}:? ){_X}(?! (?:can|cannot|could|does|has|would|(?:is|was"
-        r"|seems|appears) (?:not|un|in|im|less|ruled|elim|excl|out|contra|also|too|irr)\w*)\b)",
+        rf"^(?i:(?:{THUS}|based on|given|considering|from|among|of)\b.{{0,80}}?\b{NOUN}:? ){_X}(?! (?:can|cannot|could"
+        r"|does|has|would|(?:is|was|seems|appears) (?:not|un|in|im|less|ruled|elim|excl|out|contra|also|too"
+        r"|irr)\w*)\b)",
         weak=True,
     ),
     Phrase(
         "is letter",  # "Therefore, the sum is B."
-        r"^(?i:(?:therefore|thus|hence|so|consequently|accordingly|overall|ultimately|considering"
-        rf"|the {NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to|by) (?:\w+ ){{0,2}}?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$"
-        r"|$)",
+        rf"^(?i:(?:{THUS}|considering|the {NOUN})\b.{{0,160}}?\b(?:is|are|be|with|to"
+        rf"|by) (?:\w+ ){{0,2}}?){_X}(?:\)[. ]*$|[.] ?[^.]{{0,80}}\.?$|$)",
         weak=True,
     ),
     Phrase(
         "item",  # "B. the cup: this matches"
-        rf"^(?i:(?:{NOUN}:? )?){_X}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly "
-        rf"|directly |closely |accurately |correctly |which |is |the ){{0,3}}(?:match(?:es)?|fits?|aligns?|aligning"
-        r"|aligned|fitting|matching|correct|correctly|accurately|consistent with|corresponds to|right answer"
-        rf"|best (?:match|option|choice|fit|answer))\b)|^(?i:(?:{NOUN}:? )?){_X}[).:] .{{0,200}}?\b(?i:match(?:es)?"
-        rf"|fits?|supports?|corresponds to|describes) (?i:this|the) (?i:{NOUN})\b"
-        rf"|^(?i:{NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly |closely "
-        r"|directly )?(?:matches|fits|aligns|correct|consistent with|corresponds to))\b",
+        rf"^{_ITEM}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly |directly |closely "
+        rf"|accurately |correctly |which |is |the ){{0,3}}(?:match(?:es|ing)?|fit(?:s|ting)?|align(?:s|ed|ing)?"
+        r"|correct|correctly|accurately|consistent with|corresponds to|right answer|best (?:match|option|choice|fit"
+        rf"|answer))\b)|^{_ITEM}[).:] .{{0,200}}?\b(?i:match(?:es)?|fits?|supports?|corresponds to|describes) (?i:this"
+        rf"|the) (?i:{NOUN})\b|^(?i:{NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly "
+        r"|closely |directly )?(?:matches|fits|aligns|correct|consistent with|corresponds to))\b",
         "match fit align correct accurate consistent right best support describ correspond",
         weak=True,
     ),
@@ -289,8 +286,8 @@ CORRECTING = (
 RETRACTING = re.compile(rf"(?i:(?:(?:but|oh|ah|and|however|so),? )?{_RETRACTS})")
 NOT_BUT = re.compile(  # "not B but D"
     r"(?i:(?:\bnot|n['’]t|\bneither|\brather than"
-    rf"|\binstead of) (?:the )?(?:{NOUN}:? )?)\(?[A-J]\)?(?: (?:n?or) [A-J]\)?)?[,;.–—-]{{0,2}} ?(?i:(?:but|it is"
-    rf"|it's|rather|instead)(?: rather| instead)?,? (?:it is |it's |the )?(?:{NOUN}:? )?){_X}"
+    rf"|\binstead of) (?:the )?(?:{NOUN}:? )?)\(?[A-J]\)?(?: (?:n?or) [A-J]\)?)?[,;.–—-]{{0,2}} ?(?i:(?:but|it is|it's"
+    rf"|rather|instead)(?: rather| instead)?,? (?:it is |it's |the )?(?:{NOUN}:? )?){_X}"
 )
 INITIAL = re.compile(
     r"(?i:\b(?:initial|first|previous|original|earlier|old|wrong|incorrect)(?:ly)? (?:\w+ )?(?:answer|guess|choice)\b)"
@@ -298,8 +295,8 @@ INITIAL = re.compile(
 ARROW = re.compile(r"(?<!\w)[A-J]\)?\s?(?:→|[-=]{1,2}>)\s?\(?([A-J])(?!\w)")
 
 BOXED = re.compile(
-    r"\\boxed\s?\{\s?(?:\\\w+\{)?\s?(?:(?:[Tt]he )?(?:[Oo]ption|[Aa]nswer|[Cc]hoice):?\s)?"
-    r"(?:\\\w+\{)?\s?\(?([A-J])\)?(?![\w^=+])"
+    r"\\boxed\s?\{\s?(?:\\\w+\{)?\s?(?:(?:[Tt]he )?(?:[Oo]ption|[Aa]nswer"
+    r"|[Cc]hoice):?\s)?(?:\\\w+\{)?\s?\(?([A-J])\)?(?![\w^=+])"
 )
 BARE = re.compile(rf"(?i:(?:the )?(?:{NOUN}:? ?)?){_X}[).:! ]*$")
 FIRST = re.compile(rf"(?i:(?:{NOUN}:? )?){_X}[).:]")
