@@ -39,7 +39,7 @@ def named(sentence: str, foreign: bool = True) -> Naming:
         if letters:
             return Naming(letters, explicit)
     end = sentence[-400:].lower().rstrip(" \t*_`\"'.\\[($")
-    if end.endswith(phrases.OPEN_ENDS) and has_one(end, phrases.ANNOUNCING):
+    if end.endswith(phrases.OPEN_ENDS) and has_one(end, phrases.MARKING):
         return Naming("", announces=phrases.ANNOUNCES.search(plain(sentence)[-400:]) is not None)
     return _NOTHING
 

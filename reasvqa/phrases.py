@@ -29,52 +29,47 @@ _COPULA = (
 )
 _WORD = r"[^\s:.;]+"
 _SOFTENER = (
-    r"(?:(?:therefore|thus|hence|clearly|likely|most likely|probably|most probably|definitely|indeed|simply|then|still"
-    r"|both|either|given by|represented by|described by|the|that of|for|in)[,:]? )"
+    r"(?:(?:therefore|thus|hence|(?:most )?(?:likely|probably)|clearly|definitely|indeed|simply|then|still|both|either"
+    r"|(?:given|represented|described) by|the|that of|for|in)[,:]? )"
+)
+_THING = (
+    r"(?:answer|option|choice|match|fit|pick|one|candidate|description|explanation|interpretation|possibility"
+    r"|alternative|selection|prediction|guess|bet)"
 )
 # "answer", "final answer", "the best option", "my choice", "Conclusion" ... what a letter answers.
-_MARK = (
-    rf"\b(?:answers?|ans|conclusion|verdict|(?:{QUALIFIER}|my|our) (?:\w+ )?(?:option|choice|match|selection|pick|one"
-    rf"|fit|answer|prediction|guess|bet)|my guess|(?:{QUALIFIER}|my) (?:option|choice))\b"
-)
+_MARK = rf"\b(?:answers?|ans|conclusion|verdict|(?:{QUALIFIER}|my|our) (?:\w+ )?{_THING})\b"
 _LINK = rf"(?:(?: {_WORD}){{0,8}}?(?: ?[:：=→]+>?| ?[–—]| -+>?| {_COPULA}\b))[ :=–—→-]{{0,6}}"
 MARKED = re.compile(
     rf"(?i:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:(?:the )?{NOUN}:? )?)(?:([A-J])(?![\w'’^=+]|-\w|\.\w)"
     rf"|(?P<low>[a-j])(?=\)|[.:,] |[.:]?$)|(?P<many>[A-J]{{2,5}})(?!\w))"
 )
-MARKING = "ans conclusion verdict option choice match selection pick one fit prediction guess bet".split()
 LABELLED = re.compile(
-    r"(?i:(?:(?:so|thus|therefore|hence|final|my|the|correct|best|predicted|chosen|selected|step"
-    rf"|\d+)[,.:]? ){{0,4}}(?:answer|ans|option|choice|conclusion|decision|prediction|verdict|selection|pick|solution"
-    rf"|result|response|final|correct|output))(?: ?[:：=–—→-]{{1,3}}>? ?"
-    rf"|(?<=[rR]) (?=[A-J][).]? ?$)){_SOFTENER}?(?i:(?:{NOUN}:? )?){_X}(?:\)|[.:]? ?$|[.:,] )"
+    rf"(?i:(?:(?:{THUS}|final|my|the|correct|best|predicted|chosen|selected|step|\d+)[,.:]? ){{0,4}}(?:{_THING}|ans"
+    r"|decision|verdict|solution|result|response|final|correct"
+    rf"|output)) ?[:：=–—→-]{{1,3}}>? ?{_SOFTENER}?{_ITEM}(?:\)|[.:]? ?$|[.:,] )"
 )
 ALTERNATIVE = re.compile(
     rf"[).:]?(?: ?(?:,|/|&|or\b|and\b)){{1,3}} ?(?i:{NOUN} )?([A-J])(?=\W*$|[).,;:/}}]| ?(?:,|or|and|are|both"
     r"|depending)\b)"
 )
 OPENS = re.compile(
-    r"(?i:(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary"
-    r"|short)|to conclude|wait|no|actually|hmm|but|however|and|okay|ok|well|then|now|clearly|step \d+|\d+"
-    r"|for these reasons|as a result|given (?:this|that)|based on (?:this|that|the above))[,.:;]? ){0,4}(?:(?:the|my"
-    r"|our|this|that|your) )?(?:\w+ ){0,2}?)$"
+    rf"(?i:(?:(?:{THUS}|wait|no|actually|hmm|but|however|and|okay|ok|well|then|now|clearly|step \d+|\d+"
+    rf"|for these reasons|given (?:this|that)|based on (?:this|that|the above))[,.:;]? ){{0,4}}(?:(?:the|my|our|this"
+    rf"|that|your) )?(?:\w+ ){{0,2}}?)$"
 )
 
 _ADVERB = (
-    r"(?:(?:also|clearly|therefore|thus|indeed|likely|definitely|probably|hence|overall|then|very|by far|evidently"
-    r"|obviously|certainly|highly|strongly|actually|perhaps|arguably|still|simply|directly|fully|well|just|all) )"
+    r"(?:(?:also|therefore|thus|indeed|hence|overall|then|very|by far|perhaps|still|well|just|all|(?!un|part|poor|on"
+    r"|hard|bare|rare|near)\w+ly) )"
 )
 _MOST = (
-    r"(?:most (?:\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= (?:answer|option|choice|one|match|pick"
-    r"|description)\b|[.,;:)]|$)|accurate|answer|true|valid|winner|choice|pick|selection|final (?:answer|choice)"
-    r"|one(?=[.,;!]|$)|only (?:\w+ )?(?:option|choice|one|answer|possibility|candidate|match|description|explanation"
-    r"|alternative)|(?:more|better) (?:likely|plausible|consistent|suitable|accurate|fitting|appropriate|supported"
-    r"|aligned|suited|reasonable|probable|logical|option|choice|match|fit)|consistent with"
-    r"|(?:\w+ly )?supported(?: by)?|confirmed|chosen|selected|favou?red|aligned with|in (?:line|accordance|agreement"
-    r"|keeping) with|what (?:happens|happened|we|the|is|I)|(?:perfect|good|strong|clear|direct|exact|great|accurate"
-    r"|suitable|close|plausible|likely|reasonable) (?:match|fit|option|choice|candidate|answer)|backed (?:up )?by"
-    r"|justified|better|one (?:that|which)|\w+est (?:option|choice|answer|candidate|match|fit|description"
-    r"|explanation))"
+    rf"(?:most (?:\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= {_THING}\b|[.,;:)]|$)|accurate|answer|true"
+    rf"|valid|winner|choice|pick|selection|final (?:answer|choice)|one(?= that| which|[.,;!]|$)|only (?:\w+ )?{_THING}"
+    r"|(?:more|better) (?:likely|plausible|consistent|suitable|accurate|fitting|appropriate|supported|aligned|suited"
+    r"|reasonable|probable|logical|option|choice|match|fit)|(?:consistent|aligned|in (?:line|accordance|agreement"
+    r"|keeping)) with|(?:\w+ly )?supported(?: by)?|confirmed|chosen|selected|favou?red|what (?:happens|happened|we"
+    r"|the|is|I)|(?:perfect|good|strong|clear|direct|exact|great|accurate|suitable|close|plausible|likely|reasonable"
+    rf"|\w+est) {_THING}|backed (?:up )?by|justified|better)"
 )
 _IS = (
     r"(?:is|was|are|seem(?:s|ed)?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be"
@@ -139,9 +134,8 @@ PHRASES = [
     ),
     Phrase(
         "made",  # "makes B the best choice", "points to B as the answer"
-        r"(?i:\b(?:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|deem(?:s|ing)?|with|only|points? (?:\w+ )?to\w*"
-        rf"|identif(?:y|ies)|suggests?|favou?rs?) (?:{NOUN}:? )?){_X}\)?,? (?i:(?:as )?(?:the |our "
-        rf"|my )(?:\w+ )?{_MOST}\b)",
+        r"(?i:\b(?:mak(?:es?|ing)|leav(?:es?|ing)|consider(?:s|ing)?|with|only|points? (?:\w+ )?to\w*|suggests?"
+        rf"|favou?rs?) (?:{NOUN}:? )?){_X}\)?,? (?i:(?:as )?(?:the |our |my )(?:\w+ )?{_MOST}\b)",
         "the our my",
     ),
     Phrase(
@@ -241,7 +235,7 @@ DENIED = re.compile(
     r"|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$"
 )
 SUPPOSES = re.compile(
-    r"(?i:\b(?:if|whether|unless|suppose|assume|assuming|not that|why|how|what))(?: the| my)?(?: \w+)? ?$"
+    r"(?i:\b(?:if|whether|unless|suppose|assum(?:e|ing)|not that|why|how|what))(?: the| my)?(?: \w+)? ?$"
 )
 WOULD_BE, CONDITION = re.compile(r"(?i:\bwould be|could be\b)"), re.compile(r"(?i:\b(?:if|were|had)\b)")
 NAMES_OPTION, LAST_WORD = re.compile(f"(?i:{NOUN})"), re.compile(r"([\w'’]+) ?$")
@@ -256,14 +250,14 @@ CONTRAST = re.compile(
 # --- corrections -----------------------------------------------------------------------------------------------------
 
 _RETRACTS = (
-    r"(?:on (?:\w+ ){0,2}(?:thought|reflection|look|inspection|consideration|examination|review)s?|upon (?:re|further "
-    r"|closer )\w+(?: \w+)?|after (?:re|further |closer )\w+|correction|wait(?: a \w+)?|actually|sorry|apologies|oops"
-    r"|my (?:mistake|bad)|(?:scratch|strike) that|make that|i (?:mean|meant)|or rather|(?:edit|updated?|revised"
-    r"|corrected|no|nope|hmm+|instead|better|rather)(?=[,.:;–—…-])|(?:let me|i(?:'ll| will| must| need to| have to"
-    r"| should| would)?) (?:correct|revise|change|switch|reconsider|rethink)\b|(?:changing|revising|correcting"
-    r"|switching|changed|reconsidering|re-?examining|re-?thinking|re-?checking|looking)\b|(?:new|updated|revised"
-    r"|amended|corrected) (?:answer|choice)|it should (?:be|have been)|(?:that|this|which|it|[A-J])(?:'s| is"
-    r"| was) (?:incorrect|wrong|not (?:right|correct)|a mistake|mistaken))"
+    r"(?:(?:(?:up)?on|after) (?:\w+ ){0,2}(?:thought|reflection|look|inspection|consideration|examination|review"
+    r"|analysis)s?|(?:upon|after) re\w+|correction|wait(?: a \w+)?|actually|sorry|apologies|oops|my (?:mistake|bad)"
+    r"|(?:scratch|strike|make) that|i (?:mean|meant)|or rather|(?:edit|updated?|revised|corrected|no|nope|hmm+|instead"
+    r"|better|rather)(?=[,.:;–—…-])|(?:let me|i(?:'ll| will| must| need to| have to| should| would)?) (?:correct"
+    r"|revise|change|switch|reconsider|rethink)\b|(?:changing|revising|correcting|switching|changed|reconsidering"
+    r"|re-?examining|re-?thinking|re-?checking|looking)\b|(?:new|updated|revised|amended|corrected) (?:answer|choice)"
+    r"|it should (?:be|have been)|(?:that|this|which|it|[A-J])(?:'s| is| was) (?:incorrect|wrong|not (?:right|correct)"
+    r"|a mistake|mistaken))"
 )
 _FILL = (
     r"(?:(?:no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think|believe|see|the|my|our|answer"
@@ -278,10 +272,9 @@ CORRECTED = re.compile(
     r"|ruled|elim|excl))"
 )
 CORRECTING = (
-    "thought reflection look inspection consider examin review further closer careful upon after correct wait"
-    " actually sorry apolog oops mistake scratch strike make mean rather edit updat revis no, no. no: no; no– nope"
-    " hmm instead better change changing switch recons rethink reexam re-exam recheck re-check looking should wrong"
-    " not neither n't n’t → - ="
+    "thought ction look consider examin review upon after correct wait actually sorry apolog oops mistake scratch"
+    " strike make mean rather edit updat revis no, no. no: no; no– nope hmm instead better chang switch think recheck"
+    " re-check should wrong not neither n't n’t → - ="
 ).split()
 RETRACTING = re.compile(rf"(?i:(?:(?:but|oh|ah|and|however|so),? )?{_RETRACTS})")
 NOT_BUT = re.compile(  # "not B but D"
@@ -295,32 +288,30 @@ INITIAL = re.compile(
 ARROW = re.compile(r"(?<!\w)[A-J]\)?\s?(?:→|[-=]{1,2}>)\s?\(?([A-J])(?!\w)")
 
 BOXED = re.compile(
-    r"\\boxed\s?\{\s?(?:\\\w+\{)?\s?(?:(?:[Tt]he )?(?:[Oo]ption|[Aa]nswer"
-    r"|[Cc]hoice):?\s)?(?:\\\w+\{)?\s?\(?([A-J])\)?(?![\w^=+])"
+    rf"\\boxed\s?\{{\s?(?:\\\w+\{{)?\s?(?:(?i:(?:the )?{NOUN}):?\s)?(?:\\\w+\{{)?\s?\(?([A-J])\)?(?![\w^=+])"
 )
 BARE = re.compile(rf"(?i:(?:the )?(?:{NOUN}:? ?)?){_X}[).:! ]*$")
-FIRST = re.compile(rf"(?i:(?:{NOUN}:? )?){_X}[).:]")
-
-
+FIRST = re.compile(rf"{_ITEM}[).:]")
 ARTICLE = re.compile(
     r" (?!(?:is|it is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]| (?!(?:The|This|That|These|He|She"
     r"|They|It|We|His|Her|Their|Because|Since|As|Based|Given|In|From|For|Here|Looking|There|Both|When|After|Before"
     r"|During|Explanation|Detailed|Reason\w*|Rationale|Analysis|Justification|Step|Frame|Option|Correct"
     r"|Final)\b)[A-Z]\w"
 )
-HIDDEN = re.compile(
-    r"[^\w]\(?[a-j](?:[).]|\s*(?:$|\W))|[A-J]{2,5}\b|[A-J]_|['‘][A-J]['’]"
-)  # letters that plain text shows
+# Letters that only plain text shows.
+HIDDEN = re.compile(r"[^\w]\(?[a-j](?:[).]|\s*(?:$|\W))|[A-J]{2,5}\b|[A-J]_|['‘][A-J]['’]")
 BARE_MANY = re.compile(r"[).: ]*(?:$|\()")
 ANNOUNCES = re.compile(
     rf"(?i:(?:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:the )?(?:{NOUN}:? ?)?|\b(?:best|closest|nearest|correct|right|proper"
-    rf"|most \w+)(?: {_WORD}){{0,3}}? (?:answer|option|choice|match|description|explanation|interpretation|candidate"
-    rf"|fit|conclusion|one|expression|value)(?: {_WORD}){{0,12}}?(?: ?:| {_COPULA}\b| are\b)(?: (?:therefore|likely"
-    rf"|clearly|thus|for|in|the|to|as)){{0,3}}(?: {NOUN})?[ :–—-]{{0,6}}|\b(?:choose|choosing|select|selecting|pick"
-    rf"|identify|determine|decide on|find)(?: \w+){{0,3}} (?:option|answer|choice)[ .:–—-]{{0,4}}|^(?:(?:the|my|final"
-    rf"|correct|so|thus|therefore|step \d+|\d+)[.,:]? ){{0,4}}(?:answer|verdict)[ :.–—-]*))$"
+    rf"|most \w+)(?: {_WORD}){{0,3}}? (?:{_THING}|conclusion|expression|value)(?: {_WORD}){{0,12}}?(?: ?:| {_COPULA}\b"
+    rf"| are\b)(?: (?:therefore|likely|clearly|thus|for|in|the|to|as)){{0,3}}(?: {NOUN})?[ :–—-]{{0,6}}|\b(?:choose"
+    rf"|choosing|select|selecting|pick|identify|determine|decide on|find)(?: \w+){{0,3}} (?:option|answer"
+    rf"|choice)[ .:–—-]{{0,4}}|^(?:final )?(?:answer|verdict)))$"
 )
-ANNOUNCING = [*MARKING, *"description explanation interpretation candidate expression value".split()]
+MARKING = (
+    "ans verdict option choice match selection pick one fit diction guess bet description explanation interpretation"
+    " candidate possibility alternative conclusion expression value"
+).split()
 OPEN_ENDS = ("answer", "option", "choice", "verdict", ":", "：", "–", "—", "-", " is", " be", " to", " are")
 HEADING = re.compile(r"[\s#*_>-]{0,8}(?:final )?answer\W{0,6}:", re.IGNORECASE)
 MARKER_ALONE = re.compile(
