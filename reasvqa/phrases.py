@@ -184,8 +184,8 @@ PHRASES = [
         rf"(?i:(?:\b(?:{THUS}|\w+ly|that(?:'s| is)|i (?:think|believe|guess)|i'd say|yes|(?:that |this "
         r"|which )?leav(?:es|ing)|must be)|^then|^ok(?:ay)?)[,:]? ?(?:(?:i think|i believe|i'd say|it's|that's|(?:it "
         rf"|this |that )?(?:is|must be|has to be|should be)|the) )?(?:{NOUN}:? )?){_X}[).,:]?(?: it is| then| remains"
-        rf"| is left)?[.! ]*$|^(?i:(?:so|okay|ok|yes|yeah|then),? )?(?i:{NOUN} )?{_X}\)?(?: (?i:it is|remains"
-        r"|it must be)[.! ]*$|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)",
+        rf"| is left)?[.! ]*$|^(?i:(?:so|okay|ok|yes|yeah|then),? )?{_ITEM}\)?(?: (?i:it is|remains|it must be)[.! ]*$"
+        r"|[,–—:-]? ?(?:[–—-] )?(?i:because|since)\b)",
         "so thus hence therefore ly that think believe guess i'd all yes leav must then ok because since is remains",
     ),
     Phrase(
@@ -219,12 +219,10 @@ PHRASES = [
     ),
     Phrase(
         "item",  # "B. the cup: this matches"
-        rf"^{_ITEM}[).:] (?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly |directly |closely "
+        rf"^{_ITEM}[).:] (?:(?:.{{0,90}}?[:–—,.(-] ?)?(?i:(?:this |these |the \w+ |option |clearly |directly |closely "
         rf"|accurately |correctly |which |is |the ){{0,3}}(?:match(?:es|ing)?|fit(?:s|ting)?|align(?:s|ed|ing)?"
-        r"|correct|correctly|accurately|consistent with|corresponds to|right answer|best (?:match|option|choice|fit"
-        rf"|answer))\b)|^{_ITEM}[).:] .{{0,200}}?\b(?i:match(?:es)?|fits?|supports?|corresponds to|describes) (?i:this"
-        rf"|the) (?i:{NOUN})\b|^(?i:{NOUN}:? ){_X}[^:]{{0,80}}: (?i:(?:this |it |which |that )?(?:is )?(?:clearly "
-        r"|closely |directly )?(?:matches|fits|aligns|correct|consistent with|corresponds to))\b",
+        rf"|correct|correctly|accurately|consistent with|corresponds to|right answer|best {_THING})\b)"
+        rf"|.{{0,200}}?\b(?i:match(?:es)?|fits?|supports?|corresponds to|describes) (?i:this|the) (?i:{NOUN})\b)",
         "match fit align correct accurate consistent right best support describ correspond",
         weak=True,
     ),
