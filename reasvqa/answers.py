@@ -53,7 +53,7 @@ def _named(text: str, raw: str) -> Naming:
     folded, asks, first = text.lower(), text.endswith("?"), LETTER.search(text)
     # Does the only letter number an item of a list?
     leads = first is not None and text[1:2] in (")", ".", ":") and first.start() == 0 and not LETTER.search(text, 2)
-    if first and not leads and not asks and has_one(folded, phrases.CORRECTING):
+    if first and not leads and not asks and (">" in raw or has_one(folded, phrases.CORRECTING)):
         corrected = [match for match in phrases.CORRECTED.finditer(text) if _is_letter(text, match.end(1))]
         if corrected:
             return Naming(corrected[-1][1], explicit=True)
@@ -118,7 +118,7 @@ def _compiled(table: tuple[Phrase, ...]) -> list[tuple[Phrase, list[str], re.Pat
 def _affirmed(text: str, folded: str, leads: bool) -> str:
     """Return the letters that the first matching row of `PHRASES` finds."""
     for phrase, words, pattern in _compiled(tuple(PHRASES)):
-        if words and not has_one(folded, words):
+        if words and not leads and not has_one(folded, words):
             continue
         start = max(0, len(text) - 90) if phrase.name == "short" else 0
         matches = filter(None, [pattern.match(text)]) if leads else pattern.finditer(text, start)

@@ -270,9 +270,9 @@ CORRECTED = re.compile(
     r"|ruled|elim|excl))"
 )
 CORRECTING = (
-    "thought ction look consider examin review upon after correct wait actually sorry apolog oops mistake scratch"
-    " strike make mean rather edit updat revis no, no. no: no; no– nope hmm instead better chang switch think recheck"
-    " re-check should wrong not neither n't n’t → - ="
+    "thought flection look inspection consider examin review upon after correct wait actually sorry apolog oops"
+    " mistake scratch strike make mean rather edit updat revis no, no. no: no; no– nope hmm instead better chang"
+    " switch think recheck re-check should wrong not neither n't n’t →"
 ).split()
 RETRACTING = re.compile(rf"(?i:(?:(?:but|oh|ah|and|however|so),? )?{_RETRACTS})")
 NOT_BUT = re.compile(  # "not B but D"
@@ -297,7 +297,7 @@ ARTICLE = re.compile(
     r"|Final)\b)[A-Z]\w"
 )
 # Letters that only plain text shows.
-HIDDEN = re.compile(r"[^\w]\(?[a-j](?:[).]|\s*(?:$|\W))|[A-J]{2,5}\b|[A-J]_|['‘][A-J]['’]")
+HIDDEN = re.compile(r"[a-j](?<=\W.)(?:[).]|\s*(?:$|\W))|[A-J](?:[A-J]{1,4}\b|_)|['‘][A-J]['’]")
 BARE_MANY = re.compile(r"[).: ]*(?:$|\()")
 ANNOUNCES = re.compile(
     rf"(?i:(?:{_MARK}{_LINK}{_SOFTENER}{{0,3}}(?:the )?(?:{NOUN}:? ?)?|\b(?:best|closest|nearest|correct|right|proper"

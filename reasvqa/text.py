@@ -29,6 +29,7 @@ _SPEAKER = re.compile(
     r"|(?:video-?)?llava[\w.-]{0,12}|qwen[\w.-]{0,12}|internvl[\w.-]{0,12}|response|output|reply)(?:'s (?:answer"
     r"|response|reply))?[\]>*_]{0,3} ?[:：>][*_]{0,3}|^[ \t]*A: (?=\(?[A-J]\)?[.)]?\s*\Z)"
 )
+_SPEAKERS = "a: system assistant model bot agent lm gpt gemini claude llava qwen intern response output reply".split()
 _USER = re.compile(r"(?:^|\n)[#*_\[ ]{0,6}(?i:user|human)[\]*_]{0,3} ?:|<\|(?:im_start\|>|start_header_id\|>)?user\b")
 _ASSISTANT = re.compile(
     r"[#*_\[]{0,6}\b(?i:assistant|model|ai|gpt)[\]*_]{0,3} ?:[*_]{0,3}"
@@ -66,8 +67,11 @@ def cleaned(text: str) -> Clean:
         for match in _MARKUP.finditer(text):
             found.append(_Noise(*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match.group()) else ""))
         found += [_Noise(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text) if match.group()]
-    found += [_Noise(*match.span(), SPEAKER_RULE) for match in _SPEAKER.finditer(text)]
-    found += [_Noise(*span, SPEAKER_RULE) for span in _other_turns(text)]
+    folded = text.lower()
+    if has_one(folded, _SPEAKERS) or "AI" in text:
+        found += [_Noise(*match.span(), SPEAKER_RULE) for match in _SPEAKER.finditer(text)]
+    if "user" in folded or "human" in folded:
+        found += [_Noise(*span, SPEAKER_RULE) for span in _other_turns(text)]
     normal = text.translate(_FULL_WIDTH) if _HAS_FULL_WIDTH.search(text) else text
     if not found:
         return Clean(normal, text, [], None)
