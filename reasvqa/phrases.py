@@ -59,8 +59,8 @@ OPENS = re.compile(
 )
 
 _ADVERB = (
-    r"(?:(?:also|therefore|thus|indeed|hence|overall|then|very|by far|perhaps|still|well|just|all|(?!un|part|poor|on"
-    r"|hard|bare|rare|near)\w+ly) )"
+    r"(?:(?:also|therefore|thus|indeed|hence|overall|then|very|by far|perhaps|still|well|just|all|both|(?!un|part|poor"
+    r"|on|hard|bare|rare|near)\w+ly) )"
 )
 _MOST = (
     rf"(?:most (?:\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= {_THING}\b|[.,;:)]|$)|accurate|answer|true"

@@ -65,13 +65,13 @@ def cleaned(text: str) -> Clean:
     found, answer = _json(text) if "{" in text else ([], None)
     if any(sign in text for sign in ("<", "[", "~~", "assistant", "user", "model")):
         for match in _MARKUP.finditer(text):
-            found.append(_Noise(*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match.group()) else ""))
-        found += [_Noise(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text) if match.group()]
+            found.append((*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match.group()) else ""))
+        found += [(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text) if match.group()]
     folded = text.lower()
     if has_one(folded, _SPEAKERS) or "AI" in text:
-        found += [_Noise(*match.span(), SPEAKER_RULE) for match in _SPEAKER.finditer(text)]
+        found += [(*match.span(), SPEAKER_RULE, "") for match in _SPEAKER.finditer(text)]
     if "user" in folded or "human" in folded:
-        found += [_Noise(*span, SPEAKER_RULE) for span in _other_turns(text)]
+        found += [(*span, SPEAKER_RULE, "") for span in _other_turns(text)]
     normal = text.translate(_FULL_WIDTH) if _HAS_FULL_WIDTH.search(text) else text
     if not found:
         return Clean(normal, text, [], None)
@@ -136,25 +136,17 @@ _OTHER_KEY = re.compile(
 )
 
 
-class _Noise(NamedTuple):
-    """text[start:end] is noise; its last character is read as `becomes`, if given."""
-
-    start: int
-    end: int
-    rule: str
-    becomes: str = ""
-
-
-def _json(text: str) -> tuple[list[_Noise], str | None]:
-    """Return what stands around the texts of the JSON objects in a response, and what their answer fields say."""
-    noise: list[_Noise] = []
+def _json(text: str) -> tuple[list[tuple[int, int, str, str]], str | None]:
+    """Return what stands around the texts of the JSON objects in a response, and what their answer fields say. The former
+    are (start, end, rule, becomes): the last character of text[start:end] is read as `becomes`, if given."""
+    noise: list[tuple[int, int, str, str]] = []
     answers: list[tuple[str, str]] = []
     at = 0
     while opened := _OBJECT.search(text, at):
         before = text[max(at, opened.start() - 40) : opened.start()]
         gap = opened.start() - len(before) + len(_OPENING.sub("", before, count=1))
         at, depth, key, another = opened.end(), 1, "", False
-        known = len(noise) + len(answers)
+        count = len(noise) + len(answers)
         while depth and (piece := _PIECE.match(text, at)):
             at = piece.end()
             kind = piece.lastgroup
@@ -172,16 +164,16 @@ def _json(text: str) -> tuple[list[_Noise], str | None]:
                     another = True
                 elif _TEXT_KEY.search(key) or (words > 2 and not _OTHER_KEY.search(key)):
                     start = piece.start(kind)
-                    noise.append(_Noise(gap, start, JSON_RULE, "\n"))
+                    noise.append((gap, start, JSON_RULE, "\n"))
                     gap = piece.end(kind)
                     for escape in _ESCAPE.finditer(text, start, gap) if kind != "bare" else ():
-                        noise.append(_Noise(*escape.span(), JSON_RULE, _unescaped(escape)))
+                        noise.append((*escape.span(), JSON_RULE, _unescaped(escape)))
         closing = _CLOSING.match(text, at)
         at = closing.end() if closing else at
-        if len(noise) + len(answers) > known:
-            noise.append(_Noise(gap, at, JSON_RULE, "\n"))
-    firm = [answer for answer in answers if re.search("(?i)ans|final|correct", answer[0])] or answers
-    return noise, firm[-1][1] if firm else None
+        if len(noise) + len(answers) > count:
+            noise.append((gap, at, JSON_RULE, "\n"))
+    final = [answer for answer in answers if re.search("(?i)ans|final|correct", answer[0])] or answers
+    return noise, final[-1][1] if final else None
 
 
 def _unescaped(escape: re.Match[str]) -> str:
@@ -214,7 +206,7 @@ _GLUED = re.compile(
     rf"|]{{0,2}} ?(?:[|–—-] )?(?={_HEAD}[*_]{{0,2}} ?:)|(?:(?<=: [A-J])|(?<=:[A-J]))[.)]{{0,2}}(?=[A-Z][a-z]+ )"
 )
 _GLUE = re.compile(r"##|nswer|xplan|eason|onclu|ational")
-# ... but not behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
+# It does not end behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
 _ENUMERATOR = re.compile(r"(?i)[\s#*_>\-•(\[]{0,12}(?:(?:option|choice|step|frame)\s)?(?:\d{1,3}|[A-Z])[)\]]?")
 _ABBREVIATION = re.compile(r"(?i)\b(?:e\.g|i\.e|vs|etc|fig|dr|mrs?|ms|approx|cf|eq|st|no|[A-Z]\.[A-Z])$")
 
@@ -316,7 +308,7 @@ def normalised(text: str) -> str:
 
 
 def has_one(text: str, words: Sequence[str]) -> bool:
-    """Return True when one of the words stands in a text, as a word or in one."""
+    """Return True when a text contains one of the words, also as part of a longer word."""
     for word in words:  # noqa: SIM110 - faster than any() with a generator
         if word in text:
             return True

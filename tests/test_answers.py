@@ -20,7 +20,6 @@ OPTIONS = ("The blanket.", "The shoe.", "The closet/cabinet.", "The dish.", "The
 DATA = Path(__file__).parent / "data"
 NAMES_C = (DATA / "names_option_c.txt").read_text(encoding="utf-8").splitlines()
 NAMES_NOTHING = (DATA / "names_no_option.txt").read_text(encoding="utf-8").splitlines()
-
 SITUATIONS = (DATA / "situations.txt").read_text(encoding="utf-8").splitlines()
 
 
@@ -44,7 +43,6 @@ def test_what_names_no_answer_is_not_read_as_one_and_stays(text):
     [
         ("", None),
         (" \n", None),
-        ("Options A and B are both correct.", None),
         ("<think>So option A is correct.</think>\nThe person lifts the shoe. Option B fits best.", 1),
         ("Answer: (A) a blanket", 0),
         ("Answer: I think it is the shoe", 1),
