@@ -155,8 +155,7 @@ _CLAUSE = re.compile(
     r"|their|nobody|frame)\b)"
 )
 _LEADS_IN = re.compile(
-    r"(?i)[\s*_]{0,4}(?:so|thus|therefore|hence|consequently|given|based on|considering|this|these"
-    r"|the above)\b[^\n]{0,200}:[\s*_]{0,4}$"
+    rf"(?i)[\s*_]{{0,4}}(?:{THUS}|given|based on|considering|this|these|the above)\b[^\n]{{0,200}}:[\s*_]{{0,4}}$"
 )
 # What speaks of the pictures describes, even in a conclusion.
 _SEEN = re.compile(
@@ -165,9 +164,9 @@ _SEEN = re.compile(
     r"|we\s(?:can\s)?see|initially|at\sfirst|throughout)"
 )
 _CONCLUDES = re.compile(
-    r"(?i)\b(?:therefore|thus|hence|so|suggest\w*|indicat\w*|support\w*|confirm\w*|align\w*|match\w*|consistent"
-    r"|conclu\w*|clear(?:ly)?|likely|answer|option|choice|best|correct|based|given|overall|evidence|evident|reasonable"
-    r"|plausible|infer\w*|this (?:is|makes)|makes sense)\b"
+    rf"(?i)\b(?:{THUS}|(?:suggest|indicat|support|confirm|align|match|conclu|infer)\w*|consistent|clear(?:ly)?|likely"
+    r"|answer|option|choice|best|correct|based|given|evidence|evident|reasonable|plausible|this (?:is|makes)"
+    r"|makes sense)\b"
 )
 
 

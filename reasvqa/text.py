@@ -137,8 +137,8 @@ _OTHER_KEY = re.compile(
 
 
 def _json(text: str) -> tuple[list[tuple[int, int, str, str]], str | None]:
-    """Return what stands around the texts of the JSON objects in a response, and what their answer fields say. The former
-    are (start, end, rule, becomes): the last character of text[start:end] is read as `becomes`, if given."""
+    """Return what stands around the texts of the JSON objects in a response, and what their answer fields say. The
+    former are (start, end, rule, becomes): the last character of text[start:end] is read as `becomes`, if given."""
     noise: list[tuple[int, int, str, str]] = []
     answers: list[tuple[str, str]] = []
     at = 0
