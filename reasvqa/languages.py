@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from reasvqa.text import has_one
+
 ANSWERS = (
     r"(?:答案|答え|正解|回答|解答|正答|更正|訂正|정답|대답|답변|답|정정|उत्तर|जवाब|(?:ال)?[إا]جابة|(?:ال)?جواب|پاسخ|คำตอบ|תשובה|উত্তর"
     r"|答(?=[:是为為])|(?<![^\W\d_])(?:antwort|lösung|korrektur|r[ée]ponse|respuesta|resposta|risposta|gabarito"
@@ -26,8 +28,8 @@ _CHOOSE = (
 )
 _DENIES = (
     r"(?:不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|गलत|ग़लत|ليس|غير|خاطئ|ไม่|(?<![^\W\d_])(?:nicht|kein|falsch|no"
-    r"|n'est pas|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout|inte|nie"
-    r"|không|sai|bukan|tidak|salah)(?![^\W\d_]{3}))"
+    r"|n'est pas|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout"
+    r"|inte|nie|không|sai|bukan|tidak|salah)(?![^\W\d_]{3}))"
 )
 LINKS = (
     r"(?:[:=→–—-]|היא|הוא|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(?:ist|lautet|wäre|es|ser[ií]a|será|est|é"
@@ -35,11 +37,11 @@ LINKS = (
 )
 _L = r"(?<![A-Za-zÀ-ɏ0-9'’])([A-J])(?![A-Za-zÀ-ɏ0-9=+]|-\w|['’]\w{5})"
 _AT = rf"(?:(?<![^\W\d_])(?:la|die|der|das|a|o|le|el|il|de|l['’]) ?)?(?:{_OPTIONS}:? ?)?"
-_ABROAD = (  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähle D"
+_NAMES = (  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähle D"
     rf"(?:{ANSWERS}(?:[^.!?。！？।\n]{{0,40}}?{LINKS})?|{_CHOOSE}|(?:{_RIGHT}\w{{0,4}} ?(?:的|な)?{_OPTIONS}"
     rf"|{_OPTIONS} {_RIGHT}\w{{0,4}})(?:[^.!?。！？।\n]{{0,20}}?{LINKS})?)"
 )
-_FORWARD = re.compile(rf"(?i:{_ABROAD} ?{_AT}){_L}")
+_FORWARD = re.compile(rf"(?i:{_NAMES} ?{_AT}){_L}")
 _BACKWARD = re.compile(  # "Option D ist richtig", "Dが正解です", "D를 선택합니다"
     rf"{_L}\)?(?i: ?{_OPTIONS}? ?(?:(?:{LINKS}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{{0,20}}?)?(?:{_RIGHT}|{ANSWERS}"
     r"|選|선택|고르|चुन|seç))"
@@ -53,20 +55,29 @@ _OTHERS = re.compile(
     r"\)?(?: ?(?:,|/|、|或者?|和|と|または|oder|und|ou|et|o|y|e|или|и|veya|ve|أو|و|या|और|또는)"
     r" ?([A-J])(?!\w))+"
 )
-# Parts of words, one of which a sentence has when it names an answer in another language.
-SIGNS = tuple(
-    "antwort lösung korrekt richtig wähle entscheide respuesta resposta risposta reponse réponse opcion opción opção"
-    " opzione elijo escojo escolho scelgo choisis correcta correcto correção correcc correz corrett corret cevap"
-    " cevab yanıt antwoord svar jawab gabarito letra bonne doğru kies juist väljer rätt odpowied wybieram poprawn"
-    " odpověď răspuns vastaus válasz đáp án câu trả chọn đúng memilih benar απάντηση σωστ ответ відпов исправл"
-    " выбираю обираю правильн верн вірн 答 解 更正 訂正 选 選 正 합적 정 답 맞 옳 선택 고르 उत्तर जवाब विकल्प चुन सही"
-    " جواب إجاب اجاب خيار صحيح پاسخ คำตอบ เลือก ถูกต้อง תשובה উত্তর".split()
+# Parts of words, one of which a sentence has that says "answer", or that names one, in another language.
+ANSWER_SIGNS = (
+    "antwort lösung réponse reponse respuesta resposta risposta gabarito correcc correz correção korrektur ответ"
+    " відпов исправл cevap cevab yanıt antwoord svar odpowied odpověď răspuns vastaus válasz đáp án câu trả jawab"
+    " απάντηση 答 解 正 更正 訂正 정 답 उत्तर जवाब جاب جواب پاسخ คำตอบ תשובה উত্তর"
 )
+SIGNS = tuple(
+    f"{ANSWER_SIGNS} korrekt richtig wähle entscheide opcion opción opção opzione elijo escojo escolho scelgo choisis"
+    " correcta correcto corrett corret letra bonne doğru kies juist väljer rätt wybieram poprawn chọn đúng memilih"
+    " benar σωστ выбираю обираю правильн верн вірн 选 選 합적 맞 옳 선택 고르 विकल्प चुन सही خيار صحيح เลือก ถูกต้อง".split()
+)
+_ASCII_SIGNS = tuple(sign for sign in SIGNS if sign.isascii())
+_FOREIGN_LETTERS = re.compile("[À-ÖØ-öø-ɏͰ-῿\u3040-\ud7ff]")
 
 
-def named_abroad(text: str) -> tuple[str, bool]:
-    """Return the letters that a sentence in another language names as the answer ("" if none), and whether it does
-    nothing else. text: the sentence, plain."""
+def may_be_foreign(text: str) -> bool:
+    """Return True when a text may name an answer in another language, after a quick look that overlooks none."""
+    return has_one(text.lower(), SIGNS if _FOREIGN_LETTERS.search(text) else _ASCII_SIGNS)
+
+
+def named_in_foreign(text: str) -> tuple[str, bool]:
+    """Return the letters that a plain sentence in another language names as the answer, "" if none, and whether it does
+    nothing else."""
     if text.endswith(("?", "？")):
         return "", False
     if swapped := _SWAPPED.search(text):

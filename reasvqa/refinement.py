@@ -1,9 +1,7 @@
-"""Phase 2, RR: what of a generated reasoning the student learns from (paper, section 3.2 and appendix A.4).
+"""Refine reasoning (phase 2, RR): remove its conclusion, and the true option's words where the generator was wrong.
 
-Sentence by sentence, what concludes goes: the fixed patterns of A.4, the variants that models write in Markdown,
-LaTeX and tags, and any other sentence that gives an option's letter away as the answer. A heading loses itself, a
-conclusion what concludes, and descriptions stay. Where the generator was wrong, the words of the ground truth go too.
-Every removal has a named rule, so that a reader can see why.
+Section 3.2 and appendix A.4 of the paper, and the variants that models write in Markdown, LaTeX, tags and JSON. A
+heading loses only itself, a conclusion its concluding sentences; descriptions stay.
 """
 
 from __future__ import annotations
@@ -13,30 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from reasvqa.answers import Naming, has_one, lists_option, named, namings
-from reasvqa.languages import ANSWERS, LINKS, SIGNS
-from reasvqa.phrases import QUALIFIER
-from reasvqa.text import (
-    JSON_RULE,
-    MARKUP_RULE,
-    SPEAKER_RULE,
-    TOKEN_RULE,
-    Sentence,
-    check_text,
-    cleaned,
-    normalised,
-    plain,
-    without,
-)
+from reasvqa.answers import Naming, lists_option, named, namings
+from reasvqa.languages import ANSWER_SIGNS, ANSWERS, LINKS
+from reasvqa.phrases import QUALIFIER, THUS
+from reasvqa.text import Sentence, check_text, cleaned, has_one, normalised, plain, without
 
 
 class Rule(NamedTuple):
-    """A refinement rule. To add one, add it to `RULES`; nothing else has to know of it.
+    """A refinement rule; to add one, add a row to the table. removes: what it removes, in words. colour: as shown.
 
-    name: what readers see. removes: what it removes, in words. colour: of what it removes, wherever a text is shown.
-    pattern: is searched in each sentence without its Markdown, ignoring case; the sentence that has it goes. Rules
-    without a pattern are found by the reading of headings, letters, tags and words below. words: parts of words of
-    which a sentence has one when the pattern can match; without them the pattern is tried on every sentence.
+    pattern: searched in each sentence without its Markdown, ignoring case; a sentence that matches goes. Without one,
+    the code below finds what goes. words: parts of words, one of which a matching sentence has; "" tries all.
     """
 
     name: str
@@ -55,14 +40,11 @@ LETTER_RULE = "option letter"
 RESTATED_RULE = "restated option"
 WORD_RULE = "ground-truth word"
 
-_SO = (
-    r"(?:(?:so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (?:conclusion|summary|short)"
-    r"|to (?:conclude|sum up)|as a result|and|but|step \d+|\d+)[,.:]? ){0,3}"
-)
+_SO = rf"(?:(?:{THUS}|and|but|step \d+|\d+)[,.:]? ){{0,3}}"
 _CONCLUDING = QUALIFIER.replace("|only|true|valid", "")
 _BASED = (
-    r"(?:based (?:up)?on|given|considering|judging (?:from|by)|in (?:light|view) of|according to|from|with|by|after)"
-    r"(?: (?:analyzing|examining|reviewing|considering))?"
+    r"(?:based (?:up)?on|given|considering|judging (?:from|by)|in (?:light|view) of|according to|from|with|by"
+    r"|after)(?: (?:analyzing|examining|reviewing|considering))?"
 )
 _ENDS_WITH_LETTER = re.compile(r"(?<![\w'’])[A-J]\W{0,8}$")
 _OBSERVED = (
@@ -70,11 +52,11 @@ _OBSERVED = (
     r"|gathered|that|and|we|i|it|the)\b)"
 )
 _BEST_NAMED = (
-    rf"(?:the (?:\w+ )?(?:answer|option|choice)|(?:{QUALIFIER}|most \w+)"
-    r" (?:answer|option|choice|conclusion|explanation|interpretation)|conclude)"
+    rf"(?:the (?:\w+ )?(?:answer|option|choice)|(?:{QUALIFIER}|most \w+) (?:answer|option|choice|conclusion"
+    r"|explanation|interpretation)|conclude)"
 )
 
-# In this order; of the rules with a pattern, the first that matches a sentence removes it.
+# The first rule whose pattern matches a sentence removes it.
 _RULES = [
     Rule(ANSWER_RULE, 'a heading "Answer" with the answer', "#fde0c5"),
     Rule(
@@ -122,7 +104,7 @@ _RULES = [
         "the answer in a language other than English",
         "#d9d2f0",
         rf"^[^.!?。:]{{0,40}}?{ANSWERS}[^.!?。:]{{0,24}}?(?:{LINKS}|$)",
-        " ".join(SIGNS),
+        ANSWER_SIGNS,
     ),
     Rule(LETTER_RULE, "any other sentence that names an option's letter as the answer", "#fff3b0"),
     Rule(
@@ -130,10 +112,10 @@ _RULES = [
         "a sentence that restates the chosen option (strict refinement only: beyond the paper)",
         "#c8ece8",
     ),
-    Rule(TOKEN_RULE, "a special token or role of a chat, such as <|im_end|>", "#cfd8dc"),
-    Rule(SPEAKER_RULE, 'a speaker in front, such as "Assistant:", and turns that are not the model\'s', "#ffd9b3"),
-    Rule(MARKUP_RULE, "HTML formatting, and what is struck out", "#e8f0c8"),
-    Rule(JSON_RULE, "JSON around the reasoning, with the fields that answer", "#cfe3e3"),
+    Rule("special token", "a special token or role of a chat, such as <|im_end|>", "#cfd8dc"),
+    Rule("speaker", 'a speaker in front, such as "Assistant:", and turns that are not the model\'s', "#ffd9b3"),
+    Rule("markup", "HTML formatting, and what is struck out", "#e8f0c8"),
+    Rule("JSON", "JSON around the reasoning, with the fields that answer", "#cfe3e3"),
     Rule(WORD_RULE, "a word of the true option, where the generator was wrong", "#f5b9aa"),
 ]
 RULES = {rule.name: rule for rule in _RULES}
@@ -148,54 +130,43 @@ STOP_WORDS = frozenset(
 
 _DECOR = r"[\s#*_>`\"'“\[$]{0,12}(?:(?:[-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}"
 _HEADING = re.compile(
-    rf"{_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief"
+    rf"(?i){_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief"
     rf"|answer)\s+){{0,3}}(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(?:\s+and\s+answer)?"
     r"|(?P<explanation>explanation|reasoning|rationale|justification)(?:\s+(?:process|steps?|of\s+the\s+(?:answer"
     rf"|frames|video|reasoning))){{0,2}})[\s*_`\"'”)\]]{{0,6}}(?:(?P<colon>[:：])[*_ \t]{{0,6}}"
-    rf"|[–—=-]{{1,2}}>?(?=[\s*_(\"])[\s*_]{{0,4}}|\.?$)",
-    re.IGNORECASE,
+    rf"|[–—=-]{{1,2}}>?(?=[\s*_(\"])[\s*_]{{0,4}}|\.?$)"
 )
 # Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
 _DETAILED = re.compile(
-    r"[\s*_]{0,6}(?:#{1,6}[\s*_]{0,4}|\*\*\s?)(?:detailed\s+|step-by-step\s+)?(?:explanation|reasoning)\b"
-    r"(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b[^:\n]{0,120}(?::[*_ ]{0,4})?)?",
-    re.IGNORECASE,
+    r"(?i)[\s*_]{0,6}(?:#{1,6}[\s*_]{0,4}|\*\*\s?)(?:detailed\s+|step-by-step\s+)?(?:explanation"
+    r"|reasoning)\b(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b[^:\n]{0,120}(?::[*_ ]{0,4})?)?"
 )
 
 # Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
-_DETERMINER = r"(?:the|a|an|this|his|her|one|another)"
 _STATEMENT = (
-    r"(?:(?:he|she|it|there)\s(?:\w*[^s\W]s|is)\b|(?:the|a|an|this|that|these|those|one|another|two|three|some|most"
-    rf"|people)\s.{{1,80}}?\s(?:is|are|was|were|has|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s"
-    rf"|{_DETERMINER}\s(?:[\w-]+\s){{1,3}}?\w{{2,20}}(?:[^s\W]s|ed)\s(?:the|a|an|his|her|its|their|up|down|at|in|on|to"
-    r"|into|over|around|towards?|away|out|off|while|and|with|from)\s"
-    rf"|{_DETERMINER}\s(?:[\w-]+\s){{0,2}}?[\w-]*[^s\W]\s\w{{2,20}}(?:[^s\W]s|ed)(?:\s(?:it|them|him|her|open|shut"
-    r"|closed|down|up|away))?\W*$)"
+    r"(?:(?:the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?\s(?:is|are|was|were|has"
+    r"|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s|(?:he|she|it|there|(?:the|a|an|this|his|her|one"
+    r"|another)\s(?:[\w-]+\s){0,2}?[\w-]*[^s\W])\s(?:\w*[^s\W]s|\w+ed)(?:\s|\W*$))"
 )
 _STATES = re.compile(_STATEMENT, re.IGNORECASE)
 _CLAUSE = re.compile(
-    rf"(?:{_STATEMENT}|(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|in|at|as|when|while"
+    rf"(?i)(?:{_STATEMENT}|(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|in|at|as|when|while"
     r"|looking|throughout|he|she|they|it|we|i|you|there|during|first|next|then|after|before|here|both|its|his|her"
-    r"|their|nobody|frame)\b)",
-    re.IGNORECASE,
+    r"|their|nobody|frame)\b)"
 )
 _LEADS_IN = re.compile(
-    r"[\s*_]{0,4}(?:so|thus|therefore|hence|consequently|given|based on|considering|this|these"
-    r"|the above)\b[^\n]{0,200}:[\s*_]{0,4}$",
-    re.IGNORECASE,
+    rf"(?i)[\s*_]{{0,4}}(?:{THUS}|given|based on|considering|this|these|the above)\b[^\n]{{0,200}}:[\s*_]{{0,4}}$"
 )
 # What speaks of the pictures describes, even in a conclusion.
 _SEEN = re.compile(
-    r"[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all"
+    r"(?i)[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all"
     r"|both)\s(?:\w+\s){0,2}?(?:video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d"
-    r"|we\s(?:can\s)?see|initially|at\sfirst|throughout)",
-    re.IGNORECASE,
+    r"|we\s(?:can\s)?see|initially|at\sfirst|throughout)"
 )
 _CONCLUDES = re.compile(
-    r"\b(?:therefore|thus|hence|so|suggest\w*|indicat\w*|support\w*|confirm\w*|align\w*|match\w*|consistent|conclu\w*"
-    r"|clear(?:ly)?|likely|answer|option|choice|best|correct|based|given|overall|evidence|evident|reasonable|plausible"
-    r"|infer\w*|this (?:is|makes)|makes sense)\b",
-    re.IGNORECASE,
+    rf"(?i)\b(?:{THUS}|(?:suggest|indicat|support|confirm|align|match|conclu|infer)\w*|consistent|clear(?:ly)?|likely"
+    r"|answer|option|choice|best|correct|based|given|evidence|evident|reasonable|plausible|this (?:is|makes)"
+    r"|makes sense)\b"
 )
 
 
@@ -207,22 +178,20 @@ class Removal(NamedTuple):
     rule: str
 
 
-MAX_PASSES = 10  # a text settles after one or two; of one made to peel forever, nothing is kept
+MAX_PASSES = 10  # a text settles after one or two; of one made to peel for ever, nothing is kept
 
 
 def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen: str | None = None) -> str:
-    """The reasoning without its conclusion and, if the generator was wrong, without the words of the true answer.
+    """Return the reasoning without its conclusion and, where the generator was wrong, the words of the true answer.
+
+    A subsequence of the input remains, with its paragraphs and numbered steps; refining it again changes nothing.
 
     Args:
         text: a generator's response.
         answer: the ground-truth option's text; needed only when `correct` is False.
-        correct: did the generator choose the right option? (CR and IR of section 3.1)
-        chosen: the text of the option the response chose. When given, refinement is strict, which goes beyond the
-            paper: sentences that restate this option as the answer in words go as well.
-
-    Returns:
-        What remains: a subsequence of the input's characters, paragraphs and numbered steps in place; refining it again
-        changes nothing. Empty when everything concludes.
+        correct: whether the generator chose the right option (CR and IR of section 3.1).
+        chosen: the text of the option that the response chose. It makes refinement strict, which goes beyond the paper:
+            sentences that restate this option in words go as well.
 
     Raises:
         TypeError: the response or an option is not text.
@@ -236,31 +205,31 @@ def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen
 
 
 def removals(text: str, answer: str | None = None, correct: bool = True, *, chosen: str | None = None) -> list[Removal]:
-    """What one pass of refinement takes out, in order, without overlaps. Arguments and errors as in `refine`."""
+    """Return what one pass of refinement removes, in order, without overlaps. Arguments and errors as in `refine`."""
     check_text(text, "a response")
     for name, option in (("the answer", answer), ("the chosen option", chosen)):
         if option is not None:
             check_text(option, name)
-    option = chosen or (answer if correct else None)
-    found = [*_concluding(text, normalised(option) if option else "", chosen)]
+    found = [*_concluding(text, normalised(chosen or (correct and answer) or ""), chosen)]
     found += [Removal(*noise) for noise in cleaned(text).noise]
     if not correct and answer and (words := _words_of(answer)):
         found += [Removal(*word.span(), WORD_RULE) for word in words.finditer(text)]
     merged: list[Removal] = []
-    for removal in sorted(found, key=lambda one: (one.start, -one.end)):
-        start = max(removal.start, merged[-1].end if merged else 0)
-        if start < removal.end and removal.rule in RULES:
-            merged.append(removal._replace(start=start))
+    for start, end, rule in sorted(found, key=lambda one: (one.start, -one.end)):
+        start = max(start, merged[-1].end if merged else 0)
+        if start < end and rule in RULES:
+            merged.append(Removal(start, end, rule))
     return merged
 
 
 def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]:
-    """The sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
-    pieces, rule_of = namings(text), _matcher(tuple(RULES.values()))
+    """Yield the sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
+    pieces, folded = namings(text), text.lower()
+    rules = [rule for rule in _compiled(tuple(RULES.values())) if not rule[1] or has_one(folded, rule[1])]
     restates = _restatement(chosen) if chosen else None
     announced = ""  # the rule of a heading or sentence that ends where its answer should stand
     section = ""  # "conclusion": in the paragraph of a conclusion; "element": between <answer> and </answer>
-    begun = False  # has the section's first sentence passed?
+    begun = False  # whether the section's first sentence has passed
     letter_line = -1  # the line on which a letter has just been named: its option's text may follow
     for i, (piece, raw, naming) in enumerate(pieces):
         start, end = piece.start, piece.end
@@ -274,8 +243,8 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
         if section == "conclusion" and begun and (piece.after_blank or raw[0] == "#"):
             section = ""
         heading = _HEADING.match(raw)
-        if heading and (heading.group("answer") or heading.group("conclusion")):
-            rule = ANSWER_RULE if heading.group("answer") else CONCLUSION_RULE
+        if heading and not heading["explanation"]:
+            rule = ANSWER_RULE if heading["answer"] else CONCLUSION_RULE
             if rule == CONCLUSION_RULE and not section:
                 section, begun = "conclusion", False
             body = raw[heading.end() :]
@@ -284,56 +253,52 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
             begun = begun or not announced
             letter_line = piece.line if _ENDS_WITH_LETTER.search(raw[-12:]) else -1
             continue
-        if not heading or not (heading.group("colon") or raw[0] in "#*" or heading.end() == len(raw)):
+        if not heading or not (heading["colon"] or raw[0] in "#*" or heading.end() == len(raw)):
             heading = _DETAILED.match(raw)
         if heading:
-            cut = heading.end()
-            yield Removal(start, start + cut, EXPLANATION_RULE)
-            start, raw, announced, letter_line = start + cut, raw[cut:], "", -1
+            yield Removal(start, start + heading.end(), EXPLANATION_RULE)
+            start, raw, announced, letter_line = start + heading.end(), raw[heading.end() :], "", -1
             if not raw:
                 continue
-        rule = rule_of(raw) or (LETTER_RULE if naming.letters else None)
-        leads = _answers(pieces, i + 1) and (naming.announces or _LEADS_IN.match(raw) is not None)
-        leads = leads or (naming.announces and rule is not None and not _lists(pieces, i + 1))
-        if leads:
-            rule = rule or CORRECT_RULE
-        elif rule is None:
-            if announced and _is_answer(raw, option, announced in (ANSWER_RULE, CONCLUSION_RULE)):
+        rule = _rule_of(raw, rules) or (LETTER_RULE if naming.letters else None)
+        answered = pieces[i + 1][2].letters or pieces[i + 1][0].tag == "answer" if i + 1 < len(pieces) else False
+        leads = answered and (naming.announces or _LEADS_IN.match(raw))
+        if leads or (naming.announces and rule and not _lists(pieces, i + 1)):
+            announced = rule = rule or CORRECT_RULE
+        else:
+            if rule is None and announced and _is_answer(raw, option, announced in (ANSWER_RULE, CONCLUSION_RULE)):
                 rule = announced
-            elif letter_line == piece.line and _is_option(raw, option):
+            elif rule is None and letter_line == piece.line and _is_option(raw, option):
                 rule = LETTER_RULE
-            elif section and not _SEEN.match(raw) and (not begun or _CONCLUDES.search(raw)):
+            elif rule is None and section and not _SEEN.match(raw) and (not begun or _CONCLUDES.search(raw)):
                 rule = CONCLUSION_RULE
-            elif restates is not None and restates(raw):
+            elif rule is None and restates and restates(raw):
                 rule = RESTATED_RULE
-        announced = rule if leads and rule else ""
+            announced = ""
         begun = True
         letter_line = piece.line if rule and _ENDS_WITH_LETTER.search(raw[-12:]) else -1
         if rule == LETTER_RULE and not naming.explicit and lists_option(raw) and not _CONCLUDES.search(raw):
-            # "B: The man lifts the cup and ..."
-            end -= len(_description_behind(raw, option))
-        if rule is not None:
+            end -= len(_description_behind(raw, option))  # "B: The man lifts the cup and ..."
+        if rule:
             yield Removal(start, end, rule)
 
 
 @lru_cache(maxsize=4)
-def _matcher(rules: tuple[Rule, ...]) -> Callable[[str], str | None]:
-    """Return a function that gives the name of the first rule whose pattern a sentence has, or None."""
-    tried = [(rule.name, rule.words.split(), re.compile(rule.pattern, re.IGNORECASE)) for rule in rules if rule.pattern]
+def _compiled(rules: tuple[Rule, ...]) -> list[tuple[str, list[str], re.Pattern[str]]]:
+    return [(rule.name, rule.words.split(), re.compile(rule.pattern, re.IGNORECASE)) for rule in rules if rule.pattern]
 
-    @lru_cache(maxsize=4096)  # what a pass leaves is looked at again in the next
-    def rule_of(raw: str) -> str | None:
-        folded = raw.lower()
-        for name, words, pattern in tried:
-            if (not words or has_one(folded, words)) and pattern.search(plain(raw)):
-                return name
-        return None
 
-    return rule_of
+def _rule_of(raw: str, rules: Sequence[tuple[str, list[str], re.Pattern[str]]]) -> str | None:
+    """Return the name of the first rule whose pattern a sentence has, or None."""
+    folded = raw.lower()
+    for name, words, pattern in rules:
+        if (not words or has_one(folded, words)) and pattern.search(plain(raw)):
+            return name
+    return None
 
 
 def _description_behind(body: str, option: str) -> str:
-    """What stays of the text behind "Answer:" or "Conclusion:" in the same sentence: a description, or nothing."""
+    """Return what stays of the text behind "Answer:" or "Conclusion:" in the same sentence: a description, or ""."""
     letter = re.match(r"[\s*_(\[\"-]{0,6}[A-J][).:\]\"]{0,2}[*_]{0,2}[.:;,)]?\s+(?:[|–—-]\s+)?", body)
     rest = body[letter.end() :] if letter else body
     if letter and re.match(r"[\W_]*[AI]\s", body) and not _STATES.match(rest):
@@ -347,7 +312,7 @@ def _description_behind(body: str, option: str) -> str:
 
 
 def _is_option(raw: str, option: str) -> bool:
-    """Is the text behind a letter its option's, rather than a description?"""
+    """Return True when the text behind a letter is its option's rather than a description."""
     words = normalised(raw)
     if option and (words == option or words.endswith(f" {option}") or option.endswith(f" {words}")):
         return True
@@ -356,21 +321,14 @@ def _is_option(raw: str, option: str) -> bool:
 
 
 def _is_answer(raw: str, option: str, heading: bool) -> bool:
-    """Is this what a heading, or a sentence that ends in a colon, has announced? What speaks of the pictures is not."""
+    """Return True for what a heading, or a sentence that ends in a colon, has announced."""
     if lists_option(raw) or (option and normalised(raw) == option):
         return True
-    if _SEEN.match(raw) or raw[0] == "#":
-        return False
-    return heading or len(raw.split()) <= 8
-
-
-def _answers(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
-    """Does piece i name a letter, or open the answer's element?"""
-    return i < len(pieces) and (bool(pieces[i][2].letters) or pieces[i][0].tag == "answer")
+    return not _SEEN.match(raw) and raw[0] != "#" and (heading or len(raw.split()) <= 8)
 
 
 def _lists(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
-    """Do piece i and the next line begin with two different letters: is this a list of options?"""
+    """Return True when piece i and the next begin with two different letters, as in a list of options."""
     lines = [plain(raw)[:40] for _, raw, _ in pieces[i : i + 2]]
     return len(lines) == 2 and all(map(lists_option, lines)) and lines[0].split()[0] != lines[1].split()[0]
 
@@ -379,7 +337,7 @@ _WORDS = re.compile(r"\w+(?:[-'’]\w+)*")
 
 
 def _words_of(answer: str) -> re.Pattern[str] | None:
-    """Matches the content words of an answer, as whole words, with a possessive ending."""
+    """Return a pattern of the content words of an answer, as whole words, with a possessive ending."""
     words = {word for word in _WORDS.findall(answer) if word.casefold() not in STOP_WORDS}
     if not words:
         return None
@@ -390,19 +348,16 @@ def _words_of(answer: str) -> re.Pattern[str] | None:
 # --- strict refinement, and what leaks ------------------------------------------------------------------------------
 
 _SIGNS = re.compile(  # of a sentence that concludes, or says what the question asked for
-    r"\b(?:therefore|thus|hence|so|consequently|accordingly|conclu\w*|suggest\w*|indicat\w*|impl(?:y|ies)|means?|must"
-    r"|likely|clear(?:ly)?|evident\w*|confirm\w*|consistent|best|correct|answer|option|choice|infer\w*|match(?:es)?"
-    r"|fits?|as a result|showing that|(?:right|just|immediately) (?:before|after))\b|^\W*only\b",
-    re.IGNORECASE,
+    r"(?i)\b(?:therefore|thus|hence|so|consequently|accordingly|conclu\w*|suggest\w*|indicat\w*|impl(?:y|ies)|means?"
+    r"|must|likely|clear(?:ly)?|evident\w*|confirm\w*|consistent|best|correct|answer|option|choice|infer\w*"
+    r"|match(?:es)?|fits?|as a result|showing that|(?:right|just|immediately) (?:before|after))\b|^\W*only\b"
 )
 
 
 def _stems(text: str) -> set[str]:
-    """The content words of a text without their inflection: "opened" and "opening" are "open"."""
+    """Return the content words of a text without their inflection: "opened" and "opening" are "open"."""
     stems = set()
-    for word in normalised(text).split():
-        if word in STOP_WORDS:
-            continue
+    for word in set(normalised(text).split()) - STOP_WORDS:
         stem = re.sub(r"(?:ing|ed|es|s|e)$", "", word) if len(word) > 3 else word
         stems.add(re.sub(r"([^aeiou])\1$", r"\1", stem) if stem != word else stem)
     return stems
@@ -413,8 +368,8 @@ _SUBJECTS = _stems("person man woman boy girl child kid baby lady people individ
 
 
 def _restatement(option: str) -> Callable[[str], bool]:
-    """Does a sentence restate the option: is it the option, but for who acts and for inflection, or has it all of its
-    words where something is concluded?"""
+    """Return a function that tells whether a sentence restates an option: it has all of the option's words, and either
+    no others, but for who acts, or a sign of a conclusion."""
     wanted = _stems(option)
 
     def restates(sentence: str) -> bool:
@@ -425,12 +380,11 @@ def _restatement(option: str) -> Callable[[str], bool]:
 
 
 def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None) -> dict[str, bool | None]:
-    """What a text tells of the answer, in four ways; None where the question does not arise.
+    """Return what a text tells of the answer, in four ways; None where the question does not arise.
 
-    letter: a sentence names an option's letter as the answer. option text: a sentence says the chosen option in full,
-    all of its content words, whatever their inflection. true option's words, wrongly chosen option's words: one content
-    word of it stands in the text; the latter only where the generator was wrong, and without the words that the true
-    option has as well.
+    letter: a sentence names an option's letter as the answer. option text: a sentence has all content words of the
+    chosen option, whatever their inflection. true option's words, wrongly chosen option's words: the text has one of
+    its content words; the latter only where the generator was wrong, and without those that the true option shares.
 
     Args:
         text: a response, or what refinement has left of it.

@@ -18,48 +18,40 @@ TOKEN_RULE, SPEAKER_RULE, MARKUP_RULE, JSON_RULE = "special token", "speaker", "
 _ROLES = "assistant|user|system|model|human|bot|developer|tool|analysis|commentary|final"
 # <|im_end|>, </s>, <end_of_turn>, [/INST] ..., with the role that follows; or a role alone on its line.
 _TOKEN = re.compile(
-    rf"(?:<[|｜](?!(?:begin|end)_of_box)[^\s<>|｜]{{1,40}}[|｜]>|</?(?:s|eos|bos|pad|unk|sep|cls|mask|image|video|sop|eop"
+    rf"(?m)(?:<[|｜](?!(?:begin|end)_of_box)[^\s<>|｜]{{1,40}}[|｜]>|</?(?:s|eos|bos|pad|unk|sep|cls|mask|image|video|sop|eop"
     r"|eod|eoa|eoh|(?:end|start)_of_(?:turn|text|utterance)|turn_end|endoftext|end|im_end|im_start|eot|extra_id_\d+"
     rf"|unused\d+|0x[0-9A-F]{{2}})>|\[/?(?:INST|SYS|EOS|BOS|PAD|UNK|SEP|CLS|MASK|gMASK|TOOL_CALLS)\]"
-    rf"|<</?SYS>>)(?:\s?(?:{_ROLES})\b(?=\s*(?:[:\n<]|$)))?|^[ \t]*(?:assistant|user|model)[ \t]*$",
-    re.MULTILINE,
+    rf"|<</?SYS>>)(?:\s?(?:{_ROLES})\b(?=\s*(?:[:\n<]|$)))?|^[ \t]*(?:assistant|user|model)[ \t]*$"
 )
 _SPEAKER = re.compile(
-    r"^[ \t]*(?:\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(?i:(?:the |my )?(?:ai "
+    r"(?m)^[ \t]*(?:\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(?i:(?:the |my )?(?:ai "
     r"|visual )?(?:assistant|model|chatbot|bot|ai|agent|vlm|llm|system)|(?:chat)?gpt[\w.-]{0,6}|gemini|claude"
     r"|(?:video-?)?llava[\w.-]{0,12}|qwen[\w.-]{0,12}|internvl[\w.-]{0,12}|response|output|reply)(?:'s (?:answer"
-    r"|response|reply))?[\]>*_]{0,3} ?[:：>][*_]{0,3}|^[ \t]*A: (?=\(?[A-J]\)?[.)]?\s*\Z)",
-    re.MULTILINE,
+    r"|response|reply))?[\]>*_]{0,3} ?[:：>][*_]{0,3}|^[ \t]*A: (?=\(?[A-J]\)?[.)]?\s*\Z)"
 )
-_SPEAKERS = (
-    "system assistant model bot ai: agent vlm llm gpt gemini claude llava qwen internvl response output reply".split()
-)
-_USER = re.compile(
-    r"(?:^|\n)[#*_\[ ]{0,6}(?i:user|human)[\]*_]{0,3} ?:|<\|(?:im_start|start_header_id)\|>user|<\|user\|>"
-)
+_SPEAKERS = "a: system assistant model bot agent lm gpt gemini claude llava qwen intern response output reply".split()
+_USER = re.compile(r"(?:^|\n)[#*_\[ ]{0,6}(?i:user|human)[\]*_]{0,3} ?:|<\|(?:im_start\|>|start_header_id\|>)?user\b")
 _ASSISTANT = re.compile(
     r"[#*_\[]{0,6}\b(?i:assistant|model|ai|gpt)[\]*_]{0,3} ?:[*_]{0,3}"
-    r"|<\|(?:im_start|start_header_id)\|>assistant(?:<\|end_header_id\|>)?|<\|assistant\|>"
+    r"|<\|(?:im_start\|>|start_header_id\|>)?assistant\b(?:<\|end_header_id)?(?:\|>)?"
 )
 # Formatting, and text that is struck out.
 _MARKUP = re.compile(
-    r"~~[^~\n]{1,80}~~|<(del|strike)>[^<\n]{1,80}</\1>|</?(?:b|strong|i|em|u|p|br|hr|span|div|section|code|pre|mark"
-    r"|font|small|big|sub|sup|li|ul|ol|h[1-6]|center|html|body|td|tr|table)(?:\s[^<>\n]{0,60})?/?>",
-    re.IGNORECASE,
+    r"(?i)~~[^~\n]{1,80}~~|<(del|strike)>[^<\n]{1,80}</\1>|</?(?:b|strong|i|em|u|p|br|hr|span|div|section|code|pre|mark"
+    r"|font|small|big|sub|sup|li|ul|ol|h[1-6]|center|html|body|td|tr|table)(?:\s[^<>\n]{0,60})?/?>"
 )
 _BLOCK = re.compile(r"</?(?:p|br|hr|div|section|li|ul|ol|h\d|t[rd]|table)\b", re.IGNORECASE)
 _FULL_WIDTH = str.maketrans(
-    {ord("Ａ") + i: letter for i, letter in enumerate(LETTERS)}
-    | {ord("Ⓐ") + i: letter for i, letter in enumerate(LETTERS)}
-    | dict(zip("：（），；", ":(),;", strict=True))
-    | dict.fromkeys("\u200b\u200e\u200f\u2066\u2067\u2068\u2069\ufeff", " ")
+    {ord(first) + i: letter for first in "ＡⒶ" for i, letter in enumerate(LETTERS)}
+    | {ord(wide): sign for wide, sign in zip("：（），；", ":(),;", strict=True)}
+    | dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2066\u2067\u2068\u2069\ufeff"), " ")
 )
+_HAS_FULL_WIDTH = re.compile(f"[{''.join(map(chr, _FULL_WIDTH))}]")
 
 
 class Clean(NamedTuple):
-    """A response made readable. `text` and `shown` are as long as the response: `text` has blanks in place of noise,
-    `shown` is the response with the escapes of its JSON resolved. `noise` lists (start, end, rule), in order, without
-    overlaps. `answer` is what the answer field of its JSON says, or None."""
+    """A readable response. text: as long as the response, with blanks in place of noise. shown: the response with the
+    escapes of its JSON resolved. noise: (start, end, rule), in order, without overlaps. answer: its JSON's answer."""
 
     text: str
     shown: str
@@ -73,14 +65,14 @@ def cleaned(text: str) -> Clean:
     found, answer = _json(text) if "{" in text else ([], None)
     if any(sign in text for sign in ("<", "[", "~~", "assistant", "user", "model")):
         for match in _MARKUP.finditer(text):
-            found.append(_Noise(*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match.group()) else ""))
-        found += [_Noise(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text) if match.group()]
+            found.append((*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match.group()) else ""))
+        found += [(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text) if match.group()]
     folded = text.lower()
-    if "AI" in text or text.lstrip().startswith("A: ") or any(name in folded for name in _SPEAKERS):
-        found += [_Noise(*match.span(), SPEAKER_RULE) for match in _SPEAKER.finditer(text)]
+    if has_one(folded, _SPEAKERS) or "AI" in text:
+        found += [(*match.span(), SPEAKER_RULE, "") for match in _SPEAKER.finditer(text)]
     if "user" in folded or "human" in folded:
-        found += [_Noise(*span, SPEAKER_RULE) for span in _other_turns(text)]
-    normal = text if text.isascii() else text.translate(_FULL_WIDTH)
+        found += [(*span, SPEAKER_RULE, "") for span in _other_turns(text)]
+    normal = text.translate(_FULL_WIDTH) if _HAS_FULL_WIDTH.search(text) else text
     if not found:
         return Clean(normal, text, [], None)
     clean, shown, noise, at = list(normal), list(text), [], 0
@@ -114,10 +106,10 @@ def _other_turns(text: str) -> Iterator[tuple[int, int]]:
 # --- JSON, also broken -----------------------------------------------------------------------------------------------
 
 _OBJECT = re.compile(
-    r"(?:```[ \t]*\w{0,10}\s{0,4})?(?<![\w\\])(?:\[\s{0,4})?\{\s{0,20}(?=\"[^\"\n]{1,40}\"\s?:|'[^'\n]{1,40}'\s?:"
-    r"|(?:\w{0,20}_)?(?:answer|option|choice|prediction|reasoning|explanation|rationale)\s?:)",
-    re.IGNORECASE,
+    r"(?i)(?<![\w\\])\{\s{0,20}(?=\"[^\"\n]{1,40}\"\s?:|'[^'\n]{1,40}'\s?:"
+    r"|(?:\w{0,20}_)?(?:answer|option|choice|prediction|reasoning|explanation|rationale)\s?:)"
 )
+_OPENING = re.compile(r"(?:```[ \t]*\w{0,10}\s{0,4})?(?:\[\s{0,4})?\Z")
 # A value ends at a quotation mark that a comma, a bracket or the end follows, so that unescaped marks may stand in it.
 _CLOSES = r"\s{0,20}(?:[}\]]|,\s{0,20}(?:[\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)"
 _PIECE = re.compile(
@@ -144,52 +136,44 @@ _OTHER_KEY = re.compile(
 )
 
 
-class _Noise(NamedTuple):
-    """text[start:end] is noise; where `becomes` is given, its last character stays and is read as that."""
-
-    start: int
-    end: int
-    rule: str
-    becomes: str = ""
-
-
-def _json(text: str) -> tuple[list[_Noise], str | None]:
-    """Return what stands around the texts of the JSON objects in a response, and what their answer fields say."""
-    noise: list[_Noise] = []
-    answers: list[tuple[bool, str]] = []
+def _json(text: str) -> tuple[list[tuple[int, int, str, str]], str | None]:
+    """Return what stands around the texts of the JSON objects in a response, and what their answer fields say. The
+    former are (start, end, rule, becomes): the last character of text[start:end] is read as `becomes`, if given."""
+    noise: list[tuple[int, int, str, str]] = []
+    answers: list[tuple[str, str]] = []
     at = 0
     while opened := _OBJECT.search(text, at):
-        at, depth, key, gap, said = opened.end(), 1, "", opened.start(), -1
-        known = len(noise) + len(answers)
+        before = text[max(at, opened.start() - 40) : opened.start()]
+        gap = opened.start() - len(before) + len(_OPENING.sub("", before, count=1))
+        at, depth, key, another = opened.end(), 1, "", False
+        count = len(noise) + len(answers)
         while depth and (piece := _PIECE.match(text, at)):
             at = piece.end()
             kind = piece.lastgroup
             if kind == "sign":
                 depth += {"{": 1, "}": -1}.get(piece.group(), 0)
             elif kind == "key":
-                key, said = piece.group().strip("\"': \n"), -1
+                key, another = piece.group().strip("\"': \n"), False
             elif kind:
                 value = piece.group(kind)
                 words = len(value.split())
                 if words <= 12 and _ANSWER_KEY.search(key) and not _TEXT_KEY.search(key) and not _OTHER_KEY.search(key):
-                    firm = re.search(r"(?i)ans|final|correct", key) is not None
-                    if said >= 0:  # another value of the same field
-                        answers[said] = (firm, f"{answers[said][1]}, {value}")
-                    else:
-                        said = len(answers)
-                        answers.append((firm, value))
+                    if another:  # a list's next value
+                        value = f"{answers.pop()[1]}, {value}"
+                    answers.append((key, value))
+                    another = True
                 elif _TEXT_KEY.search(key) or (words > 2 and not _OTHER_KEY.search(key)):
                     start = piece.start(kind)
-                    noise.append(_Noise(gap, start, JSON_RULE, "\n"))
+                    noise.append((gap, start, JSON_RULE, "\n"))
                     gap = piece.end(kind)
                     for escape in _ESCAPE.finditer(text, start, gap) if kind != "bare" else ():
-                        noise.append(_Noise(*escape.span(), JSON_RULE, _unescaped(escape)))
+                        noise.append((*escape.span(), JSON_RULE, _unescaped(escape)))
         closing = _CLOSING.match(text, at)
         at = closing.end() if closing else at
-        if len(noise) + len(answers) > known:
-            noise.append(_Noise(gap, at, JSON_RULE, "\n"))
-    firm = [value for is_firm, value in answers if is_firm] or [value for _, value in answers]
-    return noise, firm[-1] if firm else None
+        if len(noise) + len(answers) > count:
+            noise.append((gap, at, JSON_RULE, "\n"))
+    final = [answer for answer in answers if re.search("(?i)ans|final|correct", answer[0])] or answers
+    return noise, final[-1][1] if final else None
 
 
 def _unescaped(escape: re.Match[str]) -> str:
@@ -203,11 +187,10 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 # A tag that answers, or one around a text.
 _TAG = re.compile(
-    r"[<◁\[]\s?(?P<closes>/?)\s?(?:(?P<answer>(?:\w{1,12}_)?(?:answer|final|conclusion|choice|option|ans|result"
+    r"(?i)[<◁\[]\s?(?P<closes>/?)\s?(?:(?P<answer>(?:\w{1,12}_)?(?:answer|final|conclusion|choice|option|ans|result"
     r"|prediction|selected|letter|label|verdict)(?:_\w{1,8})?)|(?P<text>think|thinking|thought|reasoning|rationale"
     r"|explanation|analysis|summary|caption|observation|solution|response|output))(?:\s[^<>\[\]\n]{0,40})?\s?(?:[>▷]"
-    r"|\](?!\())|<\|(?P<box>begin|end)_of_box\|>",
-    re.IGNORECASE,
+    r"|\](?!\())|<\|(?P<box>begin|end)_of_box\|>"
 )
 _CLOSERS = r"[\"'”’)\]}*_`$]{0,6}"
 # A sentence ends at . ! ? before white space; at a line's end; behind a boxed or bold letter that a capital follows.
@@ -223,18 +206,14 @@ _GLUED = re.compile(
     rf"|]{{0,2}} ?(?:[|–—-] )?(?={_HEAD}[*_]{{0,2}} ?:)|(?:(?<=: [A-J])|(?<=:[A-J]))[.)]{{0,2}}(?=[A-Z][a-z]+ )"
 )
 _GLUE = re.compile(r"##|nswer|xplan|eason|onclu|ational")
-# ... but not behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
-_ENUMERATOR = re.compile(
-    r"[\s#*_>\-•(\[]{0,12}(?:(?:option|choice|step|frame)\s)?(?:\d{1,3}|[A-Za-z])[)\]]?", re.IGNORECASE
-)
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|vs|etc|fig|dr|mr|mrs|ms|approx|cf|eq|st|no)|\b[A-Z]\.[A-Z])$", re.IGNORECASE
-)
+# It does not end behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
+_ENUMERATOR = re.compile(r"(?i)[\s#*_>\-•(\[]{0,12}(?:(?:option|choice|step|frame)\s)?(?:\d{1,3}|[A-Z])[)\]]?")
+_ABBREVIATION = re.compile(r"(?i)\b(?:e\.g|i\.e|vs|etc|fig|dr|mrs?|ms|approx|cf|eq|st|no|[A-Z]\.[A-Z])$")
 
 
 class Sentence(NamedTuple):
-    """A sentence text[start:end], or a tag: then `tag` is its name ("answer" for all that answer), with a slash if it
-    closes. `line` counts lines from 0; `after_blank` is True when an empty line precedes it."""
+    """A sentence text[start:end], or a tag. line: counted from 0. after_blank: an empty line precedes it. tag: the name
+    of a tag, "answer" for all that answer, with a slash if it closes."""
 
     start: int
     end: int
@@ -260,41 +239,43 @@ def sentences(text: str) -> Iterator[Sentence]:
 def _pieces(line: str) -> list[tuple[int, int, str]]:
     """Return the sentences and tags of a line as (start, end, name of the tag or "")."""
     found, at = [], 0
+    ends = _GLUED if _GLUE.search(line) else _END
     if "<" in line or "◁" in line or "[" in line:
         for tag in _TAG.finditer(line):
-            found += _split(line, at, tag.start())
+            found += _split(line, at, tag.start(), ends)
             closes = "/" if tag["closes"] or tag["box"] == "end" else ""
             found.append((*tag.span(), closes + (tag["text"] or "answer").lower()))
             at = tag.end()
-    return [*found, *_split(line, at, len(line))]
+    return [*found, *_split(line, at, len(line), ends)]
 
 
-def _split(line: str, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
+def _split(line: str, start: int, stop: int, ends: re.Pattern[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield the sentences of line[start:stop]."""
     begin = start
-    for match in (_GLUED if _GLUE.search(line) else _END).finditer(line, start, stop):
+    for end in [*_ends(line, start, stop, ends), stop]:
+        piece = line[begin:end].lstrip()
+        if any(map(str.isalnum, piece)):
+            yield end - len(piece), end - len(piece) + len(piece.rstrip()), ""
+        begin = end
+
+
+def _ends(line: str, begin: int, stop: int, ends: re.Pattern[str]) -> Iterator[int]:
+    """Yield where the sentences of a line end, but for the last."""
+    for match in ends.finditer(line, begin, stop):
         mark, end = match.span()
-        if line[mark] == ".":
-            goes_on = end - mark > 1 and line[end : end + 2].lstrip()[:1].islower()
+        sign, goes_on = line[mark], line[end : end + 2].lstrip()[:1].islower()
+        if sign == ".":
             quoted = end == mark + 1 and line[mark - 1] in LETTERS and line[mark - 2] in '"“*_'  # "B. The cup" is best
             numbers = mark - begin < 30 and _ENUMERATOR.fullmatch(line, begin, mark)
-            if goes_on or quoted or numbers or _ABBREVIATION.search(line, max(begin, mark - 8), mark):
-                continue
-        elif line[mark] in "?!":
-            if line[end : end + 2].lstrip()[:1].islower():
-                continue
-        elif line[mark] in LETTERS and _ENUMERATOR.fullmatch(line, begin, mark + 1):
-            continue
-        yield from _stripped(line, begin, end)
-        begin = end
-    yield from _stripped(line, begin, stop)
-
-
-def _stripped(line: str, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
-    piece = line[start:stop]
-    bare = piece.strip()
-    if bare and any(map(str.isalnum, bare)):
-        start += piece.index(bare[0]) if piece[0].isspace() else 0
-        yield start, start + len(bare), ""
+            goes_on = goes_on and (end - mark > 1 or line[mark - 1] == ".")
+            skips = goes_on or quoted or numbers or _ABBREVIATION.search(line, max(begin, mark - 8), mark)
+        elif sign in "?!…":
+            skips = goes_on
+        else:
+            skips = sign in LETTERS and _ENUMERATOR.fullmatch(line, begin, mark + 1)
+        if not skips:
+            yield end
+            begin = end
 
 
 # --- plain text ------------------------------------------------------------------------------------------------------
@@ -324,6 +305,14 @@ def plain(text: str) -> str:
 def normalised(text: str) -> str:
     """Return the lower-case words of a text with one space between them."""
     return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def has_one(text: str, words: Sequence[str]) -> bool:
+    """Return True when a text contains one of the words, also as part of a longer word."""
+    for word in words:  # noqa: SIM110 - faster than any() with a generator
+        if word in text:
+            return True
+    return False
 
 
 def check_text(value: object, what: str) -> None:

@@ -28,10 +28,8 @@ CONCLUDING = [
     "The correct answer can be seen in the last frame.",
     "The correct answer is C.",
     "Thus, the correct answer is C: The closet.",
-    "Therefore, the correct answer is C.",
     "Based on these observations, the person tidied up the closet.",
     "Given these observations and the context, it is the closet.",
-    "### Answer: B",
     "**Answer:** (B)",
     "**The correct answer is B.**",
     "Therefore, the answer is the closet.",
@@ -53,32 +51,6 @@ def test_conclusions_go_and_steps_stay(sentence, text):
 @pytest.mark.parametrize("sentence", [s for s in CONCLUDING if s[0] not in "#*B"])
 def test_conclusions_go_within_a_paragraph(sentence):
     assert refine(f"{STEP} {sentence}") == STEP
-
-
-@pytest.mark.parametrize(
-    "sentence",
-    [
-        "The answer to a knock at the door comes late.",
-        "The other objects mentioned in the hints, such as the table and clothes, are not visible.",
-        "Option C can be ruled out because no bag is visible.",
-        "He answers the phone.",
-        "In conclusion of the dance, they bow to each other.",
-        "The person has a choice of two doors.",
-        "1. The boy opens plan B of the house.",
-    ],
-)
-def test_reasoning_stays(sentence):
-    assert refine(sentence) == sentence
-
-
-def test_headings_that_stand_alone_take_along_what_they_announce():
-    text = f"1. {STEP}\n\n### Conclusion:\nThe person tidied up the closet. This is clear.\n\n2. {STEP}\n### Answer:\nB"
-    assert refine(text) == f"1. {STEP}\n\n2. {STEP}"
-
-
-def test_numbered_steps_and_paragraphs_survive():
-    text = "Look at the frames.\n\n1. The man opens the box.\n2. The man lifts it.\n\n- It is white."
-    assert refine(text + "\n\n###Answer: A") == text
 
 
 def test_ground_truth_words_go_only_where_the_generator_was_wrong():
@@ -113,80 +85,6 @@ def test_figure_2(shared):
     assert "blanket" not in refined and "Based on" not in refined and "C" not in refined
 
 
-@pytest.mark.parametrize(
-    "heading",
-    [
-        "###Detailed Explanation: ",
-        "### Detailed Explanation:\n",
-        "**Detailed Explanation:** ",
-        "**Detailed Explanation**: ",
-        "###Detailed Explanation ",
-        "**Explanation:** ",
-        "Explanation:\n",
-        "**Reasoning process**:\n\n",
-        "### Step-by-step reasoning\n",
-        "Conclusion: D. ",
-        "**Conclusion: D.** ",
-        r"\boxed{C} ",
-        r"Therefore, the answer is $\boxed{C}$. ",
-        "###Answer: C\n",
-        "Answer: C. The closet/cabinet. ",
-        "**Answer: C** ",
-        "<answer>C</answer> ",
-        "<think>",
-    ],
-)
-def test_a_heading_loses_itself_and_nothing_more(heading):
-    assert refine(heading + STEP) == STEP
-
-
-def test_reasoning_in_tags():
-    text = f"<think>\n{STEP}\nSo it must be C.\n</think>\n\n<answer>C</answer>"
-    assert refine(text) == STEP
-    assert refine(f"<think>{STEP}</think><answer>The answer is C, the closet.</answer>") == STEP
-    assert refine(f"<answer>C</answer>\n{STEP}") == STEP
-    assert refine("<CAPTION>A man stands there.</CAPTION>\n<CONCLUSION>B</CONCLUSION>") == "A man stands there."
-
-
-def test_a_conclusion_loses_what_concludes():
-    text = (
-        "### Conclusion\nThe person tidies up. In the last frame, the door is shut. It stays shut. "
-        "This suggests that it is done.\n\nHe leaves."
-    )
-    assert refine(text) == "In the last frame, the door is shut. It stays shut.\n\nHe leaves."
-
-
-def test_what_a_sentence_leads_to_goes_with_it():
-    text = f"{STEP}\n\nThus, the best description is:\n\n- **C. The closet**\n\nAnother step: he reads."
-    assert refine(text) == f"{STEP}\n\nAnother step: he reads."
-    assert refine(f"{STEP}\n\\[\n\\text{{Answer: D}}\n\\]\n\n```\nAnswer: D\n```\n") == STEP
-
-
-def test_lines_that_lose_nothing_are_left_as_they_are():
-    text = "\\[\n2 + 2 = 4\n\\]\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```\nx  =  1\n```\n---\nThe  man , waits"
-    assert refine(text + "\n###Answer: B") == text
-
-
-def test_a_short_sentence_behind_an_answer_stays_unless_it_is_the_option():
-    assert refine("B is correct because he smiles. The sun shines.") == "The sun shines."
-    assert refine("The answer is B. The sun.") == ""
-    assert refine("The answer is B. The sun shines on the wet street.") == "The sun shines on the wet street."
-    assert refine("The answer is B. The sun shines brightly here.", "the sun shines brightly here") == ""
-
-
-def test_a_letter_alone_at_the_begin_or_end_is_an_answer():
-    assert refine("B: The man lifts the cup and drinks from it.\nHe sits.") == (
-        "The man lifts the cup and drinks from it.\nHe sits."
-    )
-    assert refine("The man lifts the cup.\n\nC. the cup") == "The man lifts the cup."
-    assert refine("The man lifts the cup (B).") == ""
-
-
-def test_lists_of_options_are_descriptions():
-    text = "A. The blanket\nB. The shoe\nC. The dish\n\nThe person holds a plate."
-    assert refine(text + "\nAnswer: C") == text
-
-
 def test_strict_refinement_removes_what_restates_the_choice():
     text = (
         "The man lifts the lid. A closet stands in the room. Therefore, he tidied up the closet. "
@@ -196,6 +94,10 @@ def test_strict_refinement_removes_what_restates_the_choice():
     strict = refine(text, "The dish.", False, chosen="Tidied up the closet.")
     assert strict == "The man lifts the lid. A closet stands in the room. He leaves."
     assert refine(text, chosen="The dish.") == text
+
+
+def test_the_chosen_option_behind_a_letter_goes():
+    assert refine("The answer is B. The sun shines brightly here.", "the sun shines brightly here") == ""
 
 
 def test_leaks():
@@ -289,13 +191,6 @@ def test_precision_and_recall_on_labelled_responses(part, record_property):
     assert precision >= 0.95, found["lost"]
 
 
-def test_labelled_responses_are_of_all_styles():
-    responses = labelled("development") + labelled("kept_aside")
-    assert len(responses) >= 60
-    assert {r.style for r in responses} == {"internvl", "qwen-vl", "llava", "gpt-4o", "reasoning"}
-    assert {r.stated == LETTERS[r.answer] for r in responses if r.stated in LETTERS} == {True, False}
-
-
 # --- real responses -----------------------------------------------------------------------------------------------
 
 
@@ -358,20 +253,15 @@ answers = st.one_of(
 def test_strict_refinement_only_removes_more(text, answer, correct):
     strict = refine(text, answer, correct, chosen="open the box")
     assert refine(strict, answer, correct, chosen="open the box") == strict
-    letters = iter("".join(refine(text, answer, correct).split()))
-    assert len("".join(strict.split())) <= len(list(letters))
+    assert len("".join(strict.split())) <= len("".join(refine(text, answer, correct).split()))
 
 
 @given(texts, answers, st.booleans())
-def test_idempotent(text, answer, correct):
+def test_idempotent_and_a_subsequence(text, answer, correct):
     once = refine(text, answer, correct)
     assert refine(once, answer, correct) == once
-
-
-@given(texts, answers, st.booleans())
-def test_never_invents_text(text, answer, correct):
     letters = iter("".join(text.split()))
-    assert all(letter in letters for letter in "".join(refine(text, answer, correct).split()))  # a subsequence
+    assert all(letter in letters for letter in "".join(once.split()))
 
 
 @given(texts)
@@ -392,10 +282,9 @@ GROWING = [
     "option A is ", "most likely ", "A or ", "choose A or B ", "if the answer is A ", ". ", ".", "? ", "\n", "  \n",
     "a", "1. ", "Conclusion:\n", "Conclusion: ", "the closet, ", "closet,;:", "“A” ", "$A$ ", "**A** ", "中", "🙂 ",
     "option B matches ", "Thus, B. ", "(Option A) ", "the best description of the the ", "- A. x - ", "◁think▷",
-    '{"a": ', '{"answer": "', '"answer": "D", ', "{'", "<|x|>", "User: ", "Assistant: ", "~~", "~~B", "<b>", "[",
-    "\nUser:", "\nAI:",
-    "答案", "答案是B", "Antwort: ", "Antwort ist ", "Wait, ", "not B but ", "B -> ", "Answer: D ", "a Answer: B", "##",
-    "\\u00e9",
+    '{"a": ', '{"answer": "', '"answer": "D", ', "{'", "<|x|>", "User: ", "Assistant: ", "~~", "~~B", "<b>",
+    "[", "\nUser:", "\nAI:", "答案", "答案是B", "Antwort: ", "Antwort ist ", "Wait, ", "not B but ", "B -> ",
+    "Answer: D ", "a Answer: B", "##",
     "\\text{", "so the answer ", "A, B and ", "or, ",
 ]  # fmt: skip
 

@@ -15,7 +15,8 @@ PACKAGE = Path(reasvqa.__file__).parent
 FLOORS = (
     ("registry", "validation", "files", "hub", "processes", "losses", "preprocess"),
     ("config", "paths", "samples"),
-    ("text", "languages"),
+    ("text",),
+    ("languages",),
     ("phrases",),
     ("answers", "evaluation", "video"),
     ("refinement", "datasets"),
