@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -16,12 +15,11 @@ NOTICE_AFTER_S = 10.0  # how long to wait for a lock before saying so
 _NO_KERNEL_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
-@contextlib.contextmanager
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move what was written there into place on success, remove it on failure.
 
-    The temporary name keeps the ending, because some writers choose the format by it. It may also become a folder, if
-    `path` is no folder yet.
+    The temporary name keeps the ending, because some writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
@@ -29,10 +27,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -42,16 +37,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def file_state(path: Path) -> tuple[int, int]:
-    """Return a file's modification time in nanoseconds and its size in bytes: the key of caches of its content.
-
-    Raises:
-        OSError: there is no such file, or it cannot be examined.
-    """
+    """Return a file's modification time in nanoseconds and its size in bytes: the key of caches of its content."""
     state = path.stat()
     return state.st_mtime_ns, state.st_size
 
 
-@contextlib.contextmanager
+@contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`: no other process, and no other thread, is inside at the same time.
 
@@ -62,25 +53,20 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         OSError: the lock file cannot be written. The error names it.
     """
-    lock: BaseFileLock = FileLock(path, fallback_to_soft=False)
     notice = f"waiting for another process that does the same work (it holds {path})"
     try:
-        _acquire(lock, notice)
+        held = _acquire(FileLock(path, fallback_to_soft=False), notice)
     except OSError as error:
         if error.errno not in _NO_KERNEL_LOCKS:
             raise OSError(error.errno, error.strerror, str(path)) from error
-        marker = f"{path}.held"
-        lock = SoftFileLock(marker)
-        _acquire(lock, f"{notice[:-1]}.held; if no process does, remove that file)")
-    try:
+        held = _acquire(SoftFileLock(f"{path}.held"), f"{notice[:-1]}.held; if no process does, remove that file)")
+    with held:
         yield
-    finally:
-        lock.release()
 
 
-def _acquire(lock: BaseFileLock, notice: str) -> None:
+def _acquire(lock: BaseFileLock, notice: str) -> AbstractContextManager:
     try:
-        lock.acquire(timeout=NOTICE_AFTER_S)
+        return lock.acquire(timeout=NOTICE_AFTER_S)
     except Timeout:
         print(notice, flush=True)
-        lock.acquire()
+        return lock.acquire()

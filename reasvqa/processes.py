@@ -9,23 +9,23 @@ from __future__ import annotations
 import faulthandler
 import os
 import pickle
-import queue
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from functools import partial
 from multiprocessing import spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any
+from typing import Any, cast
 
 from pebble import ProcessExpired, ProcessPool
 
 ATTEMPTS = 3  # a task whose worker dies is tried so often
-
-_STUCK_S = 600  # an orphan in which a library blocks all Python threads ends after this time
+_NAME = "reasvqa-worker"  # of processes
 
 
 class WorkerLost(RuntimeError):
@@ -37,26 +37,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Workers:
+class Workers(AbstractContextManager):
     """`count` worker processes, started with the first task and replaced when they die.
 
-    Args:
-        count: tasks that run at a time; at least 1.
-        prepare: called in every worker before anything is imported for its first task.
-        environment: variables that workers get, and that are not set here.
+    Every worker sets the variables `environment` and calls `prepare` before it imports anything for its first task.
     """
 
     def __init__(self, count: int, prepare: Callable[[], object] | None = None, **environment: str):
-        self._options: dict[str, Any] = {
-            "max_workers": count,
-            "initializer": _start_worker,
-            "initargs": (os.getpid(), prepare, environment),
-            "context": _Context(),
-        }
-        self._pool = ProcessPool(**self._options)
-
-    def __enter__(self) -> Workers:
-        return self
+        start, context = (os.getpid(), prepare, environment), cast(Any, _Context())
+        self._new_pool = partial(ProcessPool, count, initializer=_start_worker, initargs=start, context=context)
+        self._pool = self._new_pool()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -68,7 +58,7 @@ class Workers:
         """
         if not self._pool.active:  # all workers died at once, for instance while they started
             self.stop()
-            self._pool = ProcessPool(**self._options)
+            self._pool = self._new_pool()
         return self._pool.schedule(_call, (pickle.dumps((function, arguments)),), timeout=timeout)
 
     def stop(self) -> None:
@@ -84,17 +74,15 @@ def _call(task: bytes) -> Any:
 
 
 def result_of(future: Future, timeout: float | None = None) -> Any:
-    """Wait for a task and return its result.
+    """Wait for a task and return its result, or raise what it raised.
 
     Raises:
-        WorkerLost: its worker died, or it took too long.
-        Exception: whatever the task raised.
+        WorkerLost: the task's worker died, or it took too long.
     """
     try:
         return future.result(timeout)
     except ProcessExpired as error:
-        code = error.exitcode
-        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
         raise WorkerLost(f"the worker process died ({how})") from error
     except (BrokenProcessPool, CancelledError) as error:
         raise WorkerLost("the worker processes died") from error
@@ -106,79 +94,52 @@ def result_of(future: Future, timeout: float | None = None) -> Any:
 
 
 def finish_all(submit: Callable[..., Future], tasks: Mapping[Any, tuple]) -> Iterator[tuple[Any, Future]]:
-    """Run tasks and yield (name, finished future), in the order in which they finish.
+    """Run tasks, (function, argument, ...) by name; yield (name, future) in the order in which they finish.
 
-    A task whose worker dies is submitted again, `ATTEMPTS` times in all. The others are not touched by it.
-
-    Args:
-        submit: `Workers.submit`, or that of an executor.
-        tasks: (function, argument, ...) by name.
+    `submit` is that of `Workers` or of an executor. A task is tried `ATTEMPTS` times if its worker dies; no other is.
     """
     deaths: Counter[Hashable] = Counter()
-    finished: queue.SimpleQueue[tuple[Hashable, Future]] = queue.SimpleQueue()
-
-    def start(name: Hashable) -> None:
-        submit(*tasks[name]).add_done_callback(lambda future: finished.put((name, future)))
-
-    for name in tasks:
-        start(name)
-    left = len(tasks)
-    while left:
-        name, future = finished.get()
-        if future.cancelled() or isinstance(future.exception(), (ProcessExpired, BrokenProcessPool)):
-            deaths[name] += 1
-            if deaths[name] < ATTEMPTS:
-                start(name)
-                continue
-        left -= 1
-        yield name, future
+    running = {submit(*task): name for name, task in tasks.items()}
+    while running:
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            name = running.pop(future)
+            died = future.cancelled() or isinstance(future.exception(), (ProcessExpired, BrokenProcessPool))
+            deaths[name] += died
+            if died and deaths[name] < ATTEMPTS:
+                running[submit(*tasks[name])] = name
+            else:
+                yield name, future
 
 
 class _Process(SpawnProcess):
-    """A spawned process that does not import the caller's script."""
-
     def start(self) -> None:
+        self.name = _NAME
         super().start()
         # At this process's exit it is ended, not waited for. It does not know, and may have children itself.
         self._config["daemon"] = True  # pyright: ignore[reportAttributeAccessIssue]
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:
-        _spawning.worker = True
-        try:
-            return SpawnProcess._Popen(process_obj)  # pyright: ignore[reportAttributeAccessIssue]
-        finally:
-            _spawning.worker = False
 
 
 class _Context(SpawnContext):
     Process = _Process
 
 
-_spawning = threading.local()
-_preparation_data = spawn.get_preparation_data
-
-
 def _without_main(name: str) -> dict[str, Any]:
-    """Return what a spawned process is told; a worker is not told of the main module. Other processes are as before."""
-    data = _preparation_data(name)
-    if getattr(_spawning, "worker", False):
-        data = {key: value for key, value in data.items() if not key.startswith("init_main")}
-    return data
+    """Return what a spawned process is told. Workers are not told of the main module, so they do not import it."""
+    told = _preparation_data(name)
+    return {key: value for key, value in told.items() if name != _NAME or not key.startswith("init_main")}
 
 
-spawn.get_preparation_data = _without_main
+_preparation_data, spawn.get_preparation_data = spawn.get_preparation_data, _without_main
 
 
 def _start_worker(parent: int, prepare: Callable[[], object] | None, environment: dict[str, str]) -> None:
     """Prepare a worker. It ends within a second of its parent's end, even if the parent was killed."""
     os.environ |= environment
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # stop at once, also inside of a library
-    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open as long as the process lives)
 
     def watch() -> None:
         while os.getppid() == parent:  # an orphan gets another parent
-            faulthandler.dump_traceback_later(_STUCK_S, exit=True, file=nowhere)
+            faulthandler.dump_traceback_later(600, exit=True, file=2)  # should a library block all Python threads
             time.sleep(1)
         os._exit(1)
 

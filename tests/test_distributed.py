@@ -43,13 +43,6 @@ def finish(process: subprocess.Popen, store: Path) -> Run:
     return Run(path.parent)
 
 
-@pytest.fixture(scope="module")
-def two(smoke_star, tmp_path_factory) -> Run:
-    """The undisturbed run of two processes."""
-    store = tmp_path_factory.mktemp("two")
-    return finish(start(store, SETTINGS), store)
-
-
 def assert_two_are_one(one: Run, two: Run) -> None:
     assert two.path.name == one.path.name, "the number of processes does not make another run"
     columns = ["step", "loss", "answer_loss", "reasoning_loss"]
@@ -63,8 +56,22 @@ def assert_two_are_one(one: Run, two: Run) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_are_one(two, tmp_path):
-    assert_two_are_one(train(TrainConfig(**SETTINGS), runs=tmp_path), two)
+def test_two_processes_are_one_and_continue_after_a_kill(smoke_star, tmp_path):
+    """Both are killed after the first checkpoint; the next start ends with the undisturbed weights, bit for bit."""
+    two = finish(start(tmp_path / "two", SETTINGS), tmp_path / "two")
+    assert_two_are_one(train(TrainConfig(**SETTINGS), runs=tmp_path / "one"), two)
+    process = start(store := tmp_path / "killed", SETTINGS)
+    deadline = time.time() + 200
+    while not checkpoints(store) and time.time() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    everybody = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for one in everybody:
+        one.send_signal(signal.SIGKILL)
+    process.communicate()
+    psutil.wait_procs(everybody, timeout=30)
+    assert checkpoints(store) and not list(store.glob("smoke-star-*/meta.json"))
+    again = finish(start(store, SETTINGS), store)
+    assert again.file("weights.safetensors").read_bytes() == two.file("weights.safetensors").read_bytes()
 
 
 @pytest.mark.slow
@@ -72,23 +79,6 @@ def test_two_processes_are_one_with_a_decoder_only_student(smoke_star, tmp_path)
     settings = SETTINGS | {"student": "mini-llava-ov-small", "epochs": 2}
     one = train(TrainConfig(**settings), runs=tmp_path / "one")
     assert_two_are_one(one, finish(start(tmp_path / "two", settings), tmp_path / "two"))
-
-
-@pytest.mark.slow
-def test_two_killed_processes_continue_to_the_same_result(two, tmp_path):
-    """Both are killed after the first checkpoint; the next start ends with the undisturbed weights, bit for bit."""
-    process = start(tmp_path, SETTINGS)
-    deadline = time.time() + 200
-    while not checkpoints(tmp_path) and time.time() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    everybody = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for one in everybody:
-        one.send_signal(signal.SIGKILL)
-    process.communicate()
-    psutil.wait_procs(everybody, timeout=30)
-    assert checkpoints(tmp_path) and not list(tmp_path.glob("smoke-star-*/meta.json"))
-    again = finish(start(tmp_path, SETTINGS), tmp_path)
-    assert again.file("weights.safetensors").read_bytes() == two.file("weights.safetensors").read_bytes()
 
 
 def checkpoints(store: Path) -> list[Path]:

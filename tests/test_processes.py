@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -52,120 +53,107 @@ def test_workers_that_all_die_while_idle_are_replaced():
         assert result_of(workers.submit(abs, -2)) == 2
 
 
-def test_a_task_whose_worker_dies_once_is_tried_again(tmp_path):
-    with Workers(1) as workers:
+def test_workers_get_their_environment_and_a_task_whose_worker_dies_once_is_tried_again(tmp_path):
+    with Workers(1, TQDM_DISABLE="1") as workers:
         flag = str(tmp_path / "flag")
         once = f"import os\nif not os.path.exists({flag!r}): os.mkdir({flag!r}); os.abort()"
         ((name, future),) = finish_all(workers.submit, {"once": (exec, once)})
-    assert name == "once" and result_of(future) is None
-
-
-def test_workers_get_their_environment():
-    with Workers(1, TQDM_DISABLE="1") as workers:
+        assert name == "once" and result_of(future) is None
         assert result_of(workers.submit(os.getenv, "TQDM_DISABLE")) == "1"
 
 
-@pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "SIGINT"])
-@pytest.mark.slow
-def test_workers_end_with_their_parent(end):
-    program = """
-import sys, time
+PARENT = """
+import os, time
 from reasvqa.processes import Workers, result_of
 workers = Workers(2)
 futures = [workers.submit(time.sleep, seconds) for seconds in (0, 3600, 3600)]
 result_of(futures[0])
-print("ready", flush=True)
+if (sibling := os.fork()) == 0:
+    time.sleep(3600)
+print(sibling, flush=True)
 result_of(futures[1])
 """
-    process = subprocess.Popen([sys.executable, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(program)
-    process.stdin.close()
-    assert process.stdout.readline() == "ready\n"
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(getattr(signal, end))
-    process.wait(30)
-    process.stdout.close()
-    assert len(children) >= 2 and not psutil.wait_procs(children, timeout=10)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "SIGINT"])
+@pytest.mark.slow
+def test_workers_end_with_their_parent(end):
+    """They hang, and a process that was forked before holds their pipes open."""
+    with subprocess.Popen([sys.executable, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        parent.stdin.write(PARENT)
+        parent.stdin.close()
+        sibling = psutil.Process(int(parent.stdout.readline()))
+        try:
+            children = psutil.Process(parent.pid).children(recursive=True)
+            workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+            parent.send_signal(getattr(signal, end))
+            parent.wait(30)
+            assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=10)[1] and sibling.is_running()
+        finally:
+            sibling.kill()
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------
 
 
-def test_waiting_for_a_lock_is_announced(tmp_path, monkeypatch, capsys):
+def assert_waits(path: Path, notice: str, free: Callable[[], object], monkeypatch, capsys) -> None:
+    """A thread waits for the lock, says so, and gets it once it is free."""
     monkeypatch.setattr(files, "NOTICE_AFTER_S", 0.05)
-    path, order = tmp_path / "x.lock", []
+    inside = threading.Event()
 
-    def work():
+    def work() -> None:
         with locked(path):
-            order.append("second")
+            inside.set()
 
-    other = FileLock(path)
-    other.acquire()
     waiting = threading.Thread(target=work)
     waiting.start()
-    waiting.join(0.5)
-    assert waiting.is_alive() and f"waiting for another process that does the same work (it holds {path})" in (
-        capsys.readouterr().out
-    )
-    order.append("first")
-    other.release()
-    waiting.join(10)
-    assert order == ["first", "second"]
-    with pytest.raises(KeyError), locked(path):  # free again, nothing is printed, and an error frees it
+    assert not inside.wait(0.5)
+    assert notice in capsys.readouterr().out
+    free()
+    assert inside.wait(10)
+    waiting.join()
+
+
+def test_waiting_for_a_lock_is_announced(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "x.lock"
+    (other := FileLock(path)).acquire()
+    notice = f"waiting for another process that does the same work (it holds {path})"
+    assert_waits(path, notice, other.release, monkeypatch, capsys)
+    with pytest.raises(KeyError), locked(path):  # an error frees it
         raise KeyError
-    assert not capsys.readouterr().out
     with FileLock(path, timeout=0):
         pass
 
 
-@pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def without_locks(request, monkeypatch):
-    """A file system that has no locks."""
-
-    def flock(*_):
-        raise OSError(request.param, os.strerror(request.param))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-
-
-def test_without_locks_work_goes_on(tmp_path, without_locks, capsys):
+@pytest.mark.parametrize("missing", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_file_systems_without_locks(missing, tmp_path, monkeypatch, capsys):
+    """A marker takes the lock's place. One of a killed process is removed, one of another machine is named."""
     path = tmp_path / "x.lock"
+    marker = Path(f"{path}.held")
+    monkeypatch.setattr(fcntl, "flock", raising(missing))
     path.touch()  # copied along
-    Path(f"{path}.held").write_text(f"{2**22 + 1}\n{socket.gethostname()}\n")  # its holder was killed
+    marker.write_text(f"{2**22 + 1}\n{socket.gethostname()}\n")
     for _ in range(2):
         with locked(path):
-            assert Path(f"{path}.held").exists()
-        assert not Path(f"{path}.held").exists()
-    assert not capsys.readouterr().out
-
-
-def test_without_locks_a_marker_of_another_machine_is_named(tmp_path, without_locks, monkeypatch, capsys):
-    monkeypatch.setattr(files, "NOTICE_AFTER_S", 0.05)
-    path = tmp_path / "x.lock"
-    Path(f"{path}.held").write_text("17\nanother-machine\n")
-    done = threading.Event()
-
-    def work():
-        with locked(path):
-            done.set()
-
-    waiting = threading.Thread(target=work)
-    waiting.start()
-    assert not done.wait(0.7)
-    assert f"{path}.held; if no process does, remove that file" in capsys.readouterr().out
-    Path(f"{path}.held").unlink()
-    assert done.wait(10)
-    waiting.join()
+            assert marker.exists()
+        assert not marker.exists() and not capsys.readouterr().out
+    marker.write_text("17\nanother-machine\n")
+    assert_waits(path, f"{marker}; if no process does, remove that file", marker.unlink, monkeypatch, capsys)
 
 
 def test_other_errors_name_the_lock_file(tmp_path, monkeypatch):
-    def flock(*_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", raising(errno.EIO))
     with pytest.raises(OSError, match=r"x\.lock"), locked(tmp_path / "x.lock"):
         pass
+
+
+def raising(number: int) -> Callable[..., None]:
+    def flock(*_) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return flock
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -182,6 +170,3 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
     with atomic_path(path) as partial:
         partial.write_text("bc")
     assert path.read_text() == "bc" and file_state(path) != state and partial.suffix == ".csv"
-    with atomic_path(tmp_path / "made") as partial:
-        partial.mkdir()
-    assert (tmp_path / "made").is_dir()

@@ -23,14 +23,6 @@ def tiny(seed: int, **values) -> TrainConfig:
     return TrainConfig(dataset="smoke-star", reasoning="none", seed=seed, **values).resolve()
 
 
-def run_all(tasks: dict, submit) -> dict[str, str]:
-    """What went wrong with each of the tasks."""
-    with tqdm(total=len(tasks), disable=True) as bar:
-        outcomes = reproduce.run_all(tasks, submit, bar)
-    assert len(outcomes) == len(tasks)
-    return {outcome.name: outcome.error for outcome in outcomes}
-
-
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
@@ -76,16 +68,6 @@ def test_comments_docstrings_and_layout_do_not_count(tmp_path):
 
 
 @pytest.mark.slow
-def test_failures_are_reported_and_do_not_stop_the_rest(smoke_star):
-    """One impossible run beside a possible one, in a process of their own."""
-    good, bad = tiny(101, questions=8), tiny(102, student="no-such-student")
-    with reproduce.local_workers(1) as workers:
-        errors = run_all({c.label: (reproduce.train_one, c, 1) for c in (good, bad)}, workers.submit)
-    assert errors[good.label] == "" and "no checkpoint at 'no-such-student'" in errors[bad.label]
-    assert Run(paths.runs() / run_key(good)).check()
-
-
-@pytest.mark.slow
 def test_runs_side_by_side_are_those_one_after_the_other(smoke_star, tmp_path):
     configs = [tiny(seed, questions=8) for seed in (111, 112, 111)]
     made = train_all(configs, jobs=2)
@@ -107,16 +89,16 @@ def test_workers_see_a_gpu_each(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_runs_on_a_dask_cluster(smoke_star, tmp_path):
-    """Two real worker processes; one is killed in mid-run. Nothing is lost, and the runs are those of this process."""
+    """One of two workers is killed in mid-run, and one run is impossible: the other runs are those of this process."""
     from distributed import Client, LocalCluster
 
     configs = [tiny(seed, epochs=8) for seed in (201, 202)]
+    bad = tiny(102, student="no-such-student")
     stores = [Path(f"{paths.runs() / run_key(config)}.partial") for config in configs]
     options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
     with LocalCluster(**options, local_directory=str(tmp_path)) as cluster, Client(cluster) as client:
         pids = list(client.run(os.getpid).values())
         assert len(set(pids)) == 2 and os.getpid() not in pids
-
         killed_in_mid_run: list[bool] = []
 
         def kill_one() -> None:
@@ -128,23 +110,18 @@ def test_runs_on_a_dask_cluster(smoke_star, tmp_path):
 
         killer = threading.Thread(target=kill_one)
         killer.start()
-        tasks = {c.label: (reproduce.train_one, c, 1) for c in configs}
-        errors = run_all(tasks, client.get_executor(pure=False).submit)
+        tasks = {c.label: (reproduce.train_one, c, 1) for c in (*configs, bad)}
+        with tqdm(total=len(tasks), disable=True) as bar:
+            outcomes = reproduce.run_all(tasks, client.get_executor(pure=False).submit, bar)
         killer.join()
-    assert errors == dict.fromkeys(tasks, "") and killed_in_mid_run == [True]
+    errors = {outcome.name: outcome.error for outcome in outcomes}
+    assert len(outcomes) == 3 and "no checkpoint at 'no-such-student'" in errors.pop(bad.label)
+    assert errors == {config.label: "" for config in configs} and killed_in_mid_run == [True]
     again = train(configs[0], runs=tmp_path / "again")
     pd.testing.assert_frame_equal(again.predictions, Run(paths.runs() / again.path.name).predictions)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
-
-
-def command(arguments: str) -> int | str | None:
-    """The exit status of `reasvqa reproduce`, here in this process."""
-    try:
-        return reproduce.main(arguments.split())
-    except SystemExit as end:
-        return end.code
 
 
 @pytest.mark.parametrize(
@@ -156,13 +133,15 @@ def command(arguments: str) -> int | str | None:
     ],
 )
 def test_a_wrong_command_line_says_what_is_possible(arguments, message, capsys):
-    assert command(arguments) == 2 and message in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        reproduce.main(arguments.split())
+    assert ended.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_without_official_data_paper_scale_is_planned_and_says_what_is_missing(capsys):
     arguments = "--scale paper --only table1 --seeds 0"
-    assert command(f"{arguments} --plan") == 0
+    assert reproduce.main([*arguments.split(), "--plan"]) == 0
     planned = capsys.readouterr().out
     assert "4 to train" in planned and "10_table1_nextqa_star" in planned
-    assert command(arguments) == 1
+    assert reproduce.main(arguments.split()) == 1
     assert "nextqa/train.csv: no such file" in capsys.readouterr().err

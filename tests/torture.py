@@ -1,8 +1,7 @@
-"""Many broken inputs, servers and kills, seeded: `python tests/torture.py all`, or videos, annotations, settings,
-reasoning, servers, kills, disk.
+"""Many broken inputs, servers and kills, seeded: `python tests/torture.py all`, or the name of one of `TRIALS`.
 
-pytest does not run this page: it takes minutes. The suite runs small seeded parts of the same trials. Every command
-prints what happened how often, and its exit status is 1 when something did that must not: a wait without end, a process
+pytest does not run this page: it takes minutes. The suite runs small seeded parts of the same trials. Every trial
+prints what happened how often. The exit status is 1 when something did that must not: a wait without end, a process
 left behind, a bare exception, other frames without a word.
 """
 
@@ -11,58 +10,133 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import hashlib
+import itertools
 import json
 import math
+import os
 import random
+import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
-import torture_disk
-import torture_kills
-import torture_reasoning
 import torture_servers
-from torture_video import clips_with_faults, faulty, mutate, mutated_clips, remux
+from made_videos import clips_with_faults, faulty, remux
+from test_generation import Counting, killed_again_and_again, samples
 
 from reasvqa import video
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import DataError, load
+from reasvqa.generation import ReasoningError, generate, read_reasoning
 from reasvqa.video import VideoError, decode, read_many
 
-FAULTS = ("segfault", "abort", "hang", "spin")
+# --- videos -----------------------------------------------------------------------------------------------------------
+
+
+def mutate(content: bytes, rng: random.Random) -> bytes:
+    """Return the content with one kind of damage: cut off, bytes changed, a part zeroed, removed, doubled or moved."""
+    at, length = rng.randrange(len(content)), rng.choice((1, 16, 1000, max(len(content) // 4, 1)))
+    kind = rng.randrange(6)
+    if kind == 0:
+        return content[:at]
+    if kind == 1:
+        changed = bytearray(content)
+        for _ in range(rng.choice((1, 10, 100))):
+            changed[rng.randrange(len(content))] = rng.randrange(256)
+        return bytes(changed)
+    before, part, after = content[:at], content[at : at + length], content[at + length :]
+    return {2: before + bytes(len(part)) + after, 3: before + after, 4: before + part + part + after}.get(
+        kind, part + before + after
+    )
+
+
+def mutated_clips(originals: list[Path], folder: Path, count: int, seed: int) -> Counter:
+    """Damage copies of the originals and read them: count how many were "read" and "refused" (and what else happened).
+
+    One that is only cut off must be refused or show the original's frames.
+    """
+    rng, counts, paths = random.Random(seed), Counter(), []
+    whole = dict(zip(originals, read_many([(path, None) for path in originals], 2, 2), strict=True))
+    for number in range(count):
+        original = originals[number % len(originals)]
+        paths.append(folder / f"{number:03d}{original.suffix}")
+        paths[-1].write_bytes(mutate(original.read_bytes(), rng))
+    for number, (path, frames) in enumerate(zip(paths, read_many([(path, None) for path in paths], 2, 2), strict=True)):
+        original = originals[number % len(originals)]
+        if isinstance(frames, VideoError):
+            counts["refused" if str(frames).startswith(f"{path}: ") else "refused without the file's name"] += 1
+        elif original.read_bytes().startswith(path.read_bytes()) and not np.array_equal(frames, whole[original]):
+            counts[f"cut off, and other frames ({original.name})"] += 1
+        else:
+            counts["read" if frames.dtype == np.uint8 and frames.ndim == 4 and len(frames) == 2 else "other"] += 1
+    return counts
+
+
+def videos(folder: Path, seed: int) -> list[str]:
+    """Read 300 mutated clips in four containers, and 40 clips whose decoders die or hang, with 2 and with 4 workers."""
+    from reasvqa.mini.render import write_video
+    from reasvqa.mini.world import make_story
+
+    good = folder / "good.mp4"
+    write_video(make_story(np.random.default_rng(seed), "good", before=1, after=1), good)
+    originals = [good, *(remux(good, folder / f"good.{kind}") for kind in ("mkv", "flv"))]
+    originals.append(remux(good, folder / "fast.mp4", movflags="faststart"))
+    (folder / "clips").mkdir()
+    bad = report(mutated_clips(originals, folder / "clips", 300, seed))
+    video.decode, video.TIMEOUT_S = faulty, 4
+    expected, rng = decode(str(good), 2, None), random.Random(seed)
+    for workers in (2, 4):
+        kinds = ("segfault", "abort", "hang", "spin")
+        faults = {place: kinds[i % 4] for i, place in enumerate(rng.sample(range(80), 40))}
+        (place := folder / f"faults-{workers}").mkdir()
+        results = list(read_many(clips_with_faults(good, place, 80, faults), 2, workers))
+        refused = {i for i, result in enumerate(results) if isinstance(result, VideoError)}
+        same = all(np.array_equal(result, expected) for i, result in enumerate(results) if i not in faults)
+        print(f"{workers} workers, 40 decoders that die or hang among 80: {len(refused)} refused")
+        bad += ["a wrong result beside faulty decoders"] * (refused != set(faults) or not same or len(results) != 80)
+    video.close()
+    left = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    return bad + ["decoders left"] * bool(left)
+
+
+# --- annotations and settings -----------------------------------------------------------------------------------------
 
 
 def annotations(folder: Path, rows: int) -> dict[str, Path]:
-    """A file of each loader with so many questions, each in a folder of its own under `folder`."""
+    """Write a file of each loader with so many questions, each in a folder of its own under `folder`."""
     folders = {name: folder / name for name in ("nextqa", "intentqa", "star", "own")}
     for place in folders.values():
         place.mkdir(parents=True, exist_ok=True)
-    options = [f"does thing {i}" for i in range(5)]
+
+    def write(path: Path, header: str, table: list[list]) -> None:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header.split(), *table])
+
+    options, numbers = [f"does thing {i}" for i in range(5)], range(rows)
+    asked = ["what happens", *['why, in the end, does he say "go"'] * 2]
+    table = [[10 + i // 5, 99, 640, 480, asked[i % 3], i % 5, i, "CW", *options] for i in numbers]
     for name, column in (("nextqa", "video"), ("intentqa", "video_id")):
-        header = [column, "frame_count", "width", "height", "question", "answer", "qid", "type"]
-        table = [[*header, *(f"a{i}" for i in range(5))]]
-        for i in range(rows):
-            question = 'why, in the end, does he say "go"' if i % 3 else "what happens"
-            table.append([str(10 + i // 5), "99", "640", "480", question, str(i % 5), str(i), "CW", *options])
-        with (folders[name] / "val.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(table)
+        header = f"{column} frame_count width height question answer qid type a0 a1 a2 a3 a4"
+        write(folders[name] / "val.csv", header, table)
         paths = {str(10 + i): f"11/{10 + i}" for i in range(rows // 5 + 1)}
         (folders[name] / "map_vid_vidorID.json").write_text(json.dumps(paths))
     choices = [{"choice_id": i, "choice": text} for i, text in enumerate(options[:4])]
     item = {"question": "Which?", "start": 1.5, "end": 9.0, "choices": choices, "answer": options[2]}
-    items = [item | {"question_id": f"Sequence_T1_{i}", "video_id": f"V{i // 5}"} for i in range(rows)]
+    items = [item | {"question_id": f"Sequence_T1_{i}", "video_id": f"V{i // 5}"} for i in numbers]
     (folders["star"] / "STAR_val.json").write_text(json.dumps(items, indent=1))
-    table = [["video", "start", "end", "question", "a0", "a1", "a2", "answer", "split", "reasoning"]]
-    for i in range(rows):
-        table.append(["v.mp4", "1", "2.5", f"Who {i}, then?", *options[:3], "B", "val", 'He "runs", then\nhe stops.'])
-    with (folders["own"] / "questions.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(table)
+    own = ["B", "val", 'He "runs", then\nhe stops.']
+    table = [["v.mp4", 1, 2.5, f"Who {i}, then?", *options[:3], *own] for i in numbers]
+    write(folders["own"] / "questions.csv", "video start end question a0 a1 a2 answer split reasoning", table)
     return folders
 
 
@@ -73,28 +147,27 @@ _HOSTILE = (
 )  # fmt: skip
 
 
-def mutated_annotations(folder: Path, count: int, seed: int) -> Counter:
-    """Damages a file of each loader and loads it: how many were "read" and "refused", and what must not be.
+def insert_hostile(content: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(content) + 1)
+    return (
+        content[:at] + rng.choice(_HOSTILE).encode("utf-8", "surrogatepass") + content[at + rng.choice((0, 0, 1, 5)) :]
+    )
+
+
+def mutated_annotations(folder: Path, files: int, seed: int) -> Counter:
+    """Damage a file of each loader and load it: count how many were "read" and "refused", and what must not be.
 
     A quotation mark put somewhere may be refused or be a part of a text; it may not cost rows.
     """
     rng, counts, rows = random.Random(seed), Counter(), 20
     folders = annotations(folder, rows)
     originals = [(name, path, path.read_bytes()) for name in folders for path in sorted(folders[name].iterdir())]
-    for number in range(count):
+    for number in range(files):
         name, path, content = originals[number % len(originals)]
         quote = rng.random() < 0.2 and path.suffix == ".csv"
-        if quote or rng.random() < 0.5:
-            at = rng.randrange(len(content))
-            added = '"' if quote else rng.choice(_HOSTILE)
-            damaged = (
-                content[:at]
-                + added.encode("utf-8", "surrogatepass")
-                + content[at + rng.choice((0, 0, 1, 5)) * (not quote) :]
-            )
-        else:
-            damaged = mutate(content, rng)
-        path.write_bytes(damaged)
+        at = rng.randrange(len(content))
+        hurt = rng.choice((mutate, insert_hostile))
+        path.write_bytes(content[:at] + b'"' + content[at:] if quote else hurt(content, rng))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -110,7 +183,7 @@ def mutated_annotations(folder: Path, count: int, seed: int) -> Counter:
 
 
 def settings_mistaken(count: int, seed: int) -> Counter:
-    """Puts odd values into one to three settings at a time: "understood" (and then to be settled, and of the fields'
+    """Put odd values into one to three settings at a time: "understood" (and then to be settled, and of the fields'
     types), "refused" by a sentence that names one of them, or what must not be."""
     rng, counts = random.Random(seed), Counter()
     names = [field.name for field in dataclasses.fields(TrainConfig)]
@@ -131,98 +204,265 @@ def settings_mistaken(count: int, seed: int) -> Counter:
 
 
 def steps_to_load(folder: Path, rows: int) -> int:
-    """How many function calls it takes to load so many rows with every loader."""
-    folders, steps = annotations(folder, rows), 0
-
-    def count(frame, event, argument) -> None:
-        nonlocal steps
-        steps += 1
-
-    sys.setprofile(count)
+    """Count how many function calls it takes to load so many rows with every loader."""
+    folders, steps = annotations(folder, rows), itertools.count()
+    sys.setprofile(lambda *_: next(steps) and None)
     try:
         for name, place in folders.items():
             load(name, "val", place).to_pandas()
     finally:
         sys.setprofile(None)
-    return steps
+    return next(steps)
+
+
+# --- reasoning files --------------------------------------------------------------------------------------------------
+
+_VALUES = (
+    None, True, 0, -1, 4, 10**30, 1e400, "", "B", "\ud800", "x" * 100_000, [], [[]], {}, {"id": "s0"}, "s1", "Answer:",
+)  # fmt: skip
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """Return the file after one to three accidents: to bytes, to lines or to values."""
+    for _ in range(rng.randint(1, 3)):
+        lines = content.split(b"\n")
+        line, accident = rng.randrange(len(lines)), rng.randrange(6)
+        if accident == 0 and content:
+            content = mutate(content, rng)
+        elif accident == 1:
+            content = insert_hostile(content, rng)
+        elif accident == 2:
+            content = content.replace(b"\n", rng.choice([b"\r", b"\r\n", b"", b"\n\n"]))
+        elif accident == 3:
+            content = b"\n".join(rng.sample(lines, len(lines)))
+        elif accident == 4:
+            content = b"\n".join([*lines[:line], rng.choice(lines), *lines[line:]])
+        else:
+            with suppress(ValueError, TypeError):  # an accident has been here already
+                row = json.loads(lines[line])
+                row[rng.choice([*row, "new"])] = rng.choice(_VALUES)
+                content = b"\n".join([*lines[:line], json.dumps(row).encode(), *lines[line + 1 :]])
+    return content
+
+
+def continued(content: bytes, folder: Path) -> str:
+    """Read and continue a file: how it ends. No whole line may be lost, and a file that is refused stays as it is."""
+    path, side = folder / "r.jsonl", folder / "r.removed"
+    path.write_bytes(content)
+    try:
+        table = generate(samples(12), Counting(), path)
+    except ReasoningError as error:
+        changed = path.read_bytes() != content
+        return "refused, but changed" if changed else "refused" if str(path) in str(error) else f"unnamed: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    after = path.read_bytes() + (side.read_bytes() if side.exists() else b"")
+    if any(line.strip() not in after for line in content.replace(b"\r", b"\n").split(b"\n")):
+        return "a line is lost"
+    again = read_reasoning(path, samples(12))
+    return "continued" if again.equals(table) and len(table) == 12 else "read otherwise"
+
+
+def reasoning(folder: Path, seed: int) -> list[str]:
+    """Read and continue 5,000 damaged files; kill 10 runs, 6 times each, and let them end."""
+    generate(samples(8), Counting(), folder / "whole.jsonl")
+    whole, counts = (folder / "whole.jsonl").read_bytes(), Counter()
+    for number in range(5000):
+        with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            counts[continued(damaged(whole, random.Random(f"{seed} {number}")), Path(place))] += 1
+    for trial in range(10):
+        (place := folder / str(trial)).mkdir()
+        killed, undisturbed = killed_again_and_again(place, 6, 1000 * seed + trial)
+        counts["continued" if killed == undisturbed else "another file after kills"] += 1
+    return report(counts)
+
+
+# --- kills and disks --------------------------------------------------------------------------------------------------
+
+
+def _start(program: str, root: Path) -> subprocess.Popen:
+    """Run a program over a data root."""
+    environment = os.environ | {"REASVQA_DATA": str(root), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+# Runs side by side on two processes, and their answers to another split. It prints where they are.
+TRAINING = """
+from reasvqa.learning import TrainConfig, train_all
+for run in train_all([TrainConfig(dataset="smoke-star", seed=seed, epochs=3) for seed in (0, 1)]):
+    run.predictions_on("val")
+    print(run.path.name)
+"""
+
+
+def _result(root: Path, names: list[str]) -> str:
+    """Hash what the runs hold but for their times."""
+    patterns = ("predictions.csv", "predictions-val-*.csv", "history.csv", "weights.safetensors")
+    files = [file for name in sorted(names) for pattern in patterns for file in (root / "runs" / name).glob(pattern)]
+    assert len(files) == len(patterns) * len(names)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def kills(folder: Path, seed: int, total: int = 200) -> list[str]:
+    """Kill trainings at random moments by SIGKILL and SIGTERM, and let them end: the same runs, no process left."""
+    rng, root, began, bad, done = random.Random(seed), folder / "data", time.time(), [], 0
+    names = _start(TRAINING, root).communicate()[0].split()
+    undisturbed, seconds = _result(root, names), time.time() - began
+    while done < total:
+        shutil.rmtree(root / "runs")
+        shutil.rmtree(root / "features", ignore_errors=True)
+        while True:
+            process = _start(TRAINING, root)
+            try:
+                output = process.communicate(timeout=rng.uniform(0.2, 1.1) * seconds)[0]
+                break  # it came to its end
+            except subprocess.TimeoutExpired:
+                children = psutil.Process(process.pid).children(recursive=True)
+                process.send_signal((signal.SIGKILL, signal.SIGTERM)[done % 2])
+                process.wait()
+                done += 1
+                # A child that was still importing ends when that is done.
+                for child in psutil.wait_procs(children, timeout=20)[1]:
+                    bad.append("a process outlived its parent by 20 s")
+                    child.kill()
+        if sorted(output.split()) != sorted(names) or _result(root, names) != undisturbed:
+            bad.append("another result after kills")
+        bad += [f"left: {path.name}" for path in (root / "runs").iterdir() if path.suffix in (".partial", ".old")]
+    print(f"{done} kills")
+    return bad
+
+
+# From nothing to a figure, a stage after the other; each says its name first. The last line is what came out.
+STAGES = """
+import hashlib, sys
+import matplotlib.pyplot as plt
+import pandas as pd
+from reasvqa import paths
+from reasvqa.config import TrainConfig
+from reasvqa.datasets import load
+from reasvqa.generation import generate
+from reasvqa.learning import train
+from reasvqa.mini.build import SimulatedGenerator
+from reasvqa.mini.generator import STRENGTHS
+from reasvqa.companion import saving
+
+paths.figures = lambda scale: paths.data() / "figures"
+print("data", flush=True)
+samples = load("smoke-star", "train")
+print("reasoning", flush=True)
+generator = SimulatedGenerator(paths.dataset("smoke-star"), STRENGTHS["sim-weak"])
+written = generate(samples, generator, paths.data() / "again" / "sim-weak.jsonl")
+print("features and training", flush=True)
+run = train(TrainConfig(dataset="smoke-star", epochs=2))
+print("answers", flush=True)
+run.predictions_on("val")
+print("figure", flush=True)
+figure, axes = plt.subplots()
+axes.plot([1, 2])
+saving.save_figure(figure, "line", pd.DataFrame({"y": [1, 2]}), "smoke", [run], "A line")
+digest = hashlib.sha256("".join(written["response"]).encode())
+digest.update(run.predictions_on("val").to_csv().encode())
+for path in [*(run.path / name for name in ("predictions.csv", "history.csv", "weights.safetensors")),
+             paths.data() / "figures" / "line.png"]:
+    digest.update(path.read_bytes())
+print("done", digest.hexdigest(), flush=True)
+"""
+
+
+@contextmanager
+def _disk(folder: Path, kilobytes: int):
+    """Mount a file system of this size; yield a function that mounts it again with other options."""
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], check=True)
+    try:
+        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _stages(folder: Path) -> tuple[int, str, str]:
+    """Run the stages: status, the last line that was printed, the last line of the error."""
+    process = _start(STAGES, folder / "data")
+    printed, errors = process.communicate(timeout=600)
+    return process.returncode, (printed.split("\n")[:-1] or [""])[-1], (errors.strip().splitlines() or [""])[-1]
+
+
+def disk(folder: Path, _: int, steps: int = 12) -> list[str]:
+    """Fill a disk, or make it read-only, at every stage (Linux, as root: it mounts small file systems of its own).
+
+    A stage may end with a sentence and a status, never by a signal; what it leaves must not hinder the same program
+    when there is room again, and the result must be the one of an undisturbed disk.
+    """
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        print("disk: skipped, it takes Linux and the right to mount")
+        return []
+    folder, bad = folder / "disk", []
+
+    def check(what: str, *words: str) -> None:
+        """Expect the undisturbed result, or an error with one of these words."""
+        status, stage, error = _stages(folder)
+        print(f"{what}: stage {stage[:40]!r}, status {status}, {error[:110]}")
+        fine = stage == undisturbed if status == 0 or not words else status > 0 and any(w in error for w in words)
+        bad.extend([f"{what}: status {status}, stage {stage[:40]!r}, {error[:200]}"] * (not fine))
+
+    with _disk(folder, 1_000_000):
+        _, undisturbed, error = _stages(folder)
+        if not undisturbed.startswith("done"):
+            return [f"the undisturbed trial ends with: {error}"]
+        used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 1024
+    for step in range(1, steps + 1):
+        room = used * step // steps + 8
+        with _disk(folder, room) as remount:
+            check(f"full at {room} of {used} kB", "No space left", "GB are free")
+            remount("size=1000000k")
+            check("then room")
+    with _disk(folder, 1_000_000) as remount:
+        remount("ro")
+        check("read-only, nothing there", "ead-only")
+        remount("rw")
+        check("then not")
+        remount("ro")  # nothing needs to be written but the figure
+        stage = _stages(folder)[1]
+        bad += ["read-only: more than the figure failed"] * (stage not in ("figure", undisturbed))
+    return bad
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def report(counts: Counter[str]) -> list[str]:
+    """Print what happened how often; return what must not have happened."""
+    for what, count in counts.most_common():
+        print(f"{count:6} {what}")
+    return [what for what in counts if what not in ("read", "refused", "understood", "continued")]
+
+
+TRIALS: dict[str, Callable[[Path, int], list[str]]] = {
+    "videos": videos,
+    "annotations": lambda folder, seed: report(mutated_annotations(folder, 5000, seed)),
+    "settings": lambda _, seed: report(settings_mistaken(5000, seed)),
+    "reasoning": reasoning,
+    "servers": lambda *_: torture_servers.mistakes(),
+    "kills": kills,
+    "disk": disk,
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=[*TRIALS, "all"])
+    parser.add_argument("trial", choices=[*TRIALS, "all"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     failed = False
-    for name in TRIALS if arguments.command == "all" else [arguments.command]:
+    for name in TRIALS if arguments.trial == "all" else [arguments.trial]:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             bad = TRIALS[name](Path(folder), arguments.seed)
         print(f"{name}: {'bad: ' + '; '.join(bad) if bad else 'good'}, {time.monotonic() - began:.0f} s", flush=True)
         failed |= bool(bad)
     return int(failed)
-
-
-def annotation_files(folder: Path, seed: int) -> list[str]:
-    """5,000 mutated annotation files."""
-    counts = mutated_annotations(folder, 5000, seed)
-    for what, count in counts.most_common():
-        print(f"{count:6} {what}")
-    return [what for what in counts if what not in ("read", "refused")]
-
-
-def videos(folder: Path, seed: int) -> list[str]:
-    """300 mutated clips in four containers, and 40 decoders that die or hang, with 2 and with 4 workers."""
-    from reasvqa.mini.render import write_video
-    from reasvqa.mini.world import make_story
-
-    good, bad = folder / "good.mp4", []
-    write_video(make_story(np.random.default_rng(seed), "good", before=1, after=1), good)
-    originals = [good, remux(good, folder / "good.mkv"), remux(good, folder / "good.flv")]
-    originals.append(remux(good, folder / "fast.mp4", movflags="faststart"))
-    (folder / "clips").mkdir()
-    counts = mutated_clips(originals, folder / "clips", 300, seed)
-    print("300 mutated clips:", dict(counts))
-    bad += [what for what in counts if what not in ("read", "refused")]
-
-    video.decode, video.TIMEOUT_S = faulty, 4
-    rng = random.Random(seed)
-    for workers in (2, 4):
-        faults = {place: FAULTS[i % 4] for i, place in enumerate(rng.sample(range(80), 40))}
-        (place := folder / f"faults-{workers}").mkdir()
-        clips = clips_with_faults(good, place, 80, faults)
-        results, expected = list(read_many(clips, 2, workers)), decode(str(good), 2, None)
-        wrong = 0
-        for i, result in enumerate(results):
-            wrong += not (isinstance(result, VideoError) if i in faults else np.array_equal(result, expected))
-        refused = sum(isinstance(result, VideoError) for result in results)
-        print(f"{workers} workers, 40 decoders that die or hang among 80: {refused} refused, {wrong} wrong")
-        bad += ["a wrong result beside faulty decoders"] * (wrong > 0 or len(results) != 80)
-    video.close()
-    workers = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
-    print(f"decoders left: {len(workers)}")
-    return bad + ["decoders left"] * bool(workers)
-
-
-def mistakes(count: int) -> list[str]:
-    """A number of mistakes in the words of the other trials."""
-    return [f"{count} mistakes"] * bool(count)
-
-
-def settings(_: Path, seed: int) -> list[str]:
-    counts = settings_mistaken(5000, seed)
-    print(f"5000 mutated settings: {dict(counts)}")
-    return [what for what in counts if what not in ("understood", "refused")]
-
-
-TRIALS: dict[str, Callable[[Path, int], list[str]]] = {
-    "videos": videos,
-    "annotations": annotation_files,
-    "settings": settings,
-    "reasoning": lambda _, seed: mistakes(torture_reasoning.main(5000, 60, seed)),
-    "servers": lambda *_: mistakes(torture_servers.main()),
-    "kills": lambda _, seed: mistakes(torture_kills.main(200, seed)),
-    "disk": lambda *_: torture_disk.main(),
-}
 
 
 if __name__ == "__main__":

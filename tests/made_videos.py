@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import struct
 import time
-from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +14,6 @@ import av
 import numpy as np
 
 from reasvqa import video
-from reasvqa.video import VideoError, read_many
 
 RATE = 25
 
@@ -138,42 +135,3 @@ def clips_with_faults(good: Path, folder: Path, count: int, faults: dict[int, st
     for path in paths:
         path.symlink_to(good)
     return [(path, None) for path in paths]
-
-
-def mutate(content: bytes, rng: random.Random) -> bytes:
-    """The content with one kind of damage: cut off, bytes changed, a part zeroed, removed, doubled or moved."""
-    at, length = rng.randrange(len(content)), rng.choice((1, 16, 1000, max(len(content) // 4, 1)))
-    kind = rng.randrange(6)
-    if kind == 0:
-        return content[:at]
-    if kind == 1:
-        changed = bytearray(content)
-        for _ in range(rng.choice((1, 10, 100))):
-            changed[rng.randrange(len(content))] = rng.randrange(256)
-        return bytes(changed)
-    before, part, after = content[:at], content[at : at + length], content[at + length :]
-    return {2: before + bytes(len(part)) + after, 3: before + after, 4: before + part + part + after}.get(
-        kind, part + before + after
-    )
-
-
-def mutated_clips(originals: list[Path], folder: Path, count: int, seed: int) -> Counter:
-    """Damages copies of the originals and reads them: how many were "read" and "refused" (and what else happened).
-
-    One that is only cut off must be refused or show the original's frames.
-    """
-    rng, counts, paths = random.Random(seed), Counter(), []
-    whole = dict(zip(originals, read_many([(path, None) for path in originals], 2, 2), strict=True))
-    for number in range(count):
-        original = originals[number % len(originals)]
-        paths.append(folder / f"{number:03d}{original.suffix}")
-        paths[-1].write_bytes(mutate(original.read_bytes(), rng))
-    for number, (path, frames) in enumerate(zip(paths, read_many([(path, None) for path in paths], 2, 2), strict=True)):
-        original = originals[number % len(originals)]
-        if isinstance(frames, VideoError):
-            counts["refused" if str(frames).startswith(f"{path}: ") else "refused without the file's name"] += 1
-        elif original.read_bytes().startswith(path.read_bytes()) and not np.array_equal(frames, whole[original]):
-            counts[f"cut off, and other frames ({original.name})"] += 1
-        else:
-            counts["read" if frames.dtype == np.uint8 and frames.ndim == 4 and len(frames) == 2 else "other"] += 1
-    return counts
