@@ -130,7 +130,7 @@ FAULTS = {
     "a broken row": (edit(VAL, ",CW,", ",XX,"), FAILS, VAL, "row 1, column type: 'XX' is not one of"),
     "a test file": (write("test.csv", "nothing\n"), NOTE, "test.csv", "column 'video' is missing"),
     "an option twice": (edit(VAL, "ab,cd", "ab,ab"), NOTE, VAL, "2 questions, 1 with an option twice"),
-    "an id twice": (edit(TRAIN, "102,9,9,9,what is 2?,2,2", "101,,,,,0,0"), FAILS, TRAIN, "id '101_0' occurs already"),
+    "an id twice": (edit(TRAIN, "1?,1,1,", "1?,1,0,"), FAILS, TRAIN, "id '101_0' occurs already"),
     "no video": (remove(CLIP), FAILS, "videos", r"3 of 4 found.*; 2 .* are about 1 \(00/103\.mp4\) -> put them under"),
     "an empty video": (write(CLIP, ""), FAILS, "videos", r"3 of 4 found.*00/103\.mp4"),
     "flat videos": (
