@@ -18,7 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from functools import partial
-from multiprocessing import spawn
+from multiprocessing import current_process, spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, cast
 
@@ -113,10 +113,15 @@ def finish_all(submit: Callable[..., Future], tasks: Mapping[Any, tuple]) -> Ite
 
 class _Process(SpawnProcess):
     def start(self) -> None:
-        self.name = _NAME
-        super().start()
-        # At this process's exit it is ended, not waited for. It does not know, and may have children itself.
-        self._config["daemon"] = True  # pyright: ignore[reportAttributeAccessIssue]
+        """Start it even in a daemon, such as a dask worker. At this process's exit it is ended, not waited for."""
+        parent: dict = current_process()._config  # pyright: ignore[reportAttributeAccessIssue]
+        own: dict = self._config  # pyright: ignore[reportAttributeAccessIssue]
+        self.name, own["daemon"] = _NAME, False  # it may have children itself
+        daemon, parent["daemon"] = parent.get("daemon", False), False
+        try:
+            super().start()
+        finally:
+            own["daemon"], parent["daemon"] = True, daemon
 
 
 class _Context(SpawnContext):

@@ -63,22 +63,15 @@ def orphans() -> list[psutil.Process]:
     return found
 
 
-# Tests that share what takes long to make are run by the same process, and first.
-REPRODUCED = ("test_is_reproduced", "test_a_second_call", "test_the_book")
-TOGETHER = ("test_two_processes_are_one", "test_two_killed_processes")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Scheduling(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            if any(name in nodeid for name in REPRODUCED):
-                return "reproduced"
-            return nodeid.split("::")[0] if any(name in nodeid for name in TOGETHER) else nodeid
-
-    return Scheduling(config, log)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Let the same process run all tests that share what takes long to make: large groups first (pytest-xdist)."""
+    for item in items:
+        scopes = {name: found[-1].scope for name, found in item._fixtureinfo.name2fixturedefs.items()}
+        if "reproduced" in scopes:
+            item.add_marker(pytest.mark.xdist_group("reproduced"))
+        elif "module" in scopes.values():
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
 
 
 def pytest_sessionstart(session):

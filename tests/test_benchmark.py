@@ -15,6 +15,8 @@ def test_all_recipes_have_the_same_loss_and_gradient(student):
     for name, parameter in work.student.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
+    for by_length in (False, True):
+        assert sorted(row for batch in work.batches(by_length) for row in batch) == list(range(8))
     objective, rows, gradients = Objective(work.student, 0.5), work.batches(True)[1], {}
     for name, recipe in benchmark.RECIPES.items():
         objective.zero_grad()
@@ -38,12 +40,6 @@ def test_recipes_side_by_side():
     work.student.without_vision_encoder(torch.device("cpu"))
     alone = benchmark.compare_recipes(work, 1, 1, {"ours": benchmark.RECIPES["ours"]})
     assert alone["times_reference"].isna().all() and alone["samples_per_s"].notna().all()
-
-
-def test_every_question_is_in_one_batch():
-    work = benchmark.mini_workload("mini-blip2", "smoke-star", 4, questions=8)
-    for by_length in (False, True):
-        assert sorted(row for batch in work.batches(by_length) for row in batch) == list(range(8))
 
 
 def test_sizes_are_those_of_the_published_models():

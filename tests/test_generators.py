@@ -343,7 +343,7 @@ HTML in a 200; JSON nested deeply; a gzip bomb; closes in the body; drips header
 
 
 def test_odd_servers_end_in_a_sentence(tmp_path):
-    """Some rows of the table; all of them: python tests/torture_servers.py"""
+    """Some rows of the table; all of them: python tests/torture.py servers"""
     with torture_servers.served() as port, torture_servers.without_videos():
         for number, name in enumerate(re.split(r";\s+", SOME)):
             (tmp_path / str(number)).mkdir()

@@ -52,4 +52,5 @@ def test_an_installed_copy_works_without_a_checkout(tmp_path):
     assert help_shown.returncode == 0 and (target / "bin" / "reasvqa").is_file()
     picture = Path(done.stdout.splitlines()[-1])
     assert picture.is_file() and picture.is_relative_to(tmp_path / "reasvqa-data")
+    assert {file.suffix for file in picture.parent.glob("curves.*")} == {".pdf", ".png", ".csv", ".json"}
     assert {path.name for path in tmp_path.iterdir()} == {"source", "installed", "reasvqa-data"}

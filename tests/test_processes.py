@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import multiprocessing
 import os
 import signal
 import socket
@@ -60,6 +61,14 @@ def test_workers_get_their_environment_and_a_task_whose_worker_dies_once_is_trie
         ((name, future),) = finish_all(workers.submit, {"once": (exec, once)})
         assert name == "once" and result_of(future) is None
         assert result_of(workers.submit(os.getenv, "TQDM_DISABLE")) == "1"
+
+
+def test_daemons_start_workers_as_well(monkeypatch):
+    """A worker of dask is one."""
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with Workers(1) as workers:
+        assert result_of(workers.submit(abs, -1)) == 1
+    assert multiprocessing.current_process().daemon
 
 
 PARENT = """

@@ -93,6 +93,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("codec", "container", "options"), KINDS)
 def test_every_kind_of_file_gives_the_pictures_of_its_times(tmp_path, codec, container, options):
     if codec == "mpeg4" and container == "flv":
@@ -102,6 +103,7 @@ def test_every_kind_of_file_gives_the_pictures_of_its_times(tmp_path, codec, con
     assert numbers(path, 5, (2.0, 5.0)) == middles(range(50, 125), 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
 @pytest.mark.parametrize("sound", [False, True])
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
