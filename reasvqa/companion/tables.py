@@ -11,6 +11,7 @@ from IPython.display import HTML
 
 from reasvqa.companion import paper
 from reasvqa.companion.experiments import TABLE4, name_at
+from reasvqa.companion.probes import stays_when_permuted, with_another_video
 from reasvqa.companion.results import (
     accuracy_of,
     contrast,
@@ -25,7 +26,6 @@ from reasvqa.companion.words import seeds_of
 from reasvqa.datasets import DataError, load
 from reasvqa.evaluation import Estimate, signed
 from reasvqa.learning import Run
-from reasvqa.learning.probes import stays_when_permuted, with_another_video
 
 PAPER, OURS = (
     "paper, as printed",
