@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from reasvqa import paths
-from reasvqa.companion.experiments import all_settings
 from reasvqa.config import CHOICES, TrainConfig
 from reasvqa.datasets import DataError, load
 from reasvqa.generation import ReasoningError
-from reasvqa.learning import key, run_key
+from reasvqa.learning import run_key
 from reasvqa.students import STUDENTS
 
 CONFIG = TrainConfig(dataset="smoke-star")
@@ -86,44 +85,28 @@ def test_every_setting_is_part_of_the_key(name, smoke_star):
     assert run_key(replace(config, **{name: value})) != run_key(config)
 
 
-def test_settings_that_mean_the_same_have_one_key(smoke_star):
-    qa = replace(CONFIG, objective="stl", reasoning="none")
-    assert (
-        len({run_key(replace(CONFIG, beta=0)), run_key(replace(CONFIG, reasoning="none", subset="cr")), run_key(qa)})
-        == 1
-    )
-    assert run_key(CONFIG) == run_key(CONFIG.resolve()) == run_key(replace(CONFIG, generator="sim-26b", epochs=1))
-    assert run_key(STL) == run_key(replace(STL, beta=0.3)) != run_key(CONFIG)
-
-
 # --- content ----------------------------------------------------------------------------------------------------------
 
 
-def change_json(name: str, change):
-    def changed(root: Path) -> None:
-        rows = json.loads((root / name).read_text())
-        change(rows)
-        (root / name).write_text(json.dumps(rows))
-
-    return changed
+def change(root: Path, file: str, field: str, value) -> None:
+    """Give the fourth question of a file another value: (question) -> value."""
+    rows = json.loads((root / file).read_text())
+    rows[3][field] = value(rows[3])
+    (root / file).write_text(json.dumps(rows))
 
 
-def another_question(rows):
+def other_question(row):
     """Of the same length."""
-    rows[3]["question"] = rows[3]["question"].swapcase()
+    return row["question"].swapcase()
 
 
-def another_option(rows):
-    option = next(o for o in rows[3]["choices"] if o["choice"] != rows[3]["answer"])
-    option["choice"] = option["choice"].swapcase()
+def other_answer(row):
+    return next(option["choice"] for option in row["choices"] if option["choice"] != row["answer"])
 
 
-def another_answer(rows):
-    rows[3]["answer"] = next(o["choice"] for o in rows[3]["choices"] if o["choice"] != rows[3]["answer"])
-
-
-def another_clip(rows):
-    rows[3]["end"] = float(rows[3]["end"]) - 0.25
+def other_options(row):
+    """The right one stays."""
+    return [o if o["choice"] == row["answer"] else o | {"choice": o["choice"].swapcase()} for o in row["choices"]]
 
 
 def another_video(root: Path) -> None:
@@ -145,13 +128,12 @@ def another_response(root: Path) -> None:
 
 
 CHANGES = {
-    "training question": change_json("STAR_train.json", another_question),
-    "right answer": change_json("STAR_train.json", another_answer),
-    "order of questions": change_json("STAR_train.json", list.reverse),
-    "test question": change_json("STAR_test.json", another_question),
-    "test option": change_json("STAR_test.json", another_option),
-    "test answer": change_json("STAR_test.json", another_answer),
-    "test clip": change_json("STAR_test.json", another_clip),
+    "training question": ("STAR_train.json", "question", other_question),
+    "right answer": ("STAR_train.json", "answer", other_answer),
+    "test question": ("STAR_test.json", "question", other_question),
+    "test options": ("STAR_test.json", "choices", other_options),
+    "test answer": ("STAR_test.json", "answer", other_answer),
+    "test clip": ("STAR_test.json", "end", lambda row: float(row["end"]) - 0.25),
     "video": another_video,
     "response": another_response,
 }
@@ -159,9 +141,11 @@ CHANGES = {
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_is_taught_and_asked_is_part_of_the_key(what, root):
-    before = run_key(CONFIG, root), run_key(replace(CONFIG, beta=0.0), root)
-    CHANGES[what](root)
-    after = run_key(CONFIG, root), run_key(replace(CONFIG, beta=0.0), root)
+    configs = CONFIG, replace(CONFIG, beta=0.0)
+    before = [run_key(config, root) for config in configs]
+    changed = CHANGES[what]
+    changed(root) if callable(changed) else change(root, *changed)
+    after = [run_key(config, root) for config in configs]
     assert after[0] != before[0]
     assert (after[1] == before[1]) == (what == "response")  # STL_QA reads no responses
 
@@ -169,7 +153,7 @@ def test_what_is_taught_and_asked_is_part_of_the_key(what, root):
 def test_what_a_run_does_not_touch_is_no_part_of_its_key(root):
     """Another split, another generator; and, with letters or texts, only what is read."""
     before = run_key(CONFIG, root), run_key(replace(CONFIG, blind=True), root)
-    change_json("STAR_val.json", another_question)(root)
+    change(root, "STAR_val.json", "question", other_question)
     paths.reasoning(root, "sim-4b").unlink()
     assert run_key(CONFIG, root) == before[0]
     another_video(root)
@@ -193,18 +177,3 @@ def test_the_student_is_part_of_the_key(root, tmp_path):
     (folder / "tokenizer.json").write_text(text.replace("person", "pers0n", 1))
     keys.add(run_key(config, root))
     assert len(keys) == 3
-
-
-# --- many -------------------------------------------------------------------------------------------------------------
-
-
-def test_many_keys_cost_little(smoke_star):
-    """All runs of the paper with three seeds: each list of examples is built once, and asking again builds none."""
-    for kind in ("nextqa", "intentqa"):
-        load(f"smoke-{kind}", "train")
-    key._examples_digest.cache_clear()
-    configs = all_settings("smoke", [0, 1, 2])
-    keys = {run_key(config) for config in configs}
-    built = key._examples_digest.cache_info().misses
-    assert len(keys) == len(configs) > 300 and built < len(configs) / 3
-    assert {run_key(config) for config in configs} == keys and key._examples_digest.cache_info().misses == built

@@ -220,13 +220,6 @@ def test_what_is_made_again_is_what_it_was(run, trained, tmp_path):
     pd.testing.assert_frame_equal(again.predictions, trained.predictions)
 
 
-def test_an_empty_folder_is_no_run(trained, trainings, tmp_path):
-    (tmp_path / trained.path.name).mkdir()
-    with pytest.raises(DamagedRun, match=r"meta\.json: cannot be read"):
-        Run(tmp_path / trained.path.name).check()
-    assert train(QUICK, runs=tmp_path).check() and len(trainings) == 1
-
-
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"files": 3}', '{"files": {}, "sha256": 3}'])
 def test_a_meta_file_with_other_content_is_damage(text, run):
     (run.path / "meta.json").write_text(text)

@@ -94,18 +94,13 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
                 shutil.rmtree(partial, ignore_errors=True)  # its checkpoints would diverge again
                 raise
             if state.is_main_process:
-                if not problem_with(path):
-                    _compare(Run(path), Run(partial))
+                before = None if problem_with(path) else Run(path).meta.get("left_out")
                 swap_in(partial, path)
+                if before and before != Run(path).meta["files"][WEIGHTS]:  # standard output is discarded in workers
+                    warning = "the weights differ from those of the run that came with the repository"
+                    print(f"{path.name}: {warning} (another processor?)", file=sys.stderr)
             state.wait_for_everyone()
     return Run(path)
-
-
-def _compare(kept: Run, new: Run) -> None:
-    """Warn if a run that came without weights, trained again, gets other weights than it had."""
-    if not kept.has_weights and new.meta["files"][WEIGHTS] != kept.meta["left_out"]:
-        warning = f"{new.accuracy:.1f} %, the weights differ from the original run's (another processor?)"
-        print(f"{kept.path.name}: {warning}", file=sys.stderr)  # the standard output of workers is discarded
 
 
 def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -> None:
@@ -199,7 +194,7 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
     steps = config.epochs * steps_per_epoch
     arguments = TrainingArguments(
         output_dir=str(folder),
-        run_name=f"{config.label} seed {config.seed}",
+        run_name=config.label,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size // world,
         learning_rate=config.learning_rate,
