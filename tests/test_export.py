@@ -50,6 +50,7 @@ def run_of(tmp_path_factory, base_of):
     runs: dict[tuple, Run] = {}
 
     def get(student: str, **settings) -> Run:
+        settings = {"lora": True} | settings
         key = (student, *settings.items())
         if key not in runs:
             name = student if student in STUDENTS else base_of(student)
@@ -83,10 +84,10 @@ def seen(student: Student, samples) -> torch.Tensor:
     return student.encode_frames(clips)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_the_adapter_on_its_base_is_the_student(name, run_of, base_of, smoke_star, tmp_path):
-    """Also with pictures: what was not trained is the base's."""
-    run, samples = run_of(name), smoke_star[1][:3]
+@pytest.mark.parametrize(("name", "lora"), [*((name, True) for name in ALL), ("mini-blip2", False)])
+def test_the_adapter_on_its_base_is_the_student(name, lora, run_of, base_of, smoke_star, tmp_path):
+    """Also with pictures: what was not trained is the base's. Without LoRA, the connector alone."""
+    run, samples = run_of(name, lora=lora), smoke_star[1][:3]
     assert run.export(tmp_path / "adapter") == tmp_path / "adapter"
     ours, untrained = run.load_student(), load_student(base_of(name)).eval()
     base = plain_model(base_of(name))
@@ -97,7 +98,7 @@ def test_the_adapter_on_its_base_is_the_student(name, run_of, base_of, smoke_sta
     expected, found, before = (decoded(s, samples, seen(s, samples)) for s in students)
     for a, b, c in zip(expected, found, before, strict=True):
         torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-5)
-        assert (a - c).abs().max() > 1e-2  # training has changed them
+        assert (a - c).abs().max() > 1e-3  # training has changed them
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == run.config.student and config["peft_type"] == "LORA"
     state = peft.utils.load_peft_weights(str(tmp_path / "adapter"), device="cpu")
@@ -145,16 +146,6 @@ def test_a_processor_that_is_not_here_is_not_made_up(run_of, tmp_path, monkeypat
     monkeypatch.setitem(STUDENTS, "mini-blip2", "nobody/such-student")
     with pytest.raises(FileNotFoundError, match="hf download nobody/such-student"):
         write_merged(load_student(base), run.config, tmp_path)
-
-
-def test_without_lora_the_adapter_is_the_connector(run_of, smoke_star, tmp_path):
-    run, samples = run_of("mini-blip2", lora=False), smoke_star[1][:3]
-    run.export(tmp_path / "a")
-    ours = run.load_student()
-    loaded = peft.PeftModel.from_pretrained(plain_model(STUDENTS["mini-blip2"]), str(tmp_path / "a")).eval()
-    theirs = type(ours)(loaded.base_model.model, ours.tokenizer, ours.preprocess)
-    for a, b in zip(*(decoded(s, samples, seen(s, samples)) for s in (ours, theirs)), strict=True):
-        torch.testing.assert_close(b, a, atol=1e-5, rtol=1e-5)
 
 
 def test_blip2s_processor_sees_as_the_student_does(run_of, smoke_star, tmp_path):
