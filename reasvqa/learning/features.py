@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -70,9 +69,6 @@ class Features:
     def tensor(self, samples: Sequence[Sample]) -> Tensor:
         tensor = torch.from_numpy(np.stack([self[sample] for sample in samples]))
         return tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
-
-    def has(self, sample: Sample) -> bool:
-        return _clip(sample) not in self.missing
 
 
 def dtype_of(config: TrainConfig) -> torch.dtype:
@@ -146,13 +142,13 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
     return Features(array, {clip: i for i, clip in enumerate(clips)}, missing)
 
 
-def _make_arrays(cache: Path, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Create both arrays of a cache, with no row valid, unless they are there in full."""
+def _make_arrays(cache: Path, shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
+    """Create both arrays of a cache, with no row valid, unless both are there in full."""
     with suppress(OSError, ValueError):  # numpy's errors for a file that is missing or was cut short
         for name in ("features.npy", "valid.npy"):
             np.load(cache / name, mmap_mode="r")
         return
-    size, free = math.prod(shape) * dtype.itemsize / 1e9, shutil.disk_usage(cache).free / 1e9
+    size, free = feature_bytes(shape[0], shape[1], shape[2:], dtype) / 1e9, shutil.disk_usage(cache).free / 1e9
     if size > 0.95 * free:
         raise NoRoom(
             f"the features ({shape[0]} clips x {shape[1]} frames x {shape[2]} x {shape[3]} in {str(dtype)[6:]}) need "
@@ -178,7 +174,7 @@ def readable(samples: Samples, features: Features | None, skip_missing: bool) ->
     """
     if features is None:
         return samples
-    kept = [sample for sample in samples if features.has(sample)]
+    kept = [sample for sample in samples if _clip(sample) not in features.missing]
     if len(kept) == len(samples):
         return samples
     report = (

@@ -163,8 +163,8 @@ class Run(SealedFolder):
         """Write the trained student, with a model card, into a folder for use without this library.
 
         An adapter, for `PeftModel.from_pretrained(base, path)`; or `merged`, a whole checkpoint with tokenizer and
-        processor, for `from_pretrained(path)` and `load_student(path)`. The folder appears whole
-        or not at all and replaces an earlier export.
+        processor, for `from_pretrained(path)` and `load_student(path)`. The folder appears whole or not at all and
+        replaces an earlier export.
 
         Raises:
             WeightsLeftOut: see `load_student`.
