@@ -145,7 +145,12 @@ FAULTS = {
     "no reasoning": (remove("reasoning"), FAILS, FILE, "not there -> write it with notebooks/01_gen"),
     "half the reasoning": (keep(REASONING, 3), FAILS, FILE, "3 of 6 questions have no line, e.g. '102"),
     "a refusal": (refuse_a_question, OK, FILE, r"5 of 6 .*1 without an answer; 80\.0 % .*jsonl says"),
-    "damaged reasoning": (edit(REASONING, "{", "[1, 2]\n{"), FAILS, FILE, "line 1: expected a JSON object, got a list of 2 values"),
+    "damaged reasoning": (
+        edit(REASONING, "{", "[1, 2]\n{"),
+        FAILS,
+        FILE,
+        "line 1: expected a JSON object, got a list of 2 values",
+    ),
     "another generator": (write(MINE, LINE), NOTE, "mine.jsonl", "1 of 6 questions; .*have no line"),
 }
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasvqa.config import CHOICES, PRESETS, TrainConfig, check_seeds
+from reasvqa.config import PRESETS, TrainConfig, check_seeds
 
 CONFIG = TrainConfig(dataset="smoke-star")
 
@@ -46,16 +46,8 @@ def test_a_wrong_setting_is_named_with_what_came_and_what_is_possible(values, me
 
 KINDS = {name: type(value) for name, value in vars(CONFIG.resolve()).items()}
 KINDS |= {"questions": (int, type(None)), "lora_alpha": (int, float)}
-ANYTHING = st.one_of(
-    st.text(max_size=5),
-    st.floats(),
-    st.booleans(),
-    st.none(),
-    st.integers(-3, 3),
-    st.sampled_from(["x" * 10_000, 10**400]),
-    st.just([0]),
-    st.just({}),
-)
+ODD = st.sampled_from([None, True, False, "x" * 10_000, 10**400, [0]]) | st.builds(dict)
+ANYTHING = st.text(max_size=5) | st.floats() | st.integers(-3, 3) | ODD
 
 
 @given(st.sampled_from([field.name for field in fields(TrainConfig) if field.name != "dataset"]), ANYTHING)
@@ -74,9 +66,7 @@ def test_a_setting_is_understood_or_refused_by_name(name, value):
 
 def test_numbers_of_numpy_are_plain_numbers():
     config = replace(CONFIG, beta=np.float32(0.25), epochs=np.int64(3)).resolve()
-    assert (type(config.beta), type(config.epochs)) == (float, int) and config == replace(
-        CONFIG, beta=0.25, epochs=3
-    ).resolve()
+    assert (type(config.beta), type(config.epochs), config.beta, config.epochs) == (float, int, 0.25, 3)
 
 
 def test_settings_that_mean_the_same_are_the_same():
@@ -112,13 +102,6 @@ def test_paper_settings_are_the_papers():
     config = TrainConfig(dataset="nextqa", student="blip2-flan-t5-xl").resolve()
     assert (config.learning_rate, config.batch_size, config.epochs) == (3e-5, 8, 10)
     assert (config.num_frames, config.lora, config.preset) == (4, True, "paper")
-
-
-def test_every_scale_presets_the_same_settings():
-    names = {field.name for field in fields(TrainConfig)}
-    for preset in PRESETS.values():
-        assert preset.keys() == PRESETS["paper"].keys() <= names
-        assert all(preset[name] in allowed for name, allowed in CHOICES.items() if name in preset)
 
 
 @pytest.mark.parametrize("given", [[0, 1], (0, 1), range(2), np.arange(2), "[0, 1]", "0,1"])

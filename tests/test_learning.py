@@ -1,5 +1,6 @@
 """Phase 3: the losses against two separate passes, what is taught, and the ways of answering."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasvqa import paths
+from reasvqa.datasets import Samples
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import TrainConfig, build_examples, train
 from reasvqa.learning.answering import WRITTEN_PER_BATCH, group_by_length, predict, score_options
@@ -20,6 +22,7 @@ from reasvqa.learning.targets import Example, answer_text, source_text
 from reasvqa.refinement import refine
 from reasvqa.students import load_student
 from reasvqa.students.adapters import prepare
+from reasvqa.video import read_frames
 
 CONFIG = TrainConfig(dataset="smoke-star").resolve()
 LETTERS = replace(CONFIG, answer_format="letter")
@@ -189,13 +192,10 @@ def test_text_scores_are_mean_log_likelihoods(student, smoke_star, features):
     scores = score_options(student, samples, features[1], CONFIG)
     for sample, row in zip(samples, scores, strict=True):
         for i in range(len(sample.options)):
-            single = Collator(student, [option_as_target(sample, i)], features[1], CONFIG)([0])
+            example = Example(sample, source_text(sample, "text"), answer_text(sample, "text", i))
+            single = Collator(student, [example], features[1], CONFIG)([0])
             loss = Objective(student, 0.0)(**single)["loss"]
             assert float(row[i]) == pytest.approx(-float(loss), abs=1e-4)
-
-
-def option_as_target(sample, i):
-    return Example(sample, source_text(sample, "text"), answer_text(sample, "text", i))
 
 
 def test_options_are_ranked_after_the_reasoning_that_was_written(student, smoke_star, features):
@@ -207,12 +207,8 @@ def test_options_are_ranked_after_the_reasoning_that_was_written(student, smoke_
         reasoned = text.rsplit("Answer:", 1)[0].rstrip()
         scores = []
         for option in sample.options:
-            single = Collator(
-                student,
-                [Example(sample, source_text(sample, "text"), f"{reasoned}\nAnswer: {option}")],
-                features[1],
-                STL,
-            )([0])
+            example = Example(sample, source_text(sample, "text"), f"{reasoned}\nAnswer: {option}")
+            single = Collator(student, [example], features[1], STL)([0])
             labels = single["labels"].clone()
             labels[:, : labels.shape[1] - len(student.target_ids([f" {option}"])[0])] = -100
             states, mask = student.encode(single["features"], single["input_ids"], single["attention_mask"])
@@ -231,15 +227,6 @@ def test_texts_are_grouped_with_those_group_by_length(lengths):
         assert 1 <= len(group) <= WRITTEN_PER_BATCH and max(of_group) <= 1.5 * min(of_group)
 
 
-def test_letter_scores_are_the_first_step(student, smoke_star, features):
-    samples = list(smoke_star[1][:5])
-    predictions, _ = predict(student, samples, features[1], LETTERS)
-    scores = score_options(student, samples, features[1], LETTERS)
-    assert [len(row) for row in scores] == [4] * 5
-    assert predictions == [int(row.argmax()) for row in scores]
-    assert all(letter in source_text(samples[0], "letter") for letter in ("A. ", "B. ", "C. ", "D. "))
-
-
 def test_blind_students_do_not_look(student, smoke_star, features):
     samples = list(smoke_star[1][:4])
     seeing, blind = (torch.stack(score_options(student, samples, f, CONFIG)) for f in (features[1], None))
@@ -250,8 +237,6 @@ def test_blind_students_do_not_look(student, smoke_star, features):
 
 
 def test_cached_features_are_the_models_own(smoke_star, features):
-    from reasvqa.video import read_frames
-
     student, sample = load_student("mini-blip2"), smoke_star[1][0]
     pixels = student.preprocess(read_frames(smoke_star[1].videos / sample.video, 4, sample.clip))
     with torch.no_grad():
@@ -263,10 +248,6 @@ def test_cached_features_are_the_models_own(smoke_star, features):
 
 
 def test_missing_videos_are_reported_and_can_be_skipped(smoke_star, tmp_path, capsys):
-    import shutil
-
-    from reasvqa.datasets import Samples
-
     samples = smoke_star[1][:9]
     for sample in samples[3:]:
         shutil.copy(samples.videos / sample.video, tmp_path / sample.video)
@@ -276,8 +257,7 @@ def test_missing_videos_are_reported_and_can_be_skipped(smoke_star, tmp_path, ca
         readable(moved, features, skip_missing=False)
     assert [s.id for s in readable(moved, features, skip_missing=True)] == [s.id for s in samples[3:]]
     assert "Skipped: 1 clips" in capsys.readouterr().out
-    shutil.copy(
-        samples.videos / samples[0].video, tmp_path / samples[0].video
-    )  # the file turns up: it is read, the others are not read again
+    # The file turns up: it is read.
+    shutil.copy(samples.videos / samples[0].video, tmp_path / samples[0].video)
     again = build_features(moved, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "features")
     assert not again.missing and len(readable(moved, again, False)) == 9

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
+from reasvqa.companion import probes
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
-from reasvqa.learning import probes, train
+from reasvqa.learning import train
 from reasvqa.learning.answering import score_options
 from reasvqa.learning.features import features_of
 from reasvqa.samples import Sample
@@ -59,24 +60,17 @@ class Stub:
 
     def __init__(self, samples: Samples, rule, seed: int = 0):
         self.config, self.rule, self._samples = TrainConfig(seed=seed), rule, samples
-        chosen = pd.array([rule(s) for s in samples], dtype="Int64")
-        self.predictions = pd.DataFrame(
-            {"id": [s.id for s in samples], "prediction": chosen, "answer": [s.answer for s in samples]}
-        )
+        self.predictions = self.answer(samples)
 
-    def samples(self):
+    def samples(self) -> Samples:
         return self._samples
 
-
-@pytest.fixture
-def ask(monkeypatch):
-    def answer(run, samples):
-        return np.array([np.nan if (chosen := run.rule(s)) is None else chosen for s in samples], dtype=float)
-
-    monkeypatch.setattr(probes, "_answer", answer)
+    def answer(self, samples: Samples) -> pd.DataFrame:
+        chosen = pd.array([self.rule(sample) for sample in samples], dtype="Int64")
+        return samples.to_pandas()[["id", "answer"]].assign(prediction=chosen)
 
 
-def test_by_hand(ask):
+def test_by_hand():
     samples = questions(["a", "a", "b", "b"])
     text = Stub(samples, lambda s: s.options.index(min(s.options)))  # always the same text: "i0"
     letter = Stub(samples, lambda s: 0)  # always the first place
@@ -97,7 +91,7 @@ def test_by_hand(ask):
     assert (accuracy.value, change.value, change.seeds) == (75, 0, 2)  # neither looks
 
 
-def test_other_questions_or_no_labels_are_refused(ask):
+def test_other_questions_or_no_labels_are_refused():
     samples = questions(["a", "b", "c"])
     runs = [Stub(samples, lambda s: 0), Stub(samples[:2], lambda s: 0)]
     for probe in (probes.stays_when_permuted, probes.with_another_video):

@@ -37,27 +37,27 @@ def _or_none(kind: Any) -> Any:
 
 
 _Text = Annotated[str, Field(min_length=1)]
-_KINDS: list[tuple[Any, str]] = [
-    (among(SCALES), "scale"),
-    (among(("val", "test")), "split"),
-    (among(DATASETS), "dataset"),
-    (list_of(among(BENCHMARKS)), "datasets"),
-    (list_of(Index), "seeds"),
-    (list_of(Finite), "betas"),
-    (_or_none(list_of(_Text)), "generators"),
-    (_or_none(Annotated[str, AfterValidator(_student)]), "student"),
-    (Annotated[str, AfterValidator(_setting_or_run)], "first second"),
-    (_Text, "path"),
-    (_or_none(_Text), "generator model base_url folder"),
-    (_or_none(dict[str, Any]), "request"),
-    (bool, "force retrain measure"),
-    (Index, "seed question examples"),
-    (Count, "batch_size steps rounds max_new_tokens"),
-    (_or_none(Count), "questions"),
-    (Positive, "tolerance"),
-    (_or_none(Positive), "tflops"),
-]
-_KIND_OF = {name: TypeAdapter(kind) for kind, names in _KINDS for name in names.split()}
+_KINDS: dict[str, Any] = {
+    "scale": among(SCALES),
+    "split": among(("val", "test")),
+    "dataset": among(DATASETS),
+    "datasets": list_of(among(BENCHMARKS)),
+    "seeds": list_of(Index),
+    "betas": list_of(Finite),
+    "generators": _or_none(list_of(_Text)),
+    "student": _or_none(Annotated[str, AfterValidator(_student)]),
+    "first second": Annotated[str, AfterValidator(_setting_or_run)],
+    "path": _Text,
+    "generator model base_url folder": _or_none(_Text),
+    "request": _or_none(dict[str, Any]),
+    "force retrain measure": bool,
+    "seed question examples": Index,
+    "batch_size steps rounds max_new_tokens": Count,
+    "questions": _or_none(Count),
+    "tolerance": Positive,
+    "tflops": _or_none(Positive),
+}
+_KIND_OF = {name: TypeAdapter(kind) for names, kind in _KINDS.items() for name in names.split()}
 
 
 def checked(**parameters: Any) -> tuple:
@@ -75,11 +75,7 @@ def several(name: str, value: Any, choices: Iterable[str]) -> list[str]:
 
 
 def ready(*configs: TrainConfig) -> None:
-    """Read all that these runs will read, so that nothing turns out to be wrong after an hour; make missing miniatures.
-
-    Raises:
-        ValueError, DataError, ReasoningError: settings, annotations or responses are wrong or missing.
-    """
+    """Read all that these runs will read, and make missing miniatures; raise what `reasvqa.learning.run_key` raises."""
     for config in configs:
         load(config.dataset, "train")
         run_key(config)
@@ -93,12 +89,10 @@ def one_wrong(samples: Samples, responses: pd.DataFrame, question: int) -> tuple
     Raises:
         ValueError: there are fewer such questions.
     """
-    rows = responses[responses["prediction"].notna() & ~responses["correct"].fillna(True).astype(bool)]
-    wrong = list(samples.select(rows["id"]))
+    rows = responses[responses["prediction"].notna() & ~responses["correct"].fillna(True).astype(bool)].set_index("id")
+    wrong = list(samples.select(rows.index))
     if not 0 <= question < len(wrong):
-        raise ValueError(
-            f"question={question}: {len(wrong)} questions were answered wrongly; choose below {len(wrong)}"
-        )
-    row = responses.set_index("id").loc[wrong[question].id]
-    assert isinstance(row, pd.Series)
-    return wrong[question], row
+        raise ValueError(f"question={question}: the generator answered {len(wrong)} wrongly; choose below {len(wrong)}")
+    response = rows.loc[wrong[question].id]
+    assert isinstance(response, pd.Series)  # ids are unique
+    return wrong[question], response

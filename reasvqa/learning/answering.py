@@ -1,4 +1,4 @@
-"""Read a trained student's answer: rank the options, compare letters, or let it write and parse the text."""
+"""Read a trained student's answer: rank the options, compare letters, or parse the text that it writes."""
 
 from __future__ import annotations
 

@@ -1,24 +1,26 @@
 """The frozen half of the student, computed once per clip and kept on disk.
 
-The vision side (ViT and Q-Former, or vision tower) never changes, so its output for a clip is the same in every epoch,
-for every question about the clip, and in every run. One memory-mapped array holds it, in the student's precision; a
-second array says which rows are valid. Worker processes decode videos while the student encodes earlier ones. A kill
-loses the batch in flight.
+The output of ViT and Q-Former, or of the vision tower, for a clip is the same in every epoch, for every question about
+the clip, and in every run. One memory-mapped array holds it, in the student's precision; a second one says which rows
+are valid. Worker processes decode videos while the student encodes earlier ones. A kill loses the batch in flight.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from numpy.lib.format import open_memmap
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -44,17 +46,22 @@ class NoRoom(OSError):
     """The features do not fit on the disk. The message says how much is needed, how much is free, and the remedy."""
 
 
+@dataclass(frozen=True)
 class Features:
-    """Visual features of a split's clips: (clips, N, Q, E), memory-mapped; float32, or bfloat16 as its bits in uint16.
+    """Visual features of a split's clips.
 
     `features[sample]` is the (N, Q, E) array of a sample's clip, `features.tensor(samples)` the (B, N, Q, E) tensor of
-    several; `missing` maps clips that cannot be read to the reason.
+    several.
+
+    Attributes:
+        array: (clips, N, Q, E), memory-mapped; float32, or bfloat16 as its bits in uint16.
+        rows: a clip's row in `array`.
+        missing: why a clip cannot be read.
     """
 
-    def __init__(self, array: np.ndarray, rows: dict[tuple, int], missing: dict[tuple, str]):
-        self.array = array
-        self.rows = rows
-        self.missing = missing
+    array: np.ndarray
+    rows: dict[tuple, int]
+    missing: dict[tuple, str]
 
     def __getitem__(self, sample: Sample) -> np.ndarray:
         return self.array[self.rows[_clip(sample)]]
@@ -62,9 +69,6 @@ class Features:
     def tensor(self, samples: Sequence[Sample]) -> Tensor:
         tensor = torch.from_numpy(np.stack([self[sample] for sample in samples]))
         return tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
-
-    def has(self, sample: Sample) -> bool:
-        return _clip(sample) not in self.missing
 
 
 def dtype_of(config: TrainConfig) -> torch.dtype:
@@ -77,8 +81,10 @@ def feature_bytes(clips: int, num_frames: int, feature_shape: tuple[int, int], d
     return clips * num_frames * feature_shape[0] * feature_shape[1] * dtype.itemsize
 
 
-def features_of(samples: Samples, student: Student, config: TrainConfig) -> Features:
-    """Return the features of these samples' clips from the cache under the data root; see `build_features`."""
+def features_of(samples: Samples, student: Student, config: TrainConfig) -> Features | None:
+    """Return what `build_features` does, from the cache under the data root; None for a blind student."""
+    if config.blind:
+        return None
     return build_features(samples, student, config.student, config.num_frames, paths.features())
 
 
@@ -97,85 +103,61 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
 
     Raises:
         NoRoom: the features need more space than the disk has.
+        OSError: the disk is full, since something else has taken the space.
     """
     clips = sorted({_clip(sample) for sample in samples}, key=str)
-    dtype = student.dtype
-    described = [PROCEDURE, clips, str(samples.videos.resolve()), fingerprint(name), num_frames, str(dtype)]
+    described = [PROCEDURE, clips, str(samples.videos.resolve()), fingerprint(name), num_frames, str(student.dtype)]
     cache = folder / hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
     cache.mkdir(parents=True, exist_ok=True)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    state = PartialState(cpu=not torch.cuda.is_available())
+    rank, world = state.process_index, state.num_processes
     with locked(cache / ".lock"):
-        _make_arrays(cache, (len(clips), num_frames, *student.feature_shape), dtype)
+        _make_arrays(cache, (len(clips), num_frames, *student.feature_shape), student.dtype)
+    array = np.load(cache / "features.npy", mmap_mode="r")
     missing: dict[tuple, str] = {}
-    with locked(cache / f".lock-{rank}-of-{world}"):
-        array, valid = open_memmap(cache / "features.npy", "r+"), open_memmap(cache / "valid.npy", "r+")
+    with locked(cache / f".lock-{rank}-of-{world}"), (cache / "features.npy").open("r+b") as file:
+        valid = np.load(cache / "valid.npy", mmap_mode="r+")
         # A row is valid for the content it was computed from: a video that is replaced is read again.
         stamps = np.array([video_stamp(samples.videos / video) for video, _ in clips])
         starts = range(0, len(clips), CLIPS_PER_BATCH)[rank::world]
         batches = [range(start, min(start + CLIPS_PER_BATCH, len(clips))) for start in starts]
         batches = [batch for batch in batches if any(stamps[i] == 0 or valid[i] != stamps[i] for i in batch)]
         student.move_vision_encoder(own_device() if batches else torch.device("cpu"))
-        frames = read_many(
-            [(samples.videos / clips[i][0], clips[i][1]) for batch in batches for i in batch], num_frames
-        )
+        to_read = [(samples.videos / clips[i][0], clips[i][1]) for batch in batches for i in batch]
+        frames = read_many(to_read, num_frames)
+        blank = np.zeros((num_frames, 8, 8, 3), np.uint8)  # in place of what cannot be read
         for batch in tqdm(batches, desc="features", unit=f"{CLIPS_PER_BATCH} clips", disable=not batches):
             read = {i: next(frames) for i in batch}
-            failed = {i: str(picture) for i, picture in read.items() if isinstance(picture, VideoError)}
+            failed = {i: str(clip) for i, clip in read.items() if isinstance(clip, VideoError)}
             missing |= {clips[i]: reason for i, reason in failed.items()}
-            blank = np.zeros((num_frames, 8, 8, 3), np.uint8)  # in place of what cannot be read
-            pictures = [blank if isinstance(picture, VideoError) else picture for picture in read.values()]
-            array[batch.start : batch.stop] = to_disk(student.encode_frames(pictures))
-            array.flush()
+            pictures = [blank if isinstance(clip, VideoError) else clip for clip in read.values()]
+            # On a full disk this raises an error, where writing to mapped memory would kill the process.
+            file.seek(array.offset + batch.start * array[0].nbytes)
+            file.write(to_disk(student.encode_frames(pictures)).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
             valid[batch.start : batch.stop] = [0 if i in failed else stamps[i] for i in batch]
         student.move_vision_encoder(torch.device("cpu"))
-    if world > 1:
-        torch.distributed.barrier()
-        gathered: list = [None] * world
-        torch.distributed.all_gather_object(gathered, missing)
-        missing = {clip: reason for of_process in gathered for clip, reason in of_process.items()}
-    return Features(np.load(cache / "features.npy", mmap_mode="r"), {clip: i for i, clip in enumerate(clips)}, missing)
+    missing = {clip: reason for of_process in gather_object([missing]) for clip, reason in of_process.items()}
+    return Features(array, {clip: i for i, clip in enumerate(clips)}, missing)
 
 
-def _make_arrays(cache: Path, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Create both arrays of a cache and reserve their space on the disk, unless they are there in full.
-
-    numpy would fill a file that was cut short with zeros, so that one is made again.
-    """
-    arrays = {
-        "features.npy": (np.float32 if dtype == torch.float32 else np.uint16, shape),
-        "valid.npy": (np.int64, shape[:1]),
-    }
-    if all(_is_complete(cache / name, *array) for name, array in arrays.items()):
+def _make_arrays(cache: Path, shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
+    """Create both arrays of a cache, with no row valid, unless both are there in full."""
+    with suppress(OSError, ValueError):  # numpy's errors for a file that is missing or was cut short
+        for name in ("features.npy", "valid.npy"):
+            np.load(cache / name, mmap_mode="r")
         return
-    size, free = math.prod(shape) * dtype.itemsize, shutil.disk_usage(cache).free
-    what = f"{shape[0]} clips x {shape[1]} frames x {shape[2]} x {shape[3]} in {str(dtype)[6:]}"
-    if size > 1e9:
-        print(f"features: {what}: {size / 1e9:.1f} GB under {cache.parent}")
-    no_room = NoRoom(
-        f"the features ({what}) need {size / 1e9:.3g} GB, but only {free / 1e9:.3g} GB are free under {cache.parent}. "
-        "Free some space, link the data root's features folder to a larger disk, or use fewer frames."
-    )
+    size, free = feature_bytes(shape[0], shape[1], shape[2:], dtype) / 1e9, shutil.disk_usage(cache).free / 1e9
     if size > 0.95 * free:
-        raise no_room
-    for name in reversed(arrays):  # rows become valid last
-        (cache / name).unlink(missing_ok=True)
-    for name, (kind, of_shape) in arrays.items():
-        open_memmap(cache / name, "w+", kind, of_shape).flush()
-        if hasattr(os, "posix_fallocate"):  # a sparse file that finds no space later would kill the process silently
-            try:
-                with open(cache / name, "r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-            except OSError as error:
-                (cache / name).unlink()
-                raise no_room from error
-
-
-def _is_complete(path: Path, kind: type, shape: tuple[int, ...]) -> bool:
-    try:
-        array = np.load(path, mmap_mode="r")
-    except (ValueError, OSError):
-        return False
-    return array.dtype == kind and array.shape == shape
+        raise NoRoom(
+            f"the features ({shape[0]} clips x {shape[1]} frames x {shape[2]} x {shape[3]} in {str(dtype)[6:]}) need "
+            f"{size:.3g} GB, but only {free:.3g} GB are free under {cache.parent}. "
+            "Free some space, link the data root's features folder to a larger disk, or use fewer frames."
+        )
+    (cache / "valid.npy").unlink(missing_ok=True)
+    open_memmap(cache / "features.npy", "w+", np.uint16 if dtype == torch.bfloat16 else np.float32, shape).flush()
+    np.save(cache / "valid.npy", np.zeros(shape[0], np.int64))
 
 
 def to_disk(features: Tensor) -> np.ndarray:
@@ -184,26 +166,26 @@ def to_disk(features: Tensor) -> np.ndarray:
     return features.view(torch.uint16).numpy() if features.dtype == torch.bfloat16 else features.numpy()
 
 
-def readable(samples: Samples, features: Features, skip_missing: bool) -> Samples:
-    """Return the samples whose videos could be read, and print how many could not.
+def readable(samples: Samples, features: Features | None, skip_missing: bool) -> Samples:
+    """Return the samples whose videos could be read, and print how many could not; all if there are no features.
 
     Raises:
         MissingVideos: some cannot be read and `skip_missing` is False, or none can.
     """
-    kept = [sample for sample in samples if features.has(sample)]
-    if len(kept) < len(samples):
-        report = (
-            f"{len(features.missing)} clips of {len(features.rows)} cannot be read, "
-            f"{len(samples) - len(kept)} of {len(samples)} questions depend on them"
-        )
-        first = "; ".join(list(features.missing.values())[:3])
-        if not skip_missing:
-            raise MissingVideos(
-                f"{report}: {first}. Put the files in place, or set skip_missing=True to go on without these questions."
-            )
-        print(f"Skipped: {report}: {first}")
-    if not kept:
-        raise MissingVideos("none of the questions has a video that can be read")
+    if features is None:
+        return samples
+    kept = [sample for sample in samples if _clip(sample) not in features.missing]
+    if len(kept) == len(samples):
+        return samples
+    report = (
+        f"{len(features.missing)} clips of {len(features.rows)} cannot be read, "
+        f"{len(samples) - len(kept)} of {len(samples)} questions depend on them: "
+        f"{'; '.join(list(features.missing.values())[:3])}"
+    )
+    if not skip_missing or not kept:
+        remedy = "Put the files in place, or set skip_missing=True to go on without these questions."
+        raise MissingVideos(f"{report}. {remedy if kept else 'No question is left.'}")
+    print(f"Skipped: {report}")
     return Samples(kept, samples.videos)
 
 

@@ -1,7 +1,4 @@
-"""A run's key: a name and a hash of everything that determines its result.
-
-Nothing is made and nothing is written here. What was read is kept in memory until a file's time or size changes.
-"""
+"""A run's key: a name and a hash of everything that determines its result. Nothing is made or written here."""
 
 from __future__ import annotations
 
@@ -32,13 +29,10 @@ _OF_EXAMPLES += ("fraction", "target_order", "answer_format")
 
 
 def run_key(config: TrainConfig, root: Path | None = None) -> str:
-    """Return the name of the run's folder: what it is, and a hash of everything that determines its result.
+    """Return the name of the run's folder, which ends with a hash of all that determines its result.
 
     That is: the training examples, the questions it is evaluated on, the content of the videos of both, the settings,
-    the student, and the versions that count.
-
-    Args:
-        root: the data set's folder; default: the one of its name under the data root.
+    the student, and the versions that count. `root` is as in `train`.
 
     Raises:
         DataError, ReasoningError: data or responses are missing or wrong.

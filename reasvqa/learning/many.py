@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import torch
@@ -48,9 +48,9 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
             outcomes = list(tqdm(finished, desc="runs", total=len(tasks), unit="run", disable=False))
         for _, outcome in outcomes:
             result_of(outcome)
-    else:
+    elif force:
         for config in missing:
-            train(config, force=force)
+            train(config, force=True)
     return [train(config) for config in configs]
 
 
@@ -60,26 +60,24 @@ def kept_run(config: TrainConfig, weights: bool = False) -> Run | None:
     Runs that come with the repository are unpacked when one of them is first asked for. They have no weights: with
     `weights` they do not count.
     """
-    path = paths.runs() / run_key(config)
-    if not weights and not path.exists() and path.name in records.names(paths.records()):
+    run = Run(paths.runs() / run_key(config))
+    if not weights and not run.path.exists() and run.path.name in records.names(paths.records()):
         records.unpack(paths.records(), paths.runs())
-    try:
-        return Run(path) if path.exists() and (Run(path).check().has_weights or not weights) else None
-    except DamagedRun:
-        return None  # training it again reports the damage
+    with suppress(DamagedRun):  # training it again reports the damage
+        return run if run.check().has_weights or not weights else None
 
 
 def prepare_features(configs: Sequence[TrainConfig]) -> None:
     """Encode the clips of these runs once, before runs side by side would wait for each other."""
-    seen = [config for config in configs if not config.blind]
-    for config in {(c.student, c.dataset, c.num_frames, c.precision, c.split): c for c in seen}.values():
-        student = load_student(config.student, dtype_of(config))
-        for split in ("train", config.split):
-            features_of(load(config.dataset, split), student, config)
+    for config in {(c.student, c.dataset, c.num_frames, c.precision, c.split, c.blind): c for c in configs}.values():
+        if not config.blind:
+            student = load_student(config.student, dtype_of(config))
+            for split in ("train", config.split):
+                features_of(load(config.dataset, split), student, config)
 
 
 def train_quietly(config: TrainConfig, force: bool = False, threads: int = 1) -> Path:
     """Train in a worker, without messages, which would mix with those of others. Return the run's folder."""
     torch.set_num_threads(threads)
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         return train(config, force=force).path

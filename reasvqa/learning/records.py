@@ -11,16 +11,14 @@ import lzma
 import os
 import tarfile
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
 from reasvqa.files import atomic_path, file_state
 from reasvqa.learning.runs import Run
 from reasvqa.learning.store import RESULT, WEIGHTS, meta_text
-
-_UNREADABLE = (tarfile.TarError, lzma.LZMAError, EOFError)
 
 
 def pack(runs: Sequence[Run], file: Path) -> None:
@@ -52,11 +50,8 @@ def unpack(file: Path, store: Path) -> list[str]:
     store.mkdir(parents=True, exist_ok=True)
     new = []
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=store) as partial:
-        try:
-            with tarfile.open(file, "r:xz") as archive:
-                archive.extractall(partial, filter="data")
-        except _UNREADABLE as error:  # not OSError: a full disk is no damage
-            raise ValueError(f"{file}: cannot be unpacked ({error}); take it from the repository again") from error
+        with _opened(file) as archive:
+            archive.extractall(partial, filter="data")
         for folder in sorted(Path(partial).iterdir()):
             with suppress(OSError):  # the run is there, or another process was faster
                 os.replace(folder, store / folder.name)
@@ -75,8 +70,14 @@ def names(file: Path) -> frozenset[str]:
 
 @lru_cache(maxsize=4)
 def _names(file: Path, *_state: int) -> frozenset[str]:
+    with _opened(file) as archive:
+        return frozenset(name.split("/")[0] for name in archive.getnames())
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(file, "r:xz") as archive:
-            return frozenset(name.split("/")[0] for name in archive.getnames())
-    except (*_UNREADABLE, OSError) as error:
+            yield archive
+    except (tarfile.TarError, lzma.LZMAError, EOFError, IsADirectoryError) as error:  # a full disk is no damage
         raise ValueError(f"{file}: cannot be read ({error}); take it from the repository again") from error

@@ -13,13 +13,11 @@ import pandas as pd
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
-from reasvqa.evaluation import Estimate, estimate, right_or_wrong
 from reasvqa.learning.answering import answer_table, generate_reasoning
 from reasvqa.learning.export import card, export_folder, write_adapter, write_merged
-from reasvqa.learning.features import dtype_of, features_of, readable
+from reasvqa.learning.features import Features, dtype_of, features_of, readable
 from reasvqa.learning.key import digest, load_existing, questions_digest, videos_digest
 from reasvqa.learning.store import WEIGHTS, SealedFolder
-from reasvqa.learning.targets import source_text
 from reasvqa.samples import Sample
 from reasvqa.students import Student, load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare
@@ -48,7 +46,7 @@ class Run(SealedFolder):
     @cached_property
     def metrics(self) -> dict:
         """accuracy (%), questions, train_examples, with_reasoning, cut (numbers of texts over their token limits),
-        trained_parameters, seconds (of features, training, answering), steps, samples_per_second."""
+        trained_parameters, seconds (of features, training, answering), steps."""
         return json.loads(self.file("metrics.json").read_text(encoding="utf-8"))
 
     @property
@@ -81,8 +79,6 @@ class Run(SealedFolder):
         """Return the questions of a split of its data set; default: those it was evaluated on."""
         return load_existing(self.config.dataset, split or self.config.split, self.root)
 
-    # --- the student --------------------------------------------------------------------------------------------------
-
     def load_student(self) -> Student:
         """Load the trained student, on the CPU, in evaluation mode.
 
@@ -108,87 +104,81 @@ class Run(SealedFolder):
         if split == self.config.split:
             return self.predictions
         samples = self.samples(split)
-        asked = (questions_digest(samples),)
-        if not self.config.blind:
-            asked += (videos_digest(samples),)
+        asked = questions_digest(samples), *([] if self.config.blind else [videos_digest(samples)])
         name = f"predictions-{split}-{digest([asked])[:8]}.csv"
         if self.has(name):
             return _read_predictions(self.file(name))
         with self.adding():
             if self.has(name):  # another process answered meanwhile
                 return _read_predictions(self.file(name))
-            student = self.load_student()
-            features = None if self.config.blind else features_of(samples, student, self.config)
-            samples = samples if features is None else readable(samples, features, self.config.skip_missing)
-            table = answer_table(student.without_vision_encoder(own_device()), samples, features, self.config)
-            self.add(name, table.to_csv(index=False))
-        return _read_predictions(io.StringIO(table.to_csv(index=False)))
+            text = self.answer(samples).to_csv(index=False)
+            self.add(name, text)
+        return _read_predictions(io.StringIO(text))
+
+    def answer(self, samples: Samples) -> pd.DataFrame:
+        """Let the student answer questions about clips of its data set; return them in the form of `predictions`.
+
+        Raises:
+            WeightsLeftOut: see `load_student`.
+            MissingVideos: see `readable`.
+        """
+        student, features = self._student_and_features(samples)
+        return answer_table(student, readable(samples, features, self.config.skip_missing), features, self.config)
 
     def explain(self, samples: Samples) -> list[str]:
         """Return the reasoning that the student writes for questions of its data set, decoded once and kept as in
         `predictions_on`."""
-        texts = dict(enumerate(self.written(samples)))
-        missing = [i for i, text in texts.items() if text is None]
+        kept, hashes = self._written(), [_question_hash(sample) for sample in samples]
+        missing = {asked: sample for asked, sample in zip(hashes, samples, strict=True) if asked not in kept}
         if missing:
-            asked = Samples([samples[i] for i in missing], samples.videos)
-            student = self.load_student()
-            features = (
-                None if self.config.blind else features_of(self._with_cached_features(asked), student, self.config)
-            )
-            wrote = generate_reasoning(student.without_vision_encoder(own_device()), asked, features, self.config)
+            questions = Samples(missing.values(), samples.videos)
+            student, features = self._student_and_features(questions)
+            kept |= zip(missing, generate_reasoning(student, questions, features, self.config), strict=True)
             with self.adding():
-                new = pd.DataFrame({"asked": [_question_hash(sample) for sample in asked], "text": wrote})
-                table = pd.concat([self._written(), new]).drop_duplicates("asked")
-                self.add(WRITTEN, table.to_csv(index=False))
-            texts |= dict(zip(missing, wrote, strict=True))
-        return [str(text) for text in texts.values()]
+                kept |= self._written()
+                self.add(WRITTEN, pd.DataFrame(kept.items(), columns=["asked", "text"]).to_csv(index=False))
+        return [kept[asked] for asked in hashes]
 
     def written(self, samples: Samples) -> list[str | None]:
         """Return what `explain` returns, without asking the student: None where nothing is kept."""
-        kept = self._written().set_index("asked")["text"]
+        kept = self._written()
         return [kept.get(_question_hash(sample)) for sample in samples]
 
-    def _written(self) -> pd.DataFrame:
+    def _written(self) -> dict[str, str]:
         if not self.has(WRITTEN):
-            return pd.DataFrame({"asked": [], "text": []}, dtype=str)
-        return pd.read_csv(self.file(WRITTEN), dtype=str, keep_default_na=False)
+            return {}
+        table = pd.read_csv(self.file(WRITTEN), dtype=str, keep_default_na=False)
+        return dict(zip(table["asked"], table["text"], strict=True))
 
-    def _with_cached_features(self, samples: Samples) -> Samples:
-        """Return the evaluated questions, whose features are cached, if they cover these samples' clips; else these."""
-        evaluated = self.samples()
+    def _student_and_features(self, samples: Samples) -> tuple[Student, Features | None]:
+        """Load the student without its frozen half, and features of these clips. If the clips of the evaluated
+        questions, whose features are cached, contain them, the features are of those."""
+        evaluated, student = self.samples(), self.load_student()
         clips = {(sample.video, sample.clip) for sample in evaluated}
-        return evaluated if all((sample.video, sample.clip) in clips for sample in samples) else samples
+        covered = all((sample.video, sample.clip) in clips for sample in samples)
+        features = features_of(evaluated if covered else samples, student, self.config)
+        return student.without_vision_encoder(own_device()), features
 
     def export(self, path: str | Path, merged: bool = False) -> Path:
         """Write the trained student, with a model card, into a folder for use without this library.
 
         An adapter, for `PeftModel.from_pretrained(base, path)`; or `merged`, a whole checkpoint with tokenizer and
-        processor, for `from_pretrained(path)`, `transformers serve` and `load_student(path)`. The folder appears whole
-        or not at all and replaces an earlier export.
+        processor, for `from_pretrained(path)` and `load_student(path)`. The folder appears whole or not at all and
+        replaces an earlier export.
 
         Raises:
+            WeightsLeftOut: see `load_student`.
             FileExistsError: something else is at `path`.
-            DataError: the questions that it was evaluated on are gone; the card needs their videos.
-            FileNotFoundError: the base, or for `merged` its processor, is not to be had.
+            DataError: the questions that it was evaluated on are gone; the card shows one of them.
+            FileNotFoundError: the base's processor, for `merged`, is missing.
         """
-        samples, path = self.samples(), Path(path).expanduser()
-        with export_folder(path, {"run": self.path.name, "merged": merged, "config": asdict(self.config)}) as folder:
-            student = self.load_student()
+        about = {"run": self.path.name, "merged": merged, "config": asdict(self.config)}
+        with export_folder(Path(path), about) as folder:
+            sample, student = self.samples()[0], self.load_student()
             (write_merged if merged else write_adapter)(student, self.config, folder)
-            (ids,) = student.source_ids(
-                [source_text(samples[0], self.config.answer_format)], self.config.max_source_tokens
-            )
-            example = samples[0], student.tokenizer.decode(ids)
-            facts = {"name": self.path.name, **self.meta, **self.metrics}
-            page = card(self.config, student, example, facts, self._estimate(samples), merged)
+            page = card(self.config, student, sample, {"run": self.path.name, **self.meta, **self.metrics}, merged)
             (folder / "README.md").write_text(page, encoding="utf-8")
-        return path
-
-    def _estimate(self, samples: Samples) -> Estimate | None:
-        if self.accuracy is None:  # a split without labels
-            return None
-        video = {sample.id: sample.video for sample in samples}
-        return estimate(right_or_wrong([self.predictions]), self.predictions["id"].map(video).to_numpy())
+        return Path(path).expanduser()
 
 
 def _question_hash(sample: Sample) -> str:

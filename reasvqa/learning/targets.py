@@ -68,15 +68,13 @@ def build_examples(samples: Samples, responses: pd.DataFrame | None, config: Tra
     """Build the training examples of Eq. 1 (STL) or Eq. 2 (MTL).
 
     STL: the single target is the reasoning followed by the answer; questions without a usable reasoning are left out.
-    With reasoning "none" the target is the answer (STL_QA).
-    MTL: every question teaches its answer; one with a usable reasoning teaches that as well. (The paper does not say
-    whether MTL_CR drops the answers of the other questions; they are known, so we keep them.)
+    With reasoning "none" the target is the answer (STL_QA). MTL: every question teaches its answer; one with a usable
+    reasoning teaches that as well. (The paper does not say whether MTL_CR drops the answers of the other questions.)
 
     Args:
         samples: labelled questions.
         responses: the generator's, from `reasvqa.generation.read_reasoning`; None with reasoning "none".
-        config: resolved settings. Examples depend on objective, reasoning, refinement, control, subset, fraction,
-            target_order, answer_format, and on the seed if a fraction is drawn.
+        config: resolved settings; the seed counts only if a fraction is drawn.
 
     Raises:
         ValueError: a question has no label or no response.

@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,9 +23,8 @@ import transformers
 from accelerate import PartialState
 from accelerate.utils import gather_object, reduce
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import ExportableState, ProgressCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import ProgressCallback
 
 from reasvqa import paths
 from reasvqa.config import TrainConfig
@@ -69,46 +68,39 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
         DataError, ReasoningError, MissingVideos, Diverged: see there.
     """
     config = config.resolve()
-    runs, place = runs or paths.runs(), root or paths.dataset(config.dataset)
     if root is None:
-        load(config.dataset, "train")
-    path = runs / run_key(config, place)
+        load(config.dataset, "train")  # makes a missing miniature
+        root = paths.dataset(config.dataset)
+    path = (runs or paths.runs()) / run_key(config, root)
     state = PartialState(cpu=not torch.cuda.is_available())
     if state.num_processes == 1 and not force and not problem_with(path):
         return Run(path)  # without a lock: the store may be read-only
-    runs.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(f"{path}.partial")
     with locked(Path(f"{path}.lock")) if state.is_main_process else nullcontext():
-        if state.is_main_process and not force and not path.exists() and not problem_with(partial):
-            swap_in(partial, path)  # the process was killed between the last file and this
+        if state.is_main_process:
+            damage = problem_with(path) if path.exists() else None
+            if damage:
+                print(damage)
+            if force or damage:
+                shutil.rmtree(partial, ignore_errors=True)
+            elif not path.exists() and not problem_with(partial):
+                swap_in(partial, path)  # the process was killed between the last file and this
         state.wait_for_everyone()  # so that all see the same store
-        problem = problem_with(path)
-        if state.is_main_process and problem and path.exists():
-            print(problem)
-        if state.is_main_process and (force or (problem and path.exists())):
-            shutil.rmtree(partial, ignore_errors=True)
-        state.wait_for_everyone()
-        if force or problem:
+        if force or problem_with(path):
             try:
-                _train(config, place, partial, state)
+                _train(config, root, partial, state)
             except Diverged:
                 shutil.rmtree(partial, ignore_errors=True)  # its checkpoints would diverge again
                 raise
             if state.is_main_process:
-                if not problem:
-                    _compare(Run(path), Run(partial))
+                before = None if problem_with(path) else Run(path).meta.get("left_out")
                 swap_in(partial, path)
+                if before and before != Run(path).meta["files"][WEIGHTS]:  # standard output is discarded in workers
+                    warning = "the weights differ from those of the run that came with the repository"
+                    print(f"{path.name}: {warning} (another processor?)", file=sys.stderr)
             state.wait_for_everyone()
     return Run(path)
-
-
-def _compare(kept: Run, new: Run) -> None:
-    """Warn if a run that came without weights, trained again, gets other weights than it had."""
-    if not kept.has_weights and new.meta["files"][WEIGHTS] != kept.meta["left_out"]:
-        warning = (
-            f"{kept.path.name}: the weights differ from the original run's (another processor?), {new.accuracy:.1f} %"
-        )
-        print(warning, file=sys.stderr)  # the standard output of workers is discarded
 
 
 def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -> None:
@@ -124,13 +116,11 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     transformers.set_seed(config.seed)
     transformers.logging.set_verbosity_error()
     student = load_student(config.student, dtype_of(config))
-    began = time.time()
-    features = test_features = None
-    if not config.blind:
-        features, test_features = (features_of(samples, student, config) for samples in (train_samples, test_samples))
-        train_samples = readable(train_samples, features, config.skip_missing)
-        test_samples = readable(test_samples, test_features, config.skip_missing)
-    seconds = {"features": time.time() - began}
+    times = [time.time()]
+    features, test_features = (features_of(samples, student, config) for samples in (train_samples, test_samples))
+    train_samples = readable(train_samples, features, config.skip_missing)
+    test_samples = readable(test_samples, test_features, config.skip_missing)
+    times.append(time.time())
 
     examples = build_examples(train_samples, responses, config)
     prepare(student.without_vision_encoder(own_device()), config)
@@ -140,61 +130,61 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     if any(collator.cut.values()) and state.is_main_process:
         counts = ", ".join(f"{n} of {len(examples)} {what}" for what, n in collator.cut.items() if n)
         print(f"Cut at the token limits (max_source_tokens, max_target_tokens): {counts}. Answers are kept whole.")
-    arguments = _arguments(config, len(examples), folder / "checkpoints", world)
-    how = f"{config.objective} {config.reasoning}{' blind' if config.blind else ''}"
     trainer = _Trainer(
         model=objective,
-        args=arguments,
+        args=_arguments(config, len(examples), folder / "checkpoints", world),
         data_collator=collator,
         train_dataset=range(len(examples)),
-        callbacks=[_Clock(), _Progress(f"{config.dataset} {how} seed {config.seed}")],
+        callbacks=[_Progress],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints", state))
-    seconds["training"] = next(c for c in trainer.callback_handler.callbacks if isinstance(c, _Clock)).elapsed
-    if not all(bool(torch.isfinite(value).all()) for value in trained_state(student).values()):
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
+    trained = trained_state(student)
+    if not all(bool(torch.isfinite(value).all()) for value in trained.values()):
         raise Diverged(
             f"weights are NaN or infinite after the last step. Use a learning rate below {config.learning_rate:g}."
         )
 
-    began = time.time()
+    times.append(time.time())
     table = answer_table(student, test_samples[rank::world], test_features, config)
-    if world > 1:
-        table.index = pd.RangeIndex(rank, len(test_samples), world)
-        table = pd.concat(gather_object([table])).sort_index()
-    seconds["answering"] = time.time() - began
+    table.index = pd.RangeIndex(rank, len(test_samples), world)
+    table = pd.concat(gather_object([table])).sort_index()
+    times.append(time.time())
     if not state.is_main_process:
         return
-    labelled = bool(table["answer"].notna().all())
-    history = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
-    in_target = len(examples) if config.reasoning != "none" else 0
+    taught = sum(e.reasoning is not None for e in examples) if config.objective == "mtl" else len(examples)
+    seconds = {
+        "features": times[1] - times[0],
+        "training": trainer.state.log_history[-1]["seconds"],
+        "answering": times[3] - times[2],
+    }
     metrics = {
-        "accuracy": 100 * float(right_or_wrong([table])[0].mean()) if labelled else None,
+        "accuracy": 100 * float(right_or_wrong([table])[0].mean()) if table["answer"].notna().all() else None,
         "questions": len(table),
         "train_examples": len(examples),
-        "with_reasoning": sum(e.reasoning is not None for e in examples) if config.objective == "mtl" else in_target,
+        "with_reasoning": taught if config.reasoning != "none" else 0,
         "cut": collator.cut,
-        "trained_parameters": sum(p.numel() for p in objective.parameters() if p.requires_grad),
+        "trained_parameters": sum(value.numel() for value in trained.values()),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "steps": trainer.state.global_step,
-        "samples_per_second": round(len(examples) * config.epochs / seconds["training"], 1),
     }
-    columns = ("step", "epoch", "loss", *LOSSES, "learning_rate")
-    history[[c for c in columns if c in history]].to_csv(folder / "history.csv", index=False)
-    table.to_csv(folder / "predictions.csv", index=False)
-    safetensors.torch.save_file(trained_state(student), folder / WEIGHTS)
-    write_text(folder / "config.json", json_text(asdict(config)))
-    write_text(folder / "metrics.json", json_text(metrics))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    correct = [] if responses is None else responses["correct"].dropna().astype(bool).tolist()
     cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    right = [] if responses is None else [bool(correct) for correct in responses["correct"].dropna()]
     meta = {
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,
         "processes": world,
-        "generator_accuracy": 100 * sum(right) / len(right) if right else None,
+        "generator_accuracy": 100 * sum(correct) / len(correct) if correct else None,
         "root": None if root == paths.dataset(config.dataset) else str(root.resolve()),
     }
+    history = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
+    columns = [c for c in ("step", "epoch", "loss", *LOSSES, "learning_rate") if c in history]
+    history[columns].to_csv(folder / "history.csv", index=False)
+    table.to_csv(folder / "predictions.csv", index=False)
+    safetensors.torch.save_file(trained, folder / WEIGHTS)
+    write_text(folder / "config.json", json_text(asdict(config)))
+    write_text(folder / "metrics.json", json_text(metrics))
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     seal(folder, meta)
 
 
@@ -204,6 +194,7 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
     steps = config.epochs * steps_per_epoch
     arguments = TrainingArguments(
         output_dir=str(folder),
+        run_name=config.label,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size // world,
         learning_rate=config.learning_rate,
@@ -219,7 +210,6 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
         # Ten checkpoints a run; with ten epochs, one an epoch.
         save_steps=max(1, round(0.1 * steps)),
         save_total_limit=2,
-        restore_callback_states_from_checkpoint=True,  # of _Clock
         report_to=[],
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -237,7 +227,8 @@ class _Trainer(Trainer):
     data_collator: Collator
 
     def __init__(self, *args, **kwargs):
-        self._sums: dict[str, list[Tensor]] = {}
+        self._losses: dict[str, list[Tensor]] = {}  # since the last log
+        self._logged_at = time.time()
         super().__init__(*args, **kwargs)
 
     def _get_train_sampler(self, *_):
@@ -245,9 +236,8 @@ class _Trainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, **_):
         outputs = model(**inputs)
-        for name in LOSSES:
-            if name in outputs:
-                self._sums.setdefault(name, []).append(outputs[name])
+        for name in outputs.keys() & LOSSES:
+            self._losses.setdefault(name, []).append(outputs[name])
         if not torch.isfinite(outputs["loss"]):
             raise Diverged(
                 f"the loss is {outputs['loss'].item()} at step {self.state.global_step + 1}: training has diverged, "
@@ -256,10 +246,14 @@ class _Trainer(Trainer):
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def log(self, logs, *args, **kwargs):
+        """Add both losses, and the seconds of training over all interruptions: checkpoints keep what was logged."""
         if "loss" in logs:
-            means = reduce({name: torch.stack(values).mean() for name, values in self._sums.items()}, "mean")
-            logs = {**logs, **{name: round(mean.item(), 4) for name, mean in means.items()}}
-            self._sums = {}
+            means = reduce({name: torch.stack(values).mean() for name, values in self._losses.items()}, "mean")
+            logs |= {name: round(mean.item(), 4) for name, mean in means.items()}
+            self._losses = {}
+        before = self.state.log_history[-1].get("seconds", 0) if self.state.log_history else 0
+        logs["seconds"] = before + time.time() - self._logged_at
+        self._logged_at = time.time()
         super().log(logs, *args, **kwargs)
 
     def _save(self, output_dir: str, state_dict=None):
@@ -275,48 +269,20 @@ class _Trainer(Trainer):
         load_trained(self.model, Path(resume_from_checkpoint) / TRAINED)
 
 
-def _last_checkpoint(folder: Path, state: PartialState) -> str | None:
-    """Return the newest whole checkpoint; delete those whose writing was interrupted."""
-    if state.is_main_process:
-        for checkpoint in folder.glob("checkpoint-*"):
-            try:
-                json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                shutil.rmtree(checkpoint)
-    state.wait_for_everyone()
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
-
-
-class _Clock(TrainerCallback, ExportableState):
-    """Measure the seconds of training over all interruptions; checkpoints keep them in trainer_state.json."""
-
-    def __init__(self, before: float = 0.0):
-        self.before, self.began = before, time.time()
-
-    @property
-    def elapsed(self) -> float:
-        return self.before + time.time() - self.began
-
-    def on_train_begin(self, *_, **__):
-        self.began = time.time()
-
-    def state(self) -> dict:
-        return {"args": {"before": self.elapsed}, "attributes": {}}
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end. A later one is written again."""
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
+        with suppress(OSError, ValueError):
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # the last of its files
+            return str(checkpoint)
+    return None
 
 
 class _Progress(ProgressCallback):
-    """Show the current losses at the progress bar instead of printing them."""
-
-    def __init__(self, description: str):
-        super().__init__()
-        self.description = description
-
-    def on_train_begin(self, args, state, control, **_):
-        super().on_train_begin(args, state, control)
-        if self.training_bar is not None:
-            self.training_bar.set_description(self.description)
+    """Show the run and its current losses at the progress bar instead of printing them."""
 
     def on_log(self, args, state, control, logs=None, **_):
         if self.training_bar is not None:
             losses = {name: f"{value:.3f}" for name, value in (logs or {}).items() if name in LOSSES}
+            self.training_bar.set_description(args.run_name, refresh=False)
             self.training_bar.set_postfix(losses)

@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, estimate, paired_difference, right_or_wrong
-from reasvqa.learning.answering import answer_table
-from reasvqa.learning.features import features_of
-from reasvqa.learning.runs import Run
-from reasvqa.students import own_device
+from reasvqa.learning import Run
 
 
 def stays_when_permuted(runs: Sequence[Run]) -> Estimate:
@@ -33,8 +31,8 @@ def stays_when_permuted(runs: Sequence[Run]) -> Estimate:
     moves, counts = rotations(samples), np.array([len(sample.options) for sample in samples])
     same = []
     for run in runs:
-        before = run.predictions["prediction"].to_numpy(dtype=float, na_value=np.nan)
-        now = (_answer(run, rotated(samples, moves)) - moves) % counts
+        before = _chosen(run.predictions)
+        now = (_chosen(run.answer(rotated(samples, moves))) - moves) % counts
         same.append((now == before) | (np.isnan(now) & np.isnan(before)))
     return estimate(np.stack(same), [sample.video for sample in samples])
 
@@ -54,7 +52,7 @@ def with_another_video(runs: Sequence[Run]) -> tuple[Estimate, Estimate]:
     if None in labels:
         raise ValueError(f"{runs[0].config.dataset}, {runs[0].config.split}: this split has no labels; use another one")
     right = right_or_wrong([run.predictions for run in runs])
-    other = np.stack([_answer(run, with_other_clips(samples)) == np.array(labels) for run in runs])
+    other = np.stack([_chosen(run.answer(with_other_clips(samples))) == np.array(labels) for run in runs])
     return estimate(other, videos), paired_difference(right, other, videos)
 
 
@@ -106,9 +104,6 @@ def _asked(runs: Sequence[Run]) -> Samples:
     return runs[0].samples().select(ids[0])
 
 
-def _answer(run: Run, samples: Samples) -> np.ndarray:
-    """Return the student's answers to these questions, float (questions,), NaN where it names no option."""
-    student = run.load_student()
-    features = None if run.config.blind else features_of(run.samples(), student, run.config)
-    table = answer_table(student.without_vision_encoder(own_device()), samples, features, run.config)
-    return table["prediction"].to_numpy(dtype=float, na_value=np.nan)
+def _chosen(predictions: pd.DataFrame) -> np.ndarray:
+    """Return the options that a student chose, float (questions,), NaN where it names none."""
+    return predictions["prediction"].to_numpy(dtype=float, na_value=np.nan)
