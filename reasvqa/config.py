@@ -86,8 +86,8 @@ class TrainConfig:
         questions: train on the first so many questions; None: the preset's number; None there: all. Data sets with
             shuffled training questions give a random sample, of which smaller ones are part; a large number means all.
         generator: whose responses to learn from: names <dataset>/reasoning/<generator>.jsonl.
-        answer_format: "letter", as in the paper; "choice": choose among the options' texts by their likelihood, with the
-            cross-entropy of that choice as the loss; "text": write the right option's text, then choose likewise.
+        answer_format: "letter", as in the paper; "choice": choose among the options' texts by their likelihood; the
+            loss is the cross-entropy of that choice; "text": write the right option's text, then choose likewise.
         split: the split that the trained student is evaluated on.
         epochs, batch_size: passes over the training questions; questions per step.
         learning_rate, weight_decay: of AdamW.

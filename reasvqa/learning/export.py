@@ -97,7 +97,7 @@ def export_folder(path: Path, about: dict[str, Any]) -> Iterator[Path]:
         folder = Path(temporary) / path.name
         folder.mkdir()
         yield folder
-        (folder / MARK).write_text(json_text(about | {"files": sorted(_files(folder))}))
+        (folder / MARK).write_text(json_text(about | {"files": sorted(_files(folder))}), encoding="utf-8")
         _check_replaceable(path)  # again: writing took a while
         swap_in(folder, path)
 
