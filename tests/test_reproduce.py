@@ -129,7 +129,7 @@ def test_runs_on_a_dask_cluster(smoke_star, tmp_path):
     [
         ("--scale huge", "invalid choice: 'huge'"),
         ("--only table11", "invalid choice: 'table11'"),
-        ("--seeds 1 1", "different whole numbers"),
+        ("--seeds 1 1", "different values"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_possible(arguments, message, capsys):

@@ -196,7 +196,7 @@ def test_what_cannot_be_paired():
     first = [run(0, [1, 0, 1, 1, 0, 0])]
     with pytest.raises(ValueError, match="different questions"):
         results.difference(first, [run(0, [1, 0, 1, 1, 0, 0], "abcdeg")])
-    with pytest.raises(ValueError, match="not the same"):
+    with pytest.raises(ValueError, match="different questions cannot be compared"):
         results.accuracy_of([*first, run(1, [1, 0, 1, 1, 0], "abcde", "TTCCD")])
     with pytest.raises(ValueError, match="no seed is common"):
         results.difference(first, [run(3, [1, 0, 1, 1, 0, 0])])

@@ -31,10 +31,10 @@ class Objective(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor,
         labels: Tensor,
-        option_rows: Tensor | None = None,
-        answers: Tensor | None = None,
         reasoning_labels: Tensor | None = None,
         reasoning_rows: Tensor | None = None,
+        option_rows: Tensor | None = None,
+        answers: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the losses of a batch.
 
@@ -43,10 +43,10 @@ class Objective(nn.Module):
             input_ids, attention_mask: long (B, L) source text.
             labels: long (B, T) answer tokens, padded with -100 (in STL: reasoning and answer); or, with `answers`, long
                 (O, T) the tokens of all options of the batch.
-            option_rows: long (O,) the sample that each option belongs to, ascending.
-            answers: long (B,) the index of each sample's right option: the answer is learned as a choice.
             reasoning_labels: long (R, T') reasoning tokens of the R <= B samples that have some, padded with -100.
             reasoning_rows: long (R,) indices of these samples in the batch.
+            option_rows: long (O,) the sample that each option belongs to, ascending.
+            answers: long (B,) the index of each sample's right option: the answer is learned as a choice.
 
         Returns:
             "loss", "answer_loss" and, when beta > 0 and there is reasoning, "reasoning_loss": scalars.
