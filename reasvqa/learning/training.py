@@ -236,8 +236,9 @@ class _Trainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, **_):
         outputs = model(**inputs)
-        for name in outputs.keys() & LOSSES:
-            self._losses.setdefault(name, []).append(outputs[name])
+        for name in LOSSES:  # in this order: processes reduce them one by one
+            if name in outputs:
+                self._losses.setdefault(name, []).append(outputs[name])
         if not torch.isfinite(outputs["loss"]):
             raise Diverged(
                 f"the loss is {outputs['loss'].item()} at step {self.state.global_step + 1}: training has diverged, "
