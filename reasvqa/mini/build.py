@@ -48,10 +48,10 @@ from reasvqa.samples import Sample
 
 VERSION = 3  # raise it when the world changes: data made by an older version are made again
 QUESTIONS_PER_VIDEO = 3
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[str, ...] = ("train", "val", "test")
 # Videos per split: enough training questions for answers alone to teach a student most of the task but not all within
 # the recipe's epochs (50 to 80 % on validation). "smoke" is a handful.
-SIZES = {
+SIZES: dict[str, dict[str, int]] = {
     f"{scale}-{kind}": dict(zip(SPLITS, counts, strict=True))
     for scale, counts in {"mini": (160, 300, 1000), "smoke": (12, 6, 8)}.items()
     for kind in ("star", "nextqa", "intentqa")
@@ -194,8 +194,8 @@ def _write_star(root: Path, splits: dict[str, list[Asked]]) -> None:
             start, end = asked.story.clip
             item = {"question_id": f"{key}_{count[key]}", "question": asked.query.text, "video_id": asked.story.id}
             item |= {"start": start, "end": end, "answer": asked.options[asked.answer]}
-            item["choices"] = [{"choice_id": i, "choice": option} for i, option in enumerate(asked.options)]
-            items.append(item)
+            choices = [{"choice_id": i, "choice": option} for i, option in enumerate(asked.options)]
+            items.append(item | {"choices": choices})
             count[key] += 1
         (root / f"STAR_{split}.json").write_text(json.dumps(items, indent=1), encoding="utf-8")
 

@@ -214,7 +214,7 @@ def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
         qformer_config=_size(96, 2) | qformer | initial,
         text_config=t5,
         num_query_tokens=4,
-        **initial,
+        initializer_range=INIT,
     )
     config.frame_numbers = "added"
     model = Blip2ForConditionalGeneration(config)
