@@ -7,6 +7,7 @@ Workers are spawned, since torch does not survive a fork. They do not import the
 from __future__ import annotations
 
 import faulthandler
+import itertools
 import os
 import pickle
 import signal
@@ -24,6 +25,7 @@ from typing import Any, cast
 
 from pebble import ProcessExpired, ProcessPool
 
+IN_FLIGHT = 16  # tasks handed to workers at a time: more could fill the pipe to them, and block it if they die
 ATTEMPTS = 3  # a task whose worker dies is tried so often
 _NAME = "reasvqa-worker"  # of processes
 
@@ -99,8 +101,13 @@ def finish_all(submit: Callable[..., Future], tasks: Mapping[Any, tuple]) -> Ite
     `submit` is that of `Workers` or of an executor. A task is tried `ATTEMPTS` times if its worker dies; no other is.
     """
     deaths: Counter[Hashable] = Counter()
-    running = {submit(*task): name for name, task in tasks.items()}
-    while running:
+    waiting = iter(tasks.items())
+    running: dict[Future, Any] = {}
+    while True:
+        for name, task in itertools.islice(waiting, max(0, IN_FLIGHT - len(running))):
+            running[submit(*task)] = name
+        if not running:
+            return
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             name = running.pop(future)
             died = future.cancelled() or isinstance(future.exception(), (ProcessExpired, BrokenProcessPool))
