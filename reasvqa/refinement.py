@@ -61,7 +61,7 @@ _RULES = [
     Rule(ANSWER_RULE, 'a heading "Answer" with the answer', "#fde0c5"),
     Rule(
         CONCLUSION_RULE,
-        'a heading "Conclusion" and what concludes below it',
+        'a heading "Conclusion" and the conclusion below it',
         "#d4e6f7",
         r"^(?:\d+\. )?(?:in conclusion|to conclude)[,:]",
         "conclu",

@@ -19,7 +19,7 @@ _EXPECTED = {
 
 
 def validated(name: str, kind: TypeAdapter, value: Any) -> Any:
-    """Return `value` as `kind`, strictly: text is no number and no truth value; numpy's numbers become Python's.
+    """Return `value` as `kind`, strictly: text is neither a number nor a truth value; numpy's numbers become Python's.
 
     Raises:
         ValueError: it is of another kind. One sentence names the setting, what came, what is possible, and the remedy.

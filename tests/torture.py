@@ -2,7 +2,7 @@
 
 pytest does not run this page: it takes minutes. The suite runs small seeded parts of the same trials. Every trial
 prints what happened how often. The exit status is 1 when something did that must not: a wait without end, a process
-left behind, a bare exception, other frames without a word.
+left behind, a bare exception, silently other frames.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     {"id": "...", "generator": "...", "prompt": "...", "response": "...", "prediction": 2, "correct": true}
 
-Any file in this form works, whoever made it; `id` and `response` are enough. `prediction` is 0-based, null where the
+Any file in this form works; `id` and `response` are enough. `prediction` is 0-based, null where the
 response names no option. A line belongs to the question that its prompt asks; once the question has changed, the line
 is outdated. `correct` is null where the answer is unknown; where the samples are given, it is computed from them.
 """
