@@ -110,7 +110,7 @@ def smoke_star():
     return load("smoke-star", "train"), load("smoke-star", "test")
 
 
-REPRODUCE = [sys.executable, "-m", "reasvqa.companion.reproduce", "--scale", "smoke", "--seeds", "0"]
+REPRODUCE = [sys.executable, "-m", "reasvqa", "reproduce", "--scale", "smoke", "--seeds", "0"]
 
 
 @pytest.fixture(scope="session")

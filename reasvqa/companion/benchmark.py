@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -398,7 +397,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found |= matrix_fraction(work, float(table["samples_per_s"]["ours"]))
     print(json.dumps(found, indent=1))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

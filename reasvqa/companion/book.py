@@ -169,7 +169,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"executing {name}", flush=True)
         execute(found[name])
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,7 +14,6 @@ import argparse
 import json
 import random
 import shutil
-import sys
 import textwrap
 import time
 import warnings
@@ -364,7 +363,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     return show(check(configs, given.all, given.generator, given.server))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -295,7 +295,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)  # it says what is missing and where it comes from
         return 1
     return int(any(outcome.error for outcome in outcomes))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
