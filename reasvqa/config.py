@@ -1,7 +1,6 @@
 """The settings of a run: defaults, types, ranges, and which of them mean the same.
 
-A setting left at None takes its value from the preset that the data set names (`reasvqa.registry`). What is no setting
-is a named constant of the module that uses it.
+A setting left at None takes its value from the preset that the data set names (`reasvqa.registry`).
 """
 
 from __future__ import annotations
@@ -149,11 +148,7 @@ class TrainConfig:
 
     @property
     def preset(self) -> str:
-        """Name of the preset that settings left at None take their values from; the data set decides it.
-
-        Raises:
-            ValueError: no such data set.
-        """
+        """Name of the data set's preset, which settings left at None take their values from."""
         return DATASETS[one_of("dataset", self.dataset, DATASETS)].preset
 
     @property
@@ -171,9 +166,7 @@ class TrainConfig:
         if how == "STL_QA":
             values = {name: value for name, value in values.items() if name not in _OF_REASONING}
         values.pop("objective", None)
-        shown = [
-            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
-        ]
+        shown = [f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in values.items()]
         return " ".join([config.dataset, config.student.rpartition("/")[2], how, *shown])
 
     def resolve(self) -> TrainConfig:
@@ -192,10 +185,8 @@ class TrainConfig:
         if config.reasoning == "none" or (config.objective == "mtl" and config.beta == 0):
             config = replace(config, objective="stl", reasoning="none", target_order="reasoning_first")
             config = replace(config, generator="", subset="all", fraction=1.0, control="none")
-        if config.objective == "stl":
-            config = replace(config, beta=0.0)
-        else:
-            config = replace(config, target_order="reasoning_first")
+        other = {"beta": 0.0} if config.objective == "stl" else {"target_order": "reasoning_first"}
+        config = replace(config, **other)
         if config.reasoning != "refined":
             config = replace(config, refinement="paper")
         if not config.lora:
@@ -210,9 +201,5 @@ def _kinds() -> dict[str, TypeAdapter]:
 
 
 def check_seeds(seeds: Any) -> list[int]:
-    """Return seeds as a list of different integers, at least 0; see `reasvqa.validation.list_of`.
-
-    Raises:
-        ValueError: anything else.
-    """
+    """Return seeds as a list of different integers, at least 0, or raise ValueError; see `validation.list_of`."""
     return validated("seeds", TypeAdapter(list_of(Index)), seeds)

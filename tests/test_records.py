@@ -17,8 +17,7 @@ from reasvqa.companion.experiments import SEEDS, all_settings
 from reasvqa.config import TrainConfig
 from reasvqa.learning import Run, records, train, train_all
 from reasvqa.learning.many import kept_run
-from reasvqa.learning.runs import WeightsLeftOut
-from reasvqa.learning.store import meta_text
+from reasvqa.learning.runs import WeightsLeftOut, meta_text
 
 QUICK = TrainConfig(dataset="smoke-star", reasoning="none", blind=True, questions=8).resolve()
 

@@ -18,7 +18,7 @@ from reasvqa.datasets import Samples, load
 from reasvqa.learning import DamagedRun, Diverged, Run, train, training
 from reasvqa.learning.answering import predict
 from reasvqa.learning.features import build_features
-from reasvqa.learning.store import RESULT
+from reasvqa.learning.runs import RESULT
 
 CONFIG = TrainConfig(dataset="smoke-star").resolve()
 # Small and quick where only the store is looked at.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from reasvqa.datasets import Samples
-from reasvqa.evaluation import Estimate, estimate, paired_difference, right_or_wrong
+from reasvqa.evaluation import Estimate, estimate, right_or_wrong
 from reasvqa.learning import Run
 
 
@@ -53,7 +53,7 @@ def with_another_video(runs: Sequence[Run]) -> tuple[Estimate, Estimate]:
         raise ValueError(f"{runs[0].config.dataset}, {runs[0].config.split}: this split has no labels; use another one")
     right = right_or_wrong([run.predictions for run in runs])
     other = np.stack([_chosen(run.answer(with_other_clips(samples))) == np.array(labels) for run in runs])
-    return estimate(other, videos), paired_difference(right, other, videos)
+    return estimate(other, videos), estimate(other.astype(float) - right, videos)
 
 
 def rotations(samples: Samples) -> np.ndarray:

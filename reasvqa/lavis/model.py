@@ -236,7 +236,7 @@ class ReasVQADataset(BaseDataset):
 
 @registry.register_builder("reasvqa")
 class ReasVQABuilder(BaseDatasetBuilder):
-    """Build the data set of a project YAML: `annotations` (a file), `videos` (a folder), `num_frames`, `image_size`."""
+    """Build the data set of a project YAML."""
 
     DATASET_CONFIG_DICT = {"default": str(CONFIGS / "dataset.yaml")}
 

@@ -47,7 +47,7 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
     versions = [PROCEDURE, FEATURES_PROCEDURE, torch.__version__.split("+")[0], transformers.__version__]
     everything = [
         asdict(config),
-        _examples_digest(reduced, root, learned, _state(responses)),
+        _examples_digest(reduced, root, learned, file_state(responses)),
         questions_digest(asked),
         fingerprint(config.student),
         [*versions, peft.__version__],
@@ -74,8 +74,19 @@ def questions_digest(samples: Samples) -> str:
 
 
 def videos_digest(samples: Samples) -> str:
-    """Return a hash of the content of the questions' videos."""
-    return digest((video, str(video_stamp(samples.videos / video))) for video in sorted({s.video for s in samples}))
+    """Return a hash of the content of the questions' videos. Every call sees which files have changed."""
+    return _videos_digest(samples, tuple(map(file_state, _video_files(samples))))
+
+
+@lru_cache(maxsize=64)
+def _videos_digest(samples: Samples, _states: object) -> str:
+    return digest((name, str(video_stamp(Path(file)))) for file, name in _video_files(samples).items())
+
+
+@lru_cache(maxsize=64)
+def _video_files(samples: Samples) -> dict[str, str]:
+    """Return the names of the questions' videos by their paths, as texts: a plan looks at them hundreds of times."""
+    return {f"{samples.videos}/{name}": name for name in sorted({sample.video for sample in samples})}
 
 
 def digest(rows: Iterable[tuple[str, ...]]) -> str:
@@ -89,13 +100,9 @@ def digest(rows: Iterable[tuple[str, ...]]) -> str:
 def load_existing(dataset: str, split: str, root: Path) -> Samples:
     """Load a split without making a missing miniature; the same object until an annotation file changes."""
     files = sorted(path for pattern in ("*.csv", "*.json", "*.txt") for path in root.glob(pattern))
-    return _loaded(dataset, split, root, tuple((path.name, _state(path)) for path in files))
+    return _loaded(dataset, split, root, tuple((path.name, file_state(path)) for path in files))
 
 
 @lru_cache(maxsize=64)
 def _loaded(dataset: str, split: str, root: Path, _files: object) -> Samples:
     return load(dataset, split, root)
-
-
-def _state(path: Path) -> tuple[int, int] | None:
-    return file_state(path) if path.exists() else None

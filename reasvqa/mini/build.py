@@ -260,7 +260,7 @@ def read_stories(root: Path) -> Mapping[str, Story]:
 
 
 @lru_cache(maxsize=4)
-def _stories(path: Path, _state: tuple[int, int]) -> Mapping[str, Story]:
+def _stories(path: Path, _state: object) -> Mapping[str, Story]:
     def event(values: dict[str, Any]) -> Event:
         return Event(**values | dict[str, Any](idle=tuple(map(tuple, values["idle"]))))
 

@@ -21,8 +21,7 @@ NARROW = 256  # width up to which summing weights costs less than two more produ
 class LoraInWeights(peft.tuners.lora.Linear):
     """LoRA added to the weights in each pass, (W + BA)x, where peft adds it to the outputs, Wx + BAx.
 
-    In narrow layers the number of operations decides, not their size: a training step of the miniature takes a sixth
-    less time. In a wide layer the gradient, which is as large as W, would cost more than it saves.
+    A training step of the miniature takes a sixth less time; in a wide layer the gradient, as large as W, costs more.
     """
 
     def forward(self, x: Tensor) -> Tensor:
