@@ -72,7 +72,7 @@ class TrainConfig:
         objective: "stl" (Eq. 1) or "mtl" (Eq. 2).
         reasoning: what is learned besides the answer: "refined" or "original" reasoning, "brief_caption",
             "detailed_caption", "none".
-        refinement: "paper" (appendix A.4), or "strict": also remove sentences that restate the chosen option in words.
+        refinement: "paper" (appendix A.4), or "strict": also remove sentences that restate the chosen option.
         subset: "all" reasoning, or "cr": only that of correct responses.
         fraction: share of the usable reasoning that is used, 0 < fraction <= 1.
         control: "none", or what replaces the reasoning to see what it is good for: the reasoning of "other_videos", its
@@ -82,8 +82,7 @@ class TrainConfig:
         seed: seed of everything random in a run.
         blind: show the student no frames, to measure what the questions alone give away.
         num_frames: N, frames per clip.
-        questions: train on the first so many questions; None: the preset's number; None there: all. Data sets with
-            shuffled training questions give a random sample, of which smaller ones are part; a large number means all.
+        questions: train on the first so many questions (a large number: all); None: the preset's number.
         generator: whose responses to learn from: names <dataset>/reasoning/<generator>.jsonl.
         answer_format: "letter", as in the paper; "choice": choose among the options' texts by their likelihood; the
             loss is the cross-entropy of that choice; "text": write the right option's text, then choose likewise.
@@ -101,8 +100,7 @@ class TrainConfig:
         max_new_tokens: limit of what a student writes when asked to.
         precision: "fp32", or "bf16": frozen weights and features in bfloat16, autocast for the rest, trained weights in
             float32.
-        gradient_checkpointing: recompute activations of the language model instead of keeping them: less memory, more
-            time.
+        gradient_checkpointing: recompute the language model's activations: less memory, more time.
         skip_missing: leave out questions whose videos cannot be read, instead of stopping.
     """
 
@@ -170,13 +168,9 @@ class TrainConfig:
         return " ".join([config.dataset, config.student.rpartition("/")[2], how, *shown])
 
     def resolve(self) -> TrainConfig:
-        """Return the settings checked, complete, and the same for runs that mean the same.
-
-        MTL with beta 0 or without reasoning is STL_QA, and a setting that a run does not use has its default.
-
-        Raises:
-            ValueError: a value has the wrong type or is out of range; the message names the setting and the remedy.
-        """
+        """Return the settings checked, complete, and the same for runs that mean the same: MTL with beta 0 or without
+        reasoning is STL_QA, and a setting that a run does not use has its default. Raise ValueError for a value of the
+        wrong type or out of range; the message names the setting and the remedy."""
         preset = PRESETS[self.preset]
         values = {name: preset.get(name) if value is None else value for name, value in vars(self).items()}
         config = TrainConfig(**{name: validated(name, kind, values[name]) for name, kind in _kinds().items()})

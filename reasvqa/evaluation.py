@@ -154,8 +154,8 @@ def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
     90 %, so take three (`python tests/test_evaluation.py`). With one seed it is the variance between videos.
 
     Args:
-        outcomes: bool or float, (seeds, questions) or (questions,): right or wrong; the difference of two settings that
-            share seeds and questions; or a contrast, the weighted sum of several.
+        outcomes: bool or float, (seeds, questions) or (questions,): right or wrong, or a weighted sum of several
+            settings' that share seeds and questions.
         videos: (questions,): the video of each question.
 
     Raises:
@@ -167,14 +167,9 @@ def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
 def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> Estimate:
     """Return the unweighted mean of several data sets' mean outcomes, with its interval.
 
-    The data sets share neither videos nor seeds, so their variances add. The seeds' parts, each from equally few seeds,
-    are pooled with Satterthwaite's degrees of freedom.
-
-    Args:
-        parts: for each data set the arguments of `estimate`, with equally many seeds.
-
-    Raises:
-        ValueError: as `estimate`; data sets with different numbers of seeds.
+    The data sets share neither videos nor seeds, so their variances add; the seeds' parts are pooled with
+    Satterthwaite's degrees of freedom. `parts` has for each data set the arguments of `estimate`; raise ValueError as
+    `estimate`, or if data sets have different numbers of seeds.
     """
     tables = [(np.atleast_2d(np.asarray(outcomes, dtype=float)), np.asarray(videos)) for outcomes, videos in parts]
     for outcomes, videos in tables:
@@ -247,8 +242,7 @@ def verdict(effect: Estimate, margin: float, p_corrected: float, looks: int = 1)
         p_corrected: the effect's p, corrected for the looks taken and the claims judged together (`holm`).
         looks: how often the claim has been looked at, with more seeds each time.
 
-    Returns:
-        None for one seed, which another may contradict; see `seeds_needed`.
+    Return None for one seed, which another may contradict.
     """
     if effect.seeds == 1:
         return None
@@ -272,18 +266,11 @@ def holm(p: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
 
 
 def seeds_needed(effect: Estimate, size: float, seed_sd: float | None = None) -> int | None:
-    """Return how many seeds find a true effect of `size` points at 5 % four times in five, on as many questions.
+    """Return how many seeds (2 to 1000, or None) find a true effect of `size` points, of either sign, at 5 % four times
+    in five, on as many questions as `effect` was measured on.
 
-    Args:
-        effect: what was measured.
-        size: of the effect to find, in points, of either sign.
-        seed_sd: standard deviation of the effect between seeds, in points; None: as measured with several seeds.
-
-    Returns:
-        At least 2; None if a thousand seeds are not enough: then there are too few questions.
-
-    Raises:
-        ValueError: one seed and no `seed_sd`.
+    seed_sd: standard deviation of the effect between seeds, in points; None: as measured. Without it, one seed raises
+    ValueError.
     """
     spread = effect.seed_sd if seed_sd is None else seed_sd
     if np.isnan(spread):
@@ -300,10 +287,7 @@ def seeds_needed(effect: Estimate, size: float, seed_sd: float | None = None) ->
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the exact two-sided p-value of McNemar's test: do two runs err on the same questions equally often?
-
-    first, second: bool (questions,), right or wrong.
-    """
+    """Return the exact two-sided p-value of McNemar's test of two runs, bool (questions,): right or wrong."""
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if first.shape != second.shape:
         raise ValueError(f"runs on different questions cannot be paired: {first.shape} and {second.shape}")

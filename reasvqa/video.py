@@ -225,11 +225,8 @@ def _video_stream(container: Any) -> Any:
 
 
 def _read_index(path: str, container: Any, stream: Any) -> _Index:
-    """Read all packets' times.
-
-    Pictures that cannot be decoded are not shown: those before the first key frame, and those right behind it that
-    are shown before it and need a picture of the part that was cut away.
-    """
+    """Read all packets' times. Pictures that cannot be decoded are not shown: those before the first key frame, and
+    those right behind it that are shown before it and need a picture of the part that was cut away."""
     packets = [(p.pts, p.is_keyframe, not p.is_discard) for p in container.demux(stream) if p.pts is not None]
     if not packets:
         raise _Refused("the video stream has no frames")
@@ -287,10 +284,8 @@ def _check_whole(path: str, stream: Any, container: Any, starts: np.ndarray, cli
 
 
 def _seek_pictures(container: Any, stream: Any, index: _Index, times: Sequence[int]) -> dict[int, Any] | None:
-    """Decode the pictures of these ascending times, each from the key frame before it; None where that is not safe.
-
-    Only containers with an index can be sought in, and only those that say when each picture is shown.
-    """
+    """Decode the pictures of these ascending times, each from the key frame before it; None where that is not safe:
+    without an index, or if the container does not say when each picture is shown."""
     codec, place = stream.codec_context, {pts: i for i, pts in enumerate(index.pts.tolist())}
     indexed = container.format.name.startswith(("mov", "matroska"))
     if not (indexed or (container.format.name == "avi" and not codec.has_b_frames)) or len(place) < len(index.pts):
@@ -321,10 +316,8 @@ def _seek_pictures(container: Any, stream: Any, index: _Index, times: Sequence[i
 
 
 def _collect_pictures(frames: Iterator[Any], times: Sequence[int]) -> tuple[dict[int, Any], list[int]]:
-    """Return the pictures of these times from all frames of a stream, and the times of those that were decoded.
-
-    Decoding ends with the last wanted picture, unless the frames' times prove wrong.
-    """
+    """Return the pictures of these times from all frames of a stream, and the times of those that were decoded: up to
+    the last wanted picture, unless the frames' times prove wrong."""
     wanted, pictures, shown = set(times), {}, []
     for frame in frames:
         if frame.pts is not None:
@@ -341,10 +334,9 @@ def _ascending(times: Sequence[int]) -> bool:
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """Return the picture as it is to be seen: uint8 (H, W, 3), RGB.
+    """Return the picture as it is to be seen, uint8 (H, W, 3), RGB, turned by the nearest quarter turn.
 
     The container's matrix maps stored points to shown ones: x' = a x + c y, y' = b x + d y (ISO 14496-12, tkhd).
-    Rotations by other angles than quarter turns are rounded to them.
     """
     picture = frame.to_ndarray(format="rgb24")
     matrix = frame.side_data.get("DISPLAYMATRIX")

@@ -62,7 +62,7 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
 @lru_cache(maxsize=4096)
 def _examples_digest(config: TrainConfig, root: Path, samples: Samples, _responses: object) -> str:
     """Return a hash of the texts of the training examples, in their order."""
-    samples = samples[: config.questions]
+    samples = samples[: config.questions] if config.questions else samples
     examples = build_examples(samples, responses_of(config, root, samples), config)
     return digest((e.sample.id, e.source, e.target, e.reasoning or "", e.ending) for e in examples)
 

@@ -12,6 +12,7 @@ import pandas as pd
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
+from reasvqa.files import file_state
 from reasvqa.generation import read_reasoning
 from reasvqa.generation.controls import key_words, shuffled_words, swapped
 from reasvqa.refinement import refine
@@ -61,7 +62,13 @@ def responses_of(config: TrainConfig, root: Path, samples: Samples) -> pd.DataFr
     """
     if not config.generator:
         return None
-    return read_reasoning(paths.reasoning(root, config.generator, config.kind), samples, config.kind)
+    path = paths.reasoning(root, config.generator, config.kind)
+    return _responses(path, samples, config.kind, file_state(path))
+
+
+@lru_cache(maxsize=16)
+def _responses(path: Path, samples: Samples, kind: str, _state: object) -> pd.DataFrame:
+    return read_reasoning(path, samples, kind)
 
 
 def build_examples(samples: Samples, responses: pd.DataFrame | None, config: TrainConfig) -> list[Example]:
