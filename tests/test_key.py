@@ -12,6 +12,7 @@ from reasvqa.config import CHOICES, TrainConfig
 from reasvqa.datasets import DataError, load
 from reasvqa.generation import ReasoningError
 from reasvqa.learning import run_key
+from reasvqa.learning.key import videos_seen_once
 from reasvqa.students import STUDENTS
 
 CONFIG = TrainConfig(dataset="smoke-star")
@@ -177,3 +178,11 @@ def test_the_student_is_part_of_the_key(root, tmp_path):
     (folder / "tokenizer.json").write_text(text.replace("person", "pers0n", 1))
     keys.add(run_key(config, root))
     assert len(keys) == 3
+
+
+def test_a_plan_looks_at_videos_once_and_later_keys_see_what_has_changed(root):
+    with videos_seen_once():
+        before = run_key(CONFIG, root)
+        another_video(root)
+        assert run_key(CONFIG, root) == before
+    assert run_key(CONFIG, root) != before

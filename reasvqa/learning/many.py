@@ -15,7 +15,7 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.learning import records
 from reasvqa.learning.features import dtype_of, features_of
-from reasvqa.learning.key import run_key
+from reasvqa.learning.key import run_key, videos_seen_once
 from reasvqa.learning.runs import DamagedRun, Run
 from reasvqa.learning.training import train
 from reasvqa.processes import Workers, cores, finish_all, result_of
@@ -36,7 +36,8 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
     configs = [config.resolve() for config in configs]
     for dataset in {config.dataset for config in configs}:
         load(dataset, "train")  # a miniature is made on first use, once
-    missing = [config for config in dict.fromkeys(configs) if force or not kept_run(config)]
+    with videos_seen_once():
+        missing = [config for config in dict.fromkeys(configs) if force or not kept_run(config)]
     jobs = min(jobs or (1 if torch.cuda.is_available() else cores()), len(missing))
     if jobs > 1:
         prepare_features(missing)
