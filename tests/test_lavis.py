@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import Blip2ForConditionalGeneration
 
-from reasvqa.lavis import LavisError, lavis_keys, load_lavis_checkpoint, save_lavis_checkpoint
+from reasvqa.lavis import LavisError, load_lavis_checkpoint, save_lavis_checkpoint
+from reasvqa.lavis.checkpoints import lavis_keys
 from reasvqa.students import STUDENTS
 
 

@@ -4,9 +4,8 @@ Required columns: video (a file in the folder), question, a0, a1, ... up to a9 (
 answer (the right option's letter, A for a0; empty where unknown) and split (train, val or test). Optional: start and
 end (seconds of a clip), id, type (any text to group by) and reasoning (an explanation, see `written_reasoning`).
 
-A question without an id gets one from the video's name and a hash of video, clip, question and options. Rows may thus
-be added, sorted or moved to another split, and labels corrected, and each response stays with its question; a reworded
-question is a new one.
+A question without an id gets one from the video's name and a hash of video, clip, question and options, so each
+response stays with its question when rows are added, sorted, moved to another split, or their labels corrected.
 """
 
 from __future__ import annotations

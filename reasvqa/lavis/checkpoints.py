@@ -61,7 +61,7 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
     Args:
         model: a BLIP-2 with a T5 language model of the checkpoint's sizes.
         path: a .pth file, read without executing pickled code; weights lie in it directly or under "model".
-        partial: accept a checkpoint that holds only some of the weights, as LAVIS writes after fine-tuning.
+        partial: accept only some of the weights, as LAVIS writes them after fine-tuning.
 
     Returns:
         The names of the model's parameters that the checkpoint does not hold; empty unless `partial`.

@@ -22,7 +22,7 @@ Targets = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Packed:
-    """All targets of a batch for one decoder pass: those of one row stand one after the other.
+    """All targets of a batch for one decoder pass, those of one row one after the other.
 
     Attributes:
         ids: long (B, W) tokens, 0 where a row has no target.
