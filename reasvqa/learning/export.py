@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,10 +100,9 @@ def _check_replaceable(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         foreign = {path.name}
     elif path.exists():
-        try:
-            foreign = _files(path) - {MARK, *json.loads((path / MARK).read_text(encoding="utf-8"))["files"]}
-        except (OSError, ValueError, KeyError, TypeError):
-            foreign = _files(path)
+        foreign = _files(path)
+        with suppress(OSError, ValueError, KeyError, TypeError):  # no export, or a damaged one
+            foreign -= {MARK, *json.loads((path / MARK).read_text(encoding="utf-8"))["files"]}
     if foreign:
         raise FileExistsError(f"{path}: {min(foreign)} is not part of an export. Give another place, or move it away.")
 

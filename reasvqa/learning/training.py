@@ -148,11 +148,8 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     if not state.is_main_process:
         return
     taught = sum(e.reasoning is not None for e in examples) if config.objective == "mtl" else len(examples)
-    seconds = {
-        "features": times[1] - times[0],
-        "training": trainer.state.log_history[-1]["seconds"],
-        "answering": times[3] - times[2],
-    }
+    seconds = {"features": times[1] - times[0], "training": trainer.state.log_history[-1]["seconds"]}
+    seconds["answering"] = times[3] - times[2]
     metrics = {
         "accuracy": 100 * float(right_or_wrong([table])[0].mean()) if table["answer"].notna().all() else None,
         "questions": len(table),

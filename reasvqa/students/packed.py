@@ -93,11 +93,8 @@ class PackedStudent(Student):
 
     @in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the prompt's embeddings with the video in its place; `decode` reads them together with the targets.
-
-        Raises:
-            ValueError: the video token is missing, or not at the same place in every prompt.
-        """
+        """Return the prompt's embeddings with the video in its place, which must be the same in every prompt (or
+        ValueError); `decode` reads them together with the targets."""
         text = self.model.get_input_embeddings()(input_ids).to(self.dtype)
         at = (input_ids == self.video_token).int().argmax(1)
         if not bool((input_ids[torch.arange(len(at)), at] == self.video_token).all()) or len(at.unique()) != 1:
