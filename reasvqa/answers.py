@@ -117,7 +117,12 @@ def _is_letter(text: str, end: int) -> bool:
 
 def _is_option(text: str, at: int) -> bool:
     """Return True when the letter text[at] stands for an option by itself, or behind "option"."""
-    return _is_letter(text, at + 1) or phrases.OPTION_BEFORE.search(text[max(0, at - 12) : at]) is not None
+    return _is_letter(text, at + 1) or _follows_option(text, at)
+
+
+def _follows_option(text: str, at: int) -> bool:
+    before = text[max(0, at - 12) : at]
+    return before.endswith(" ") and phrases.OPTION_BEFORE.search(before) is not None
 
 
 @lru_cache(maxsize=1)
@@ -154,7 +159,7 @@ def _letters_of(text: str, match: re.Match[str], phrase: Phrase) -> str:
     if phrase.name == "praised" and text[at + 1 : at + 2] != ")":
         word = phrases.LAST_WORD.search(text[max(0, at - 24) : at])
         is_name = word and word[1].casefold() not in phrases.FREE  # "vitamin C is best"
-        if is_name and not phrases.OPTION_BEFORE.search(text[max(0, at - 12) : at]):
+        if is_name and not _follows_option(text, at):
             return ""
     first = phrases.ONE_BEFORE.search(text[max(0, at - 20) : at])
     return (first[1] if first else "") + text[at] + _alternatives(text, at + 1)
