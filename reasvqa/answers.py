@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from reasvqa import phrases
 from reasvqa.languages import may_be_foreign, named_in_foreign
-from reasvqa.phrases import CONTRAST, FIRST, FRAGMENTS, HEADING, LETTER, PHRASES, Phrase
+from reasvqa.phrases import CONTRAST, FIRST, FRAGMENTS, HEADING, LETTER, PHRASES, SIGNS
 from reasvqa.samples import LETTERS
 from reasvqa.text import Sentence, check_text, cleaned, compiled, has_one, normalised, plain, sentences
 
@@ -126,37 +126,40 @@ def _follows_option(text: str, at: int) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _table() -> list[tuple[Phrase, list[str], re.Pattern[str]]]:
-    return [(phrase, phrase.words.split(), compiled(phrase.pattern, FRAGMENTS)) for phrase in PHRASES]
+def _table() -> list[tuple[str, list[str], re.Pattern[str]]]:
+    return [
+        (name, SIGNS[name].split("|") if name in SIGNS else [], compiled(text, FRAGMENTS))
+        for name, text in PHRASES.items()
+    ]
 
 
 def _affirmed(text: str, folded: str, leads: bool) -> str:
     """Return the letters that the first matching row of `PHRASES` finds."""
     articles = not leads and not any(_is_option(text, match.start()) for match in LETTER.finditer(text))
-    for phrase, words, pattern in _table():
+    for phrase, signs, pattern in _table():
         if leads:
-            found = [pattern.match(text)] if phrase.name in phrases.BEGINNING else []
-        elif (articles and phrase.name != "praised") or (words and not has_one(folded, words)):
+            found = [pattern.match(text)] if phrase in phrases.BEGINNING else []
+        elif (articles and phrase != "praised") or (signs and not has_one(folded, signs)):
             continue
         else:
-            found = pattern.finditer(text, max(0, len(text) - 90) if phrase.name == "short" else 0)
+            found = pattern.finditer(text, max(0, len(text) - 90) if phrase == "short" else 0)
         if letters := "".join([_letters_of(text, match, phrase) for match in found if match]):
             return letters
     return ""
 
 
-def _letters_of(text: str, match: re.Match[str], phrase: Phrase) -> str:
+def _letters_of(text: str, match: re.Match[str], phrase: str) -> str:
     """Return the letters of a phrase, "" when it is denied or supposed, or its letter is an article or a name."""
     at = match.start(match.lastindex or 0)
     before = text[max(0, match.start() - 60) : match.start()]
     denied = phrases.DENIED.search(before) or phrases.DENIED.search(text[match.start() : at])
-    if denied or _supposed(before, match[0]) or (phrase.name == "leads" and phrases.RULED_OUT.search(before)):
+    if denied or _supposed(before, match[0]) or (phrase == "leads" and phrases.RULED_OUT.search(before)):
         return ""
-    if phrase.weak and CONTRAST.search(text, match.end() if phrase.name == "held" else at, match.end() + 200):
+    if phrase in phrases.WEAK and CONTRAST.search(text, match.end() if phrase == "held" else at, match.end() + 200):
         return ""
-    if phrase.name != "praised" and not _is_option(text, at):
+    if phrase != "praised" and not _is_option(text, at):
         return ""
-    if phrase.name == "praised" and text[at + 1 : at + 2] != ")":
+    if phrase == "praised" and text[at + 1 : at + 2] != ")":
         word = phrases.LAST_WORD.search(text[max(0, at - 24) : at])
         is_name = word and word[1].casefold() not in phrases.FREE  # "vitamin C is best"
         if is_name and not _follows_option(text, at):

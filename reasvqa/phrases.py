@@ -7,7 +7,6 @@ takes time in proportion to the length of a text.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 from reasvqa import languages
 from reasvqa.text import compiled, fragments
@@ -89,118 +88,79 @@ ASIDE = _compiled(r"""\({noun}:?\s{L}\)[.!*_\s]{0,6}$|\b(therefore|thus|hence|mo
 WEAK_ASIDE = _compiled(r"\w(\W{0,4} \(|, [*_]{1,3}){L}(\)|[*_])[.!*_\s]{0,6}$")
 
 
-class Phrase(NamedTuple):
-    """A way to name an option in passing.
-
-    pattern: its last group is the letter. words: parts of words, one of which a
-    matching sentence has; "" tries all. weak: a contrast behind it ("but ...") takes it back.
-    """
-
-    name: str
-    pattern: str
-    words: str = ""
-    weak: bool = False
-
-
-# Tried in this order; the first that finds a letter decides. To add a phrase, add a row.
-PHRASES = [
-    Phrase(
-        "praised",  # "option B is the best", "B fits best"
-        r"({noun}:? {L}\b{apposition}|{X}([).:]{apposition}|,? )){says}",
-        "ost est clos near correct right accurate answer true valid winner choice pick select final one ly plausib"
-        " better consistent support confirm chosen favo line accord agree keeping what candidate backed justified"
-        " sense fit match align describ represent explain captur correspond reflect summari resembl suit character"
-        " depict account stand left",
-    ),
-    Phrase(
-        "made",  # "makes B the best choice", "points to B as the answer"
-        r"""\b(mak(es?|ing)|leav(es?|ing)|consider(s|ing)?|with|only|points? (\w+ )?to\w*|suggests?|favou?rs?)[ ]
-        ({noun}:? )?{X}\)?,? (as )?(the |our |my )(\w+ )?{most}\b""",
-        "the our my",
-    ),
-    Phrase(
-        "held",  # "option B matches the frames"
-        r"""({noun}:? {L}\b{apposition}|{X}\) ){adverb}{0,2}{fits}\b(?! (neither|none|no|less|poorly|only|partially
-        |partly|in part))|{X}\.{apposition}{adverb}{0,2}(fits|matches|aligns with|corresponds to)\b""",
-        "fits match align describ represent explain captur correspond reflect answers summari agree resembl suit"
-        " character depict account make stand left",
-        weak=True,
-    ),
-    Phrase(
-        "chosen",  # "I would go with B"
-        r"""\b(cho(ose|osing|se|sen)|mark|(select|pick|lean)(ed|ing)?( towards?)?|(go|going|stick|sticking|conclude
-        |confident|answer|respond) (with|in|about)|go for|opt(ing)? for|vote for|settled? (on|for)|decide (on|for)
-        |arrive at|(i'd|i'll|i would|i will|let's|let us) (say|answer|take)
-        |answer is):? (the )?(\w+ )?({noun}:? )?{X}""",
-        "choos chos mark select pick go opt settl lean stick vote decide conclude confident arrive with say take"
-        " answer",
-    ),
-    Phrase(
-        "leads",  # "this corresponds to option B"
-        r"""\b((match|support|suggest|indicat|favou?r|confirm|resembl|leav|mak|fit|yield|equal)\w*
-        |correspond\w* (\w+ ){0,2}?(to|with)|align\w* (\w+ )*?(with|to)|consistent with|equivalent to
-        |lead\w* (us |me )?to|point\w* (\w+ )?(to|towards?|at)|impl(y|ies)|left with|down to|(described|represented
-        |given|captured|reflected|shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found
-        |listed) (by|in|as|with)|close\w* to|agree\w* with|which is|that is|namely|i\.e\.|meaning|it is|it's|that's|
-        (must|has to|would|should) be|is|are|be|hence|therefore|thus|so)[,:]?( (us|me|the|only|\w+ly|best|most|with|just
-        |therefore|thus|indeed|well|given|choice|to)){0,3} (answer|option|choice)s?( choice| option)?:? {X}|\b
-        (best (\w+ )?\w+s|match(es|ing)?( {word}){1,5}? (in|of|for|from|under|by)) {noun}:? {X}|\b
-        (most (\w+ly )?(consistent|compatible|in line) with|matches|corresponds to|resembles|aligns with|fits)[ ]
-        (\w+ )?{X}(?=[).:])""",
-        "option answer choice as consistent compatible line match correspond resembl align fit",
-    ),
-    Phrase(
-        "closest",  # "the closest of these is B"
-        r"""\b(best|closest|nearest|correct|right|proper|accurate|most \w+|only)( {word}){0,16}?( ?[:=]| {copula}\b
-        | are\b)([: ]{1,2}(therefore|likely|clearly|given|represented|by|indeed|in|thus|for|from|with|found|that|of
-        |shown|as|to|be|the)){0,3}[: ]{1,2}({noun}:? ?)?{X}(?=[).,;:]|$| (?-i:because|since|as|with|which|for)\b)""",
-        "best clos near correct right proper accurate most only",
-    ),
-    Phrase(
-        "short",  # "Thus, B."
-        r"""(\b({thus}|\w+ly|that('s| is)|i (think|believe|guess)|i'd say|yes|(that |this |which )?leav(es|ing)|must be)
-        |^then|^ok(ay)?)[,:]? ?((i think|i believe|i'd say|it's|that's|(it |this |that )?(is|must be|has to be
-        |should be)|the) )?({noun}:? )?{X}[).,:]?(?-i: it is| then| remains| is left)?[.! ]*$|^((so|okay|ok|yes|yeah
-        |then),? )?{item}\)?( (it is|remains|it must be)[.! ]*$|[,–—:-]? ?([–—-] )?(because|since)\b)""",
-        "so thus hence therefore ly that think believe guess i'd all yes leav must then ok because since is remains",
-    ),
-    Phrase(
-        "it is",  # "it must be B"
-        r"""\b(it|that|this|which)( (has to|can only|should|must|would) be| is|'s) ({noun} )?{X}(?=\)?([.,;!]|$
-        | (?-i:because|since|as)\b))|\bmak(es|ing) it ({noun} )?{X}(?=\)?[.,;! ]*$)|\b(fits|matches|suits
-        |describes) {X}\)? (best|perfectly|exactly|most closely)\b|\bbest (described|explained|captured|represented
-        |summari[sz]ed|answered) (as|by|with) {X}(?=\)?([.,;! ]|$))|\b(all|everything|every|none|nothing|any)
-        ( {word}){0,3}? (but|except|besides|apart from)( for)? ({noun} )?{X}""",
-        "it that this which fit match suit describ best all every none nothing any",
-    ),
-    Phrase(
-        "ticked",  # "B ✓"
-        r"""[✓✔✅☑]\W{0,6}({noun}:? )?{X}|^\W{0,6}{item}.{0,90}?([✓✔✅☑]|[:–—,-] ?(this is )?(the )?(correct
-        |right answer|best (match|option|choice|fit|answer))\b)""",
-        "✓ ✔ ✅ ☑ correct right best",
-    ),
-    Phrase(
-        "concluded",  # "Based on the analysis, the machine accepts option A."
-        r"""^({thus}|based on|given|considering|from|among|of)\b.{0,80}?\b{noun}:? {X}(?! (?-i:can|cannot|could|does|has
-        |would|(is|was|seems|appears) (not|un|in|im|less|ruled|elim|excl|out|contra|also|too|irr)\w*)\b)""",
-        weak=True,
-    ),
-    Phrase(
-        "is letter",  # "Therefore, the sum is B."
-        r"""^({thus}|considering|the {noun})\b.{0,160}?\b(is|are|be|with|to|by) (\w+ ){0,2}?{X}(\)[. ]*$
-        |[.] ?[^.]{0,80}\.?$|$)""",
-        weak=True,
-    ),
-    Phrase(
-        "item",  # "B. the cup: this matches"
-        r"""^{item}[).:] ((.{0,90}?[:–—,.(-] ?)?(this |these |the \w+ |option |clearly |directly |closely |accurately[ ]
-        |correctly |which |is |the ){0,3}(match(es|ing)?|fit(s|ting)?|align(s|ed|ing)?|correct|correctly|accurately
-        |consistent with|corresponds to|right answer|best {thing})\b|.{0,200}?\b(match(es)?|fits?|supports?
-        |corresponds to|describes) (this|the) {noun}\b)""",
-        "match fit align correct accurate consistent right best support describ correspond",
-        weak=True,
-    ),
-]
+# How a sentence names an option in passing; the last group of a pattern is the letter. Tried in this order; the first
+# that finds a letter decides. To add a phrase, add a row.
+PHRASES = fragments(r"""
+# "option B is the best", "B fits best"
+praised ({noun}:? {L}\b{apposition}|{X}([).:]{apposition}|,? )){says}
+# "makes B the best choice", "points to B as the answer"
+made \b(mak(es?|ing)|leav(es?|ing)|consider(s|ing)?|with|only|points? (\w+ )?to\w*|suggests?|favou?rs?)[ ]
+    ({noun}:? )?{X}\)?,? (as )?(the |our |my )(\w+ )?{most}\b
+# "option B matches the frames"
+held ({noun}:? {L}\b{apposition}|{X}\) ){adverb}{0,2}{fits}\b(?! (neither|none|no|less|poorly|only|partially|partly
+    |in part))|{X}\.{apposition}{adverb}{0,2}(fits|matches|aligns with|corresponds to)\b
+# "I would go with B"
+chosen \b(cho(ose|osing|se|sen)|mark|(select|pick|lean)(ed|ing)?( towards?)?|(go|going|stick|sticking|conclude|confident
+    |answer|respond) (with|in|about)|go for|opt(ing)? for|vote for|settled? (on|for)|decide (on|for)|arrive at|(i'd|i'll
+    |i would|i will|let's|let us) (say|answer|take)|answer is):? (the )?(\w+ )?({noun}:? )?{X}
+# "this corresponds to option B"
+leads \b((match|support|suggest|indicat|favou?r|confirm|resembl|leav|mak|fit|yield|equal)\w*
+    |correspond\w* (\w+ ){0,2}?(to|with)|align\w* (\w+ )*?(with|to)|consistent with|equivalent to|lead\w* (us |me )?to
+    |point\w* (\w+ )?(to|towards?|at)|impl(y|ies)|left with|down to|(described|represented|given|captured|reflected
+    |shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found|listed) (by|in|as|with)
+    |close\w* to|agree\w* with|which is|that is|namely|i\.e\.|meaning|it is|it's|that's|(must|has to|would|should) be|is
+    |are|be|hence|therefore|thus|so)[,:]?( (us|me|the|only|\w+ly|best|most|with|just|therefore|thus|indeed|well|given
+    |choice|to)){0,3} (answer|option|choice)s?( choice| option)?:? {X}|\b(best (\w+ )?\w+s|match(es
+    |ing)?( {word}){1,5}? (in|of|for|from|under|by)) {noun}:? {X}|\b(most (\w+ly )?(consistent|compatible|in line) with
+    |matches|corresponds to|resembles|aligns with|fits)[ ](\w+ )?{X}(?=[).:])
+# "the closest of these is B"
+closest \b(best|closest|nearest|correct|right|proper|accurate|most \w+|only)( {word}){0,16}?( ?[:=]| {copula}\b| are\b)
+    ([: ]{1,2}(therefore|likely|clearly|given|represented|by|indeed|in|thus|for|from|with|found|that|of|shown|as|to|be
+    |the)){0,3}[: ]{1,2}({noun}:? ?)?{X}(?=[).,;:]|$| (?-i:because|since|as|with|which|for)\b)
+# "Thus, B."
+short (\b({thus}|\w+ly|that('s| is)|i (think|believe|guess)|i'd say|yes|(that |this |which )?leav(es|ing)|must be)|^then
+    |^ok(ay)?)[,:]? ?((i think|i believe|i'd say|it's|that's|(it |this |that )?(is|must be|has to be|should be)
+    |the) )?({noun}:? )?{X}[).,:]?(?-i: it is| then| remains| is left)?[.! ]*$|^((so|okay|ok|yes|yeah
+    |then),? )?{item}\)?( (it is|remains|it must be)[.! ]*$|[,–—:-]? ?([–—-] )?(because|since)\b)
+# "it must be B"
+it_is \b(it|that|this|which)( (has to|can only|should|must|would) be| is|'s) ({noun} )?{X}(?=\)?([.,;!]|$| (?-i:because
+    |since|as)\b))|\bmak(es|ing) it ({noun} )?{X}(?=\)?[.,;! ]*$)|\b(fits|matches|suits|describes) {X}\)? (best
+    |perfectly|exactly|most closely)\b|\bbest (described|explained|captured|represented|summari[sz]ed|answered) (as|by
+    |with) {X}(?=\)?([.,;! ]|$))|\b(all|everything|every|none|nothing|any)( {word}){0,3}? (but|except|besides
+    |apart from)( for)? ({noun} )?{X}
+# "B ✓"
+ticked [✓✔✅☑]\W{0,6}({noun}:? )?{X}|^\W{0,6}{item}.{0,90}?([✓✔✅☑]|[:–—,-] ?(this is )?(the )?(correct|right answer
+    |best (match|option|choice|fit|answer))\b)
+# "Based on the analysis, the machine accepts option A."
+concluded ^({thus}|based on|given|considering|from|among|of)\b.{0,80}?\b{noun}:? {X}(?! (?-i:can|cannot|could|does|has
+    |would|(is|was|seems|appears) (not|un|in|im|less|ruled|elim|excl|out|contra|also|too|irr)\w*)\b)
+# "Therefore, the sum is B."
+is_letter ^({thus}|considering|the {noun})\b.{0,160}?\b(is|are|be|with|to|by) (\w+ ){0,2}?{X}(\)[. ]*$
+    |[.] ?[^.]{0,80}\.?$|$)
+# "B. the cup: this matches"
+item ^{item}[).:] ((.{0,90}?[:–—,.(-] ?)?(this |these |the \w+ |option |clearly |directly |closely |accurately[ ]
+    |correctly |which |is |the ){0,3}(match(es|ing)?|fit(s|ting)?|align(s|ed|ing)?|correct|correctly|accurately
+    |consistent with|corresponds to|right answer|best {thing})\b|.{0,200}?\b(match(es)?|fits?|supports?|corresponds to
+    |describes) (this|the) {noun}\b)
+""")
+# Parts of words, one of which a sentence with the phrase has; without a row here all sentences are tried.
+SIGNS = fragments("""
+praised ost|est|clos|near|correct|right|accurate|answer|true|valid|winner|choice|pick|select|final|one|ly|plausib
+    |better|consistent|support|confirm|chosen|favo|line|accord|agree|keeping|what|candidate|backed|justified|sense|fit
+    |match|align|describ|represent|explain|captur|correspond|reflect|summari|resembl|suit|character|depict|account
+    |stand|left
+made the|our|my
+held fits|match|align|describ|represent|explain|captur|correspond|reflect|answers|summari|agree|resembl|suit|character
+    |depict|account|make|stand|left
+chosen choos|chos|mark|select|pick|go|opt|settl|lean|stick|vote|decide|conclude|confident|arrive|with|say|take|answer
+leads option|answer|choice|as|consistent|compatible|line|match|correspond|resembl|align|fit
+closest best|clos|near|correct|right|proper|accurate|most|only
+short so|thus|hence|therefore|ly|that|think|believe|guess|i'd|all|yes|leav|must|then|ok|because|since|is|remains
+it_is it|that|this|which|fit|match|suit|describ|best|all|every|none|nothing|any
+ticked ✓|✔|✅|☑|correct|right|best
+item match|fit|align|correct|accurate|consistent|right|best|support|describ|correspond
+""")
+WEAK = ("held", "concluded", "is_letter", "item")  # a contrast behind it ("but ...") takes it back
 BEGINNING = ("praised", "held", "short", "ticked", "item")  # those of which the letter may be the first word
 DENIED = _compiled(r"""(\b(not|never|neither|nor|least|incorrect|wrong|unlikely|cannot|if|whether|unless|rather than
     |instead of|than|suppose|supposing|assume|assuming|before|(?<!no )doubt|hardly|none|nothing|nobody|no(?! doubt

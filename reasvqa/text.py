@@ -34,8 +34,8 @@ def compiled(pattern: str, fragments: Mapping[str, str]) -> re.Pattern[str]:
 
 
 def fragments(table: str) -> dict[str, str]:
-    """Return the rows of a table of fragments: a name and a pattern on each line; indented lines go on with it."""
-    return dict(row.split(" ", 1) for row in re.sub(r"\n {4}", "", table).split("\n") if row)
+    """Return the rows of a table: a name and a text on each line. Indented lines go on with it; # begins a comment."""
+    return dict(row.split(" ", 1) for row in re.sub(r"\n {4}", "", table).split("\n") if row and row[0] != "#")
 
 
 # --- noise -----------------------------------------------------------------------------------------------------------
@@ -68,10 +68,9 @@ _USER = _compiled(r"(^|\n)[#*_\[ ]{0,6}(user|human)[\]*_]{0,3} ?:|(?-i:<\|(im_st
 _ASSISTANT = _compiled(r"""[#*_\[]{0,6}\b(assistant|model|ai|gpt)[\]*_]{0,3} ?:[*_]{0,3}|(?-i:<\|(im_start\|>
     |start_header_id\|>)?assistant\b(<\|end_header_id)?(\|>)?)""")
 # Formatting, and text that is struck out.
-_MARKUP = _compiled(r"""~~[^~\n]{1,80}~~|<(?P<tag>del|strike)>[^<\n]{1,80}</(?P=tag)>|</?(b|strong|i|em|u|p|br|hr|span
-    |div|section|code|pre|mark|font|small|big|sub|sup|li|ul|ol|h[1-6]|center|html|body|td|tr|table)
-    (\s[^<>\n]{0,60})?/?>""")
-_BLOCK = _compiled(r"</?(p|br|hr|div|section|li|ul|ol|h\d|t[rd]|table)\b")
+_MARKUP = _compiled(r"""~~[^~\n]{1,80}~~|<(?P<tag>del|strike)>[^<\n]{1,80}</(?P=tag)>
+    |</?((?P<block>p|br|hr|div|section|li|ul|ol|h[1-6]|t[dr]|table)|b|strong|i|em|u|span|code|pre|mark|font|small|big|sub|sup
+    |center|html|body)(\s[^<>\n]{0,60})?/?>""")
 _FULL_WIDTH = str.maketrans(
     {ord(first) + i: letter for first in "ＡⒶ" for i, letter in enumerate(LETTERS)}
     | {ord(wide): sign for wide, sign in zip("：（），；", ":(),;", strict=True)}
@@ -95,8 +94,7 @@ def cleaned(text: str) -> Clean:
     """Return a response without the tokens, speakers, markup and JSON around its text."""
     found, answer = _json(text) if "{" in text else ([], None)
     if "<" in text or "[" in text or "~~" in text:
-        for match in _MARKUP.finditer(text):
-            found.append((*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match[0]) else ""))
+        found += [(*match.span(), MARKUP_RULE, "\n" if match["block"] else "") for match in _MARKUP.finditer(text)]
         found += [(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text)]
     if has_one(text, ("assistant", "user", "model")):
         found += [(*match.span(), TOKEN_RULE, "\n") for match in _ROLE.finditer(text)]
