@@ -117,12 +117,11 @@ def _is_letter(text: str, end: int) -> bool:
 
 def _is_option(text: str, at: int) -> bool:
     """Return True when the letter text[at] stands for an option by itself, or behind "option"."""
-    return _is_letter(text, at + 1) or _follows_option(text, at)
+    return _is_letter(text, at + 1) or (text[at - 1 : at] == " " and _follows_option(text, at))
 
 
 def _follows_option(text: str, at: int) -> bool:
-    before = text[max(0, at - 12) : at]
-    return before.endswith(" ") and phrases.OPTION_BEFORE.search(before) is not None
+    return phrases.OPTION_BEFORE.search(text[max(0, at - 12) : at]) is not None
 
 
 @lru_cache(maxsize=1)
@@ -246,9 +245,10 @@ def namings(text: str) -> Sequence[tuple[Sentence, Naming]]:
         sentence, naming = found[i]
         if naming.letters or sentence.tag:
             continue
+        words, closed = sentence.words, has_one(sentence.words[-9:], (")", "*", "_"))
         if letter := _lone_letter(found, i):  # "B. The cup" as the first or the last line
             found[i] = (sentence, Naming(letter))
-        elif unnamed and not CONTRAST.search(sentence.words) and (aside := phrases.WEAK_ASIDE.search(sentence.words)):
+        elif unnamed and closed and not CONTRAST.search(words) and (aside := phrases.WEAK_ASIDE.search(words)):
             found[i] = (sentence, Naming(aside[1]))  # "He opens it (B)."
     return found
 
