@@ -58,7 +58,7 @@ _TOKEN = _compiled(r"""(?m-i:[<\[]((?<=<)([|｜](?!(begin|end)_of_box)[^\s<>|｜
     |mask|image|video|sop|eop|eod|eoa|eoh|(end|start)_of_(turn|text|utterance)|turn_end|endoftext|end|im_end|im_start
     |eot|extra_id_\d+|unused\d+|0x[0-9A-F]{2})>|</?SYS>>)|(?<=\[)/?(INST|SYS|EOS|BOS|PAD|UNK|SEP|CLS|MASK|gMASK
     |TOOL_CALLS)\])(\s?{roles}\b(?=\s*([:\n<]|$)))?)""")
-_ROLE = re.compile(r"^[ \t]*(?:assistant|user|model)[ \t]*$", re.MULTILINE)
+_ROLE = re.compile(r"^[ \t]*(?:assistant|user|model)(?=[ \t]*$)", re.MULTILINE)
 # The model's name in front of a line.
 _SPEAKER = _compiled(r"""\n[ \t]*((\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(
     (the |my )?(ai |visual )?(assistant|model|chatbot|bot|ai|agent|vlm|llm|system)|(chat)?gpt[\w.-]{0,6}|gemini|claude|
