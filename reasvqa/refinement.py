@@ -125,6 +125,7 @@ _HEADING = _compiled(r"""{decor}((the|my|so|final|correct|right|best|predicted|o
     |answer)\s+){0,3}((?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(\s+and\s+answer)?|(explanation
     |reasoning|rationale|justification)(\s+(process|steps?|of\s+the\s+(answer|frames|video
     |reasoning))){0,2})[\s*_`\"'”)\]]{0,6}((?P<colon>[:：])[*_ \t]{0,6}|[–—=-]{1,2}>?(?=[\s*_(\"])[\s*_]{0,4}|\.?$)""")
+_HEADING_SIGNS = ("nswer", "erdict", "onclu", "xplan", "eason", "ational", "ustif")
 # Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
 _DETAILED = _compiled(r"""[\s*_]{0,6}(#{1,6}[\s*_]{0,4}|\*\*\s?)(detailed\s+|step-by-step\s+)?(explanation|reasoning)\b
     (\s+process\b)?[\s*_]{0,4}((of|for|why|behind)\b[^:\n]{0,120}(:[*_ ]{0,4})?)?""")
@@ -266,7 +267,7 @@ def _reader(rules: tuple[Rule, ...]) -> Callable[[str], tuple[int, str, str | No
             if (not signs or has_one(folded, ascii_signs if is_ascii else signs)) and pattern.search(plain(words)):
                 matched = name
                 break
-        heading = _HEADING.match(words)
+        heading = _HEADING.match(words) if has_one(folded, _HEADING_SIGNS) else None
         if heading and (heading["answer"] or heading["conclusion"]):
             return heading.end(), ANSWER_RULE if heading["answer"] else CONCLUSION_RULE, matched
         if not heading or not (heading["colon"] or words[0] in "#*" or heading.end() == len(words)):
