@@ -166,7 +166,7 @@ def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
     The t interval has 1/df = r/(S - 1) + (1 - r)/(V - 1), where r is the seeds' share of the variance. Satterthwaite's
     rule squares the shares, but r is itself estimated from few seeds: with three, that rule covers 92 % in the worst
     case, this one 94 to 96.5 %; with five 95 to 96 %; with two only 90 %, so take three. With one seed it is the
-    variance between videos, with V - 1. The simulation: `python tests/test_evaluation.py`.
+    variance between videos, with V - 1. The simulation: `tests/test_evaluation.py`.
 
     Args:
         outcomes: bool or float, (seeds, questions) or (questions,): right or wrong; the difference of two settings that
