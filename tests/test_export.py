@@ -153,6 +153,7 @@ def test_a_processor_that_is_not_here_is_not_made_up(run_of, tmp_path, monkeypat
         write_merged(load_student(base), run.config, tmp_path)
 
 
+@pytest.mark.slow
 def test_blip2s_processor_sees_as_the_student_does(run_of, smoke_star, tmp_path):
     """A picture of the model's own size, so that nothing is resized, and a text, through the library's own forward."""
     run, sample = run_of("mini-blip2"), smoke_star[1][0]
@@ -256,6 +257,7 @@ def test_no_file_names_a_place_of_this_machine(run_of, tmp_path):
 # --- LAVIS ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_blip2_goes_to_lavis(run_of, smoke_star, tmp_path):
     """Key biases, which LAVIS does not have, add the same to all of a query's logits, and so nothing."""
     run, samples = run_of("mini-blip2"), smoke_star[1][:3]

@@ -119,6 +119,7 @@ def make_read_only(monkeypatch) -> None:
         monkeypatch.setattr(files, name, refuse)
 
 
+@pytest.mark.slow
 def test_a_read_only_store_answers(run, smoke_star, tmp_path, monkeypatch):
     val = run.predictions_on("val")
     make_read_only(monkeypatch)

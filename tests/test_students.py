@@ -505,6 +505,7 @@ def test_a_small_run_learns_from_the_first_of_them(checkpoints):
     assert len(keys) == 3 and run.path.name in keys
 
 
+@pytest.mark.slow
 def test_full_sizes_are_those_of_the_published_models():
     """Millions of parameters, as the models' pages count them: 256, 507, 938, 2,089. A frame is 64 or 256 tokens."""
     found = {}
