@@ -342,6 +342,7 @@ HTML in a 200; JSON nested deeply; a gzip bomb; closes in the body; drips header
 429, come again in a year; 500 with the key; a redirect to itself; 401"""
 
 
+@pytest.mark.slow
 def test_odd_servers_end_in_a_sentence(tmp_path):
     """Some rows of the table; all of them: python tests/torture.py servers"""
     with torture_servers.served() as port, torture_servers.without_videos():
