@@ -328,7 +328,7 @@ def test_a_killed_run_continues_to_the_same_result(tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoints = tmp_path / "b" / f"{undisturbed.path.name}.partial" / "checkpoints"
-    deadline = time.time() + 120
+    deadline = time.time() + 600
     while not list(checkpoints.glob("*/trainer_state.json")) and time.time() < deadline and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
