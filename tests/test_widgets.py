@@ -1,6 +1,5 @@
 """Things to try: what stands still is the first state, what is chosen is what is shown, and no result is a constant."""
 
-import re
 from dataclasses import replace
 
 import ipywidgets
@@ -59,30 +58,19 @@ def test_two_students(smoke_star, monkeypatch):
     assert results.kept_runs(replace(configs["MTL_All"], beta=0.123), [0]) == []
     runs = {name: [train(config)] for name, config in configs.items()}
     assert [run.path for run in results.kept_runs(configs["MTL_All"], [0, 97])] == [runs["MTL_All"][0].path]
-    pages = widgets.compared({name: kept[0] for name, kept in runs.items()}, clips=2)
-    answers = [run.predictions.set_index("id") for (run,) in runs.values()]
-    right = [table["prediction"] == table["answer"] for table in answers]
-    counts = {
-        "MTL_All right, STL_QA wrong": (~right[0] & right[1]).sum(),
-        "STL_QA right, MTL_All wrong": (right[0] & ~right[1]).sum(),
-        "both wrong": (~right[0] & ~right[1]).sum(),
-        "both right": (right[0] & right[1]).sum(),
-    }
-    named = {}
-    for name in pages:
-        kind, place, count = re.fullmatch(r"(.*): (\d+) of (\d+)", name).groups()
-        named.setdefault(kind, []).append((int(place), int(count)))
-    assert named == {kind: [(k + 1, n) for k in range(min(n, 2))] for kind, n in counts.items() if n}
+    both = {name: kept[0] for name, kept in runs.items()}
+    asked = both["MTL_All"].samples()[:2]
+    pages = widgets.pages_of(both, asked)
+    assert [sample.id in page.data for sample, page in zip(asked, pages, strict=True)] == [True, True]
+    assert all("MTL_All writes" in page.data and "STL_QA writes" not in page.data for page in pages)
 
     # Runs that came without weights are not trained for a picture. What was written is shown; else it says what is
     # missing.
     monkeypatch.setattr(Run, "has_weights", False)
     monkeypatch.setattr(Run, "load_student", lambda _: pytest.fail("trained again"))
-    both = {name: kept[0] for name, kept in runs.items()}
-    assert widgets.compared(both, clips=2).keys() == pages.keys()
-    assert not any("without its weights" in page.data for page in widgets.compared(both, clips=2).values())
+    assert [page.data for page in widgets.pages_of(both, asked)] == [page.data for page in pages]
     (runs["MTL_All"][0].path / "written.csv").unlink()
-    assert all("without its weights" in page.data for page in widgets.compared(both, clips=2).values())
+    assert all("without its weights" in page.data for page in widgets.pages_of(both, asked))
 
 
 # --- sentences --------------------------------------------------------------------------------------------------------

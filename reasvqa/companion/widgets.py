@@ -12,7 +12,7 @@ import ipywidgets
 from IPython.display import HTML
 from IPython.display import display as _display
 
-from reasvqa.companion import display, results
+from reasvqa.companion import display
 from reasvqa.datasets import Samples
 from reasvqa.learning import Run
 from reasvqa.mini.grounding import story_of
@@ -45,33 +45,6 @@ def pick(pages: Mapping[str, HTML], label: str, first: str | None = None) -> Non
     look = {"style": {"description_width": "initial"}, "layout": {"width": "min(46em, 98%)"}}
     picker = ipywidgets.Dropdown(options=names, value=first or names[0], description=label, **look)
     explore(lambda name: pages[name], {"name": picker})
-
-
-def compared(runs: Mapping[str, Run], clips: int = 8) -> dict[str, HTML]:
-    """Return views of questions by which of two students is right: the first `clips` of each kind.
-
-    Their names say the kind and how many questions are of it: "MTL right, STL_QA wrong: 2 of 31". Kinds on which the
-    two differ come first.
-
-    Args:
-        runs: the two by their names, which answered the same questions.
-    """
-    (first, one), (second, other) = runs.items()
-    a, b = (results.outcomes([run]).iloc[:, 0].droplevel("video") == 1 for run in (one, other))
-    kinds = {
-        f"{second} right, {first} wrong": b & ~a,
-        f"{first} right, {second} wrong": a & ~b,
-        "both wrong": ~a & ~b,
-        "both right": a & b,
-    }
-    shown = {
-        f"{kind}: {place} of {these.sum()}": id
-        for kind, these in kinds.items()
-        for place, id in enumerate(these.index[these][:clips], 1)
-    }
-    asked = other.samples().select(shown.values())
-    pages = dict(zip((sample.id for sample in asked), pages_of(runs, asked), strict=True))
-    return {name: pages[id] for name, id in shown.items()}
 
 
 def pages_of(runs: Mapping[str, Run], shown: Samples) -> list[HTML]:
