@@ -94,15 +94,13 @@ def mini_workload(
     return Workload(model.to(own_device()).train(), Collator(model, examples, features, config), pixels, batch_size)
 
 
-def full_size_workload(
-    student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32
-) -> Workload:
+def full_size_workload(student: str, batch_size: int, questions: int = 32) -> Workload:
     """Return a student of a published size with random weights, random pixels and texts of random lengths.
 
     Speed depends on lengths only: 60 to 100 tokens for a question with options (as in NExT-QA), 60 to 200 for a refined
     reasoning (as InternVL writes).
     """
-    model = random_student(student, own_device(), dtype)
+    model = random_student(student, own_device(), torch.bfloat16)
     rng = np.random.default_rng(0)
 
     def text(low: int, high: int) -> str:
@@ -110,7 +108,7 @@ def full_size_workload(
 
     samples = [Sample(str(i), f"{i}.mp4", None, "", ("", ""), 0, "") for i in range(questions)]
     examples = [Example(sample, text(60, 100), text(1, 2), text(60, 200)) for sample in samples]
-    array = to_disk(torch.randn(questions, 4, *model.feature_shape, dtype=dtype))
+    array = to_disk(torch.randn(questions, 4, *model.feature_shape, dtype=torch.bfloat16))
     features = Features(array, {(sample.video, sample.clip): i for i, sample in enumerate(samples)}, {})
     config = TrainConfig(dataset="nextqa", student=student).resolve()
     prepare(model, config)

@@ -12,7 +12,7 @@ from reasvqa.companion import paper
 from reasvqa.companion.experiments import our_name
 from reasvqa.companion.results import contrast, interval, judged, outcomes, verdict_text
 from reasvqa.datasets import Samples
-from reasvqa.evaluation import Estimate, signed
+from reasvqa.evaluation import Estimate, plain, signed
 from reasvqa.learning import Run
 
 
@@ -43,9 +43,9 @@ def comparison(better: str, worse: str, effect: Estimate, margin: float) -> str:
         found = f"the two are alike within {margin:.1f} points"
     elif math.isnan(effect.low):
         found = "too few videos for an interval"
-    points = signed(effect.value) if math.isnan(effect.low) else effect.points
-    text = f"{better} - {worse}: {points} points on {effect.questions} questions about {effect.videos} videos, "
-    text += f"{seeds_text(effect.seeds)}: {found}."
+    span = "" if math.isnan(effect.low) else f" [{plain(effect.low)}, {plain(effect.high)}]"
+    where = f"{effect.questions} questions about {effect.videos} videos, {seeds_text(effect.seeds)}"
+    text = f"{better} - {worse}: {signed(effect.value)}{span} points on {where}: {found}."
     return text if effect.seeds > 1 else f"{text} The interval covers other questions, but not other seeds."
 
 
