@@ -104,7 +104,7 @@ def full_size_workload(student: str, batch_size: int, questions: int = 32) -> Wo
     rng = np.random.default_rng(0)
 
     def text(low: int, high: int) -> str:
-        return " ".join(["the"] * int(rng.integers(low, high)))  # a token each
+        return " ".join(["A"] * int(rng.integers(low, high)))  # a token each
 
     samples = [Sample(str(i), f"{i}.mp4", None, "", ("", ""), 0, "") for i in range(questions)]
     examples = [Example(sample, text(60, 100), text(1, 2), text(60, 200)) for sample in samples]
