@@ -62,9 +62,9 @@ class WrongAnswer:
     @property
     def message(self) -> str:
         """How much of the response refinement keeps: a figure's title."""
-        words = self.pieces["piece"].map(lambda piece: len(piece.split()))
-        kept = words[self.pieces["kept"]].sum()
-        return f"The generator's answer is wrong; refinement keeps {kept} of its {words.sum()} words"
+        parts = pieces(self.response, self.sample.answer_text)
+        words, kept = (sum(len(text.split()) for text, keeps in parts if keeps or every) for every in (True, False))
+        return f"The generator's answer is wrong; refinement keeps {kept} of its {words} words"
 
 
 def shortened_pieces(parts: Pieces, letters: int) -> Pieces:
