@@ -125,7 +125,12 @@ FAULTS = {
     "a broken row": (edit(VAL, ",CW,", ",XX,"), FAILS, VAL, "row 1, column type: 'XX' is not one of"),
     "a test file": (write("test.csv", "nothing\n"), NOTE, "test.csv", "column 'video' is missing"),
     "an id twice": (edit(TRAIN, "1?,1,1,", "1?,1,0,"), FAILS, TRAIN, "id '101_0' occurs already"),
-    "no video": (remove(CLIP), FAILS, "videos", r"3 of 4 found.*; 2 .* need missing .* 1 \(00/103\.mp4\) -> put them under"),
+    "no video": (
+        remove(CLIP),
+        FAILS,
+        "videos",
+        r"3 of 4 found.*; 2 .* need missing .* 1 \(00/103\.mp4\) -> put them under",
+    ),
     "an empty video": (write(CLIP, ""), FAILS, "videos", r"3 of 4 found.*00/103\.mp4"),
     "flat videos": (
         flatten_the_videos,
