@@ -94,7 +94,7 @@ def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]
     for row in files:
         split, what, needs_it = row["split"], f"{config.dataset} {row['file']}", row["file"] in needed
         if not (root / row["file"]).is_file() and not needs_it:
-            yield Row(NOTE, what, "not there", "only Table 6 uses it" if split == "atp-hard" else "no run here uses it")
+            yield Row(NOTE, what, "not there", "only Table 6 uses it" if split == "atp-hard" else "not needed here")
             continue
         try:
             samples = splits[split] = load(config.dataset, split, root)
