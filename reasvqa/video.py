@@ -85,7 +85,7 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
 
     def next_result() -> np.ndarray | VideoError:
         if os.getpid() != process:
-            raise RuntimeError("read_many was started before a fork: its decoders are the parent's. Start it again.")
+            raise RuntimeError("read_many was called before a fork, so the parent has its decoders. Call it again.")
         path, future = pending[0]
         try:
             # The workers' own time limit comes first, unless one was killed while it sent its result.
@@ -207,7 +207,7 @@ def _open(path: str) -> Any:
         return av.open(path, options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
     except ArgumentError as error:
         raise _Refused(
-            "a picture, a playlist, or of no kind that is read (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif)"
+            "a picture, a playlist, or not a supported format (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif)"
         ) from error
 
 
@@ -245,7 +245,7 @@ def _read_index(path: str, container: Any, stream: Any) -> _Index:
 def pick_frames(starts: np.ndarray, num_frames: int, clip: Clip) -> np.ndarray:
     """Pick which frames to read: int64 (N,) indices into `starts`, the ascending presentation times in seconds."""
     if len(starts) == 0:
-        raise ValueError("no frames")
+        raise ValueError("starts is empty: the video has no frames")
     starts = starts - starts[0]
     begin, end = clip if clip is not None else (0.0, np.inf)
     end = min(end, float(starts[-1]) + _step(starts))
@@ -278,8 +278,8 @@ def _check_whole(path: str, stream: Any, container: Any, starts: np.ndarray, cli
         held = max(held, float(max(ends)) - (begin if own else 0))
     if held < enough:
         raise _Refused(
-            f"the file is truncated: it should last {lasts:.2f} s, but holds {held:.2f} s. Get it again, or rewrite "
-            "it (ffmpeg -i FILE -c copy NEW) if this is all there is"
+            f"the file is truncated: it should last {lasts:.2f} s, but holds {held:.2f} s. Get it again. If this "
+            "is all there is, rewrite it (ffmpeg -i FILE -c copy NEW)"
         )
 
 

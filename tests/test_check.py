@@ -64,16 +64,16 @@ def test_a_whole_data_set(root, capsys):
     assert status == 0 and before == {path: path.stat().st_mtime_ns for path in root.parent.rglob("*")}
     for part in (
         "ok student mini-blip2 blip-2,",
-        "note nextqa train.csv 6 questions; officially 34,132, as its authors say",
-        "note nextqa val.csv 2 questions; officially 4,996, counted in the published file",
+        "note nextqa train.csv 6 questions; the official file has 34,132, according to its authors",
+        "note nextqa val.csv 2 questions; the official file has 4,996, as counted in the published file",
         "note nextqa test.csv not there",
-        "note nextqa atp-hard-ct4.txt not there -> only Table 6 asks it",
+        "note nextqa atp-hard-ct4.txt not there -> only Table 6 uses it",
         "ok nextqa videos 4 of 4 found",
         "ok nextqa videos, decoded 4 of 4 clips can be read (a sample of 4; --all reads every one)",
         # 4 clips x 4 frames x 4 queries x 96 numbers x 2 bytes
         "ok nextqa features 4 clips of train and val take 0.0 GB",
         "ok nextqa internvl-26b.jsonl 6 of 6 questions; 66.7 % answered right",
-        "0 that a run would fail on.",
+        "0 that would make a run fail.",
     ):
         assert part in text, part
 
@@ -125,13 +125,18 @@ FAULTS = {
     "a broken row": (edit(VAL, ",CW,", ",XX,"), FAILS, VAL, "row 1, column type: 'XX' is not one of"),
     "a test file": (write("test.csv", "nothing\n"), NOTE, "test.csv", "column 'video' is missing"),
     "an id twice": (edit(TRAIN, "1?,1,1,", "1?,1,0,"), FAILS, TRAIN, "id '101_0' occurs already"),
-    "no video": (remove(CLIP), FAILS, "videos", r"3 of 4 found.*; 2 .* are about 1 \(00/103\.mp4\) -> put them under"),
+    "no video": (
+        remove(CLIP),
+        FAILS,
+        "videos",
+        r"3 of 4 found.*; 2 .* need missing .* 1 \(00/103\.mp4\) -> put them under",
+    ),
     "an empty video": (write(CLIP, ""), FAILS, "videos", r"3 of 4 found.*00/103\.mp4"),
     "flat videos": (
         flatten_the_videos,
         FAILS,
         "videos",
-        r"101\.mp4 lies in .*videos itself; it belongs to 00/",
+        r"101\.mp4 lies in .*videos itself; the map says that it belongs to 00/",
     ),
     "no videos": (remove("videos"), FAILS, "videos", "0 of 4 found.* -> there is no folder"),
     "unreadable": (UNREADABLE, FAILS, "videos, decoded", r"3 of 4 clips can .*103\.mp4: .* -> get these files again"),
@@ -227,7 +232,7 @@ def test_weights_in_part(offline, tmp_path):
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     line = check.weights(str(folder), "student")
-    assert line.state == FAILS and "1 (model-00002-of-00002.safetensors) of its files are not there" in line.found
+    assert line.state == FAILS and "files are missing: 1 (model-00002-of-00002.safetensors)" in line.found
     (folder / "model-00002-of-00002.safetensors").write_bytes(b"")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({"model_type": "llava"}))
@@ -310,7 +315,7 @@ def test_a_cache_that_is_filled_in_part(tmp_path):
     rows = json.loads(done.stdout.splitlines()[-1])
     assert {name: row["state"] for name, row in rows.items()} == dict.fromkeys("abcd", FAILS) | {"e": OK}
     assert rows["a"]["found"] == "not in the hub's cache"
-    assert rows["b"]["found"] == f"1 ({shards[1]}) of its files are not there"
-    assert rows["c"]["found"].startswith("its tokenizer:")
-    assert rows["d"]["found"] == "1 (config.json) of its files are not there"
+    assert rows["b"]["found"] == f"some of its files are missing: 1 ({shards[1]})"
+    assert rows["c"]["found"].startswith("its tokenizer does not work:")
+    assert rows["d"]["found"] == "some of its files are missing: 1 (config.json)"
     assert all(f"hf download someone/{name}" in rows[name]["remedy"] for name in "abcd")

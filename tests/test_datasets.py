@@ -137,7 +137,7 @@ def test_star_answers_by_text(tmp_path):
         (star_item(start=True), r"item 1, field start: True is not a time"),
         (star_item(question=["Which?"]), r"item 1, field question: \['Which\?'\] is not a text"),
         (star_item(video_id=17), r"item 1, field video_id: 17 is not a text"),
-        (star_item(video_id="x" * 300), r"item 1, field video_id: video 'xxx.* is too long for a file's name"),
+        (star_item(video_id="x" * 300), r"item 1, field video_id: video 'xxx.* is too long for a file name"),
         (star_item(question="half \ud800"), r"item 1: '\\ud800' is half a character"),
         (star_item(choices=None), r"field choices is missing"),
         (star_item(choices=4), r"item 1, field choices: expected four"),
@@ -158,7 +158,7 @@ def test_star_texts_that_occur_twice_are_told(tmp_path):
     items = [star_item(question_id=f"Interaction_T1_{i}") for i in range(3)]
     items[1] |= {"choices": twice}
     items[2] |= {"choices": twice, "answer": "The food."}
-    with pytest.warns(UserWarning, match=r"2 of 3 questions offer .* twice \(the first: item 2\); in 1 of them it"):
+    with pytest.warns(UserWarning, match=r"2 of 3 questions have two equal .* \(the first: item 2\). In 1 of them"):
         samples = load("star", "val", star(tmp_path, items))
     assert [sample.answer for sample in samples] == [2, 1, 0]
     with warnings.catch_warnings():
@@ -227,7 +227,7 @@ def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path, quoted):
         (b"", r"val.csv: the file holds nothing"),
         (NEXT_HEADER.encode(), r"val.csv: the file holds a header but no rows"),
         (f"{NEXT_HEADER}\n\n,,\n".encode(), r"val.csv: the file holds a header but no rows"),
-        (f"{NEXT_HEADER},a0\n{','.join(NEXT_ROW)},x\n".encode(), r"val.csv: column 'a0' is there twice"),
+        (f"{NEXT_HEADER},a0\n{','.join(NEXT_ROW)},x\n".encode(), r"val.csv: column 'a0' occurs twice"),
         (f"{NEXT_HEADER}\n{','.join(NEXT_ROW)},x\n".encode(), r"row 1: 14 values for 13 columns"),
         (f"{NEXT_HEADER}\n{','.join(NEXT_ROW)}é\n".encode("latin-1"), r"val.csv: not UTF-8 text \(byte \d+\)"),
         (f"{NEXT_HEADER}\n{','.join(NEXT_ROW)}\n".encode("utf-16"), r"val.csv: not UTF-8 text"),

@@ -89,5 +89,5 @@ def test_a_batch_that_cannot_be_shared_is_refused(smoke_star, tmp_path, monkeypa
     state = PartialState(cpu=True)
     monkeypatch.setattr(state, "num_processes", 3)
     config = TrainConfig(dataset="smoke-star").resolve()
-    with pytest.raises(ValueError, match="batch_size=8: 3 processes cannot share it evenly"):
+    with pytest.raises(ValueError, match="batch_size=8: 3 processes cannot divide it evenly"):
         _train(config, paths.dataset("smoke-star"), tmp_path / "run", state)

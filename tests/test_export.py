@@ -200,7 +200,7 @@ def test_what_is_no_export_is_left_alone(name, run_of, tmp_path):
     if name.startswith("elsewhere"):
         (tmp_path / "mine").symlink_to(tmp_path / "elsewhere")
     before = content(tmp_path)
-    with pytest.raises(FileExistsError, match=r"mine: .* Give another place"):
+    with pytest.raises(FileExistsError, match=r"mine: .* Choose another folder"):
         run_of("mini-blip2").export(tmp_path / "mine")
     assert content(tmp_path) == before
 

@@ -254,7 +254,7 @@ def test_missing_videos_are_reported_and_can_be_skipped(smoke_star, tmp_path, ca
         shutil.copy(samples.videos / sample.video, tmp_path / sample.video)
     moved = Samples(samples, tmp_path)
     features = build_features(moved, load_student("mini-blip2"), "mini-blip2", 4, tmp_path / "features")
-    with pytest.raises(MissingVideos, match=r"1 clips of \d+ cannot be read, 3 of 9 questions"):
+    with pytest.raises(MissingVideos, match=r"1 clips of \d+ cannot be read, and 3 of 9 questions"):
         readable(moved, features, skip_missing=False)
     assert [s.id for s in readable(moved, features, skip_missing=True)] == [s.id for s in samples[3:]]
     assert "Skipped: 1 clips" in capsys.readouterr().out

@@ -66,7 +66,7 @@ def test_a_wrong_row_is_named(tmp_path, row, message):
     [
         ([GOOD], HEADER.replace("split", "part"), "column 'split' is missing"),
         ([GOOD], HEADER.replace("start", "begin"), "column 'begin' is not known"),
-        ([GOOD.replace("train", "test")], HEADER, "no row says 'train'"),
+        ([GOOD.replace("train", "test")], HEADER, "no row has the split 'train'"),
         (["a,v.mp4,Who?,x,y,A,train"] * 2, "id,video,question,a0,a1,answer,split", r"id 'a' occurs already in row 1"),
         ([",,,,,,,,,"], HEADER, "questions.csv: the file holds a header but no rows"),
     ],

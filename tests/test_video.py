@@ -346,7 +346,7 @@ def test_playlists_and_pictures_are_refused(videos, tmp_path, monkeypatch):
     Image.new("RGB", (64, 64)).save(tmp_path / "picture.mp4", "png")
     for path in tmp_path.iterdir():
         result = str(decode(str(path), 1, None))
-        assert "a picture, a playlist, or of no kind" in result or (
+        assert "a picture, a playlist, or not a supported format" in result or (
             path.suffix in (".mp4", ".ffconcat") and "Invalid" in result
         )
     monkeypatch.chdir(tmp_path)

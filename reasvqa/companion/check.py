@@ -1,9 +1,9 @@
-"""List what a run needs and does not have, before it starts: data, reasoning, weights, disk, memory.
+"""Before a run starts, list what it needs and what is missing: data, reasoning, weights, disk, memory.
 
     reasvqa check --scale paper                          the three benchmarks
     reasvqa check --scale paper --dataset nextqa --all   decode every clip, not a sample
 
-The command only reads and downloads nothing. The exit status is 1 if a run would fail.
+The command only reads files; it downloads nothing. The exit status is 1 if a run would fail.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def check(configs: Sequence[TrainConfig], decode_all: bool = False, generator: s
     for config in configs:
         root = paths.dataset(config.dataset)
         if not root.exists() and DATASETS[config.dataset].make:
-            yield Row(NOTE, config.dataset, "not made yet", "the first use makes it, in about a minute")
+            yield Row(NOTE, config.dataset, "not made yet", "it is made on first use, in about a minute")
             continue
         splits: dict[str, Samples] = {}
         yield from annotation_files(config, root, splits)
@@ -94,7 +94,7 @@ def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]
     for row in files:
         split, what, needs_it = row["split"], f"{config.dataset} {row['file']}", row["file"] in needed
         if not (root / row["file"]).is_file() and not needs_it:
-            yield Row(NOTE, what, "not there", "only Table 6 asks it" if split == "atp-hard" else "not needed for this")
+            yield Row(NOTE, what, "not there", "only Table 6 uses it" if split == "atp-hard" else "not needed here")
             continue
         try:
             samples = splits[split] = load(config.dataset, split, root)
@@ -105,9 +105,9 @@ def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]
         if unlabelled and split == "train":
             yield Row(FAILS, what, f"{found}, {unlabelled:,} without an answer", "get the labelled file")
         elif not DATASETS[config.dataset].make and len(samples) != int(row["questions"]):
-            source = "counted in the published file" if row["verified"] == "yes" else "as its authors say"
-            found += f"; officially {int(row['questions']):,}, {source}"
-            yield Row(NOTE, what, found, "is it the whole file, of the same release?")
+            source = "as counted in the published file" if row["verified"] == "yes" else "according to its authors"
+            found += f"; the official file has {int(row['questions']):,}, {source}"
+            yield Row(NOTE, what, found, "check that the file is complete and of the same release")
         else:
             yield Row(OK, what, found)
 
@@ -129,10 +129,10 @@ def videos(config: TrainConfig, splits: dict[str, Samples], decode_all: bool) ->
         flat = next((Path(name) for name in absent if (folder / Path(name).name).is_file()), None)
         remedy = f"put them under {folder}, see data/README.md; or train with skip_missing=True"
         if flat is not None:
-            remedy = f"{flat.name} lies in {folder} itself; it belongs to {flat.parent}/, as the map says"
+            remedy = f"{flat.name} lies in {folder} itself; the map says that it belongs to {flat.parent}/"
         elif not folder.is_dir():
             remedy = f"there is no folder {folder}; {remedy}"
-        yield Row(fault, what, f"{found}; {lost:,} questions are about {_some(absent)}", remedy)
+        yield Row(fault, what, f"{found}; {lost:,} questions need missing videos: {_some(absent)}", remedy)
     else:
         yield Row(OK, what, found)
     present = [clip for clip in clips if clip[0] not in absent]
@@ -152,14 +152,14 @@ def disk(config: TrainConfig, splits: dict[str, Samples]) -> Row:
     """Return the row of the features' size, less what is there already, against the free disk."""
     what, student = f"{config.dataset} features", student_without_weights(config.student)
     if config.blind or student is None:
-        return Row(NOTE, what, "their size is not known without the student's configuration")
+        return Row(NOTE, what, "their size is unknown without the student's configuration")
     clips = sum(len({(s.video, s.clip) for s in samples}) for samples in splits.values())
     need = feature_bytes(clips, config.num_frames, student.feature_shape, dtype_of(config)) / 1e9
     place = next(folder for folder in (paths.features(), *paths.features().parents) if folder.exists())
     held = sum(file.stat().st_size for file in paths.features().rglob("*") if file.is_file()) / 1e9
     free = shutil.disk_usage(place).free / 1e9
     found = f"{clips:,} clips of {' and '.join(splits)} take {need:.1f} GB; {free:.1f} GB are free"
-    found += f", {held:.1f} GB of features are there" if held >= 0.05 else ""
+    found += f", {held:.1f} GB of features exist already" if held >= 0.05 else ""
     remedy = f"make room under {place}, put a larger disk there (a link will do), or use fewer frames"
     state = OK if need <= 0.95 * free else FAILS if need - held > 0.95 * free else NOTE
     return Row(state, what, found, "" if state == OK else remedy)
@@ -195,9 +195,9 @@ def weights(name: str, role: str) -> Row:
     source, what = STUDENTS.get(name, name), f"{role} {Path(name).name}"
     local = Path(source).is_dir()
     if not local and "/" not in source:
-        choices = f"give one of {', '.join(STUDENTS)}, a folder, or a hub id (OWNER/NAME)"
-        return Row(FAILS, what, "neither the name of a student nor a folder", choices)
-    remedy = f"get {source} again" if local else f"get it where there is a network: hf download {source}"
+        choices = f"use one of {', '.join(STUDENTS)}, a folder, or a hub id (OWNER/NAME)"
+        return Row(FAILS, what, "this is neither the name of a student nor a folder", choices)
+    remedy = f"get {source} again" if local else f"run this where there is a network: hf download {source}"
     parts = ["model.safetensors"]
     try:
         if (index := hub.cached(source, "model.safetensors.index.json")) is not None:
@@ -207,7 +207,7 @@ def weights(name: str, role: str) -> Row:
         files = {part: hub.cached(source, part) for part in ["config.json", processor, *parts]}
         if absent := [part for part, path in files.items() if path is None]:
             nothing = "no checkpoint" if local else "not in the hub's cache"
-            found = nothing if len(absent) == len(files) else f"{_some(absent)} of its files are not there"
+            found = nothing if len(absent) == len(files) else f"some of its files are missing: {_some(absent)}"
             return Row(FAILS, what, found, remedy)
         kind = AutoConfig.from_pretrained(source, local_files_only=True).model_type
     except (OSError, ValueError, KeyError) as error:
@@ -215,9 +215,9 @@ def weights(name: str, role: str) -> Row:
     try:
         hub.check_tokenizer(AutoTokenizer.from_pretrained(source, local_files_only=True), source)
     except (OSError, ValueError) as error:
-        return Row(FAILS, what, f"its tokenizer: {textwrap.shorten(str(error), 200)}", remedy)
+        return Row(FAILS, what, f"its tokenizer does not work: {textwrap.shorten(str(error), 200)}", remedy)
     if role == "student" and kind not in FAMILIES:
-        return Row(FAILS, what, f"a {kind} checkpoint", f"students are {', '.join(FAMILIES)}")
+        return Row(FAILS, what, f"a {kind} checkpoint", f"a student is one of {', '.join(FAMILIES)}")
     size = sum(path.stat().st_size for part, path in files.items() if path is not None and part in parts)
     return Row(OK, what, f"{kind}, {size / 1e9:.1f} GB" if size >= 5e7 else f"{kind}, {size / 1e6:.1f} MB")
 
@@ -242,20 +242,20 @@ def memory(config: TrainConfig) -> Row:
     """Return the row of the GPU's memory against what a training step takes (computed by `full_size.memory`)."""
     if not torch.cuda.is_available():
         if DATASETS[config.dataset].make:
-            return Row(OK, "GPU", "none, and none is needed")
-        measure = f"how fast: reasvqa benchmark --student {config.student} --recipes ours --steps 1"
-        return Row(NOTE, "GPU", "none here, a run would use the CPU", measure)
+            return Row(OK, "GPU", "there is none, and none is needed")
+        measure = f"to measure its speed: reasvqa benchmark --student {config.student} --recipes ours --steps 1"
+        return Row(NOTE, "GPU", "there is none; a run would use the CPU", measure)
     device, total = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1] / 1e9
     if config.student not in full_size.FULL_SIZE:
-        return Row(OK, "GPU", f"{device}, {total:.0f} GB; what {config.student} takes is not known")
+        return Row(OK, "GPU", f"{device}, {total:.0f} GB; how much {config.student} needs is unknown")
     sizes = full_size.memory(config.student, config.batch_size)
     recomputed = sizes["together, recomputed"]
     need = recomputed if config.gradient_checkpointing else sizes["together"]
-    found = f"{device}, {total:.0f} GB; a step of {config.student} with batches of {config.batch_size} takes about "
+    found = f"{device}, {total:.0f} GB; a step of {config.student} with batch size {config.batch_size} takes about "
     found += f"{need:.0f} GB (computed)"
     if need <= total:
         return Row(OK, "GPU", found)
-    less = f"gradient_checkpointing=True takes {recomputed:.0f} GB" if recomputed <= total else "a smaller student"
+    less = f"gradient_checkpointing=True takes {recomputed:.0f} GB" if recomputed <= total else "use a smaller student"
     return Row(FAILS, "GPU", found, less)
 
 
@@ -270,7 +270,7 @@ def show(rows: Iterable[Row]) -> int:
     for row in rows:
         print(row, flush=True)
         states[row.state] += 1
-    print(f"\n{states[OK]} ok, {states[NOTE]} worth knowing, {states[FAILS]} that a run would fail on.")
+    print(f"\n{states[OK]} ok, {states[NOTE]} to note, {states[FAILS]} that would make a run fail.")
     return int(states[FAILS] > 0)
 
 

@@ -83,7 +83,7 @@ def learning_curves(runs: dict[str, list[Run]]) -> Figure:
     titles = {"answer_loss": "Loss of the answer", "reasoning_loss": "Loss of the reasoning"}
     kept = [column for column in titles if any(column in seeds[0].history for seeds in runs.values())]
     if "reasoning_loss" not in kept:
-        titles["answer_loss"] = "Loss of the written target"
+        titles["answer_loss"] = "Loss of the single target"
     figure, axes = plt.subplots(1, len(kept), figsize=(3.6 * len(kept), 2.6), squeeze=False)
     for axis, column in zip(axes[0], kept, strict=True):
         for name, seeds in runs.items():
@@ -246,7 +246,7 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     axis.set_title(panel_title(message, scale), fontsize=9, loc="right")
     colours = {name: VERDICT_COLOURS[name] for name in VERDICT_COLOURS if name in set(shown["verdict"])}
     if shown["verdict"].isna().any() or (shown["kind"] == "set").any():
-        colours["tuned to hold, or one seed: no evidence"] = NO_VERDICT
+        colours["no evidence: tuned to hold, or one seed"] = NO_VERDICT
     marks = [Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
     if len(printed):
         look = {"color": PAPER_COLOUR, "marker": "D", "mfc": "white", "lw": 0}

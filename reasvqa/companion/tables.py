@@ -134,7 +134,7 @@ def verdicts(experiment: str, scale: str) -> pd.DataFrame:
     """Return what the saved ledger says of a table or figure; see `results.judged`."""
     rows = judged(experiment, scale)
     if rows.empty:
-        return pd.DataFrame({"ledger": ["no verdicts at this scale yet; run 30_claims to make them"]}, [""])
+        return pd.DataFrame({"ledger": ["there are no verdicts at this scale yet; run 30_claims to make them"]}, [""])
     return readable_ledger(rows).set_axis(rows.index.rename("ledger"))
 
 

@@ -36,13 +36,13 @@ def comparison(better: str, worse: str, effect: Estimate, margin: float) -> str:
         better, worse: the settings' names; `effect` is better - worse, in points.
         margin: the smallest effect that matters, in points.
     """
-    found = f"these runs do not tell the two apart (they could have told {effect.detectable():.1f} points)"
+    found = f"these runs do not tell the two apart (they could have detected {effect.detectable():.1f} points)"
     if effect.low > 0 or effect.high < 0:
         found = f"{better} does {'better' if effect.low > 0 else 'worse'} than {worse}"
     elif effect.equivalent(margin):
         found = f"the two are alike within {margin:.1f} points"
     elif math.isnan(effect.low):
-        found = "too few videos for an interval"
+        found = "there are too few videos for an interval"
     span = "" if math.isnan(effect.low) else f" [{plain(effect.low)}, {plain(effect.high)}]"
     where = f"{effect.questions} questions about {effect.videos} videos, {seeds_text(effect.seeds)}"
     text = f"{better} - {worse}: {signed(effect.value)}{span} points on {where}: {found}."
@@ -64,7 +64,7 @@ def finding(
     """
     datasets = list(dict.fromkeys(dataset for dataset, row in runs if row == better and (dataset, worse) in runs))
     effect = contrast([[(1, outcomes(runs[d, better])), (-1, outcomes(runs[d, worse]))] for d in datasets])
-    verb = "beats" if effect.low > 0 else "loses to" if effect.high < 0 else "cannot be told from"
+    verb = "beats" if effect.low > 0 else "loses to" if effect.high < 0 else "cannot be distinguished from"
     text = f"{our_name(better, scale)} {verb} {our_name(worse, scale)}: {effect.points} points"
     if printed is None or not {better, worse} <= set(printed.index):
         return text
@@ -98,6 +98,6 @@ def ledger_says(experiment: str, claim: str, scale: str) -> str:
     """Return what the saved ledger says of a claim, in a sentence; or that there is no ledger yet."""
     table = judged(experiment, scale)
     if claim not in table.index:
-        return "not known at this scale: run 30_claims to make the ledger"
+        return "there is no ledger at this scale yet; run 30_claims to make it"
     row = table.loc[claim].to_dict()
     return f"{row['text'].strip('. ')}: {interval(row)} points, {seeds_text(row['seeds'])}, {verdict_text(row)}"

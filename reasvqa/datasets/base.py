@@ -149,7 +149,7 @@ def read_table(
     except csv.Error as error:
         raise DataError(
             f"{path}, row {number + 1} (to line {reader.line_num}): {error}. Most likely a quotation mark is not "
-            "closed; double those inside a value."
+            "closed. Double each quotation mark inside a value."
         ) from error
     if not count:
         what = "a header but no rows" if header else "nothing"
@@ -165,8 +165,8 @@ def _checked_row(
     for at, column in enumerate(header):
         if _holds_rows(values, at, header, choices):
             raise DataError(
-                f"{where}, column {column}: the value holds a part of other rows. A quotation mark is one too many or "
-                "one too few; double those inside a value."
+                f"{where}, column {column}: the value holds a part of other rows. There is one quotation mark too many "
+                "or too few. Double each quotation mark inside a value."
             )
     row = dict(zip(header, values, strict=True))
     for column, allowed in choices.items():
@@ -198,7 +198,7 @@ def _check_header(path: Path, header: list[str], required: Sequence[str], possib
             raise DataError(f"{path}: column {column!r} is missing. {found}")
     for place, column in enumerate(header):
         if column in header[:place]:
-            raise DataError(f"{path}: column {shortened(column)} is there twice. Remove or rename one.")
+            raise DataError(f"{path}: column {shortened(column)} occurs twice. Remove or rename one.")
         if possible is not None and column not in (*required, *possible):
             others = f"Needed: {', '.join(required)}; possible: {', '.join(possible)}."
             raise DataError(f"{path}: column {shortened(column)} is not known. {others}")
@@ -236,10 +236,10 @@ def safe_path(text: str, where: str) -> str:
     video = PurePosixPath(text.replace("\\", "/"))
     elsewhere = ":" in text if os.name == "nt" else re.match(r"[A-Za-z]:/", str(video))  # C:/videos/x.mp4
     if video.is_absolute() or ".." in video.parts or not video.parts or elsewhere or "\0" in text:
-        problem = f"video {shortened(text)} would lie outside the video folder"
-        raise DataError(f"{where}: {problem}. Use a name relative to it.")
+        problem = f"video {shortened(text)} is outside the video folder"
+        raise DataError(f"{where}: {problem}. Use a path relative to this folder.")
     if len(text) > MAX_PATH or any(len(part.encode(errors="replace")) > MAX_NAME for part in video.parts):
-        raise DataError(f"{where}: video {shortened(text)} is too long for a file's name. Shorten it.")
+        raise DataError(f"{where}: video {shortened(text)} is too long for a file name. Shorten it.")
     return str(video)
 
 

@@ -16,7 +16,7 @@ from reasvqa.samples import INTENT_GROUPS
 def load(root: Path, split: str) -> Samples:
     """See `reasvqa.datasets.load`."""
     check_split(split, ("train", "val", "test"), "IntentQA")
-    path = annotation_file(root, f"{split}.csv", "IntentQA's annotations belong into this folder.")
+    path = annotation_file(root, f"{split}.csv", "Put IntentQA's annotation files into this folder.")
     map_path = root / "map_vid_vidorID.json"
     folders = read_map(map_path) if map_path.is_file() else {}
 

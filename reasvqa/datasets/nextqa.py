@@ -21,7 +21,7 @@ def load(root: Path, split: str) -> base.Samples:
     """See `reasvqa.datasets.load`. "atp-hard" has the rows of val.csv that atp-hard-ct4.txt lists, 0-based."""
     base.check_split(split, ("train", "val", "test", "atp-hard"), "NExT-QA")
     name = "val" if split == "atp-hard" else split
-    path = base.annotation_file(root, f"{name}.csv", "NExT-QA's annotations belong into this folder.")
+    path = base.annotation_file(root, f"{name}.csv", "Put NExT-QA's annotation files into this folder.")
     map_path = base.annotation_file(root, "map_vid_vidorID.json", "It maps NExT-QA's video ids to VidOR's folders.")
     folders = base.read_map(map_path)
 
@@ -64,7 +64,7 @@ def samples_of_csv(
 
 def atp_hard_rows(root: Path, count: int) -> list[int]:
     """Read the 0-based row numbers of val.csv in atp-hard-ct4.txt, one per line, in the file's order."""
-    path = base.annotation_file(root, "atp-hard-ct4.txt", "It lists the rows of val.csv that one frame cannot answer.")
+    path = base.annotation_file(root, "atp-hard-ct4.txt", "It lists rows of val.csv that no single frame answers.")
     lines = enumerate(base.read_text(path).splitlines(), 1)
     numbers = [base.integer(text, count, f"{path}, line {line}") for line, text in lines if text.strip()]
     if not numbers or len(set(numbers)) < len(numbers):

@@ -33,7 +33,7 @@ def load(root: Path, split: str) -> base.Samples:
     base.check_samples([(place, sample) for place, _, sample in rows], path)
     samples = [sample for _, row, sample in rows if row["split"].strip() == split]
     if not samples:
-        raise base.DataError(f"{path}, column split: no row says {split!r}. Give some questions to it.")
+        raise base.DataError(f"{path}, column split: no row has the split {split!r}. Assign some questions to it.")
     return base.Samples(samples, root / "videos")
 
 
@@ -83,7 +83,7 @@ def _clip(where: str, row: dict[str, str]) -> tuple[float, float] | None:
         clip = base.seconds(start, f"{where}, column start"), base.seconds(end, f"{where}, column end")
         if clip[0] < clip[1]:
             return clip
-    remedy = "Give both, in seconds, start before end, or neither"
+    remedy = "Give both in seconds, with start before end, or leave both empty"
     raise base.DataError(f"{where}, columns start and end: {shortened(start)}, {shortened(end)}. {remedy}.")
 
 

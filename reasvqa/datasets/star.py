@@ -24,7 +24,7 @@ def load(root: Path, split: str) -> base.Samples:
     Answers are given as texts; if the answer's text occurs twice, its first option counts as right.
     """
     base.check_split(split, ("train", "val", "test"), "STAR")
-    path = base.annotation_file(root, f"STAR_{split}.json", "STAR's annotations belong into this folder.")
+    path = base.annotation_file(root, f"STAR_{split}.json", "Put STAR's annotation files into this folder.")
     items = base.read_json(path)
     if not isinstance(items, list):
         raise base.DataError(f"{path}: expected a list of questions. Is this the official file?")
@@ -37,8 +37,8 @@ def load(root: Path, split: str) -> base.Samples:
     if twice:
         answers = sum(s.options.count(s.answer_text) > 1 for _, s in twice if s.answer_text is not None)
         warnings.warn(
-            f"{path}: {len(twice)} of {len(samples)} questions offer the same text twice (the first: {twice[0][0]}); "
-            f"in {answers} of them it is the answer, and the first of the two counts as right",
+            f"{path}: {len(twice)} of {len(samples)} questions have two equal options (the first: {twice[0][0]}). "
+            f"In {answers} of them this option is the answer; the first of the two counts as right",
             stacklevel=3,
         )
     return base.Samples(samples, root / "videos")

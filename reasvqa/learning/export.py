@@ -104,7 +104,9 @@ def _check_replaceable(path: Path) -> None:
         with suppress(OSError, ValueError, KeyError, TypeError):  # no export, or a damaged one
             foreign -= {MARK, *json.loads((path / MARK).read_text(encoding="utf-8"))["files"]}
     if foreign:
-        raise FileExistsError(f"{path}: {min(foreign)} is not part of an export. Give another place, or move it away.")
+        raise FileExistsError(
+            f"{path}: {min(foreign)} is not part of an export. Choose another folder, or move it away."
+        )
 
 
 def card(config: TrainConfig, student: Student, sample: Sample, facts: dict[str, Any], merged: bool) -> str:

@@ -176,7 +176,7 @@ def readable(samples: Samples, features: Features | None, skip_missing: bool) ->
         return samples
     report = (
         f"{len(features.missing)} clips of {len(features.rows)} cannot be read, "
-        f"{len(samples) - len(kept)} of {len(samples)} questions depend on them: "
+        f"and {len(samples) - len(kept)} of {len(samples)} questions depend on them: "
         f"{'; '.join(list(features.missing.values())[:3])}"
     )
     if not skip_missing or not kept:

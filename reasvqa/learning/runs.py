@@ -84,7 +84,7 @@ class Run:
         return path
 
     def _damaged(self, name: str, problem: str) -> DamagedRun:
-        remedy = "Ask for it again (train, or reproduce) to remake it."
+        remedy = "Run train or reproduce again to remake it."
         return DamagedRun(f"{self.path / name}: {problem}, so this run cannot be used. {remedy}")
 
     def check(self) -> Self:

@@ -113,7 +113,7 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
     ids = set(responses["id"])
     if absent := [sample.id for sample in samples if sample.id not in ids]:
         found = f"{len(absent)} of {len(samples)} training questions have no line in the reasoning file"
-        raise ValueError(f"{found}, e.g. {absent[0]!r}. Let the generation finish.")
+        raise ValueError(f"{found}, e.g. {absent[0]!r}. Finish generating the reasoning.")
     if config.control == "other_videos":
         responses = swapped(responses, samples)
     columns = zip(responses["id"], responses["response"], responses["prediction"], responses["correct"], strict=True)

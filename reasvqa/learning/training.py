@@ -102,7 +102,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     """Do the work of `train`: write everything into `folder`, which `train` renames when it is complete."""
     rank, world = state.process_index, state.num_processes
     if config.batch_size % world:
-        raise ValueError(f"batch_size={config.batch_size}: {world} processes cannot share it evenly")
+        raise ValueError(f"batch_size={config.batch_size}: {world} processes cannot divide it evenly")
     folder.mkdir(parents=True, exist_ok=True)
     train_samples = load(config.dataset, "train", root)[: config.questions]
     test_samples = load(config.dataset, config.split, root)
@@ -125,7 +125,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     objective, collator = Objective(student, config.beta), Collator(student, examples, features, config)
     if any(collator.cut.values()) and state.is_main_process:
         counts = ", ".join(f"{n} of {len(examples)} {what}" for what, n in collator.cut.items() if n)
-        print(f"Cut at the token limits (max_source_tokens, max_target_tokens): {counts}. Answers are kept whole.")
+        print(f"Texts cut at max_source_tokens or max_target_tokens: {counts}. Answers are kept whole.")
     trainer = _Trainer(
         model=objective,
         args=_arguments(config, len(examples), folder / "checkpoints", world),
@@ -233,8 +233,8 @@ class _Trainer(Trainer):
                 self._losses.setdefault(name, []).append(outputs[name])
         if not torch.isfinite(outputs["loss"]):
             raise Diverged(
-                f"the loss is {outputs['loss'].item()} at step {self.state.global_step + 1}: training has diverged, "
-                f"nothing is kept. Use a learning rate below {self.args.learning_rate:g}, or a longer warmup."
+                f"the loss is {outputs['loss'].item()} at step {self.state.global_step + 1}: training has diverged. "
+                f"Nothing is kept. Use a learning rate below {self.args.learning_rate:g}, or a longer warmup."
             )
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
