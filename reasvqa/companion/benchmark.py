@@ -50,7 +50,7 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     about, threads = Path("/proc/cpuinfo"), torch.get_num_threads()
-    model = re.search("model name\\s*: (.+)", about.read_text(encoding="utf-8")) if about.exists() else None
+    model = re.search("model name\\s*: *(.*\\S)", about.read_text(encoding="utf-8")) if about.exists() else None
     return f"{model[1] if model else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
 
 

@@ -218,9 +218,8 @@ def student_without_weights(name: str) -> Student | None:
         with torch.device("meta"):
             return student_class(model_class(config), tokenizer, Preprocess(1, half, half))
     except (OSError, ValueError, KeyError):
-        if name in full_size.FULL_SIZE:
-            return full_size.random_student(name, torch.device("meta"), torch.bfloat16)
-    return None
+        published = name in full_size.FULL_SIZE
+        return full_size.random_student(name, torch.device("meta"), torch.bfloat16) if published else None
 
 
 def memory(config: TrainConfig) -> Row:
@@ -238,10 +237,8 @@ def memory(config: TrainConfig) -> Row:
     need = recomputed if config.gradient_checkpointing else sizes["together"]
     found = f"{device}, {total:.0f} GB; a step of {config.student} with batches of {config.batch_size} takes about "
     found += f"{need:.0f} GB (computed)"
-    if need <= total:
-        return Row(OK, "GPU", found)
     less = f"gradient_checkpointing=True takes {recomputed:.0f} GB" if recomputed <= total else "a smaller student"
-    return Row(FAILS, "GPU", found, less)
+    return Row(OK, "GPU", found) if need <= total else Row(FAILS, "GPU", found, less)
 
 
 def _some(names: Sequence[str]) -> str:

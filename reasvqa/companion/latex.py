@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pandas as pd
 
@@ -29,7 +30,7 @@ def to_latex(table: pd.DataFrame, caption: str, label: str, scale: str = "mini")
     table = our_names(table, scale)
     numbers = values(table)
     style = table.style.hide(names=True).format(_cell, escape="latex")
-    counts = [  # a column of percentages may be whole by accident
+    counts: list[Any] = [  # a column of percentages may be whole by accident
         name
         for name, column in numbers.select_dtypes("number").items()
         if pd.api.types.is_integer_dtype(column) or ((column.dropna() % 1 == 0).all() and (column > 100).any())
