@@ -56,7 +56,7 @@ class WrongAnswer:
     @property
     def message(self) -> str:
         """How much of the response refinement keeps: a figure's title."""
-        words = self.pieces["piece"].map(lambda text: len(text.split()))
+        words = self.pieces["piece"].str.count(r"\S+")
         kept = words[self.pieces["kept"]].sum()
         return f"The generator's answer is wrong; refinement keeps {kept} of its {words.sum()} words"
 
