@@ -1,7 +1,6 @@
 """Worker processes: one that crashes or hangs costs only its task, and none outlives the process that started it.
 
-Workers are spawned, since torch does not survive a fork. They do not import the caller's script, which thus needs no
-`if __name__ == "__main__"`.
+They are spawned, since torch does not survive a fork, and do not import the caller's script.
 """
 
 from __future__ import annotations
@@ -40,10 +39,8 @@ def cores() -> int:
 
 
 class Workers(AbstractContextManager):
-    """`count` worker processes, started with the first task and replaced when they die.
-
-    Every worker sets the variables `environment` and calls `prepare` before it imports anything for its first task.
-    """
+    """`count` worker processes, started with the first task and replaced when they die. Each sets the variables
+    `environment` and calls `prepare` before it imports anything for its first task."""
 
     def __init__(self, count: int, prepare: Callable[[], object] | None = None, **environment: str):
         start, context = (os.getpid(), prepare, environment), cast(Any, _Context())
@@ -73,8 +70,7 @@ def _call(task: bytes) -> Any:
 
 
 def result_of(future: Future, timeout: float | None = None) -> Any:
-    """Wait for a task and return its result, or raise what it raised; WorkerLost if its worker died or took too
-    long."""
+    """Wait for a task and return its result, or raise what it raised, or WorkerLost."""
     try:
         return future.result(timeout)
     except ProcessExpired as error:

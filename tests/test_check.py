@@ -141,7 +141,7 @@ FAULTS = {
     "no videos": (remove("videos"), FAILS, "videos", "0 of 4 found.* -> there is no folder"),
     "unreadable": (UNREADABLE, FAILS, "videos, decoded", r"3 of 4 clips can .*103\.mp4: .* -> get these files again"),
     "a link": (link_outwards, FAILS, TRAIN, "a link that leads out of the video folder"),
-    "no reasoning": (remove("reasoning"), FAILS, FILE, "not there -> write it with notebooks/01_gen"),
+    "no reasoning": (remove("reasoning"), FAILS, FILE, "no such file. Generate the reasoning first: notebooks/01_gen"),
     "half the reasoning": (keep(REASONING, 3), FAILS, FILE, "3 of 6 questions have no line, e.g. '102"),
     "a refusal": (refuse_a_question, OK, FILE, r"5 of 6 .*1 without an answer; 80\.0 % .*jsonl says"),
     "damaged reasoning": (

@@ -12,9 +12,11 @@ optimizer and number format are equal. Recipes take turns, so that a busy machin
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import platform
-import time
+import re
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,20 +50,14 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     about, threads = Path("/proc/cpuinfo"), torch.get_num_threads()
-    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {threads} thread{'s' if threads > 1 else ''}"
+    model = re.search("model name\\s*: *(.*\\S)", about.read_text(encoding="utf-8")) if about.exists() else None
+    return f"{model[1] if model else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 @dataclass
 class Workload:
-    """Questions ready for training steps.
-
-    Attributes:
-        collator: makes batches of token ids and features.
-        pixels: float (questions, N, 3, H, W).
-        random: the features do not belong to the pixels.
-    """
+    """Questions ready for training steps. pixels: float (questions, N, 3, H, W). random: the features do not belong to
+    the pixels."""
 
     student: Student
     collator: Collator
@@ -72,9 +68,7 @@ class Workload:
     def batches(self, by_length: bool) -> list[list[int]]:
         """Return the rows of each batch: of similar length, or in the order of the file."""
         lengths = self.collator.lengths()
-        order = list(range(len(lengths)))
-        if by_length:
-            order.sort(key=lengths.__getitem__)
+        order = sorted(range(len(lengths)), key=lengths.__getitem__ if by_length else None)
         return [order[at : at + self.batch_size] for at in range(0, len(order) - self.batch_size + 1, self.batch_size)]
 
 
@@ -162,8 +156,7 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
     losses = []
     for labels, start, these in tasks:  # a full pass for each
         states, mask = student.encode(features(these), batch["input_ids"][these], batch["attention_mask"][these])
-        each = torch.arange(len(labels), device=labels.device)
-        losses += target_losses(student, states, mask, [(labels, start, each)])
+        losses += target_losses(student, states, mask, [(labels, start, everybody[: len(labels)])])
     return multi_task(losses[0], losses[1] if len(losses) == 2 else None, objective.beta)
 
 
@@ -171,8 +164,6 @@ def compare_recipes(
     work: Workload, steps: int = 10, rounds: int = 3, recipes: dict[str, Recipe] = RECIPES
 ) -> pd.DataFrame:
     """Time training steps (forward, backward, optimizer) of every recipe, in turns.
-
-    The vision side is on the GPU only for recipes that use it.
 
     Returns:
         By recipe: samples_per_s (median of the rounds), times_reference (median of the ratios within a round) with its
@@ -247,21 +238,15 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
 
 def seconds(function: Callable[[], object], times: int = 1) -> float:
     """Return the seconds a call takes, on the GPU as well; the least of several."""
-    wait, spent = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None, []
-    for _ in range(times):
-        wait()
-        began = time.perf_counter()
-        function()
-        wait()
-        spent.append(time.perf_counter() - began)
-    return min(spent)
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    return min(timeit.repeat(lambda: (function(), wait()), gc.enable, number=1, repeat=times))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `reasvqa benchmark` and return its exit status."""
-    parser = argparse.ArgumentParser(
-        "reasvqa benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("reasvqa benchmark", description=__doc__, formatter_class=formatter)
     students = f"of the miniature, or of full size with random weights: {', '.join(FULL_SIZE)}"
     names = list(FULL_SIZE_RECIPES)
     add = parser.add_argument

@@ -33,13 +33,7 @@ _EMBEDDED = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+")
 
 
 def execute(path: Path, parameters: dict[str, object] | None = None) -> None:
-    """Execute a notebook and store its cleaned outputs in it; its cells stay as they are.
-
-    The notebook keeps a stamp of its code and of the shipped data (see `is_stale`).
-
-    Args:
-        path: the notebook.
-        parameters: values for its parameters cell; None: the committed ones, which are of mini scale.
+    """Execute a notebook and store its cleaned outputs and a stamp (see `is_stale`) in it; its cells stay as they are.
 
     Raises:
         PapermillExecutionError: a cell failed. The notebook is unchanged.
@@ -106,11 +100,8 @@ def _small(png: str) -> str:
 
 
 def build(root: Path, output: Path) -> Path:
-    """Build the site of a checkout from its README and notebooks into a folder of its own; return its front page.
-
-    Raises:
-        ValueError: the folder holds something else than a book, or Sphinx warned about a page (printed).
-    """
+    """Build the site of a checkout from its README and notebooks into a folder of its own; return its front page. Raise
+    ValueError if the folder holds something else than a book, or Sphinx warned about a page (printed)."""
     from sphinx.application import Sphinx
 
     if output.exists() and any(output.iterdir()) and not (output / "searchindex.js").is_file():

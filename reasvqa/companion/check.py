@@ -30,9 +30,8 @@ from reasvqa.companion.experiments import config_of
 from reasvqa.companion.scales import BENCHMARKS, SCALES
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import DATASETS, DataError, Samples, load, official
-from reasvqa.generation import ReasoningError
-from reasvqa.generation import read_reasoning as read_responses
-from reasvqa.generation.reasoning import failures_path, read_failures
+from reasvqa.generation import ReasoningError, read_reasoning
+from reasvqa.generation.reasoning import failures_path
 from reasvqa.learning.features import dtype_of, feature_bytes
 from reasvqa.preprocess import Preprocess
 from reasvqa.students import FAMILIES, STUDENTS, Student
@@ -53,18 +52,13 @@ class Row:
 
     def __str__(self) -> str:
         text = f"{self.found} -> {self.remedy}" if self.remedy else self.found
-        lines = textwrap.wrap(text, 82, break_long_words=False, break_on_hyphens=False) or [""]
-        return f"\n{'':<38}".join([f"{self.state:<6} {self.what:<30} {lines[0]}", *lines[1:]])
+        lines = textwrap.wrap(text, 82, break_long_words=False, break_on_hyphens=False)
+        return f"{self.state:<6} {self.what:<30} " + f"\n{'':<38}".join(lines)
 
 
 def check(configs: Sequence[TrainConfig], decode_all: bool = False, generator: str | None = None) -> Iterator[Row]:
-    """Yield the rows of the table as they are found.
-
-    Args:
-        configs: resolved settings of one student, one a data set.
-        decode_all: decode every clip, not a sample.
-        generator: a hub id or a folder, whose weights are looked for.
-    """
+    """Yield the rows of the table as they are found. configs: resolved settings of one student, one a data set.
+    generator: a name, or a hub id or a folder, whose weights are looked for."""
     yield weights(configs[0].student, "student")
     yield memory(configs[0])
     if generator is not None and "/" in generator:
@@ -88,35 +82,32 @@ def check(configs: Sequence[TrainConfig], decode_all: bool = False, generator: s
 
 def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]) -> Iterator[Row]:
     """Yield a row for each annotation file of a data set and put the readable splits into `splits`."""
-    benchmark = config.dataset.split("-")[-1]
-    files = [row for row in official() if row["dataset"] == benchmark]
-    needed = [row["file"] for row in files if row["split"] in ("train", config.split)]
-    for row in files:
-        split, what, needs_it = row["split"], f"{config.dataset} {row['file']}", row["file"] in needed
-        if not (root / row["file"]).is_file() and not needs_it:
+    for row in official():
+        split, what, official_count = row["split"], f"{config.dataset} {row['file']}", int(row["questions"])
+        needed = split in ("train", config.split)
+        if row["dataset"] != config.dataset.split("-")[-1]:
+            continue
+        if not (root / row["file"]).is_file() and not needed:
             yield Row(NOTE, what, "not there", "only Table 6 uses it" if split == "atp-hard" else "not needed here")
             continue
         try:
             samples = splits[split] = load(config.dataset, split, root)
         except DataError as error:
-            yield Row(FAILS if needs_it else NOTE, what, str(error))
+            yield Row(FAILS if needed else NOTE, what, str(error))
             continue
         found, unlabelled = f"{len(samples):,} questions", sum(sample.answer is None for sample in samples)
         if unlabelled and split == "train":
             yield Row(FAILS, what, f"{found}, {unlabelled:,} without an answer", "get the labelled file")
-        elif not DATASETS[config.dataset].make and len(samples) != int(row["questions"]):
+        elif not DATASETS[config.dataset].make and len(samples) != official_count:
             source = "as counted in the published file" if row["verified"] == "yes" else "according to its authors"
-            found += f"; the official file has {int(row['questions']):,}, {source}"
+            found += f"; the official file has {official_count:,}, {source}"
             yield Row(NOTE, what, found, "check that the file is complete and of the same release")
         else:
             yield Row(OK, what, found)
 
 
 def videos(config: TrainConfig, splits: dict[str, Samples], decode_all: bool) -> Iterator[Row]:
-    """Yield rows about the videos of the splits that a run uses: how many are there, and how many can be decoded.
-
-    Without `decode_all` a sample is decoded that is the same every time.
-    """
+    """Yield rows about the videos of the splits that a run uses: how many are there, and how many can be decoded."""
     folder, what = next(iter(splits.values())).videos, f"{config.dataset} videos"
     clips = sorted({(s.video, s.clip) for samples in splits.values() for s in samples}, key=str)
     sizes = {video: (folder / video).stat().st_size for video, _ in clips if (folder / video).is_file()}
@@ -169,23 +160,17 @@ def reasoning(config: TrainConfig, root: Path, samples: Samples | None) -> Row:
     """Return the row of the reasoning file that a run learns from. samples: the training questions in use."""
     path = paths.reasoning(root, config.generator or "", config.kind)
     what = f"{config.dataset} {path.name}"
-    if not path.is_file():
-        return Row(FAILS, what, "not there", "write it with notebooks/01_generate_reasoning (see paper_scale.md)")
-    found, failed = "", 0
     try:
-        table = read_responses(path)
-        if samples is None:
-            return Row(OK, what, f"{len(table):,} lines; the training questions are missing, see above")
-        ids = {sample.id for sample in samples}
-        answered = ids & set(table["id"])
-        failed = len(read_failures(path).keys() & ids - answered)
-        found = f"{len(answered):,} of {len(ids):,} questions"
-        found += f", {failed:,} without an answer" if failed else ""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the row counts the questions without an answer
-            judged = read_responses(path, samples, config.kind)["correct"].dropna()
+            table = read_reasoning(path, samples, config.kind)
     except ReasoningError as error:
-        return Row(FAILS, what, f"{found}; {error}" if found else str(error))
+        return Row(FAILS, what, str(error))
+    if samples is None:
+        return Row(OK, what, f"{len(table):,} lines; the training questions are missing, see above")
+    failed, judged = int((table["response"] == "").sum()), table["correct"].dropna()
+    found = f"{len(table) - failed:,} of {len(table):,} questions"
+    found += f", {failed:,} without an answer" if failed else ""
     found += f"; {100 * float(judged.mean()):.1f} % answered right" if len(judged) else ""
     return Row(OK, what, found, f"{failures_path(path).name} says why" if failed else "")
 
@@ -233,9 +218,8 @@ def student_without_weights(name: str) -> Student | None:
         with torch.device("meta"):
             return student_class(model_class(config), tokenizer, Preprocess(1, half, half))
     except (OSError, ValueError, KeyError):
-        if name in full_size.FULL_SIZE:
-            return full_size.random_student(name, torch.device("meta"), torch.bfloat16)
-    return None
+        published = name in full_size.FULL_SIZE
+        return full_size.random_student(name, torch.device("meta"), torch.bfloat16) if published else None
 
 
 def memory(config: TrainConfig) -> Row:
@@ -253,10 +237,8 @@ def memory(config: TrainConfig) -> Row:
     need = recomputed if config.gradient_checkpointing else sizes["together"]
     found = f"{device}, {total:.0f} GB; a step of {config.student} with batch size {config.batch_size} takes about "
     found += f"{need:.0f} GB (computed)"
-    if need <= total:
-        return Row(OK, "GPU", found)
     less = f"gradient_checkpointing=True takes {recomputed:.0f} GB" if recomputed <= total else "use a smaller student"
-    return Row(FAILS, "GPU", found, less)
+    return Row(OK, "GPU", found) if need <= total else Row(FAILS, "GPU", found, less)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,22 +34,15 @@ def pieces(response: str, answer: str | None, correct: bool = False) -> Pieces:
 
 @dataclass(frozen=True)
 class WrongAnswer:
-    """A training question that a generator answers wrongly: the example of Figures 1 and 2.
+    """A training question that a generator answers wrongly: the example of Figures 1 and 2."""
 
-    Attributes:
-        config: names data set and generator.
-        samples, responses: all training questions, and the generator's responses to them, of `read_reasoning`.
-        sample, response, prediction: this question, what the generator wrote, and the option it chose (index).
-        frames: the frames of its clip, uint8 (N, H, W, 3).
-    """
-
-    config: TrainConfig
-    samples: Samples
-    responses: pd.DataFrame
+    config: TrainConfig  # names data set and generator
+    samples: Samples  # all training questions
+    responses: pd.DataFrame  # to all of them, see `read_reasoning`
     sample: Sample
     response: str
-    prediction: int
-    frames: np.ndarray
+    prediction: int  # index of the option that the response chooses
+    frames: np.ndarray  # of the clip, uint8 (N, H, W, 3)
 
     def __str__(self) -> str:
         """Return for example "Interaction_T1_13 of mini-star, generator sim-26b"."""
@@ -62,9 +56,9 @@ class WrongAnswer:
     @property
     def message(self) -> str:
         """How much of the response refinement keeps: a figure's title."""
-        parts = pieces(self.response, self.sample.answer_text)
-        words, kept = (sum(len(text.split()) for text, keeps in parts if keeps or every) for every in (True, False))
-        return f"The generator's answer is wrong; refinement keeps {kept} of its {words} words"
+        words = self.pieces["piece"].str.count(r"\S+")
+        kept = words[self.pieces["kept"]].sum()
+        return f"The generator's answer is wrong; refinement keeps {kept} of its {words.sum()} words"
 
 
 def shortened_pieces(parts: Pieces, letters: int) -> Pieces:
@@ -90,7 +84,7 @@ def _width(text: str, size: float) -> float:
 
 
 class _Block:
-    """Text in pieces, set in lines of at most `width` inches. `height`: in inches."""
+    """Text in pieces, set in lines of at most `width` inches; `height` and `draw` are in inches, too."""
 
     def __init__(self, parts: Pieces, width: float, size: float = 7.5):
         self.size, self.line = size, 1.4 * size / 72
@@ -109,7 +103,6 @@ class _Block:
         self.height = self.line * (self.words[-1][1] + 1 if self.words else 0)
 
     def draw(self, axis: Axes, left: float, top: float) -> None:
-        """Draw it on an axis that is measured in inches."""
         for x, row, word, kept in self.words:
             y = top - self.line * (row + 0.75)
             axis.text(left + x, y, word, fontsize=self.size, color=TEXT_COLOUR if kept else REMOVED_COLOUR)
@@ -130,7 +123,6 @@ def _page(height: float, title: str, scale: str) -> tuple[Figure, Axes]:
 
 
 def _strip(axis: Axes, pictures: np.ndarray, left: float, bottom: float, side: float) -> None:
-    """Draw pictures side by side, in square cells from (left, bottom) on."""
     for t, picture in enumerate(pictures):
         cell = axis.inset_axes((left + t * side, bottom, side - 0.03, side - 0.03), transform=axis.transData)
         cell.imshow(picture)
@@ -185,22 +177,20 @@ def example(example: WrongAnswer, scale: str) -> Figure:
     written = _Block(shortened_pieces(parts, 1800), 4.1, 8.5)
     question = _Block([(sample.question, True)], 2.7, 8.5)
     marks = {sample.answer: ("\u2713 true", "#00795A"), prediction: ("\u2717 chosen", REMOVED_COLOUR)}
-    options = []
-    for i, option in enumerate(sample.options):
-        mark, colour = marks.get(i, ("", TEXT_COLOUR))
-        options.append((textwrap.fill(f"{LETTERS[i]}. {option}  {mark}".rstrip(), 42), colour))
+    marked = [(f"{LETTERS[i]}. {option}", *marks.get(i, ("", TEXT_COLOUR))) for i, option in enumerate(sample.options)]
+    options = [(textwrap.fill(f"{text}  {mark}".rstrip(), 42), colour) for text, mark, colour in marked]
     height = question.height + 0.1 + sum(0.2 + 0.16 * text.count("\n") for text, _ in options)
     below = 0.3 + max(written.height, height)
     side = min(7.1 / len(pictures), 1.77)
     figure, axis = _page(0.4 + side + below, example.message, scale)
     _strip(axis, pictures, 0.05, below + 0.08, side)
-    axis.text(0.05, below, "the question", fontsize=8, color="#555555", va="top")
+    heading: dict[str, Any] = {"fontsize": 8, "color": "#555555", "va": "top"}
+    axis.text(0.05, below, "the question", **heading)
     question.draw(axis, 0.05, below - 0.17)
     y = below - 0.25 - question.height
     for text, colour in options:
         axis.text(0.05, y, text, fontsize=8.5, va="top", color=colour)
         y -= 0.2 + 0.16 * text.count("\n")
-    head = "the generator's response; refinement removes what is struck out"
-    axis.text(3.0, below, head, fontsize=8, color="#555555", va="top")
+    axis.text(3.0, below, "the generator's response; refinement removes what is struck out", **heading)
     written.draw(axis, 3.0, below - 0.17)
     return figure

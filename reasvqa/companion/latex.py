@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pandas as pd
 
@@ -29,7 +30,11 @@ def to_latex(table: pd.DataFrame, caption: str, label: str, scale: str = "mini")
     table = our_names(table, scale)
     numbers = values(table)
     style = table.style.hide(names=True).format(_cell, escape="latex")
-    counts = [column for column in table.columns if _is_count(numbers[column])]
+    counts: list[Any] = [  # a column of percentages may be whole by accident
+        name
+        for name, column in numbers.select_dtypes("number").items()
+        if pd.api.types.is_integer_dtype(column) or ((column.dropna() % 1 == 0).all() and (column > 100).any())
+    ]
     style.format(lambda count: _cell(count, ".0f"), escape="latex", subset=pd.IndexSlice[:, counts])
     for axis in (0, 1):
         style.format_index(_cell, escape="latex", axis=axis)
@@ -64,14 +69,6 @@ def _cell(cell: object, digits: str = ".1f") -> str:
     if isinstance(cell, (int, float)):
         return "--" if pd.isna(cell) else f"{cell:{digits}}"
     return "".join(_LETTERS.get(letter, letter) for letter in str(cell))
-
-
-def _is_count(column: pd.Series) -> bool:
-    """Tell counts from percentages that happen to be whole."""
-    if not pd.api.types.is_numeric_dtype(column):
-        return False
-    present = column.dropna()
-    return pd.api.types.is_integer_dtype(column) or bool((present % 1 == 0).all() and (present > 100).any())
 
 
 def _without_number(caption: str) -> str:

@@ -1,8 +1,5 @@
-"""Views that change with what you choose. Nothing here trains a student.
-
-Where no kernel answers (a headless copy, the book) the view of the first choice is shown as a still: the same output
-holds the widget and, for whoever cannot show widgets, that view as HTML.
-"""
+"""Views that change with what you choose; where no kernel answers (a headless copy, the book), a still of the first.
+Nothing here trains a student."""
 
 from __future__ import annotations
 
@@ -19,12 +16,8 @@ from reasvqa.mini.grounding import story_of
 
 
 def explore(view: Callable[..., HTML], controls: Mapping[str, ipywidgets.ValueWidget]) -> None:
-    """Show controls and, below them, `view` of their values, drawn again whenever one of them changes.
-
-    Args:
-        view: takes the controls' values by their names.
-        controls: by name; the values they have now give the still.
-    """
+    """Show controls and, below them, `view` of their values by name, drawn again whenever one of them changes. The
+    values they have now give the still."""
     page = ipywidgets.HTML()
 
     def draw(_change: object = None) -> None:
@@ -48,10 +41,8 @@ def pick(pages: Mapping[str, HTML], label: str, first: str | None = None) -> Non
 
 
 def pages_of(runs: Mapping[str, Run], shown: Samples) -> list[HTML]:
-    """Return a view of each question: its frames, what the students choose, and what those of MTL write.
-
-    Of a run without weights, what was kept of its texts is shown.
-    """
+    """Return a view of each question: its frames, what the students choose, and what those of MTL write (without
+    weights: what was kept of it)."""
     answers = {name: run.predictions.set_index("id")["prediction"] for name, run in runs.items()}
     written = {
         name: run.explain(shown) if run.has_weights else run.written(shown)

@@ -16,11 +16,8 @@ def swapped(responses: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
     """Give each question the response to another question of its type and correctness. The result is deterministic.
 
     The other question is about another video, unless one video has more than half of these questions. Words, style,
-    length and correctness stay; only the tie to the video is cut.
-
-    Args:
-        responses: see `read_reasoning`, a row for each of `samples`. Empty responses, of questions without an answer,
-            stay where they are.
+    length and correctness stay; only the tie to the video is cut. `responses`: see `read_reasoning`, a row for each of
+    `samples`; empty ones, of questions without an answer, stay where they are.
     """
     table = responses.set_index("id").loc[[sample.id for sample in samples]].reset_index()
     keys = pd.DataFrame(

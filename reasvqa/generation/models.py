@@ -27,7 +27,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -42,35 +41,24 @@ CONNECT_WITHIN_S = 10
 JPEG_QUALITY = 92
 # Fields in which servers put what a reasoning model thought: vLLM and SGLang, OpenRouter, Ollama.
 THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+_FIELDS_REMEDY = (
+    "If the server refuses a field, change it in OpenAIGenerator(request=...): {'temperature': None} omits the "
+    "temperature, {'max_completion_tokens': 4096} replaces max_tokens"
+)
+_CUT = "{0.name}: responses are cut after {0.max_new_tokens} tokens and may miss their answer; raise max_new_tokens"
 
 
 def frames_of(samples: Sequence[Sample], videos: Path, num_frames: int) -> list[list[Image.Image] | VideoError]:
     """Return N pictures per sample, in order of time; a VideoError for a clip that cannot be read."""
-    clips = [(videos / sample.video, sample.clip) for sample in samples]
-    return [
-        frames if isinstance(frames, VideoError) else [Image.fromarray(frame) for frame in np.asarray(frames)]
-        for frames in read_many(clips, num_frames)
-    ]
-
-
-def _warn_of_cuts(count: int, name: str, max_new_tokens: int) -> None:
-    """Warn that responses were cut. Python shows equal warnings once."""
-    if count:
-        text = f"responses are cut after {max_new_tokens} tokens and may miss their answer; raise max_new_tokens"
-        warnings.warn(f"{name}: {text}", stacklevel=4)
-
-
-# --- a model on this machine ------------------------------------------------------------------------------------------
+    read = read_many([(videos / sample.video, sample.clip) for sample in samples], num_frames)
+    return [clip if isinstance(clip, VideoError) else [Image.fromarray(frame) for frame in clip] for clip in read]
 
 
 class TransformersGenerator:
     """Any image-text-to-text model of transformers: InternVL, LLaVA-OneVision, Qwen-VL, ...
 
     It decodes greedily and in batches, in bfloat16 on a GPU and in float32 elsewhere. Weights come from safetensors
-    only; no code of the checkpoint runs.
-
-    Attributes:
-        cut: how many responses `max_new_tokens` has ended so far.
+    only; no code of the checkpoint runs. `cut`: how many responses `max_new_tokens` has ended so far.
     """
 
     def __init__(
@@ -81,15 +69,10 @@ class TransformersGenerator:
         max_new_tokens: int = MAX_NEW_TOKENS,
         name: str | None = None,
     ):
-        """Load the model.
-
-        Args:
-            model: a local folder or a hub id.
-            name: the generator's name in the reasoning file; default: the last part of `model`.
+        """Load `model`, a local folder or a hub id. name: in the reasoning file; default: the last part of `model`.
 
         Raises:
-            GenerationError: the model is neither a folder nor cached nor on a hub that answers, or its files are
-                damaged or incomplete.
+            GenerationError: the model is nowhere to be found, or its files are damaged or incomplete.
         """
         from transformers import AutoModelForImageTextToText
 
@@ -121,11 +104,11 @@ class TransformersGenerator:
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str | VideoError]:
         """Return a response for each sample, see `Generator`."""
         seen = frames_of(samples, self.videos, self.num_frames)
-        chats = []
-        for pictures, prompt in zip(seen, prompts, strict=True):
-            if not isinstance(pictures, VideoError):
-                content = [{"type": "image", "image": picture} for picture in pictures]
-                chats.append([{"role": "user", "content": [*content, {"type": "text", "text": prompt}]}])
+        chats = [
+            _chat([{"type": "image", "image": picture} for picture in pictures], prompt)
+            for pictures, prompt in zip(seen, prompts, strict=True)
+            if not isinstance(pictures, VideoError)
+        ]
         written = iter(self._write(chats) if chats else ())
         return [pictures if isinstance(pictures, VideoError) else next(written) for pictures in seen]
 
@@ -139,17 +122,14 @@ class TransformersGenerator:
         if tokens.shape[1] == self.max_new_tokens:
             ends = self.model.generation_config.eos_token_id
             ends = torch.tensor([*(ends if isinstance(ends, list) else [ends]), self.processor.tokenizer.pad_token_id])
-            cut = int((~torch.isin(tokens[:, -1].cpu(), ends)).sum())
-            self.cut += cut
-            _warn_of_cuts(cut, self.name, self.max_new_tokens)
+            if cut := int((~torch.isin(tokens[:, -1].cpu(), ends)).sum()):
+                self.cut += cut
+                warnings.warn(_CUT.format(self), stacklevel=3)
         return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
 
 
 def _processor(model: str | Path, local_only: bool) -> Any:
-    """Load the checkpoint's processor, without its part for videos where torchvision is missing.
-
-    torchvision does not fit every build of torch, and generators get pictures only.
-    """
+    """Load the checkpoint's processor; without torchvision, which not every build of torch has, not its video part."""
     from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
     from transformers.utils.import_utils import is_torchvision_available
@@ -169,31 +149,26 @@ def _processor(model: str | Path, local_only: bool) -> Any:
     module: Any = sys.modules[kind.__module__]
     if getattr(module, "num2words", str) is None:
         module.num2words = str  # SmolVLM's processor insists on this package, for the number of a video's frames
-    parts: dict[str, Any] = {
-        "tokenizer": AutoTokenizer.from_pretrained(model, **where),
-        "image_processor": AutoImageProcessor.from_pretrained(model, **where),
-        "video_processor": SimpleNamespace(num_frames=None, fps=None),
-    }
+    loaders = {"tokenizer": AutoTokenizer, "image_processor": AutoImageProcessor}
+    parts: dict[str, Any] = {name: loader.from_pretrained(model, **where) for name, loader in loaders.items()}
+    parts["video_processor"] = SimpleNamespace(num_frames=None, fps=None)
     found, _ = kind.get_processor_dict(model, **where)
     names = inspect.signature(kind).parameters.keys() & found.keys() - parts.keys()
     return PictureProcessor(*[parts[name] for name in kind.get_attributes()], **{name: found[name] for name in names})
 
 
-# --- a server ---------------------------------------------------------------------------------------------------------
+def _chat(pictures: list[dict], prompt: str) -> list[dict]:
+    return [{"role": "user", "content": [*pictures, {"type": "text", "text": prompt}]}]
 
 
 class OpenAIGenerator:
     """A model behind any OpenAI-compatible server: vLLM, LMDeploy, `transformers serve`, a hosted one.
 
-    Frames travel as base64 JPEG. The `openai` client repeats requests that fail with 429, 5xx or on the way, with
-    growing pauses or as Retry-After says. The key is read from OPENAI_API_KEY and kept nowhere else; local servers
-    need none. An interrupt ends the requests in flight.
+    Frames travel as base64 JPEG. The `openai` client repeats requests that fail. The key is read from OPENAI_API_KEY
+    and kept nowhere else; local servers need none. An interrupt ends the requests in flight.
 
-    Attributes:
-        tokens: (prompt, completion) tokens so far, as the server counts them.
-        seconds: time spent waiting for the server.
-        requests: questions asked.
-        cut: how many responses the token limit has ended so far.
+    So far: `tokens`, (prompt, completion), as the server counts them; `seconds` spent waiting for it; `requests`,
+    questions asked; `cut`, responses that the token limit has ended.
     """
 
     def __init__(
@@ -214,6 +189,7 @@ class OpenAIGenerator:
         Args:
             model: the server's name for the model.
             base_url: the server's address, ending in /v1; None: OPENAI_BASE_URL, or OpenAI's own.
+            max_new_tokens: the token limit of a response.
             concurrency: requests in flight at a time.
             timeout: seconds that a request may take; a question with its repetitions may take (retries + 1) times that.
             name: the generator's name in the reasoning file; default: the last part of `model`.
@@ -221,8 +197,7 @@ class OpenAIGenerator:
                 {"max_completion_tokens": 4096} replaces max_tokens, {"temperature": None} omits temperature 0.
 
         Raises:
-            GenerationError: the address is invalid, a key or the package `openai` is missing, or the environment names
-                a proxy that cannot be used.
+            GenerationError: the address is invalid, a key or `openai` is missing, or the proxy cannot be used.
         """
         try:
             import openai
@@ -262,7 +237,8 @@ class OpenAIGenerator:
         refusals = [answer for answer in answers if isinstance(answer, _Refusal)]
         if refusals and len(refusals) == len(answers):
             raise refusals[0]
-        _warn_of_cuts(self.cut, self.name, self.max_new_tokens)
+        if self.cut:
+            warnings.warn(_CUT.format(self), stacklevel=2)
         return answers
 
     async def _ask_all(self, seen: Sequence, prompts: Sequence[str]) -> list[str | Exception]:
@@ -277,7 +253,7 @@ class OpenAIGenerator:
         if isinstance(pictures, VideoError):
             return pictures
         images = [{"type": "image_url", "image_url": {"url": _as_url(picture)}} for picture in pictures]
-        messages = [{"role": "user", "content": [*images, {"type": "text", "text": prompt}]}]
+        messages = _chat(images, prompt)
         fields = {name: value for name, value in self.request.items() if value is not None}
         limit, body = self.timeout * (client.max_retries + 1), bytearray()
         create = client.chat.completions.with_streaming_response.create
@@ -291,7 +267,7 @@ class OpenAIGenerator:
                     async for chunk in answer.iter_bytes():
                         body += chunk
                         if len(body) > MAX_ANSWER_BYTES:
-                            raise _Unusable(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+                            raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
                 text, used, cut = read_answer(bytes(body))
             except (openai.AuthenticationError, openai.NotFoundError) as error:
                 return _Refusal(self._sentence(error, "Check OPENAI_API_KEY, the model's name, and base_url"))
@@ -312,16 +288,13 @@ class OpenAIGenerator:
         """Return what went wrong, without the key, the address's password, or a whole page of HTML."""
         if isinstance(error, Exception):
             cause = f" {error.__cause__}" if error.__cause__ else ""
-            error = str(error) if isinstance(error, _Unusable) else f"{type(error).__name__}: {error}{cause}"
+            error = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}{cause}"
         text = f"{self.client.base_url}: no answer from {self.model!r} ({error})"
         return shortened(without_secrets(text, self._secrets())) + (f". {remedy}." if remedy else "")
 
     def _secrets(self) -> set[str]:
-        place = urlsplit(str(self.client.base_url))
-        user, password = place.username or "", place.password or ""
-        pair = f"{unquote(user)}:{unquote(password)}".encode()
-        given = {password, unquote(password), base64.b64encode(pair).decode(), self.client.api_key}
-        return {secret for secret in given if len(secret) > 4}
+        password = urlsplit(str(self.client.base_url)).password or ""
+        return {secret for secret in (password, unquote(password), self.client.api_key) if len(secret) > 4}
 
     def report(self) -> str:
         """Return requests, rate, tokens and cut responses so far, as a line of text."""
@@ -330,54 +303,34 @@ class OpenAIGenerator:
         return text + (f", {self.cut} responses cut at {self.max_new_tokens} tokens" if self.cut else "")
 
 
-_FIELDS_REMEDY = (
-    "If the server refuses a field, change it in OpenAIGenerator(request=...): {'temperature': None} omits the "
-    "temperature, {'max_completion_tokens': 4096} replaces max_tokens"
-)
-
-
 class _Refusal(GenerationError):
     """The server refuses the key, the model or a field of the request."""
-
-
-class _Unusable(ValueError):
-    """The server sent something that is not an answer."""
 
 
 def read_answer(body: bytes) -> tuple[str, tuple[int, int], bool]:
     """Read a chat completion. Return its text, its (prompt, completion) tokens, and whether it was cut.
 
     A server with a reasoning parser sends the explanation beside the answer; it is put in front of the answer, as
-    <think>explanation</think>. If the parser took the whole response for a thought, that is the text.
-
-    Raises:
-        ValueError: there is no text; the message says what there is instead.
+    <think>explanation</think>. If the parser took the whole response for a thought, that is the text. Where there is no
+    text, the ValueError says what there is instead.
     """
     try:
         answer = json.loads(body)
-    except (ValueError, RecursionError):
-        start = shortened(body[:400].decode("utf-8", "replace"), 100)
-        raise _Unusable(f"no JSON but {start!r}; base_url usually ends in /v1") from None
-    if not isinstance(answer, dict):
-        raise _Unusable(f"no object but {shortened(str(answer), 100)!r}")
-    if answer.get("error"):
-        raise _Unusable(f"the server reports: {answer['error']}")
-    choices = answer.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict) or not isinstance(message := choice.get("message"), dict):
-        raise _Unusable(f"no choice with a message in {shortened(str(answer), 100)!r}")
-    end = choice.get("finish_reason")
+        if answer.get("error"):
+            raise ValueError
+        choice, usage = answer["choices"][0], answer.get("usage")
+        message, end = dict(choice["message"]), choice.get("finish_reason")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # whatever a strange server sends
+        start = " ".join(body[:2000].decode("utf-8", "replace").split())
+        raise ValueError(f"no chat completion (base_url usually ends in /v1) but {start!r}") from None
     if end == "content_filter":
-        raise _Unusable("the server's content filter broke the answer off")
+        raise ValueError("the server's content filter broke the answer off")
     text = _text_and_thought(message, cut=end == "length")
     if not text:
-        others = [
-            name for name, value in message.items() if name not in ("role", "content") and _text_in(value).strip()
-        ]
+        others = [name for name in message if name not in ("role", "content") and _text_in(message[name]).strip()]
         where = f"; there is text in {', '.join(others)}" if others else ""
         where += ", cut before the answer: raise max_new_tokens" if others and end == "length" else ""
-        raise _Unusable(f"the answer is empty; finish_reason {end!r}, refusal {message.get('refusal')!r}{where}")
-    usage = answer.get("usage")
+        raise ValueError(f"the answer is empty; finish_reason {end!r}, refusal {message.get('refusal')!r}{where}")
     used = [usage.get(f"{what}_tokens") if isinstance(usage, dict) else 0 for what in ("prompt", "completion")]
     prompt, completion = (count if isinstance(count, int) else 0 for count in used)
     return text, (prompt, completion), end == "length"
@@ -411,11 +364,7 @@ def _as_url(picture: Image.Image) -> str:
 
 
 def _http_client(address: str) -> Any:
-    """Return the openai package's HTTP client, with the proxy that the environment sets for this server.
-
-    Raises:
-        GenerationError: that proxy cannot be used; the message names its variable.
-    """
+    """Return the openai package's HTTP client. If its proxy cannot be used, raise an error that names its variable."""
     import openai
 
     try:

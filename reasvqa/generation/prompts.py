@@ -35,13 +35,8 @@ CAPTION_PROMPTS = {
 def build_prompt(sample: Sample, kind: str = "reasoning") -> str:
     """Return the text that the generator gets together with the frames.
 
-    Args:
-        sample: the question; its options are lettered.
-        kind: "reasoning" (appendix A.3); "tagged", the same task for reasoning models, with <think> and <answer>; or
-            "brief_caption" or "detailed_caption", which do not depend on the question.
-
-    Raises:
-        ValueError: an unknown kind.
+    kind: "reasoning" (appendix A.3); "tagged", the same task for reasoning models, with <think> and <answer>; or
+    "brief_caption" or "detailed_caption", which do not depend on the question. Another one raises ValueError.
     """
     prompts = REASONING_PROMPTS | CAPTION_PROMPTS
     if kind not in prompts:

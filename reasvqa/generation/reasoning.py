@@ -2,9 +2,8 @@
 
     {"id": "...", "generator": "...", "prompt": "...", "response": "...", "prediction": 2, "correct": true}
 
-Any file in this form works; `id` and `response` are enough. `prediction` is 0-based, null where the
-response names no option. A line belongs to the question that its prompt asks; once the question has changed, the line
-is outdated. `correct` is null where the answer is unknown; where the samples are given, it is computed from them.
+Any file in this form works; `id` and `response` are enough. `prediction` is 0-based, null where the response names no
+option; `correct` is null where the answer is unknown. A line is outdated once its prompt no longer asks the question.
 """
 
 from __future__ import annotations
@@ -65,7 +64,23 @@ def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, ki
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     table = pd.DataFrame({name: pd.Series(column, dtype=_DTYPES[name]) for name, column in columns.items()})
-    return table if questions is None else _one_row_each(table, list(questions), path)
+    if questions is None:
+        return table
+    present = set(table["id"])
+    if absent := [id for id in questions if id not in present]:
+        failures = read_failures(path)
+        if unexplained := [id for id in absent if id not in failures]:
+            raise ReasoningError(
+                f"{path}: {len(unexplained)} of {len(questions)} questions have no line, e.g. {unexplained[0]!r}. "
+                "Let the generation run to its end."
+            )
+        warnings.warn(
+            f"{path}: {len(absent)} of {len(questions)} questions got no answer and have no reasoning; "
+            f"{failures_path(path).name} says why.",
+            stacklevel=2,
+        )
+    index = pd.Index(list(questions), dtype="str", name="id")
+    return table.set_index("id").reindex(index).reset_index().fillna({"response": ""})
 
 
 def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tuple[int | None, bool | None] | None:
@@ -88,32 +103,9 @@ def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tupl
     return prediction, None if sample.answer is None else prediction == sample.answer
 
 
-def _one_row_each(table: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame:
-    """Put the table into the order of ids, with empty responses where the generator gave none."""
-    present = set(table["id"])
-    if absent := [id for id in ids if id not in present]:
-        failures = read_failures(path)
-        unexplained = [id for id in absent if id not in failures]
-        if unexplained:
-            raise ReasoningError(
-                f"{path}: {len(unexplained)} of {len(ids)} questions have no line, e.g. {unexplained[0]!r}. "
-                "Let the generation run to its end."
-            )
-        warnings.warn(
-            f"{path}: {len(absent)} of {len(ids)} questions got no answer and have no reasoning; "
-            f"{failures_path(path).name} says why.",
-            stacklevel=3,
-        )
-    index = pd.Index(ids, dtype="str", name="id")
-    return table.set_index("id").reindex(index).reset_index().fillna({"response": ""})
-
-
 def _asks(prompt: str | None, sample: Sample, kind: str) -> bool:
-    """Tell whether a response to this prompt can be one to the sample.
-
-    However it is worded, the prompt has to hold the question, and the sample's options if it letters any. A missing
-    prompt, or one too short for a question, says nothing; then the line's id decides.
-    """
+    """Tell whether a prompt, in anybody's words, holds the sample's question, and its options if it letters any. A
+    missing prompt, or one too short for a question, says nothing; then the line's id decides."""
     if not prompt or kind in CAPTION_PROMPTS or prompt == build_prompt(sample, kind):
         return True
     if parts := _parts(prompt):
@@ -151,13 +143,8 @@ def without_surrogates(text: str) -> str:
     return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
-# --- lines ------------------------------------------------------------------------------------------------------------
-
-
 def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
     """Yield (line number, checked object) for each line that is not empty; None for an unfinished last line.
-
-    Lines end in LF, CR LF or CR; the last one need not.
 
     Raises:
         ReasoningError: there is no such file; a line is no JSON object or has a wrong field; an id occurs twice.
@@ -205,23 +192,19 @@ def _problem_of(row: object) -> str | None:
     if not isinstance(row, dict):
         found = f"a list of {len(row)} values" if isinstance(row, list) else type(row).__name__
         return f"expected a JSON object, got {found}. Write one object per line, without brackets around them"
-    for field in ("id", "response"):
-        if not isinstance(row.get(field), str):
-            return f"field {field!r} is missing or not text. Correct it, or remove the line; a new run writes it again"
     prediction, last = row.get("prediction"), len(LETTERS) - 1
     indexes = prediction is None or (type(prediction) is int and 0 <= prediction <= last)
     for field, right, problem in (
+        ("id", isinstance(row.get("id"), str), "missing or not text"),
+        ("response", isinstance(row.get("response"), str), "missing or not text"),
         ("generator", isinstance(row.get("generator"), str | None), "not text"),
         ("prompt", isinstance(row.get("prompt"), str | None), "not text"),
         ("prediction", indexes, f"neither null nor the index of an option, an integer from 0 to {last}"),
         ("correct", isinstance(row.get("correct"), bool | None), "not true, false or null"),
     ):
         if not right:
-            return f"field {field!r} is {problem}. Correct or remove the field"
+            return f"field {field!r} is {problem}. Correct it, or remove the line; a new run writes it again"
     return None
-
-
-# --- questions without an answer --------------------------------------------------------------------------------------
 
 
 def failures_path(path: Path) -> Path:
@@ -230,13 +213,9 @@ def failures_path(path: Path) -> Path:
 
 
 def read_failures(path: Path) -> dict[str, str]:
-    """Return, by id, why questions of the reasoning file `path` have no answer.
-
-    Raises:
-        ReasoningError: the list is damaged.
-    """
-    listed = failures_path(path)
-    if not listed.exists():
+    """Return, by id, why questions of the reasoning file `path` have no answer. Raise ReasoningError if the list is
+    damaged."""
+    if not (listed := failures_path(path)).exists():
         return {}
     try:
         rows = [json.loads(line) for line in listed.read_text(encoding="utf-8").splitlines() if line]

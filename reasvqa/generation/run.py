@@ -1,8 +1,4 @@
-"""Run a generator over samples.
-
-Each batch of responses is appended and flushed to disk: a killed run loses at most the batch in flight, and a second
-call continues where the first stopped. A question without an answer costs that question only.
-"""
+"""Run a generator over samples. A killed run loses at most the batch in flight, and a second call continues it."""
 
 from __future__ import annotations
 
@@ -10,8 +6,8 @@ import json
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -46,11 +42,7 @@ class GenerationError(RuntimeError):
 
 
 class UnansweredError(GenerationError):
-    """Some questions got no answer; all other responses are kept.
-
-    Attributes:
-        failures: the reason by sample id.
-    """
+    """Some questions got no answer; all other responses are kept. `failures`: the reason by sample id."""
 
     def __init__(self, message: str, failures: dict[str, str]):
         super().__init__(message)
@@ -63,11 +55,8 @@ class Generator(Protocol):
     name: str
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> Iterable[str | Exception]:
-        """Return a response for each sample, in order, or the exception that prevented it.
-
-        Raises:
-            GenerationError: asking further makes no sense.
-        """
+        """Return a response for each sample, in order, or the exception that prevented it. Raise GenerationError where
+        asking further makes no sense."""
         ...
 
 
@@ -80,8 +69,7 @@ class Written:
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str]:
         """See `Generator`. Raises ReasoningError if a sample has no text."""
-        absent = [sample.id for sample in samples if sample.id not in self.texts]
-        if absent:
+        if absent := [sample.id for sample in samples if sample.id not in self.texts]:
             raise ReasoningError(
                 f"{len(absent)} of {len(samples)} questions have no reasoning, e.g. {absent[0]!r}. "
                 "Write one, or let a model do it."
@@ -99,8 +87,6 @@ def generate(
     more after all others and then listed in <name>.failed.jsonl; the next call tries it again.
 
     Args:
-        samples: questions, labelled or not.
-        generator: writes the responses; its `name` is kept with each of them.
         path: the JSON-lines file to create or continue.
         kind: see `build_prompt`.
         batch_size: samples per call of the generator.
@@ -111,30 +97,32 @@ def generate(
     Raises:
         UnansweredError: some questions got no answer, or `HOPELESS` in a row, which ends the run. The answers are kept.
         GenerationError: the generator cannot work at all, such as with a wrong key.
-        ReasoningError: the file is damaged beyond an unfinished last line, belongs to another generator, kind or set of
-            questions, or cannot be written. Nothing in it has been changed.
+        ReasoningError: the file is damaged, belongs to another generator, kind or set of questions, or cannot be
+            written. Nothing in it has been changed.
     """
     path, samples = Path(path), list(samples)
     todo, outdated = _survey(path, samples, generator.name, kind)
     if todo or outdated or not path.exists():  # a finished file may be in a read-only place
-        with _explained(path):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with _explained(path), locked(path.with_name(f"{path.name}.lock")):
-            todo, outdated = _survey(path, samples, generator.name, kind)  # another process may have written meanwhile
-            _move_out(path, outdated)
-            _ask(path, todo, generator, kind, batch_size)
+            with locked(path.with_name(f"{path.name}.lock")):
+                todo, outdated = _survey(path, samples, generator.name, kind)  # another process may have written it
+                _move_out(path, outdated)
+                _ask(path, todo, generator, kind, batch_size)
+        except OSError as error:
+            raise ReasoningError(
+                f"{error.filename or path}: cannot be written ({error.strerror or error}). Make room or choose another "
+                "place, and generate again; what was kept before is still there."
+            ) from error
     return read_reasoning(path, samples, kind)
 
 
 def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tuple[list[Sample], dict[int, str | None]]:
-    """Check the file. Return the samples without a usable line, and the outdated lines as {line number: id}.
-
-    The id of an unfinished line is None.
-    """
+    """Check the file. Return the samples without a usable line, and the outdated lines as {line number: id}, with None
+    for an unfinished one."""
     questions = {sample.id: sample for sample in samples}
     if len(questions) < len(samples):
-        ids = [sample.id for sample in samples]
-        twice = next(id for id in ids if ids.count(id) > 1)
+        twice = Counter(sample.id for sample in samples).most_common(1)[0][0]
         raise ReasoningError(f"two samples have the id {twice!r}. Make ids unique.")
     present: set[str] = set()
     outdated: dict[int, str | None] = {}
@@ -173,7 +161,6 @@ def _move_out(path: Path, outdated: dict[int, str | None]) -> None:
             stacklevel=3,
         )
     with (
-        _explained(path),
         atomic_path(path) as partial,
         open_lines(path) as lines,
         open_lines(partial, "w") as kept,
@@ -204,7 +191,10 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
                 try:
                     for sample, prompt, answer in _answers(generator, questions[at : at + batch_size], kind):
                         if isinstance(answer, Exception):
-                            failed[sample.id] = listed[sample.id] = _reason(answer)
+                            reason = str(answer)
+                            if not isinstance(answer, GenerationError | VideoError):
+                                reason = f"{type(answer).__name__}: {reason}"
+                            failed[sample.id] = listed[sample.id] = shortened(without_secrets(reason))
                             in_a_row += not isinstance(answer, VideoError)
                             continue
                         row = {"id": sample.id, "generator": generator.name, "prompt": prompt, "response": answer}
@@ -218,11 +208,14 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
                 if in_a_row >= HOPELESS:
                     unasked = 0 if again else max(0, len(questions) - at - batch_size)
                     break
-            else:
-                continue
-            break
+            if in_a_row >= HOPELESS:
+                break
     finally:
-        _list_failures(path, listed)
+        if listed:
+            lines = (_line({"id": id, "error": error}) for id, error in listed.items())
+            write_text(failures_path(path), "".join(lines))
+        else:
+            failures_path(path).unlink(missing_ok=True)
     if failed:
         id, reason = next(iter(failed.items()))
         left = f" The last {HOPELESS} in a row failed, so {unasked} were not asked any more." if unasked else ""
@@ -262,8 +255,7 @@ def _answers(
 
 
 def _append(path: Path, rows: Sequence[dict]) -> None:
-    """Append lines to the file and wait until they are on the disk."""
-    with _explained(path), path.open("a+b") as file:
+    with path.open("a+b") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) not in b"\r\n":  # another program's last line, complete but without its line break
@@ -276,22 +268,6 @@ def _append(path: Path, rows: Sequence[dict]) -> None:
 def _line(row: dict) -> str:
     text = json.dumps(row, ensure_ascii=False)
     return (text if text == without_surrogates(text) else json.dumps(row)) + "\n"  # lone surrogates must be escaped
-
-
-def _list_failures(path: Path, failures: dict[str, str]) -> None:
-    """Write the list of questions without an answer, or remove it when there are none."""
-    listed = failures_path(path)
-    with _explained(listed):
-        if failures:
-            write_text(listed, "".join(_line({"id": id, "error": error}) for id, error in failures.items()))
-        else:
-            listed.unlink(missing_ok=True)
-
-
-def _reason(error: Exception) -> str:
-    """Return an error as one sentence without secrets."""
-    named = str(error) if isinstance(error, GenerationError | VideoError) else f"{type(error).__name__}: {error}"
-    return shortened(without_secrets(named))
 
 
 def shortened(text: str, length: int = 400) -> str:
@@ -315,15 +291,3 @@ _SECRET = re.compile(
     r"|(?<=key=|ken=|ord=)(?!\[secret)[^&\s\"']+"  # api_key, token, password in an address
     r"|\b(?:sk|hf|gsk|xai|pk)[-_][\w*-]{8,}"  # as providers make them
 )
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn an OSError into one that names the file and says that nothing is lost."""
-    try:
-        yield
-    except OSError as error:
-        raise ReasoningError(
-            f"{path}: cannot be written ({error.strerror or error}). Make room or choose another place, and generate "
-            "again; what was kept before is still there."
-        ) from error
