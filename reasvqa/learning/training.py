@@ -184,6 +184,7 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
     """Translate the settings into transformers' arguments."""
     steps_per_epoch = -(-examples // config.batch_size)
     steps = config.epochs * steps_per_epoch
+    log_every = max(1, steps_per_epoch // 2)
     arguments = TrainingArguments(
         output_dir=str(folder),
         run_name=config.label,
@@ -196,11 +197,11 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
         max_grad_norm=config.max_grad_norm,
         use_cpu=not torch.cuda.is_available(),
         seed=config.seed,
-        logging_steps=max(1, steps_per_epoch // 2),
+        logging_steps=log_every,
         logging_nan_inf_filter=False,
         save_strategy="steps",
-        # Ten checkpoints a run; with ten epochs, one an epoch.
-        save_steps=max(1, round(0.1 * steps)),
+        # About ten checkpoints a run, each where a mean is logged: none may span an interruption.
+        save_steps=log_every * max(1, round(0.1 * steps / log_every)),
         save_total_limit=2,
         report_to=[],
         remove_unused_columns=False,
