@@ -72,7 +72,7 @@ def execute(monkeypatch):
             shell.push({"scale": "smoke"} | parameters)
             for source in (*others, *solutions(BY_NAME[name])):
                 shell.run_cell(source).raise_error()
-        assert len(shown.outputs) >= 4
+        assert len(shown.outputs) >= 3
 
     yield run
     plt.close("all")
@@ -110,7 +110,7 @@ def test_all_is_reproduced_and_a_second_call_has_nothing_to_do(reproduced, capsy
         kinds = [output.output_type for cell in cells for output in cell.outputs]
         assert len(kinds) >= 4 and "error" not in kinds, name
     before = {path: path.stat().st_mtime_ns for path in [*reproduced.iterdir(), *paths.runs().glob("*/meta.json")]}
-    assert reproduce.main(REPRODUCE[3:]) == 0 and "nothing to do" in capsys.readouterr().out
+    assert reproduce.main(REPRODUCE[4:]) == 0 and "nothing to do" in capsys.readouterr().out
     after = {path: path.stat().st_mtime_ns for path in [*reproduced.iterdir(), *paths.runs().glob("*/meta.json")]}
     assert before == after and len(after) >= len(all_settings("smoke", [0]))
 

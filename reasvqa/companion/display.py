@@ -116,10 +116,10 @@ def pieces(
 
 
 def texts(**named: str | None) -> HTML:
-    """Return named texts, one below the other."""
+    """Return named texts, one below the other. An identifier is shown with spaces for its underscores."""
     rows = "".join(
         "<tr><td style='vertical-align:top;opacity:.7;text-align:left;white-space:nowrap'>"
-        f"{escape(name.replace('_', ' '))}</td>"
+        f"{escape(name.replace('_', ' ') if name.isidentifier() else name)}</td>"
         f"<td style='text-align:left;white-space:pre-wrap'>{escape(str(text)) if text else '<i>none</i>'}</td></tr>"
         for name, text in named.items()
     )
