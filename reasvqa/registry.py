@@ -53,7 +53,7 @@ class Dataset:
     Attributes:
         read: reads a split of the data set in a folder, (folder, split) -> `reasvqa.datasets.Samples`.
         preset: the row of `PRESETS` that its runs take their defaults from.
-        make: makes the files where there are none, (name, folder) -> None; without it they have to be downloaded.
+        make: makes the files where there are none, (name, folder, split) -> None; without it they have to be downloaded.
         folder: the folder under the data root; None: the data set's name.
         shuffled: the training questions come in a random order, the same for everybody, so that the first n are a
             random sample wherever a question stands in the file.
@@ -61,7 +61,7 @@ class Dataset:
 
     read: Callable[[Path, str], Any]
     preset: str = "paper"
-    make: Callable[[str, Path], None] | None = None
+    make: Callable[[str, Path, str], None] | None = None
     folder: str | None = None
     shuffled: bool = False
 
