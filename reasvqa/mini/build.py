@@ -158,7 +158,7 @@ def compose(kind: str, split: str, videos: int) -> list[Asked]:
 def _choose(
     waiting: Sequence[Form], count: int, story: Story, rng: np.random.Generator, numbers: Counter[str]
 ) -> list[tuple[Form, Query]] | None:
-    """Return the first `count` waiting forms that this story can serve, with different questions; None if they are too few."""
+    """Return the first `count` waiting forms that a story serves, with different questions; None if it serves fewer."""
     chosen: list[tuple[Form, Query]] = []
     for form in waiting:
         query = ask(form, story, rng)

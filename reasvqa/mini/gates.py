@@ -1,12 +1,12 @@
 """Judge the miniature as an instrument: the gates of data/mini/PROTOCOL.md, measured on validation splits.
 
-An instrument is judged before it is read. `measure` trains what the gates need on one data set, over seeds, and compares
-each number with its bounds. No gate looks at the effect of imperfect reasoning.
+An instrument is judged before it is read. `measure` trains what the gates need on one data set and compares each number
+with its bounds. No gate looks at the effect of imperfect reasoning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,107 +50,117 @@ def shipped() -> pd.DataFrame:
     return pd.read_csv(paths.SHIPPED / "mini" / "gates.csv")
 
 
-def accuracy(runs: Sequence[Run]) -> float:
+def mean_accuracy(runs: Sequence[Run]) -> float:
+    """Return the mean accuracy of runs, in percent."""
     return float(np.mean([run.accuracy for run in runs]))
 
 
-def before_training(dataset: str, student: str = "mini-blip2", root: Path | None = None) -> dict[str, float]:
-    """Return what a probe reads, the pretrained student says, and it answers, on a data set's validation clips (%).
+def before_training(dataset: str, student: str = "mini-blip2", questions: int | None = None) -> dict[str, float]:
+    """Return what a probe reads, the pretrained student says, and it answers, on validation clips, in percent.
+
+    Args:
+        questions: the student explains the first so many; None: all.
 
     Returns:
-        "probe: action", "probe: object", "probe: room" (see `grounding.probe`); "say: ..." what it narrates when it is
-        asked the benchmark's questions (see `grounding.told_rightly`); "answer": its zero-shot accuracy.
+        "probe: action", "probe: object", "probe: room" (see `grounding.probe`); "say: ...", what it tells when it is
+        asked the benchmark's questions (see `grounding.told_rightly`); "answer", its zero-shot accuracy.
     """
     config = TrainConfig(dataset=dataset, student=student, split="val", objective="stl", reasoning="none").resolve()
-    root = root or paths.dataset(dataset)
-    samples = {
-        split: load(dataset, split, None if root == paths.dataset(dataset) else root) for split in ("train", "val")
-    }
-    samples["train"] = samples["train"][: config.questions]
+    train_samples, asked = load(dataset, "train"), load(dataset, "val")
     model = load_student(student)
-    features = {split: features_of(questions, model, config) for split, questions in samples.items()}
-    stories = read_stories(root)
-    asked = samples["val"]
-    texts = generate_reasoning(model, asked, features["val"], config)
-    said = told_rightly(texts, [stories[Path(sample.video).stem] for sample in asked])
-    answers, _ = predict(model, asked, features["val"], config)
+    train_features, features = (features_of(samples, model, config) for samples in (train_samples, asked))
+    stories = read_stories(paths.dataset(dataset))
+    answers, _ = predict(model, asked, features, config)
     right = 100 * float(np.mean([a == sample.answer for a, sample in zip(answers, asked, strict=True)]))
-    read = probe((samples["train"], features["train"]), (asked, features["val"]), stories)
+    texts = generate_reasoning(model, asked[:questions], features, config)
+    said = told_rightly(texts, [stories[Path(sample.video).stem] for sample in asked[:questions]])
+    read = probe((train_samples, train_features), (asked, features), stories)
     return {f"probe: {k}": v for k, v in read.items()} | {f"say: {k}": v for k, v in said.items()} | {"answer": right}
 
 
-def dial(kind: str, student: str = "mini-blip2") -> pd.DataFrame:
+def dial(dataset: str = "mini-nextqa", student: str = "mini-blip2", questions: int | None = 300) -> pd.DataFrame:
     """Return `before_training` at each look of `LOOKS`, a row a look, from clear pictures to the furthest."""
-    rows = {look: before_training(f"mini-{kind}-{look}", student) for look in LOOKS}
+    rows = {look: before_training(f"{dataset}-{look}", student, questions) for look in LOOKS}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("look")
 
 
-def generator_gates(dataset: str) -> list[Measured]:
-    """Generators are right about as often as Table 4 says, and mostly wrong in what they conclude."""
-    found = []
+def _generator(dataset: str) -> Iterator[Measured]:
+    """Yield how often generators are right, compared with Table 4, and how much of a wrong response is false."""
     questions = load(dataset, "train")
     for name, right in RIGHT_ANSWERS.items():
         table = SimulatedGenerator(paths.dataset(dataset), STRENGTHS[name]).diagnose(questions)
         wrong = table[table["cause"] != "right answer"]
         share = 100 * float((table["cause"] == "right answer").mean())
         false = 100 * float(wrong["sentences_false"].sum() / wrong["sentences"].sum())
-        found.append(Measured("generator", f"{name}: right answers", share, right - 4, right + 4))
-        found.append(Measured("generator", f"{name}: wrong answers, false sentences", false, high=25))
-    return found
+        yield Measured("generator", f"{name}: right answers", share, right - 4, right + 4)
+        yield Measured("generator", f"{name}: wrong answers, false sentences", false, high=25)
+
+
+def _start(dataset: str) -> Iterator[Measured]:
+    """Yield what the student reads, says and answers before training, on the benchmark's and on clear pictures."""
+    start, clear = before_training(dataset), before_training(f"{dataset}-clear")
+    for what in ("action", "object", "room"):
+        yield Measured("probe", f"{what}, read off frozen features", start[f"probe: {what}"], 90)
+    yield Measured("gap", "events told before training", start["say: event"], high=40)
+    for what in ("action", "named", "room"):
+        yield Measured("both tasks", f"{what}, told when asked, clear pictures", clear[f"say: {what}"], 95)
+    chance = 100 / NUM_OPTIONS["-".join(("mini", dataset.split("-")[1]))]
+    yield Measured("zero-shot", "before training", start["answer"], chance + 5)
 
 
 def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], **values) -> pd.DataFrame:
-    """Return the gates of one miniature data set, a row per `Measured`, with `passed`. Trains the runs that are missing.
+    """Return the gates of one miniature data set; train the runs that are missing.
 
     Args:
         dataset: "mini-star", ...; of a smoke data set only the mechanics mean anything.
-        seeds: of answers only (STL_QA), error-free reasoning, and both at the clear look.
-        few: of everything else, a part of `seeds`.
+        seeds: of answers only (STL_QA) and error-free reasoning.
+        few: of everything else; the first of `seeds`.
         values: fields of `TrainConfig` that differ from the defaults.
+
+    Returns:
+        A row for each `Measured`: "dataset", its fields and "passed".
     """
     base = TrainConfig(dataset=dataset, split="val", **values)
-    only_answers = replace(base, objective="stl", reasoning="none")
-    faultless = replace(base, generator="sim-perfect")
+    answers_only = replace(base, objective="stl", reasoning="none")
+    error_free = replace(base, generator="sim-perfect")
     scale, kind = dataset.split("-")
-    options = NUM_OPTIONS[f"mini-{kind}"]
+    chance = 100 / NUM_OPTIONS[f"mini-{kind}"]
 
     def runs(config: TrainConfig, over: Sequence[int] = few, root: Path | None = None) -> list[Run]:
         return [train(replace(config, seed=seed), root=root) for seed in over]
 
-    qa, free, clear = runs(only_answers, seeds), runs(faultless, seeds), before_training(f"{dataset}-clear")
-    start = before_training(dataset)
-    longer = {"epochs": round(1.5 * base.resolve().epochs)}
     more = paths.data() / "gates" / dataset
-    sizes = SIZES[scale] | {"train": MORE_QUESTIONS * SIZES[scale]["train"], "test": 1}
     for split in ("train", "val"):
-        build(dataset, more, split, sizes=sizes)
+        build(dataset, more, split, sizes=SIZES[scale] | {"train": MORE_QUESTIONS * SIZES[scale]["train"], "test": 1})
+    many = {"questions": MORE_QUESTIONS * len(load(dataset, "train")[: base.resolve().questions])}
+    longer = {"epochs": round(1.5 * base.resolve().epochs)}
+    kinds = {
+        "answers only": (answers_only, runs(answers_only, seeds)),
+        "error-free": (error_free, runs(error_free, seeds)),
+    }
+    qa, free = (group for _, group in kinds.values())
     told = [grounding(run) for run in free[: len(few)]]
-    events, new = (float(np.mean([each[what] for each in told])) for what in ("event", "new"))
-    measured = [
-        *(Measured("probe", f"{what}, read off frozen features", start[f"probe: {what}"], 90) for what in ("action", "object", "room")),
-        Measured("gap", "events told before training, benchmark's pictures", start["say: event"], high=40),
-        *(Measured("both tasks", f"{what}, told when asked (clear pictures)", clear[f"say: {what}"], 95) for what in ("action", "named", "room")),
-        Measured("reads the video", "events told after error-free reasoning", events, max(80, start["say: event"])),
-        Measured("reads the video", "objects with new names", new),
-        Measured("positive control", "error-free reasoning - answers only", accuracy(free) - accuracy(qa), 3),
-        *(
-            Measured("takes off", f"{name}: {what}", value, high=bound)
-            for name, group in (("answers only", qa), ("error-free", free))
-            for what, value, bound in (
-                ("sd over seeds", float(np.std([run.accuracy for run in group], ddof=1)), 2),
-                ("worst seed below the mean", accuracy(group) - min(run.accuracy for run in group), 5),
-            )
-        ),
-        *(
-            Measured("converged", f"{name}: 1.5 times the epochs", accuracy(runs(replace(config, **longer))) - accuracy(group[: len(few)]), -1.5, 1.5)
-            for name, config, group in (("answers only", only_answers, qa), ("error-free", faultless, free))
-        ),
-        Measured("room", "answers only", accuracy(qa), 55, 80),
-        Measured("room", f"answers only: {MORE_QUESTIONS} times as many questions", accuracy(runs(only_answers, few, more)) - accuracy(qa[: len(few)]), 6),
-        Measured("zero-shot", "before training", start["answer"], 100 / options + 5, accuracy(qa) - 10),
-        Measured("blind", "sees no frames", accuracy(runs(replace(only_answers, blind=True))), 100 / options - 3, 100 / options + 3),
-        *generator_gates(dataset),
-    ]  # fmt: skip
-    table = pd.DataFrame([vars(m) | {"passed": m.passed} for m in measured])
+    measured = [*_start(dataset)]
+    start = {each.what: each.value for each in measured}
+    events = float(np.mean([each["event"] for each in told]))
+    least = max(80, start["events told before training"])
+    measured.append(Measured("reads the video", "events told after error-free reasoning", events, least))
+    new = float(np.mean([each["new"] for each in told]))
+    measured.append(Measured("reads the video", "objects with new names", new))
+    gain = mean_accuracy(free) - mean_accuracy(qa)
+    measured.append(Measured("positive control", "error-free reasoning - answers only", gain, 3))
+    for name, (config, group) in kinds.items():
+        spread = float(np.std([run.accuracy for run in group], ddof=1))
+        measured.append(Measured("takes off", f"{name}: sd over seeds", spread, high=2))
+        lowest = mean_accuracy(group) - min(run.accuracy for run in group)
+        measured.append(Measured("takes off", f"{name}: worst seed below the mean", lowest, high=5))
+        change = mean_accuracy(runs(replace(config, **longer))) - mean_accuracy(group[: len(few)])
+        measured.append(Measured("converged", f"{name}: 1.5 times the epochs", change, -1.5, 1.5))
+    measured.append(Measured("room", "answers only", mean_accuracy(qa), 55, 80))
+    change = mean_accuracy(runs(replace(answers_only, **many), root=more)) - mean_accuracy(qa[: len(few)])
+    measured.append(Measured("room", f"answers only: {MORE_QUESTIONS} times as many questions", change, 6))
+    blind = mean_accuracy(runs(replace(answers_only, blind=True)))
+    measured.append(Measured("blind", "sees no frames", blind, chance - 3, chance + 3))
+    table = pd.DataFrame([vars(m) | {"passed": m.passed} for m in [*measured, *_generator(dataset)]])
     table.insert(0, "dataset", dataset)
     return table

@@ -1,10 +1,10 @@
 """A simulated multimodal generator that stands for InternVL in phase 1 at mini scale. It is not a neural network.
 
-It reads the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an answer
-from what it believes it saw, again with occasional errors, and writes its reasoning in whole sentences, as real models do. As
-the paper observes of InternVL (section 3.2), most of its wrong answers come from inference: it compares the wrong
-events or eliminates the wrong option, while most of what it says it saw is right. Its parameters are both error rates
-and how often it names no option. Two of its strengths stand for the paper's two generators.
+It reads the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an
+answer from what it believes it saw, again with occasional errors, and writes its reasoning in whole sentences, as
+real models do. As the paper observes of InternVL (section 3.2), most of its wrong answers come from inference: it
+compares the wrong events or eliminates the wrong option, while most of what it says it saw is right. Its parameters
+are both error rates and how often it names no option. Two of its strengths stand for the paper's two generators.
 """
 
 from __future__ import annotations
