@@ -63,7 +63,7 @@ COMMON_FORMS = (
     ),
     *OWN_FORMS,
 )
-ORDER_FORMS = tuple(form for form in COMMON_FORMS if form.select in ("after", "before"))
+ORDER_FORMS = tuple(form for form in ALL_FORMS if form.select in ("after", "before"))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ PHASES = (
     Phase(900, 0, captions=64, learning_rate=1e-3),
     Phase(1100, 24, captions=0.7, narrations=0.6, questions=3, texts=8),
     Phase(4000, 10, captions=0.2, narrations=0.2, questions=4, texts=3, common=0.6, learning_rate=6e-4),
-    Phase(1500, 10, captions=0.1, narrations=0.2, questions=4, texts=2, order=0.5, learning_rate=4e-4),
+    Phase(3000, 10, captions=0.1, narrations=0.1, questions=4, texts=1, order=0.8, learning_rate=1e-3),
 )
 
 
