@@ -13,7 +13,7 @@ from reasvqa.answers import named, parse_answer
 from reasvqa.generation import build_prompt
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample
-from reasvqa.text import plain, sentences
+from reasvqa.text import compiled, plain, sentences
 
 OPTIONS = ("The blanket.", "The shoe.", "The closet/cabinet.", "The dish.", "The phone.")
 
@@ -176,6 +176,15 @@ def test_any_text_is_read(text, options):
 @given(st.text(max_size=200))
 def test_plain_text_is_plain(text):
     assert not set(plain(text)) & set("*`$#_\\({[")
+
+
+def test_patterns_are_written_out():
+    pattern = compiled(
+        r"""(a|b){word}{2}\(
+        |[(x]{X}""",
+        {"word": "(c|d)", "X": "([A-J])"},
+    )
+    assert pattern.pattern == r"(?:a|b)(?:(?:c|d)){2}\(|[(x]([A-J])"
 
 
 # --- prompts ------------------------------------------------------------------------------------------------------
