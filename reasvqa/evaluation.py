@@ -151,7 +151,7 @@ def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
 
     The t interval has 1/df = r/(S - 1) + (1 - r)/(V - 1), where r is the seeds' share of the variance (Satterthwaite's
     rule squares the shares, but r is estimated from few seeds). With three seeds it covers 94 to 96.5 %, with two only
-    90 %, so take three (`python tests/test_evaluation.py`). With one seed it is the variance between videos.
+    90 %, so take three (`tests/test_evaluation.py` simulates it). With one seed it is the variance between videos.
 
     Args:
         outcomes: bool or float, (seeds, questions) or (questions,): right or wrong, or a weighted sum of several

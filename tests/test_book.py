@@ -129,6 +129,7 @@ def test_every_command_has_a_help_of_its_own(command, capsys):
     assert ended.value.code == 0 and capsys.readouterr().out.startswith(f"usage: reasvqa {command}")
 
 
+@pytest.mark.slow
 def test_the_list_of_commands_is_there_at_once():
     code = "import sys\nfrom reasvqa.__main__ import main\n"
     code += "try: main(['--help'])\nfinally: assert 'torch' not in sys.modules"

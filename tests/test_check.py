@@ -384,6 +384,7 @@ print(json.dumps({name: vars(row) for name in "abcde" for row in [weights(f"some
 """
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_filled_in_part(tmp_path):
     """A download that broke off: what is missing is named; nothing is asked of the network."""
     whole = Path(shutil.copytree(STUDENTS["mini-blip2"], tmp_path / "whole"))

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -109,7 +109,6 @@ RESPONSES = st.lists(
 
 
 @given(RESPONSES, st.booleans())
-@settings(max_examples=40, deadline=None)
 def test_pieces_are_the_response_and_the_kept_ones_hold_what_remains(response, correct):
     parts = drawings.pieces(response, "The cup.", correct)
     assert "".join("".join(text for text, _ in parts).split()) == "".join(response.split())
@@ -119,7 +118,6 @@ def test_pieces_are_the_response_and_the_kept_ones_hold_what_remains(response, c
 
 
 @given(RESPONSES, st.integers(100, 400))
-@settings(max_examples=40, deadline=None)
 def test_a_shortened_text_keeps_what_is_removed(response, letters):
     parts = drawings.pieces(response, "The cup.", False)
     short = drawings.shortened_pieces(parts, letters)

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from reasvqa.companion import probes
 from reasvqa.config import TrainConfig
@@ -29,7 +29,6 @@ def questions(videos: list[str], options: int = 3) -> Samples:
 
 
 @given(st.lists(st.sampled_from("abcde"), min_size=2, max_size=40))
-@settings(deadline=None, max_examples=60)
 def test_another_video_is_another_and_none_is_made_up(names):
     samples = questions(names)
     if len(set(names)) == 1:
@@ -46,7 +45,6 @@ def test_another_video_is_another_and_none_is_made_up(names):
 
 
 @given(st.integers(2, 6), st.integers(1, 20))
-@settings(deadline=None, max_examples=40)
 def test_every_option_changes_its_place_and_the_answer_goes_along(options, count):
     samples = questions(["v"] * count, options)
     for before, after in zip(samples, probes.rotated(samples, probes.rotations(samples)), strict=True):
@@ -102,6 +100,7 @@ def test_other_questions_or_no_labels_are_refused():
         probes.with_another_video([Stub(unlabelled, lambda s: 0)])
 
 
+@pytest.mark.slow
 def test_a_real_student(tmp_path):
     """Texts are ranked without a place: all stay. Letters, and the other video, against scores computed here."""
     made = {}
