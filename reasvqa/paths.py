@@ -4,7 +4,6 @@ $REASVQA_DATA                 the data root; default: data/ of a checkout, else 
     <dataset>/                annotations, videos/, reasoning/<generator>.jsonl
     runs/<key>/               finished runs
     exports/<key>/            runs as peft or transformers read them
-    checked/<dataset>.jsonl   which clips were found to be readable
     features/                 outputs of frozen vision encoders
     reproduced/<scale>/       executed notebooks
     book/                     the notebooks as a website
@@ -56,11 +55,6 @@ def runs() -> Path:
 def exports() -> Path:
     """Return the default folder of exported runs."""
     return data() / "exports"
-
-
-def checked(dataset: str) -> Path:
-    """Which clips of a data set `reasvqa check` has read."""
-    return data() / "checked" / f"{dataset}.jsonl"
 
 
 def features() -> Path:

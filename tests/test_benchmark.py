@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from reasvqa.companion import benchmark, full_size
-from reasvqa.companion.experiments import all_settings
 from reasvqa.learning.objective import Objective
 from reasvqa.students import adapters
 
@@ -73,11 +72,3 @@ def test_the_rule_for_flop_agrees_with_a_count(monkeypatch):
     words = model.shared.weight.numel()
     rule = 4 * ((own["encoder"] - words) * tokens_read + own["decoder"] * tokens_written) / len(rows) / 1e9
     assert rule == pytest.approx(counted, rel=0.25)
-
-
-@pytest.mark.slow
-def test_the_plan_counts_shared_runs_once():
-    plan = full_size.plan(100)
-    assert plan.loc["together, each run once", "runs"] == len(all_settings("paper", [0]))
-    assert plan["runs"].iloc[:-1].sum() > plan["runs"].iloc[-1]
-    assert full_size.plan(200)["gpu_hours"].iloc[-1] == pytest.approx(plan["gpu_hours"].iloc[-1] / 2)

@@ -39,7 +39,7 @@ MESSAGE = (
 def drawn() -> dict[str, figures.plt.Figure]:
     figures.style()
     every, two = ["nextqa", "star", "intentqa"], ["nextqa", "star"]
-    bars = accuracies(["Blind", "STL_QA", "MTL_All"], ["star"]).set_index("row")
+    blind = accuracies(["Blind", "STL_QA", "MTL_All"], ["star"])
     table3, table8 = paper.table(3), paper.table(8)
     lines = {kind: [f"{kind}, {amount}" for amount in "abcde"] for kind in ("Original", "Refined")}
     rows, betas = lines["Original"] + lines["Refined"], [f"{k / 10}" for k in range(10)]
@@ -50,7 +50,7 @@ def drawn() -> dict[str, figures.plt.Figure]:
         "table8": figures.beside_paper(accuracies(list(table8.index), ["star"]), table8, MESSAGE, "mini"),
         "figure3": figures.curves(accuracies(rows, two), list("abcde"), lines, stated, MESSAGE, "amount", "mini"),
         "figure4": figures.curves(accuracies(betas, two), betas, {"MTL": betas}, peak, MESSAGE, "beta", "mini"),
-        "bars": figures.accuracy_bars(bars, "MTL on mini-star", "mini", 25, paper.table(5)["STAR"]),
+        "blind": figures.beside_paper(blind, paper.table(5), "MTL on mini-star", "mini"),
         "ledger": figures.ledger(ledger(), "Claims of the paper", "mini"),
     }
 

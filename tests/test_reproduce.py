@@ -42,18 +42,6 @@ def test_every_run_has_a_label_of_its_own(scale):
 # --- stale notebooks --------------------------------------------------------------------------------------------------
 
 
-def imported_by(notebook: str) -> set[str]:
-    code = stamps._code_of((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
-    return {file.stem for file in stamps._companion_modules(code)}
-
-
-def test_a_notebook_depends_on_the_companions_modules_that_it_imports():
-    """The command line, the check and the benchmark do not change a table."""
-    table = imported_by("14_table5_stl_vs_mtl")
-    assert {"tables", "results", "experiments"} <= table and not {"check", "reproduce", "benchmark"} & table
-    assert "benchmark" in imported_by("40_benchmark")
-
-
 def test_comments_docstrings_and_layout_do_not_count(tmp_path):
     code = 'def f(x):\n    """Add."""\n    return x + 1\n'
     same = "# new\n\ndef f( x ):\n    return (x + 1)  # one\n"
