@@ -15,8 +15,8 @@ nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # would be fetched from the network
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
-# The mark that a saved figure leaves has no view; Markdown links to files that are not pages become plain text.
-suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing", "myst.header"]
+# Markdown links to files that are not pages become plain text.
+suppress_warnings = ["myst.xref_missing", "myst.header"]
 
 PARTS = {
     "0": "The method, step by step",

@@ -9,19 +9,21 @@ from typing import NamedTuple
 
 from reasvqa import phrases
 from reasvqa.languages import may_be_foreign, named_in_foreign
-from reasvqa.phrases import CONTRAST, FIRST, HEADING, LETTER, PHRASES, Phrase
+from reasvqa.phrases import CONTRAST, FIRST, FRAGMENTS, HEADING, LETTER, PHRASES, SIGNS
 from reasvqa.samples import LETTERS
-from reasvqa.text import Sentence, check_text, cleaned, has_one, normalised, plain, sentences
+from reasvqa.text import Sentence, check_text, cleaned, compiled, has_one, normalised, plain, sentences
 
 
 class Naming(NamedTuple):
     """What a sentence names as the answer. letters: in order, "" if none. explicit: the sentence does nothing else
-    ("Answer: B"). bare: it is nothing else ("**B**"). announces: it ends where its answer should stand."""
+    ("Answer: B"). bare: it is nothing else ("**B**"). announces: it ends where its answer should stand. retracts: it
+    only takes back what has been said ("Wait.")."""
 
     letters: str
     explicit: bool = False
     bare: bool = False
     announces: bool = False
+    retracts: bool = False
 
 
 _NOTHING = Naming("")
@@ -40,8 +42,11 @@ def named(sentence: str, foreign: bool = True) -> Naming:
             return Naming(letters, explicit)
     end = sentence[-400:].lower().rstrip(" \t*_`\"'.\\[($")
     if end.endswith(phrases.OPEN_ENDS) and has_one(end, phrases.MARKING):
-        return Naming("", announces=phrases.ANNOUNCES.search(plain(sentence)[-400:]) is not None)
-    return _NOTHING
+        announces = phrases.ANNOUNCES.search(plain(sentence)[-400:]) is not None
+    else:
+        announces = False
+    retracts = len(sentence) < 30 and phrases.RETRACTING.match(plain(sentence)) is not None
+    return Naming("", announces=announces, retracts=retracts) if announces or retracts else _NOTHING
 
 
 def _named(text: str, raw: str) -> Naming:
@@ -63,7 +68,7 @@ def _named(text: str, raw: str) -> Naming:
     explicit, letters = False, ""
     for match in phrases.MARKED.finditer(text) if not asks and has_one(folded, phrases.MARKING) else ():
         before = text[max(0, match.start() - 120) : match.start()]
-        if _supposed(before[-60:], match.group()) or phrases.INITIAL.search(before[-20:] + match.group()):
+        if _supposed(before[-60:], match[0]) or phrases.INITIAL.search(before[-20:] + match[0]):
             continue
         if match["many"]:
             letters += match["many"] if phrases.BARE_MANY.match(text, match.end()) else ""
@@ -110,41 +115,53 @@ def _is_letter(text: str, end: int) -> bool:
     return text[end - 1] not in "AI" or not phrases.ARTICLE.match(text, end)
 
 
-@lru_cache(maxsize=4)
-def _compiled(table: tuple[Phrase, ...]) -> list[tuple[Phrase, list[str], re.Pattern[str]]]:
-    return [(phrase, phrase.words.split(), re.compile(phrase.pattern)) for phrase in table]
+def _is_option(text: str, at: int) -> bool:
+    """Return True when the letter text[at] stands for an option by itself, or behind "option"."""
+    return _is_letter(text, at + 1) or (text[at - 1 : at] == " " and _follows_option(text, at))
+
+
+def _follows_option(text: str, at: int) -> bool:
+    return phrases.OPTION_BEFORE.search(text[max(0, at - 12) : at]) is not None
+
+
+@lru_cache(maxsize=1)
+def _table() -> list[tuple[str, list[str], re.Pattern[str]]]:
+    return [
+        (name, SIGNS[name].split("|") if name in SIGNS else [], compiled(text, FRAGMENTS))
+        for name, text in PHRASES.items()
+    ]
 
 
 def _affirmed(text: str, folded: str, leads: bool) -> str:
     """Return the letters that the first matching row of `PHRASES` finds."""
-    for phrase, words, pattern in _compiled(tuple(PHRASES)):
-        if words and not leads and not has_one(folded, words):
+    articles = not leads and not any(_is_option(text, match.start()) for match in LETTER.finditer(text))
+    for phrase, signs, pattern in _table():
+        if leads:
+            found = [pattern.match(text)] if phrase in phrases.BEGINNING else []
+        elif (articles and phrase != "praised") or (signs and not has_one(folded, signs)):
             continue
-        start = max(0, len(text) - 90) if phrase.name == "short" else 0
-        matches = filter(None, [pattern.match(text)]) if leads else pattern.finditer(text, start)
-        letters = "".join(_letters_of(text, match, phrase) for match in matches)
-        if letters:
+        else:
+            found = pattern.finditer(text, max(0, len(text) - 90) if phrase == "short" else 0)
+        if letters := "".join([_letters_of(text, match, phrase) for match in found if match]):
             return letters
     return ""
 
 
-def _letters_of(text: str, match: re.Match[str], phrase: Phrase) -> str:
+def _letters_of(text: str, match: re.Match[str], phrase: str) -> str:
     """Return the letters of a phrase, "" when it is denied or supposed, or its letter is an article or a name."""
-    if match.lastindex:
-        at = match.start(match.lastindex)
-    else:
-        at = match.start() + next(LETTER.finditer(match.group())).start()
+    at = match.start(match.lastindex or 0)
     before = text[max(0, match.start() - 60) : match.start()]
     denied = phrases.DENIED.search(before) or phrases.DENIED.search(text[match.start() : at])
-    if denied or _supposed(before, match.group()) or (phrase.name == "leads" and phrases.RULED_OUT.search(before)):
+    if denied or _supposed(before, match[0]) or (phrase == "leads" and phrases.RULED_OUT.search(before)):
         return ""
-    if phrase.weak and CONTRAST.search(text, match.end() if phrase.name == "held" else at, match.end() + 200):
+    if phrase in phrases.WEAK and CONTRAST.search(text, match.end() if phrase == "held" else at, match.end() + 200):
         return ""
-    if not phrases.OPTION_BEFORE.search(text[max(0, at - 12) : at]):
-        word = phrases.LAST_WORD.search(text[max(0, at - 24) : at]) if phrase.name == "praised" else None
-        if word and text[at + 1 : at + 2] != ")" and word[1].casefold() not in phrases.FREE:
-            return ""
-        if phrase.name != "praised" and not _is_letter(text, at + 1):
+    if phrase != "praised" and not _is_option(text, at):
+        return ""
+    if phrase == "praised" and text[at + 1 : at + 2] != ")":
+        word = phrases.LAST_WORD.search(text[max(0, at - 24) : at])
+        is_name = word and word[1].casefold() not in phrases.FREE  # "vitamin C is best"
+        if is_name and not _follows_option(text, at):
             return ""
     first = phrases.ONE_BEFORE.search(text[max(0, at - 20) : at])
     return (first[1] if first else "") + text[at] + _alternatives(text, at + 1)
@@ -193,72 +210,74 @@ def _index(found: str, letters: str) -> int | None:
 
 
 @lru_cache(maxsize=4)  # what has been read is refined next
-def namings(text: str) -> Sequence[tuple[Sentence, str, Naming]]:
-    """Return each sentence of a text with its words and what it names, read in context: a lone letter answers what the
-    sentence before announced; behind a named letter on the same line, or as one of several, it answers nothing."""
-    found: list[tuple[Sentence, str, Naming]] = []
+def namings(text: str) -> Sequence[tuple[Sentence, Naming]]:
+    """Return each sentence of a text with what it names, read in context: a lone letter answers what the sentence
+    before announced; behind a named letter on the same line, or as one of several, it answers nothing."""
+    found: list[tuple[Sentence, Naming]] = []
     announced, retracted, answered_line, bare = False, False, -1, {}
     text = cleaned(text).text
     foreign = may_be_foreign(text)
-    for piece in sentences(text):
-        raw, naming = text[piece.start : piece.end], _NOTHING
-        if piece.tag:
-            announced, answered_line = piece.tag == "answer", -1
+    for sentence in sentences(text):
+        naming, words = _NOTHING, sentence.words
+        if sentence.tag:
+            announced, answered_line = sentence.tag == "answer", -1
         else:
-            naming = named(raw, foreign)
-            if naming.bare and piece.line == answered_line:
+            naming = named(words, foreign)
+            retracts = naming.retracts
+            if naming.bare and sentence.line == answered_line:
                 naming = _NOTHING
             elif naming.bare and not announced:
                 bare[len(found)] = naming.letters
-            elif announced and not naming.letters and (first := FIRST.match(plain(raw))):
+            elif announced and not naming.letters and (first := FIRST.match(plain(words))):
                 naming = Naming(first[1], explicit=True)
             if naming.letters and retracted:
                 naming = naming._replace(explicit=True)
-            retracted = len(raw) < 30 and not naming.letters and phrases.RETRACTING.match(plain(raw)) is not None
+            retracted = retracts and not naming.letters
             announced = naming.announces
-            answered_line = piece.line if naming.letters else -1
-        found.append((piece, raw, naming))
+            answered_line = sentence.line if naming.letters else -1
+        found.append((sentence, naming))
     if len(set(bare.values())) > 1:
         for i in bare:
             if 0 < i < len(found) - 1:
-                found[i] = (*found[i][:2], _NOTHING)
-    unnamed = not any(naming.letters for _, _, naming in found)
+                found[i] = (found[i][0], _NOTHING)
+    unnamed = not any(naming.letters for _, naming in found)
     for i in (0, len(found) - 1) if found else ():
-        piece, raw, naming = found[i]
-        if naming.letters or piece.tag:
+        sentence, naming = found[i]
+        if naming.letters or sentence.tag:
             continue
+        words, closed = sentence.words, has_one(sentence.words[-9:], (")", "*", "_"))
         if letter := _lone_letter(found, i):  # "B. The cup" as the first or the last line
-            found[i] = (piece, raw, Naming(letter))
-        elif unnamed and (aside := phrases.WEAK_ASIDE.search(raw)) and not CONTRAST.search(raw):  # "He opens it (B)."
-            found[i] = (piece, raw, Naming(aside[1]))
+            found[i] = (sentence, Naming(letter))
+        elif unnamed and closed and not CONTRAST.search(words) and (aside := phrases.WEAK_ASIDE.search(words)):
+            found[i] = (sentence, Naming(aside[1]))  # "He opens it (B)."
     return found
 
 
-def _lone_letter(found: Sequence[tuple[Sentence, str, Naming]], i: int) -> str | None:
+def _lone_letter(found: Sequence[tuple[Sentence, Naming]], i: int) -> str | None:
     """Return the letter that begins the line of the first (i = 0) or last sentence, if the line beside has none."""
-    line, raw = found[i][0].line, found[i][1]
-    begins = FIRST.match(plain(raw[:200]))
-    if begins is None or raw.startswith("I."):
+    line, words = found[i][0].line, found[i][0].words
+    begins = FIRST.match(plain(words[:200]))
+    if begins is None or words.startswith("I."):
         return None
     near = found[:6] if i == 0 else found[:-7:-1]
-    beside = [words for piece, words, _ in near if piece.line != line and not piece.tag]
-    if i == 0 and not beside and found[-1][0].line == line and not CONTRAST.search(raw):
+    beside = next((other.words for other, _ in near if other.line != line and not other.tag), None)
+    if i == 0 and beside is None and found[-1][0].line == line and not CONTRAST.search(words):
         return begins[1]  # the whole response is this line
-    if not beside or lists_option(beside[0]) or (i > 0 and found[i - 1][0].line == line):
+    if beside is None or lists_option(beside) or (i > 0 and found[i - 1][0].line == line):
         return None
     return begins[1]
 
 
 def _stated(text: str) -> str | None:
     """Return the letter that a text settles on, several where it does not decide, or None where it names none."""
-    naming_sentences = [(i, naming, raw) for i, (_, raw, naming) in enumerate(namings(text)) if naming.letters]
+    naming_sentences = [(i, naming, one.words) for i, (one, naming) in enumerate(namings(text)) if naming.letters]
     decisive = [one for one in naming_sentences if one[1].explicit] or naming_sentences
     if not decisive:
         return None
-    i, naming, raw = decisive[-1]
+    i, naming, words = decisive[-1]
     if len(decisive) > 1:
         j, other, heading = decisive[-2]
-        one, two = HEADING.match(heading), HEADING.match(raw)
+        one, two = HEADING.match(heading), HEADING.match(words)
         if i == j + 1 and one and two and one[0].casefold() == two[0].casefold():  # "Answer: A", "Answer: B"
             return _unique(other.letters + naming.letters)
     return naming.letters
@@ -270,7 +289,7 @@ def _stated(text: str) -> str | None:
 def _named_text(text: str, options: Sequence[str]) -> int | None:
     normal = [normalised(option) for option in options]
     text = cleaned(text).text
-    pieces = [text[s.start : s.end] for s in sentences(text) if not s.tag]
+    pieces = [sentence.words for sentence in sentences(text) if not sentence.tag]
     if not pieces or not any(normal):
         return None
     lines = [line[:400] for line in map(str.strip, text.splitlines()) if line]

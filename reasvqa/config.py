@@ -1,7 +1,6 @@
 """The settings of a run: defaults, types, ranges, and which of them mean the same.
 
-A setting left at None takes its value from the preset that the data set names (`reasvqa.registry`). What is no setting
-is a named constant of the module that uses it.
+A setting left at None takes its value from the preset that the data set names (`reasvqa.registry`).
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class TrainConfig:
         objective: "stl" (Eq. 1) or "mtl" (Eq. 2).
         reasoning: what is learned besides the answer: "refined" or "original" reasoning, "brief_caption",
             "detailed_caption", "none".
-        refinement: "paper" (appendix A.4), or "strict": also remove sentences that restate the chosen option in words.
+        refinement: "paper" (appendix A.4), or "strict": also remove sentences that restate the chosen option.
         subset: "all" reasoning, or "cr": only that of correct responses.
         fraction: share of the usable reasoning that is used, 0 < fraction <= 1.
         control: "none", or what replaces the reasoning to see what it is good for: the reasoning of "other_videos", its
@@ -83,8 +82,7 @@ class TrainConfig:
         seed: seed of everything random in a run.
         blind: show the student no frames, to measure what the questions alone give away.
         num_frames: N, frames per clip.
-        questions: train on the first so many questions; None: the preset's number; None there: all. Data sets with
-            shuffled training questions give a random sample, of which smaller ones are part; a large number means all.
+        questions: train on the first so many questions (a large number: all); None: the preset's number.
         generator: whose responses to learn from: names <dataset>/reasoning/<generator>.jsonl.
         answer_format: "letter", as in the paper; "choice": choose among the options' texts by their likelihood; the
             loss is the cross-entropy of that choice; "text": write the right option's text, then choose likewise.
@@ -102,8 +100,7 @@ class TrainConfig:
         max_new_tokens: limit of what a student writes when asked to.
         precision: "fp32", or "bf16": frozen weights and features in bfloat16, autocast for the rest, trained weights in
             float32.
-        gradient_checkpointing: recompute activations of the language model instead of keeping them: less memory, more
-            time.
+        gradient_checkpointing: recompute the language model's activations: less memory, more time.
         skip_missing: leave out questions whose videos cannot be read, instead of stopping.
     """
 
@@ -149,11 +146,7 @@ class TrainConfig:
 
     @property
     def preset(self) -> str:
-        """Name of the preset that settings left at None take their values from; the data set decides it.
-
-        Raises:
-            ValueError: no such data set.
-        """
+        """Name of the data set's preset, which settings left at None take their values from."""
         return DATASETS[one_of("dataset", self.dataset, DATASETS)].preset
 
     @property
@@ -171,19 +164,13 @@ class TrainConfig:
         if how == "STL_QA":
             values = {name: value for name, value in values.items() if name not in _OF_REASONING}
         values.pop("objective", None)
-        shown = [
-            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
-        ]
+        shown = [f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in values.items()]
         return " ".join([config.dataset, config.student.rpartition("/")[2], how, *shown])
 
     def resolve(self) -> TrainConfig:
-        """Return the settings checked, complete, and the same for runs that mean the same.
-
-        MTL with beta 0 or without reasoning is STL_QA, and a setting that a run does not use has its default.
-
-        Raises:
-            ValueError: a value has the wrong type or is out of range; the message names the setting and the remedy.
-        """
+        """Return the settings checked, complete, and the same for runs that mean the same: MTL with beta 0 or without
+        reasoning is STL_QA, and a setting that a run does not use has its default. Raise ValueError for a value of the
+        wrong type or out of range; the message names the setting and the remedy."""
         preset = PRESETS[self.preset]
         values = {name: preset.get(name) if value is None else value for name, value in vars(self).items()}
         config = TrainConfig(**{name: validated(name, kind, values[name]) for name, kind in _kinds().items()})
@@ -192,10 +179,8 @@ class TrainConfig:
         if config.reasoning == "none" or (config.objective == "mtl" and config.beta == 0):
             config = replace(config, objective="stl", reasoning="none", target_order="reasoning_first")
             config = replace(config, generator="", subset="all", fraction=1.0, control="none")
-        if config.objective == "stl":
-            config = replace(config, beta=0.0)
-        else:
-            config = replace(config, target_order="reasoning_first")
+        other = {"beta": 0.0} if config.objective == "stl" else {"target_order": "reasoning_first"}
+        config = replace(config, **other)
         if config.reasoning != "refined":
             config = replace(config, refinement="paper")
         if not config.lora:
@@ -210,9 +195,5 @@ def _kinds() -> dict[str, TypeAdapter]:
 
 
 def check_seeds(seeds: Any) -> list[int]:
-    """Return seeds as a list of different integers, at least 0; see `reasvqa.validation.list_of`.
-
-    Raises:
-        ValueError: anything else.
-    """
+    """Return seeds as a list of different integers, at least 0, or raise ValueError; see `validation.list_of`."""
     return validated("seeds", TypeAdapter(list_of(Index)), seeds)

@@ -21,12 +21,17 @@ class PredictionError(ValueError):
     """Predictions that do not fit the samples."""
 
 
-def correctness(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFrame:
-    """Return a row per labelled sample: id, answer, type, group, prediction (Int64), answered and correct (bool).
+def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFrame:
+    """Compute accuracy by official type, by the paper's group and in total.
 
     Args:
         predictions: columns id, prediction (0-based, or NA).
-        samples: the questions asked. A sample without a prediction counts as wrong, with `answered` False.
+        samples: the questions asked. A sample without a prediction counts as wrong.
+
+    Returns:
+        A table indexed by type (TP counts as TN, as in the official evaluator), then group, then "Total"; columns n
+        (int), correct (int), accuracy (percent). Its `attrs["unanswered"]` is the number of samples without a
+        prediction.
 
     Raises:
         PredictionError: a column is missing, an id is unknown or occurs twice, or samples have no labels.
@@ -52,23 +57,7 @@ def correctness(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.Data
     table = pd.DataFrame([[getattr(sample, name) for name in columns] for sample in samples], columns=columns)
     table = table.merge(given, on="id", how="left")
     table["prediction"] = pd.to_numeric(table["prediction"]).astype("Int64")
-    table["answered"] = table["prediction"].notna()
     table["correct"] = (table["prediction"] == table["answer"]).fillna(False).astype(bool)
-    return table
-
-
-def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFrame:
-    """Compute accuracy by official type, by the paper's group and in total.
-
-    Returns:
-        A table indexed by type (TP counts as TN, as in the official evaluator), then group, then "Total"; columns n
-        (int), correct (int), accuracy (percent). Its `attrs["unanswered"]` is the number of samples without a
-        prediction, which count as wrong.
-
-    Raises:
-        PredictionError: see `correctness`.
-    """
-    table = correctness(predictions, samples)
     previous = (table["type"] == "TP") & (table["group"] == "Tem")
     table.loc[previous, "type"] = "TN"  # NExT-QA's evaluator counts "previous" questions as "next" ones (eval_mc.py)
     parts = [table.groupby(column, sort=False)["correct"].agg(["size", "sum"]) for column in ("type", "group")]
@@ -77,7 +66,7 @@ def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFra
     result = result[~result.index.duplicated()]
     result["accuracy"] = 100 * result["correct"] / result["n"].where(result["n"] > 0)
     result.index.name = None
-    result.attrs["unanswered"] = int((~table["answered"]).sum())
+    result.attrs["unanswered"] = int(table["prediction"].isna().sum())
     return result
 
 
@@ -100,12 +89,11 @@ class Estimate:
     """A mean over questions and seeds (an accuracy, a difference, a contrast), in percent or percentage points.
 
     Attributes:
-        value, low, high: the mean and its two-sided 95 % interval; its ends are NaN if all questions are about one
-            video.
+        value, low, high: the mean and its two-sided 95 % interval, whose ends are NaN for one video.
         se, df: standard error, and degrees of freedom of its t distribution.
         p: of the mean being zero, two-sided.
-        seeds, videos, questions: their numbers; videos and questions are summed over data sets. With one seed the
-            interval covers other questions, not other seeds.
+        seeds, videos, questions: their numbers, the latter two summed over data sets. With one seed the interval
+            covers other questions, not other seeds.
         seed_sd: standard deviation of the mean between seeds (of several data sets: one seed each); NaN for one seed.
     """
 
@@ -143,34 +131,31 @@ class Estimate:
         return self.value - half, self.value + half
 
     def equivalent(self, margin: float, looks: int = 1) -> bool:
-        """Tell by two one-sided tests (TOST) whether the mean is within `margin` points of zero: whether the 90 %
-        interval is; at the second of two looks, the 95 % interval."""
+        """Tell by two one-sided tests whether the mean is within `margin` points of zero: whether the 90 % interval is;
+        at the second of two looks, the 95 % interval."""
         low, high = self.interval(1 - 2 * LEVEL / looks)
         return -margin < low and high < margin
 
     def detectable(self, level: float = LEVEL) -> float:
-        """Return the smallest true mean that a two-sided test at this level finds four times in five, at this standard
-        error. Among tests that are corrected together, the level is lower."""
+        """Return the smallest true mean that a two-sided test at this level finds four times in five."""
         return float(special.stdtrit(self.df, 1 - level / 2) + special.stdtrit(self.df, POWER)) * self.se
 
 
 def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
     """Return the mean outcome with an interval over seeds and videos, two crossed random factors.
 
-    Questions about one video are a cluster. With S seeds, V videos and effects of seed, of video and of their
-    interaction, the mean's variance is a/S + b/V + c/(SV). Its moment estimate is (MS_seeds + MS_videos - MS_rest) /
-    (SV), from the mean squares of the two-way table, where MS_videos - MS_rest is at least zero. It counts the shared
-    part once, as does the two-way clustered variance of Cameron, Gelbach and Miller (2011); see also Owen and Eckles
+    Questions about one video are a cluster. With S seeds and V videos, the mean's variance is estimated as
+    (MS_seeds + MS_videos - MS_rest) / (SV), from the mean squares of the two-way table, where MS_videos - MS_rest is at
+    least zero: the two-way clustered variance of Cameron, Gelbach and Miller (2011); see also Owen and Eckles
     (arXiv:1106.2125) and Miller (arXiv:2411.00640). Unequal numbers of questions enter by linearisation.
 
-    The t interval has 1/df = r/(S - 1) + (1 - r)/(V - 1), where r is the seeds' share of the variance. Satterthwaite's
-    rule squares the shares, but r is itself estimated from few seeds: with three, that rule covers 92 % in the worst
-    case, this one 94 to 96.5 %; with five 95 to 96 %; with two only 90 %, so take three. With one seed it is the
-    variance between videos, with V - 1. The simulation: `python tests/test_evaluation.py`.
+    The t interval has 1/df = r/(S - 1) + (1 - r)/(V - 1), where r is the seeds' share of the variance (Satterthwaite's
+    rule squares the shares, but r is estimated from few seeds). With three seeds it covers 94 to 96.5 %, with two only
+    90 %, so take three (`tests/test_evaluation.py` simulates it). With one seed it is the variance between videos.
 
     Args:
-        outcomes: bool or float, (seeds, questions) or (questions,): right or wrong; the difference of two settings that
-            share seeds and questions; or a contrast, the weighted sum of several.
+        outcomes: bool or float, (seeds, questions) or (questions,): right or wrong, or a weighted sum of several
+            settings' that share seeds and questions.
         videos: (questions,): the video of each question.
 
     Raises:
@@ -182,14 +167,9 @@ def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
 def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> Estimate:
     """Return the unweighted mean of several data sets' mean outcomes, with its interval.
 
-    The data sets share neither videos nor seeds (`reasvqa.companion.experiments.SEED_BLOCKS`), so their variances add.
-    The seeds' parts, each from equally few seeds, are pooled with Satterthwaite's degrees of freedom.
-
-    Args:
-        parts: for each data set the arguments of `estimate`, with equally many seeds.
-
-    Raises:
-        ValueError: as `estimate`; data sets with different numbers of seeds.
+    The data sets share neither videos nor seeds, so their variances add; the seeds' parts are pooled with
+    Satterthwaite's degrees of freedom. `parts` has for each data set the arguments of `estimate`; raise ValueError as
+    `estimate`, or if data sets have different numbers of seeds.
     """
     tables = [(np.atleast_2d(np.asarray(outcomes, dtype=float)), np.asarray(videos)) for outcomes, videos in parts]
     for outcomes, videos in tables:
@@ -231,10 +211,8 @@ def _pooled(sources: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _of_videos(outcomes: np.ndarray, videos: np.ndarray) -> tuple[float, int]:
-    """Return the part of the mean's variance that more seeds would not remove, and the number of videos.
-
-    With one seed, it is the whole variance between videos. It is NaN for one video.
-    """
+    """Return the part of the mean's variance that more seeds would not remove (NaN for one video), and the number of
+    videos."""
     seeds, questions = outcomes.shape
     names, cluster = np.unique(videos, return_inverse=True)
     count = len(names)
@@ -251,24 +229,12 @@ def _of_videos(outcomes: np.ndarray, videos: np.ndarray) -> tuple[float, int]:
     return float(between / count), count
 
 
-def paired_difference(first: np.ndarray, second: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
-    """Return second - first in percentage points, on the same questions and seeds; see `estimate`.
-
-    Raises:
-        ValueError: different questions or seeds.
-    """
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if first.shape != second.shape:
-        raise ValueError(f"runs on different questions or seeds cannot be paired: {first.shape} and {second.shape}")
-    return estimate(second - first, videos)
-
-
 def verdict(effect: Estimate, margin: float, p_corrected: float, looks: int = 1) -> Verdict | None:
-    """Judge the claim that `effect` is above zero. Every notebook and the ledger use this rule.
+    """Judge the claim that `effect` is above zero.
 
     "reproduced" or "contradicted": `p_corrected` is below 5 %, and the effect above or below zero. Otherwise "no
-    effect" if the 90 % interval lies within the margin on both sides of zero, or else "undecided". "No effect" is not
-    corrected for the number of claims: a claim whose effect is as large as the margin gets it at most once in twenty.
+    effect" if the 90 % interval lies within the margin on both sides of zero (not corrected for the number of claims:
+    an effect as large as the margin gets it at most once in twenty), or else "undecided".
 
     Args:
         effect: in points.
@@ -276,8 +242,7 @@ def verdict(effect: Estimate, margin: float, p_corrected: float, looks: int = 1)
         p_corrected: the effect's p, corrected for the looks taken and the claims judged together (`holm`).
         looks: how often the claim has been looked at, with more seeds each time.
 
-    Returns:
-        None for one seed, which another may contradict; see `seeds_needed`.
+    Return None for one seed, which another may contradict.
     """
     if effect.seeds == 1:
         return None
@@ -301,18 +266,11 @@ def holm(p: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
 
 
 def seeds_needed(effect: Estimate, size: float, seed_sd: float | None = None) -> int | None:
-    """Return how many seeds find a true effect of `size` points at 5 % four times in five, on as many questions.
+    """Return how many seeds (2 to 1000, or None) find a true effect of `size` points, of either sign, at 5 % four times
+    in five, on as many questions as `effect` was measured on.
 
-    Args:
-        effect: what was measured.
-        size: of the effect to find, in points, of either sign.
-        seed_sd: standard deviation of the effect between seeds, in points; None: as measured with several seeds.
-
-    Returns:
-        At least 2; None if a thousand seeds are not enough: then there are too few questions.
-
-    Raises:
-        ValueError: one seed and no `seed_sd`.
+    seed_sd: standard deviation of the effect between seeds, in points; None: as measured. Without it, one seed raises
+    ValueError.
     """
     spread = effect.seed_sd if seed_sd is None else seed_sd
     if np.isnan(spread):
@@ -329,10 +287,7 @@ def seeds_needed(effect: Estimate, size: float, seed_sd: float | None = None) ->
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the exact two-sided p-value of McNemar's test: do two runs err on the same questions equally often?
-
-    first, second: bool (questions,), right or wrong.
-    """
+    """Return the exact two-sided p-value of McNemar's test of two runs, bool (questions,): right or wrong."""
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if first.shape != second.shape:
         raise ValueError(f"runs on different questions cannot be paired: {first.shape} and {second.shape}")

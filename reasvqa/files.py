@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
@@ -17,10 +20,8 @@ _NO_KERNEL_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move what was written there into place on success, remove it on failure.
-
-    The temporary name keeps the ending, because some writers choose the format by it.
-    """
+    """Yield a temporary path with the same ending beside `path`; move what was written there into place on success,
+    remove it on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -36,9 +37,28 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def file_state(path: Path) -> tuple[int, int]:
-    """Return a file's modification time in nanoseconds and its size in bytes: the key of caches of its content."""
-    state = path.stat()
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file that appears whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def swap_in(new: Path, path: Path) -> None:
+    """Put the folder `new` in the place of `path`, then delete what was there."""
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(new, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def file_state(path: str | Path) -> tuple[int, int] | None:
+    """Return a file's modification time in nanoseconds and its size in bytes, the key of caches of its content; None if
+    there is no such file."""
+    try:
+        state = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     return state.st_mtime_ns, state.st_size
 
 

@@ -12,13 +12,8 @@ T = TypeVar("T")
 
 
 def local_first(source: str | Path, load: Callable[[bool], T]) -> T:
-    """Return `load(True)`, which reads local files only, or `load(False)`, which may download missing ones.
-
-    A cached checkpoint thus never waits for the network, and its weights do not change between runs.
-
-    Raises:
-        OSError: files are missing, and the hub does not answer.
-    """
+    """Return `load(True)`, which reads local files only, or `load(False)`, which may download missing ones, so that a
+    cached checkpoint never waits for the network. Raise OSError if files are missing and the hub does not answer."""
     try:
         return load(True)
     except (OSError, ValueError) as error:  # ValueError: transformers makes an empty tokenizer of missing files
@@ -43,10 +38,8 @@ def unreachable() -> str:
 
 
 def cached(source: str, name: str, local_only: bool = True) -> Path | None:
-    """Return the path of a checkpoint's file, in a local folder or the hub's cache; None if there is no such file.
-
-    local_only: do not ask the hub for it.
-    """
+    """Return the path of a checkpoint's file, in a local folder, the hub's cache or (not `local_only`) from the hub;
+    None if there is no such file."""
     from transformers.utils.hub import cached_file
 
     kinds = ("gated_repo", "missing_entries", "connection_errors")
@@ -56,10 +49,7 @@ def cached(source: str, name: str, local_only: bool = True) -> Path | None:
 
 
 def check_tokenizer(tokenizer: Any, source: str) -> None:
-    """Refuse an empty tokenizer, which transformers silently makes where the tokenizer's files are missing.
-
-    Raises:
-        ValueError: the tokenizer turns words into nothing.
-    """
+    """Raise ValueError for an empty tokenizer, which transformers silently makes where the tokenizer's files are
+    missing."""
     if not tokenizer("what is this", add_special_tokens=False).input_ids:
         raise ValueError(f"the tokenizer at {source!r} knows no words: its files are missing or damaged; get it again")

@@ -3,57 +3,56 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
-from reasvqa.text import has_one
+from reasvqa.text import compiled, fragments, has_one
 
-ANSWERS = (
-    r"(?:答案|答え|正解|回答|解答|正答|更正|訂正|정답|대답|답변|답|정정|उत्तर|जवाब|(?:ال)?[إا]جابة|(?:ال)?جواب|پاسخ|คำตอบ|תשובה|উত্তর"
-    r"|答(?=[:是为為])|(?<![^\W\d_])(?:antwort|lösung|korrektur|r[ée]ponse|respuesta|resposta|risposta|gabarito"
-    r"|correcci[oó]n|correção|correzione|ответ|відповідь|исправление|cevap|cevabı?m?|yanıt|antwoord|svar(?:et)?"
-    r"|odpowiedź|odpověď|răspunsul|vastaus|válasz|đáp án|câu trả lời|jawaban(?:nya)?|απάντηση)(?![^\W\d_]))"
+# See `text.compiled`. ALONE: an option's letter, captured. at, names: what stands in front of it. The other rows are
+# words: first those of scripts without spaces, then those that begin, and in part end, at a boundary.
+FRAGMENTS = {
+    "ALONE": r"(?-i:(?<![A-Za-zÀ-ɏ0-9'’])([A-J])(?![A-Za-zÀ-ɏ0-9=+]|-\w|['’]\w{5}))",
+    **fragments(r"""
+answers 答案|答え|正解|回答|解答|正答|更正|訂正|정답|대답|답변|답|정정|उत्तर|जवाब|(ال)?[إا]جابة|(ال)?جواب|پاسخ|คำตอบ
+    |תשובה|উত্তর|答(?=[:是为為])|(?<![^\W\d_])(antwort|lösung|korrektur|r[ée]ponse|respuesta|resposta|risposta|gabarito
+    |correcci[oó]n|correção|correzione|ответ|відповідь|исправление|cevap|cevabı?m?|yanıt|antwoord|svar(et)?|odpowiedź
+    |odpověď|răspunsul|vastaus|válasz|đáp án|câu trả lời|jawaban(nya)?|απάντηση)(?![^\W\d_])
+options 选项|選項|選択肢|선택지|보기|번|विकल्प|(ال)?خيار|ตัวเลือก|(option|opci[oó]n|op[cç][aã]o|opzione|alternativa?e?n?
+    |letra|lettera|lettre|buchstabe|möglichkeit|вариант|варіант|seçene\w+|şıkk?ı?|optie|opcj\w|phương án|lựa chọn
+    |pilihan|opsi|επιλογή)(?![^\W\d_])
+right 正确|正確|正しい|合适|適切|最佳|맞|옳|적절|정확|सही|(ال)?صحيح|ถูกต้อง|(?<![^\W\d_])(richtig|korrekt|bonne
+    |correct[eoa]|juste|exacte|corrett[ao]|giust[ao]|cert[ao]|corret[ao]|правильн|верн|вірн|doğru|juist|rätt|poprawn
+    |đúng|benar|tepat|σωστ)
+choose 选择?(?![项項题])|選擇?(?![項択题])|(?<![^\W\d_])(wähle|entscheide mich für|choisis|elijo|escojo|escolho|scelgo
+    |выбираю|обираю|kies|väljer|wybieram|chọn|memilih|เลือก)
+denies 不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|गलत|ग़लत|ليس|غير|خاطئ|ไม่|(?<![^\W\d_])(nicht|kein|falsch|no
+    |n'est pas|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout|inte
+    |nie|không|sai|bukan|tidak|salah)(?![^\W\d_]{3})
+links [:=→–—-]|היא|הוא|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(ist|lautet|wäre|es|ser[ií]a|será
+    |est|é|è|sarebbe|is|är|jest|je|este|to|adalah|là|είναι|является|будет)(?![^\W\d_])
+at ((?<![^\W\d_])(la|die|der|das|a|o|le|el|il|de|l['’]) ?)?({options}:? ?)?
+names {answers}([^.!?。！？।\n]{0,40}?{links})?|{choose}|({right}\w{0,4} ?(的|な)?{options}|{options} {right}\w{0,4})
+    ([^.!?。！？।\n]{0,20}?{links})?
+"""),
+}
+_compiled = partial(compiled, fragments=FRAGMENTS)
+
+_DENIES = _compiled("{denies}")
+_DENIES_NEAR = _compiled("[^,.;，。、]{0,8}?{denies}")
+_FORWARD = _compiled("{names} ?{at}{ALONE}")  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähle D"
+_BACKWARD = _compiled(  # "Option D ist richtig", "Dが正解です", "D를 선택합니다"
+    r"""{ALONE}\)? ?{options}? ?(({links}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{0,20}?)?({right}|{answers}|選|선택|고르
+    |चुन|seç)"""
 )
-_OPTIONS = (
-    r"(?:选项|選項|選択肢|선택지|보기|번|विकल्प|(?:ال)?خيار|ตัวเลือก|(?:option|opci[oó]n|op[cç][aã]o|opzione|alternativa?e?n?|letra"
-    r"|lettera|lettre|buchstabe|möglichkeit|вариант|варіант|seçene\w+|şıkk?ı?|optie|opcj\w|phương án|lựa chọn|pilihan"
-    r"|opsi|επιλογή)(?![^\W\d_]))"
-)
-_RIGHT = (
-    r"(?:正确|正確|正しい|合适|適切|最佳|맞|옳|적절|정확|सही|(?:ال)?صحيح|ถูกต้อง|(?<![^\W\d_])(?:richtig|korrekt|bonne|correct[eoa]|juste"
-    r"|exacte|corrett[ao]|giust[ao]|cert[ao]|corret[ao]|правильн|верн|вірн|doğru|juist|rätt|poprawn|đúng|benar|tepat"
-    r"|σωστ))"
-)
-_CHOOSE = (
-    r"(?:选择?(?![项項题])|選擇?(?![項択题])|(?<![^\W\d_])(?:wähle|entscheide mich für|choisis|elijo|escojo|escolho"
-    r"|scelgo|выбираю|обираю|kies|väljer|wybieram|chọn|memilih|เลือก))"
-)
-_DENIES = (
-    r"(?:不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|गलत|ग़लत|ليس|غير|خاطئ|ไม่|(?<![^\W\d_])(?:nicht|kein|falsch|no"
-    r"|n'est pas|incorrect|incorret|scorrett|non|pas|não|errad|sbagliat|не|неверн|неправильн|değil|yanlış|niet|fout"
-    r"|inte|nie|không|sai|bukan|tidak|salah)(?![^\W\d_]{3}))"
-)
-LINKS = (
-    r"(?:[:=→–—-]|היא|הוא|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(?:ist|lautet|wäre|es|ser[ií]a|será|est|é"
-    r"|è|sarebbe|is|är|jest|je|este|to|adalah|là|είναι|является|будет)(?![^\W\d_]))"
-)
-_L = r"(?<![A-Za-zÀ-ɏ0-9'’])([A-J])(?![A-Za-zÀ-ɏ0-9=+]|-\w|['’]\w{5})"
-_AT = rf"(?:(?<![^\W\d_])(?:la|die|der|das|a|o|le|el|il|de|l['’]) ?)?(?:{_OPTIONS}:? ?)?"
-_NAMES = (  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähle D"
-    rf"(?:{ANSWERS}(?:[^.!?。！？।\n]{{0,40}}?{LINKS})?|{_CHOOSE}|(?:{_RIGHT}\w{{0,4}} ?(?:的|な)?{_OPTIONS}"
-    rf"|{_OPTIONS} {_RIGHT}\w{{0,4}})(?:[^.!?。！？।\n]{{0,20}}?{LINKS})?)"
-)
-_FORWARD = re.compile(rf"(?i:{_NAMES} ?{_AT}){_L}")
-_BACKWARD = re.compile(  # "Option D ist richtig", "Dが正解です", "D를 선택합니다"
-    rf"{_L}\)?(?i: ?{_OPTIONS}? ?(?:(?:{LINKS}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{{0,20}}?)?(?:{_RIGHT}|{ANSWERS}"
-    r"|選|선택|고르|चुन|seç))"
-)
-_SWAPPED = re.compile(  # "nicht B, sondern D", "BではなくD"
-    rf"(?i:{_DENIES}[^.!?。\n]{{0,12}}?)[A-J]\)?[,，、]? ?(?i:(?:sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि|بل|utan"
-    rf"|maar|ale) ?(?:{LINKS} ?)?{_AT}){_L}"
-    rf"|[A-J]\)? ?(?i:(?:ではなく|じゃなく|[이가] 아니라|नहीं,?(?: बल्कि)?|değil),?、? ?){_L}"
+_SWAPPED = _compiled(  # "nicht B, sondern D", "BではなくD"
+    r"""{denies}[^.!?。\n]{0,12}?(?-i:[A-J])\)?[,，、]? ?(sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि|بل|utan|maar
+    |ale) ?({links} ?)?{at}{ALONE}|(?-i:[A-J])\)? ?(ではなく|じゃなく|[이가] 아니라|नहीं,?( बल्कि)?
+    |değil),?、? ?{ALONE}"""
 )
 _OTHERS = re.compile(
-    r"\)?(?: ?(?:,|/|、|或者?|和|と|または|oder|und|ou|et|o|y|e|или|и|veya|ve|أو|و|या|और|또는)"
-    r" ?([A-J])(?!\w))+"
+    r"\)?(?: ?(?:,|/|、|或者?|和|と|または|oder|und|ou|et|o|y|e|или|и|veya|ve|أو|و|या|और|또는) ?([A-J])(?!\w))+"
+)
+_JOINS = frozenset(
+    "ist est es é è is är jest weil porque car perché denn da parce puisque ya pues pois dato und y et e".split()
 )
 # Parts of words, one of which a sentence has that says "answer", or that names one, in another language.
 ANSWER_SIGNS = (
@@ -72,7 +71,8 @@ _FOREIGN_LETTERS = re.compile("[À-ÖØ-öø-ɏͰ-῿\u3040-\ud7ff]")
 
 def may_be_foreign(text: str) -> bool:
     """Return True when a text may name an answer in another language, after a quick look that overlooks none."""
-    return has_one(text.lower(), SIGNS if _FOREIGN_LETTERS.search(text) else _ASCII_SIGNS)
+    foreign = not text.isascii() and _FOREIGN_LETTERS.search(text)
+    return has_one(text.lower(), SIGNS if foreign else _ASCII_SIGNS)
 
 
 def named_in_foreign(text: str) -> tuple[str, bool]:
@@ -86,18 +86,10 @@ def named_in_foreign(text: str) -> tuple[str, bool]:
         for match in pattern.finditer(text):
             at = match.end(1)
             behind = text[at : at + 12] if pattern is _FORWARD else text[at : match.end() + 8]
-            denied = re.search(f"(?i:{_DENIES})", match.group()) or re.match(
-                f"[^,.;，。、]{{0,8}}?(?i:{_DENIES})", behind
-            )
             word = re.match(r"\)? ([a-zà-ÿ]+)", text[at:]) if match.group(1) in "AEI" else None
-            if denied or (word and word.group(1) not in _JOINS):
+            if _DENIES.search(match.group()) or _DENIES_NEAR.match(behind) or (word and word[1] not in _JOINS):
                 continue
             others = _OTHERS.match(text, at)
             letters = re.findall("[A-J]", others.group()) if others else []
             return "".join(dict.fromkeys([match[1], *letters])), pattern is _FORWARD
     return "", False
-
-
-_JOINS = frozenset(
-    "ist est es é è is är jest weil porque car perché denn da parce puisque ya pues pois dato und y et e".split()
-)

@@ -4,7 +4,6 @@ $REASVQA_DATA                 the data root; default: data/ of a checkout, else 
     <dataset>/                annotations, videos/, reasoning/<generator>.jsonl
     runs/<key>/               finished runs
     exports/<key>/            runs as peft or transformers read them
-    checked/<dataset>.jsonl   which clips were found to be readable
     features/                 outputs of frozen vision encoders
     reproduced/<scale>/       executed notebooks
     book/                     the notebooks as a website
@@ -43,10 +42,8 @@ def dataset(name: str) -> Path:
 
 
 def reasoning(root: Path, generator: str, kind: str = "reasoning") -> Path:
-    """Return the file of a generator's responses to the training questions of the data set in `root`.
-
-    kind: "reasoning", "brief_caption" or "detailed_caption".
-    """
+    """Return the file of a generator's responses ("reasoning", "brief_caption" or "detailed_caption") to the training
+    questions of the data set in `root`."""
     return root / "reasoning" / (f"{generator}.jsonl" if kind == "reasoning" else f"{generator}-{kind}.jsonl")
 
 
@@ -60,11 +57,6 @@ def exports() -> Path:
     return data() / "exports"
 
 
-def checked(dataset: str) -> Path:
-    """Which clips of a data set `reasvqa check` has read."""
-    return data() / "checked" / f"{dataset}.jsonl"
-
-
 def features() -> Path:
     """Return the folder of the caches of visual features."""
     return data() / "features"
@@ -76,8 +68,7 @@ def reproduced(scale: str) -> Path:
 
 
 def figures(scale: str) -> Path:
-    """Return the folder of a scale's complete tables and figures: `figures/` of a checkout at mini scale, else
-    `own_figures`."""
+    """Return the folder of a scale's complete tables and figures."""
     return CHECKOUT / "figures" if CHECKOUT and scale == "mini" else own_figures(scale)
 
 
@@ -97,11 +88,7 @@ def book() -> Path:
 
 
 def notebooks() -> Path:
-    """Return the folder of the notebooks.
-
-    Raises:
-        FileNotFoundError: this is an installed copy; notebooks come with a checkout.
-    """
+    """Return the folder of the notebooks; raise FileNotFoundError in an installed copy."""
     if CHECKOUT is None:
         raise FileNotFoundError("an installed copy of reasvqa has no notebooks; clone the project")
     return CHECKOUT / "notebooks"

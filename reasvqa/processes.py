@@ -1,7 +1,7 @@
 """Worker processes: one that crashes or hangs costs only its task, and none outlives the process that started it.
 
-Workers are spawned, since torch does not survive a fork. They do not import the caller's script, so scripts need no
-`if __name__ == "__main__"`, and a program read from standard input can start them as well.
+Workers are spawned, since torch does not survive a fork. They do not import the caller's script, which thus needs no
+`if __name__ == "__main__"`.
 """
 
 from __future__ import annotations
@@ -54,10 +54,7 @@ class Workers(AbstractContextManager):
         self.stop()
 
     def submit(self, function: Callable, *arguments: Any, timeout: float | None = None) -> Future:
-        """Run a function of an importable module in a worker. `result_of` returns what came out.
-
-        A task that takes longer than `timeout` seconds is stopped, together with its worker.
-        """
+        """Run a function of an importable module in a worker, for at most `timeout` seconds; see `result_of`."""
         if not self._pool.active:  # all workers died at once, for instance while they started
             self.stop()
             self._pool = self._new_pool()
@@ -76,11 +73,8 @@ def _call(task: bytes) -> Any:
 
 
 def result_of(future: Future, timeout: float | None = None) -> Any:
-    """Wait for a task and return its result, or raise what it raised.
-
-    Raises:
-        WorkerLost: the task's worker died, or it took too long.
-    """
+    """Wait for a task and return its result, or raise what it raised; WorkerLost if its worker died or took too
+    long."""
     try:
         return future.result(timeout)
     except ProcessExpired as error:
@@ -96,10 +90,8 @@ def result_of(future: Future, timeout: float | None = None) -> Any:
 
 
 def finish_all(submit: Callable[..., Future], tasks: Mapping[Any, tuple]) -> Iterator[tuple[Any, Future]]:
-    """Run tasks, (function, argument, ...) by name; yield (name, future) in the order in which they finish.
-
-    `submit` is that of `Workers` or of an executor. A task is tried `ATTEMPTS` times if its worker dies; no other is.
-    """
+    """Run tasks, (function, argument, ...) by name, with the `submit` of `Workers` or an executor; yield (name, future)
+    as they finish. A task whose worker dies is tried `ATTEMPTS` times."""
     deaths: Counter[Hashable] = Counter()
     waiting = iter(tasks.items())
     running: dict[Future, Any] = {}

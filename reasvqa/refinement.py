@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from reasvqa.answers import Naming, lists_option, named, namings
-from reasvqa.languages import ANSWER_SIGNS, ANSWERS, LINKS
-from reasvqa.phrases import QUALIFIER, THUS
-from reasvqa.text import Sentence, check_text, cleaned, has_one, normalised, plain, without
+from reasvqa.languages import ANSWER_SIGNS
+from reasvqa.phrases import FRAGMENTS
+from reasvqa.text import Sentence, check_text, cleaned, compiled, fragments, has_one, normalised, plain, without
 
 
 class Rule(NamedTuple):
     """A refinement rule; to add one, add a row to the table. removes: what it removes, in words. colour: as shown.
 
-    pattern: searched in each sentence without its Markdown, ignoring case; a sentence that matches goes. Without one,
-    the code below finds what goes. words: parts of words, one of which a matching sentence has; "" tries all.
+    pattern: searched in each sentence without its Markdown, see `text.compiled`; a sentence that matches goes. Without
+    one, the code below finds what goes. words: parts of words, one of which a matching sentence has; "" tries all.
     """
 
     name: str
@@ -31,30 +31,24 @@ class Rule(NamedTuple):
     words: str = ""
 
 
-ANSWER_RULE = "answer heading"
-CONCLUSION_RULE = "conclusion heading"
-EXPLANATION_RULE = "explanation heading"
-TAG_RULE = "tag"
-CORRECT_RULE = "correct answer"
-LETTER_RULE = "option letter"
-RESTATED_RULE = "restated option"
-WORD_RULE = "ground-truth word"
+ANSWER_RULE, CONCLUSION_RULE, EXPLANATION_RULE = "answer heading", "conclusion heading", "explanation heading"
+TAG_RULE, CORRECT_RULE, LETTER_RULE = "tag", "correct answer", "option letter"
+RESTATED_RULE, WORD_RULE = "restated option", "ground-truth word"
 
-_SO = rf"(?:(?:{THUS}|and|but|step \d+|\d+)[,.:]? ){{0,3}}"
-_CONCLUDING = QUALIFIER.replace("|only|true|valid", "")
-_BASED = (
-    r"(?:based (?:up)?on|given|considering|judging (?:from|by)|in (?:light|view) of|according to|from|with|by"
-    r"|after)(?: (?:analyzing|examining|reviewing|considering))?"
-)
-_ENDS_WITH_LETTER = re.compile(r"(?<![\w'’])[A-J]\W{0,8}$")
-_OBSERVED = (
-    r"(?:observations?|evidence|clues|cues)(?=[,.;:]|$| (?:in|from|of|provided|presented|shown|above|available"
-    r"|gathered|that|and|we|i|it|the)\b)"
-)
-_BEST_NAMED = (
-    rf"(?:the (?:\w+ )?(?:answer|option|choice)|(?:{QUALIFIER}|most \w+) (?:answer|option|choice|conclusion"
-    r"|explanation|interpretation)|conclude)"
-)
+_FRAGMENTS = FRAGMENTS | fragments(r"""
+so (({thus}|and|but|step \d+|\d+)[,.:]? ){0,3}
+based (based (up)?on|given|considering|judging (from|by)|in (light|view) of|according to|from|with|by|after)( (analyzing
+    |examining|reviewing|considering))?
+observed (observations?|evidence|clues|cues)(?=[,.;:]|$| (in|from|of|provided|presented|shown|above|available|gathered
+    |that|and|we|i|it|the)\b)
+named the (\w+ )?{choice}|({qualifier}|most \w+) ({choice}|conclusion|explanation|interpretation)|conclude
+choice answer|option|choice
+decor [\s#*_>`\"'“\[$]{0,12}(([-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}
+statement (the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?\s(is|are|was|were|has|have
+    |had|can|could|does|do|appears?|seems?|shows?|remains?)\s|(he|she|it|there|(the|a|an|this|his|her|one|another)\s
+    ([\w-]+\s){0,2}?[\w-]*[^s\W])\s(\w*[^s\W]s|\w+ed)(\s|\W*$)
+""")
+_compiled = partial(compiled, fragments=_FRAGMENTS)
 
 # The first rule whose pattern matches a sentence removes it.
 _RULES = [
@@ -63,7 +57,7 @@ _RULES = [
         CONCLUSION_RULE,
         'a heading "Conclusion" and the conclusion below it',
         "#d4e6f7",
-        r"^(?:\d+\. )?(?:in conclusion|to conclude)[,:]",
+        r"^(\d+\. )?(in conclusion|to conclude)[,:]",
         "conclu",
     ),
     Rule(EXPLANATION_RULE, 'a heading "Explanation", without the text below it', "#e3daf1"),
@@ -72,30 +66,28 @@ _RULES = [
         CORRECT_RULE,
         'a sentence that says which option is "the correct answer"',
         "#c9e8c8",
-        rf"^{_SO}(?:the|our|my) (?:(?:most|only|single|overall|likely|one|\w+ly) ){{0,3}}?{_CONCLUDING} (?:answers?"
-        r"|options?|choices?)\b|\b(?:is|as|be|seems|appears|remains)(?: (?:therefore|thus|clearly|likely"
-        rf"|hence))? (?:the|our|my) (?:\w+ )?{QUALIFIER} (?:answer|option|choice)\b",
+        r"""^{so}(the|our|my) ((most|only|single|overall|likely|one|\w+ly) ){0,3}?{concluding} {choice}s?\b|\b(is|as|be
+        |seems|appears|remains)( (therefore|thus|clearly|likely|hence))? (the|our
+        |my) (\w+ )?{qualifier}[ ]{choice}\b""",
         "answer option choice",
     ),
     Rule(
         "the answer is",
         'a sentence with "the answer is"',
         "#f7d9e3",
-        rf"^{_SO}(?:the|our|my) answer(?: to (?:the|this) question| here)? (?:is|would|should|must|seems|appears|can"
-        r"|could|has|will|becomes)\b|\b(?:so|thus|hence|therefore|that|means|because|and|making|makes"
-        rf"|conclude),? (?:the|our|my) (?:\w+ ){{0,2}}?(?:answer|(?:correct|right|best) (?:option|choice))(?: is"
-        r"| must be| should be| would be| has to be|:)",
+        r"""^{so}(the|our|my) answer( to (the|this) question| here)? (is|would|should|must|seems|appears|can|could|has
+        |will|becomes)\b|\b(so|thus|hence|therefore|that|means|because|and|making|makes|conclude),? (the|our|my)[ ]
+        (\w+ ){0,2}?(answer|(correct|right|best) (option|choice))( is| must be| should be| would be| has to be|:)""",
         "answer option choice",
     ),
     Rule(
         "observations",
         'a sentence that begins with "Based on these observations"',
         "#e4e4e4",
-        rf"^{_SO}{_BASED} (?:(?:all )?(?:of )?(?:(?:these|those|the above|this|my|our) (?:\w+ ){{0,2}}?"
-        rf"|the ){_OBSERVED}|(?:the )(?:visual |available |provided )(?:evidence|observations?)(?=[,.;:]|$)"
-        rf"|(?:all )?(?:of )?(?:these|those) (?:\w+ ){{0,2}}?(?:details|facts|findings|points|hints|indications"
-        rf"|considerations|analyses)\b)|^{_SO}(?:{_BASED} (?:the above|the|this|that|these|my|our|process of)\b"
-        rf"|by elimination|overall).{{0,160}}?\b{_BEST_NAMED}\b",
+        r"""^{so}{based} ((all )?(of )?((these|those|the above|this|my|our) (\w+ ){0,2}?|the ){observed}
+        |the (visual |available |provided )(evidence|observations?)(?=[,.;:]|$)|(all )?(of )?(these
+        |those) (\w+ ){0,2}?(details|facts|findings|points|hints|indications|considerations|analyses)\b)|^{so}
+        ({based} (the above|the|this|that|these|my|our|process of)\b|by elimination|overall).{0,160}?\b{named}\b""",
         "answer option choice conclu observ eviden clues cues details facts findings points hints indications"
         " considerations analyses explanation interpretation",
     ),
@@ -103,13 +95,13 @@ _RULES = [
         "another language",
         "the answer in a language other than English",
         "#d9d2f0",
-        rf"^[^.!?。:]{{0,40}}?{ANSWERS}[^.!?。:]{{0,24}}?(?:{LINKS}|$)",
+        r"^[^.!?。:]{0,40}?{answers}[^.!?。:]{0,24}?({links}|$)",
         ANSWER_SIGNS,
     ),
     Rule(LETTER_RULE, "any other sentence that names an option's letter as the answer", "#fff3b0"),
     Rule(
         RESTATED_RULE,
-        "a sentence that restates the chosen option (strict refinement only: beyond the paper)",
+        "a sentence that restates the chosen option (strict refinement only: not in the paper)",
         "#c8ece8",
     ),
     Rule("special token", "a special token or role of a chat, such as <|im_end|>", "#cfd8dc"),
@@ -128,46 +120,27 @@ STOP_WORDS = frozenset(
     " must up down out off over under again also too very i me my we us our you your someone something".split()
 )
 
-_DECOR = r"[\s#*_>`\"'“\[$]{0,12}(?:(?:[-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}"
-_HEADING = re.compile(
-    rf"(?i){_DECOR}(?:(?:the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief"
-    rf"|answer)\s+){{0,3}}(?:(?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(?:\s+and\s+answer)?"
-    r"|(?P<explanation>explanation|reasoning|rationale|justification)(?:\s+(?:process|steps?|of\s+the\s+(?:answer"
-    rf"|frames|video|reasoning))){{0,2}})[\s*_`\"'”)\]]{{0,6}}(?:(?P<colon>[:：])[*_ \t]{{0,6}}"
-    rf"|[–—=-]{{1,2}}>?(?=[\s*_(\"])[\s*_]{{0,4}}|\.?$)"
-)
+_ENDS_WITH_LETTER = re.compile(r"(?<![\w'’])[A-J]\W{0,8}$")
+_HEADING = _compiled(r"""{decor}((the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief
+    |answer)\s+){0,3}((?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(\s+and\s+answer)?|(explanation
+    |reasoning|rationale|justification)(\s+(process|steps?|of\s+the\s+(answer|frames|video
+    |reasoning))){0,2})[\s*_`\"'”)\]]{0,6}((?P<colon>[:：])[*_ \t]{0,6}|[–—=-]{1,2}>?(?=[\s*_(\"])[\s*_]{0,4}|\.?$)""")
+_HEADING_SIGNS = ("nswer", "erdict", "onclu", "xplan", "eason", "ational", "ustif")
 # Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
-_DETAILED = re.compile(
-    r"(?i)[\s*_]{0,6}(?:#{1,6}[\s*_]{0,4}|\*\*\s?)(?:detailed\s+|step-by-step\s+)?(?:explanation"
-    r"|reasoning)\b(?:\s+process\b)?[\s*_]{0,4}(?P<goes_on>(?:of|for|why|behind)\b[^:\n]{0,120}(?::[*_ ]{0,4})?)?"
-)
-
+_DETAILED = _compiled(r"""[\s*_]{0,6}(#{1,6}[\s*_]{0,4}|\*\*\s?)(detailed\s+|step-by-step\s+)?(explanation|reasoning)\b
+    (\s+process\b)?[\s*_]{0,4}((of|for|why|behind)\b[^:\n]{0,120}(:[*_ ]{0,4})?)?""")
 # Behind a letter stands its option's text, unless it reads like a clause with a subject of its own.
-_STATEMENT = (
-    r"(?:(?:the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?\s(?:is|are|was|were|has"
-    r"|have|had|can|could|does|do|appears?|seems?|shows?|remains?)\s|(?:he|she|it|there|(?:the|a|an|this|his|her|one"
-    r"|another)\s(?:[\w-]+\s){0,2}?[\w-]*[^s\W])\s(?:\w*[^s\W]s|\w+ed)(?:\s|\W*$))"
-)
-_STATES = re.compile(_STATEMENT, re.IGNORECASE)
-_CLAUSE = re.compile(
-    rf"(?i)(?:{_STATEMENT}|(?:but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|in|at|as|when|while"
-    r"|looking|throughout|he|she|they|it|we|i|you|there|during|first|next|then|after|before|here|both|its|his|her"
-    r"|their|nobody|frame)\b)"
-)
-_LEADS_IN = re.compile(
-    rf"(?i)[\s*_]{{0,4}}(?:{THUS}|given|based on|considering|this|these|the above)\b[^\n]{{0,200}}:[\s*_]{{0,4}}$"
-)
-# What speaks of the pictures describes, even in a conclusion.
-_SEEN = re.compile(
-    r"(?i)[*_]{0,2}(?:in\s(?:the|this|that|all|each|every|both|frames?|most)\b|(?:the|these|this|all"
-    r"|both)\s(?:\w+\s){0,2}?(?:video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d"
-    r"|we\s(?:can\s)?see|initially|at\sfirst|throughout)"
-)
-_CONCLUDES = re.compile(
-    rf"(?i)\b(?:{THUS}|(?:suggest|indicat|support|confirm|align|match|conclu|infer)\w*|consistent|clear(?:ly)?|likely"
-    r"|answer|option|choice|best|correct|based|given|evidence|evident|reasonable|plausible|this (?:is|makes)"
-    r"|makes sense)\b"
-)
+_STATES = _compiled("{statement}")
+_CLAUSE = _compiled(r"""({statement}|(but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|in|at|as|when
+    |while|looking|throughout|he|she|they|it|we|i|you|there|during|first|next|then|after|before|here|both|its|his|her
+    |their|nobody|frame)\b)""")
+_LEADS_IN = _compiled(r"[\s*_]{0,4}({thus}|given|based on|considering|this|these|the above)\b[^\n]{0,200}:[\s*_]{0,4}$")
+# Keep visual descriptions, even in conclusions.
+_SEEN = _compiled(r"""[*_]{0,2}(in\s(the|this|that|all|each|every|both|frames?|most)\b|(the|these|this|all|both)\s
+    (\w+\s){0,2}?(video|frames?|images?|scenes?|clip|sequence|footage|pictures?)\b|frames?\s\d|we\s(can\s)?see|initially
+    |at\sfirst|throughout)""")
+_CONCLUDES = _compiled(r"""\b({thus}|(suggest|indicat|support|confirm|align|match|conclu|infer)\w*|consistent|clear(ly)?
+    |likely|{choice}|best|correct|based|given|evidence|evident|reasonable|plausible|this (is|makes)|makes sense)\b""")
 
 
 class Removal(NamedTuple):
@@ -224,77 +197,84 @@ def removals(text: str, answer: str | None = None, correct: bool = True, *, chos
 
 def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]:
     """Yield the sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
-    pieces, folded = namings(text), text.lower()
-    rules = [rule for rule in _compiled(tuple(RULES.values())) if not rule[1] or has_one(folded, rule[1])]
+    pieces, read = namings(text), _reader(tuple(RULES.values()))
     restates = _restatement(chosen) if chosen else None
     announced = ""  # the rule of a heading or sentence that ends where its answer should stand
     section = ""  # "conclusion": in the paragraph of a conclusion; "element": between <answer> and </answer>
     begun = False  # whether the section's first sentence has passed
     letter_line = -1  # the line on which a letter has just been named: its option's text may follow
-    for i, (piece, raw, naming) in enumerate(pieces):
-        start, end = piece.start, piece.end
-        if piece.tag:
+    for i, (sentence, naming) in enumerate(pieces):
+        start, end, words = sentence.start, sentence.end, sentence.words
+        if sentence.tag:
             yield Removal(start, end, TAG_RULE)
-            if piece.tag.lstrip("/") == "answer":
-                section = "" if piece.tag[0] == "/" else "element"
+            if sentence.tag.lstrip("/") == "answer":
+                section = "" if sentence.tag[0] == "/" else "element"
                 announced, begun = section and ANSWER_RULE, False
             letter_line = -1
             continue
-        if section == "conclusion" and begun and (piece.after_blank or raw[0] == "#"):
+        if section == "conclusion" and begun and (sentence.after_blank or words[0] == "#"):
             section = ""
-        heading = _HEADING.match(raw)
-        if heading and not heading["explanation"]:
-            rule = ANSWER_RULE if heading["answer"] else CONCLUSION_RULE
+        length, rule, matched = read(words)
+        if rule in (ANSWER_RULE, CONCLUSION_RULE):
             if rule == CONCLUSION_RULE and not section:
                 section, begun = "conclusion", False
-            body = raw[heading.end() :]
+            body = words[length:]
             yield Removal(start, end - len(_description_behind(body, option)), rule)
             announced = "" if any(map(str.isalnum, body)) else rule
             begun = begun or not announced
-            letter_line = piece.line if _ENDS_WITH_LETTER.search(raw[-12:]) else -1
+            letter_line = sentence.line if _ENDS_WITH_LETTER.search(words[-12:]) else -1
             continue
-        if not heading or not (heading["colon"] or raw[0] in "#*" or heading.end() == len(raw)):
-            heading = _DETAILED.match(raw)
-        if heading:
-            yield Removal(start, start + heading.end(), EXPLANATION_RULE)
-            start, raw, announced, letter_line = start + heading.end(), raw[heading.end() :], "", -1
-            if not raw:
+        if rule:
+            yield Removal(start, start + length, rule)
+            start, words, announced, letter_line = start + length, words[length:], "", -1
+            if not words:
                 continue
-        rule = _rule_of(raw, rules) or (LETTER_RULE if naming.letters else None)
-        answered = pieces[i + 1][2].letters or pieces[i + 1][0].tag == "answer" if i + 1 < len(pieces) else False
-        leads = answered and (naming.announces or _LEADS_IN.match(raw))
+            matched = read(words)[2]
+        rule = matched or (LETTER_RULE if naming.letters else None)
+        answered = pieces[i + 1][1].letters or pieces[i + 1][0].tag == "answer" if i + 1 < len(pieces) else False
+        leads = answered and (naming.announces or _LEADS_IN.match(words))
         if leads or (naming.announces and rule and not _lists(pieces, i + 1)):
             announced = rule = rule or CORRECT_RULE
         else:
-            if rule is None and announced and _is_answer(raw, option, announced in (ANSWER_RULE, CONCLUSION_RULE)):
+            if rule is None and announced and _is_answer(words, option, announced in (ANSWER_RULE, CONCLUSION_RULE)):
                 rule = announced
-            elif rule is None and letter_line == piece.line and _is_option(raw, option):
+            elif rule is None and letter_line == sentence.line and _is_option(words, option):
                 rule = LETTER_RULE
-            elif rule is None and section and not _SEEN.match(raw) and (not begun or _CONCLUDES.search(raw)):
+            elif rule is None and section and not _SEEN.match(words) and (not begun or _CONCLUDES.search(words)):
                 rule = CONCLUSION_RULE
-            elif rule is None and restates and restates(raw):
+            elif rule is None and restates and restates(words):
                 rule = RESTATED_RULE
             announced = ""
-        begun = True
-        letter_line = piece.line if rule and _ENDS_WITH_LETTER.search(raw[-12:]) else -1
-        if rule == LETTER_RULE and not naming.explicit and lists_option(raw) and not _CONCLUDES.search(raw):
-            end -= len(_description_behind(raw, option))  # "B: The man lifts the cup and ..."
+        begun, letter_line = True, -1
         if rule:
+            letter_line = sentence.line if _ENDS_WITH_LETTER.search(words[-12:]) else -1
+            if rule == LETTER_RULE and not naming.explicit and lists_option(words) and not _CONCLUDES.search(words):
+                end -= len(_description_behind(words, option))  # "B: The man lifts the cup and ..."
             yield Removal(start, end, rule)
 
 
 @lru_cache(maxsize=4)
-def _compiled(rules: tuple[Rule, ...]) -> list[tuple[str, list[str], re.Pattern[str]]]:
-    return [(rule.name, rule.words.split(), re.compile(rule.pattern, re.IGNORECASE)) for rule in rules if rule.pattern]
+def _reader(rules: tuple[Rule, ...]) -> Callable[[str], tuple[int, str, str | None]]:
+    """Return a function that looks at a sentence alone. It returns the length and the rule of the heading that the
+    sentence begins with, (0, "") if none, and the first rule whose pattern it has, or None."""
+    rows = [(rule, rule.words.split(), _compiled(rule.pattern)) for rule in rules if rule.pattern]
+    rows = [(rule.name, signs, [sign for sign in signs if sign.isascii()], pattern) for rule, signs, pattern in rows]
 
+    @lru_cache(maxsize=4096)
+    def read(words: str) -> tuple[int, str, str | None]:
+        folded, is_ascii, matched = words.lower(), words.isascii(), None
+        for name, signs, ascii_signs, pattern in rows:
+            if (not signs or has_one(folded, ascii_signs if is_ascii else signs)) and pattern.search(plain(words)):
+                matched = name
+                break
+        heading = _HEADING.match(words) if has_one(folded, _HEADING_SIGNS) else None
+        if heading and (heading["answer"] or heading["conclusion"]):
+            return heading.end(), ANSWER_RULE if heading["answer"] else CONCLUSION_RULE, matched
+        if not heading or not (heading["colon"] or words[0] in "#*" or heading.end() == len(words)):
+            heading = _DETAILED.match(words)
+        return (heading.end(), EXPLANATION_RULE, matched) if heading else (0, "", matched)
 
-def _rule_of(raw: str, rules: Sequence[tuple[str, list[str], re.Pattern[str]]]) -> str | None:
-    """Return the name of the first rule whose pattern a sentence has, or None."""
-    folded = raw.lower()
-    for name, words, pattern in rules:
-        if (not words or has_one(folded, words)) and pattern.search(plain(raw)):
-            return name
-    return None
+    return read
 
 
 def _description_behind(body: str, option: str) -> str:
@@ -311,25 +291,25 @@ def _description_behind(body: str, option: str) -> str:
     return ""
 
 
-def _is_option(raw: str, option: str) -> bool:
+def _is_option(words: str, option: str) -> bool:
     """Return True when the text behind a letter is its option's rather than a description."""
-    words = normalised(raw)
-    if option and (words == option or words.endswith(f" {option}") or option.endswith(f" {words}")):
+    said = normalised(words)
+    if option and (said == option or said.endswith(f" {option}") or option.endswith(f" {said}")):
         return True
-    bare = raw.lstrip(" *_\"'“(-–:$")
-    return len(raw.split()) <= (12 if bare[:1].islower() else 5) and not _CLAUSE.match(bare)
+    bare = words.lstrip(" *_\"'“(-–:$")
+    return len(words.split()) <= (12 if bare[:1].islower() else 5) and not _CLAUSE.match(bare)
 
 
-def _is_answer(raw: str, option: str, heading: bool) -> bool:
+def _is_answer(words: str, option: str, heading: bool) -> bool:
     """Return True for what a heading, or a sentence that ends in a colon, has announced."""
-    if lists_option(raw) or (option and normalised(raw) == option):
+    if lists_option(words) or (option and normalised(words) == option):
         return True
-    return not _SEEN.match(raw) and raw[0] != "#" and (heading or len(raw.split()) <= 8)
+    return not _SEEN.match(words) and words[0] != "#" and (heading or len(words.split()) <= 8)
 
 
-def _lists(pieces: Sequence[tuple[Sentence, str, Naming]], i: int) -> bool:
+def _lists(pieces: Sequence[tuple[Sentence, Naming]], i: int) -> bool:
     """Return True when piece i and the next begin with two different letters, as in a list of options."""
-    lines = [plain(raw)[:40] for _, raw, _ in pieces[i : i + 2]]
+    lines = [plain(sentence.words)[:40] for sentence, _ in pieces[i : i + 2]]
     return len(lines) == 2 and all(map(lists_option, lines)) and lines[0].split()[0] != lines[1].split()[0]
 
 
@@ -392,7 +372,7 @@ def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None
         answer: the right option's index.
         prediction: the index of the option that the response chose, or None.
     """
-    said = [(raw, naming) for piece, raw, naming in namings(text) if not piece.tag]
+    said = [(sentence.words, naming) for sentence, naming in namings(text) if not sentence.tag]
     chosen = _stems(options[prediction]) if prediction is not None else set()
     true, wrong = _words_of(options[answer]), None
     if prediction is not None and prediction != answer:
@@ -400,7 +380,7 @@ def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None
         wrong = _words_of(" ".join(w for w in _WORDS.findall(options[prediction]) if w.casefold() not in shared))
     return {
         "letter": any(naming.letters for _, naming in said),
-        "option text": any(chosen <= _stems(raw) for raw, _ in said) if chosen else None,
+        "option text": any(chosen <= _stems(words) for words, _ in said) if chosen else None,
         "true option's words": None if true is None else bool(true.search(text)),
         "wrongly chosen option's words": None if wrong is None else bool(wrong.search(text)),
     }

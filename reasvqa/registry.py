@@ -55,8 +55,7 @@ class Dataset:
         preset: the row of `PRESETS` that its runs take their defaults from.
         make: makes the files where there are none, (name, folder, split) -> None; without it they are downloaded.
         folder: the folder under the data root; None: the data set's name.
-        shuffled: the training questions come in a random order, the same for everybody, so that the first n are a
-            random sample wherever a question stands in the file.
+        shuffled: training questions come in a random order, the same for everybody; the first n are a random sample.
     """
 
     read: Callable[[Path, str], Any]

@@ -7,40 +7,70 @@ remaining character keeps its place, so that a sentence found in the clean text 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from reasvqa.samples import LETTERS
 
+# --- patterns --------------------------------------------------------------------------------------------------------
+
+_PART = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{([A-Za-z]+)\}|\((?!\?)|\n\s*", re.DOTALL)
+
+
+def compiled(pattern: str, fragments: Mapping[str, str]) -> re.Pattern[str]:
+    """Compile a pattern that ignores case. {name} is a fragment, "(" does not capture, line breaks are left out. A
+    fragment with a capital name is a regular expression as Python reads it."""
+
+    def written_out(text: str) -> str:
+        return _PART.sub(part, text)
+
+    def part(match: re.Match[str]) -> str:
+        if name := match[1]:
+            return fragments[name] if name.isupper() else f"(?:{written_out(fragments[name])})"
+        return {"(": "(?:", "\n": ""}.get(match[0][0], match[0])
+
+    return re.compile(written_out(pattern), re.IGNORECASE)
+
+
+def fragments(table: str) -> dict[str, str]:
+    """Return the rows of a table: a name and a text on each line. Indented lines go on with it; # begins a comment."""
+    return dict(row.split(" ", 1) for row in re.sub(r"\n {4}", "", table).split("\n") if row and row[0] != "#")
+
+
+# --- noise -----------------------------------------------------------------------------------------------------------
+
 TOKEN_RULE, SPEAKER_RULE, MARKUP_RULE, JSON_RULE = "special token", "speaker", "markup", "JSON"
 
-_ROLES = "assistant|user|system|model|human|bot|developer|tool|analysis|commentary|final"
+_FRAGMENTS = fragments(r"""
+roles assistant|user|system|model|human|bot|developer|tool|analysis|commentary|final
+comma \s{0,20}([}\]]|,\s{0,20}([\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)
+closers [\"'”’)\]}*_`$]{0,6}
+heading (?-i:[*_]{0,2}(Final |Correct |Detailed )?(Answer|Explanation|Reasoning|Conclusion|Rationale)\b)
+end [.!?…。！？।؟۔]((?<=[。！？।؟۔]){closers}|(?<=[.!?…]){closers}(?=\s))
+marked \\boxed\{[^{}\n]{0,20}\{?[^{}\n]{0,8}\}{1,2}(\$|\\\)|\\\]|\*\*)?(?=\s+[A-Z])|
+    (?<=[\s(*])[A-J][)\]]?\*\*(?=\s*[A-Z][a-z])
+""")
+_compiled = partial(compiled, fragments=_FRAGMENTS)
+
 # <|im_end|>, </s>, <end_of_turn>, [/INST] ..., with the role that follows; or a role alone on its line.
-_TOKEN = re.compile(
-    rf"(?m)(?:<[|｜](?!(?:begin|end)_of_box)[^\s<>|｜]{{1,40}}[|｜]>|</?(?:s|eos|bos|pad|unk|sep|cls|mask|image|video|sop|eop"
-    r"|eod|eoa|eoh|(?:end|start)_of_(?:turn|text|utterance)|turn_end|endoftext|end|im_end|im_start|eot|extra_id_\d+"
-    rf"|unused\d+|0x[0-9A-F]{{2}})>|\[/?(?:INST|SYS|EOS|BOS|PAD|UNK|SEP|CLS|MASK|gMASK|TOOL_CALLS)\]"
-    rf"|<</?SYS>>)(?:\s?(?:{_ROLES})\b(?=\s*(?:[:\n<]|$)))?|^[ \t]*(?:assistant|user|model)[ \t]*$"
-)
-_SPEAKER = re.compile(
-    r"(?m)^[ \t]*(?:\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(?i:(?:the |my )?(?:ai "
-    r"|visual )?(?:assistant|model|chatbot|bot|ai|agent|vlm|llm|system)|(?:chat)?gpt[\w.-]{0,6}|gemini|claude"
-    r"|(?:video-?)?llava[\w.-]{0,12}|qwen[\w.-]{0,12}|internvl[\w.-]{0,12}|response|output|reply)(?:'s (?:answer"
-    r"|response|reply))?[\]>*_]{0,3} ?[:：>][*_]{0,3}|^[ \t]*A: (?=\(?[A-J]\)?[.)]?\s*\Z)"
-)
-_SPEAKERS = "a: system assistant model bot agent lm gpt gemini claude llava qwen intern response output reply".split()
-_USER = re.compile(r"(?:^|\n)[#*_\[ ]{0,6}(?i:user|human)[\]*_]{0,3} ?:|<\|(?:im_start\|>|start_header_id\|>)?user\b")
-_ASSISTANT = re.compile(
-    r"[#*_\[]{0,6}\b(?i:assistant|model|ai|gpt)[\]*_]{0,3} ?:[*_]{0,3}"
-    r"|<\|(?:im_start\|>|start_header_id\|>)?assistant\b(?:<\|end_header_id)?(?:\|>)?"
-)
+_TOKEN = _compiled(r"""(?m-i:[<\[]((?<=<)([|｜](?!(begin|end)_of_box)[^\s<>|｜]{1,40}[|｜]>|/?(s|eos|bos|pad|unk|sep|cls
+    |mask|image|video|sop|eop|eod|eoa|eoh|(end|start)_of_(turn|text|utterance)|turn_end|endoftext|end|im_end|im_start
+    |eot|extra_id_\d+|unused\d+|0x[0-9A-F]{2})>|</?SYS>>)|(?<=\[)/?(INST|SYS|EOS|BOS|PAD|UNK|SEP|CLS|MASK|gMASK
+    |TOOL_CALLS)\])(\s?{roles}\b(?=\s*([:\n<]|$)))?)""")
+_ROLE = re.compile(r"^[ \t]*(?:assistant|user|model)(?=[ \t]*$)", re.MULTILINE)
+# The model's name in front of a line.
+_SPEAKER = _compiled(r"""\n[ \t]*((\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(
+    (the |my )?(ai |visual )?(assistant|model|chatbot|bot|ai|agent|vlm|llm|system)|(chat)?gpt[\w.-]{0,6}|gemini|claude|
+    (video-?)?llava[\w.-]{0,12}|qwen[\w.-]{0,12}|internvl[\w.-]{0,12}|response|output|reply)(?-i:'s (answer|response
+    |reply))?[\]>*_]{0,3}[ ]?[:：>][*_]{0,3}|(?-i:A: (?=\(?[A-J]\)?[.)]?\s*\Z)))""")
+_USER = _compiled(r"(^|\n)[#*_\[ ]{0,6}(user|human)[\]*_]{0,3} ?:|(?-i:<\|(im_start\|>|start_header_id\|>)?user\b)")
+_ASSISTANT = _compiled(r"""[#*_\[]{0,6}\b(assistant|model|ai|gpt)[\]*_]{0,3} ?:[*_]{0,3}|(?-i:<\|(im_start\|>
+    |start_header_id\|>)?assistant\b(<\|end_header_id)?(\|>)?)""")
 # Formatting, and text that is struck out.
-_MARKUP = re.compile(
-    r"(?i)~~[^~\n]{1,80}~~|<(del|strike)>[^<\n]{1,80}</\1>|</?(?:b|strong|i|em|u|p|br|hr|span|div|section|code|pre|mark"
-    r"|font|small|big|sub|sup|li|ul|ol|h[1-6]|center|html|body|td|tr|table)(?:\s[^<>\n]{0,60})?/?>"
-)
-_BLOCK = re.compile(r"</?(?:p|br|hr|div|section|li|ul|ol|h\d|t[rd]|table)\b", re.IGNORECASE)
+_MARKUP = _compiled(r"""~~[^~\n]{1,80}~~|<(?P<tag>del|strike)>[^<\n]{1,80}</(?P=tag)>
+    |</?((?P<block>p|br|hr|div|section|li|ul|ol|h[1-6]|t[dr]|table)|b|strong|i|em|u|span|code|pre|mark|font|small|big|sub|sup
+    |center|html|body)(\s[^<>\n]{0,60})?/?>""")
 _FULL_WIDTH = str.maketrans(
     {ord(first) + i: letter for first in "ＡⒶ" for i, letter in enumerate(LETTERS)}
     | {ord(wide): sign for wide, sign in zip("：（），；", ":(),;", strict=True)}
@@ -63,16 +93,15 @@ class Clean(NamedTuple):
 def cleaned(text: str) -> Clean:
     """Return a response without the tokens, speakers, markup and JSON around its text."""
     found, answer = _json(text) if "{" in text else ([], None)
-    if any(sign in text for sign in ("<", "[", "~~", "assistant", "user", "model")):
-        for match in _MARKUP.finditer(text):
-            found.append((*match.span(), MARKUP_RULE, "\n" if _BLOCK.match(match.group()) else ""))
-        found += [(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text) if match.group()]
-    folded = text.lower()
-    if has_one(folded, _SPEAKERS) or "AI" in text:
-        found += [(*match.span(), SPEAKER_RULE, "") for match in _SPEAKER.finditer(text)]
-    if "user" in folded or "human" in folded:
+    if "<" in text or "[" in text or "~~" in text:
+        found += [(*match.span(), MARKUP_RULE, "\n" if match["block"] else "") for match in _MARKUP.finditer(text)]
+        found += [(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text)]
+    if has_one(text, ("assistant", "user", "model")):
+        found += [(*match.span(), TOKEN_RULE, "\n") for match in _ROLE.finditer(text)]
+    found += [(match.start(), match.end() - 1, SPEAKER_RULE, "") for match in _SPEAKER.finditer("\n" + text)]
+    if has_one(text.lower(), ("user", "human")):
         found += [(*span, SPEAKER_RULE, "") for span in _other_turns(text)]
-    normal = text.translate(_FULL_WIDTH) if _HAS_FULL_WIDTH.search(text) else text
+    normal = text if text.isascii() or not _HAS_FULL_WIDTH.search(text) else text.translate(_FULL_WIDTH)
     if not found:
         return Clean(normal, text, [], None)
     clean, shown, noise, at = list(normal), list(text), [], 0
@@ -105,35 +134,25 @@ def _other_turns(text: str) -> Iterator[tuple[int, int]]:
 
 # --- JSON, also broken -----------------------------------------------------------------------------------------------
 
-_OBJECT = re.compile(
-    r"(?i)(?<![\w\\])\{\s{0,20}(?=\"[^\"\n]{1,40}\"\s?:|'[^'\n]{1,40}'\s?:"
-    r"|(?:\w{0,20}_)?(?:answer|option|choice|prediction|reasoning|explanation|rationale)\s?:)"
-)
-_OPENING = re.compile(r"(?:```[ \t]*\w{0,10}\s{0,4})?(?:\[\s{0,4})?\Z")
+_OBJECT = _compiled(r"""\{(?<![\w\\].)\s{0,20}(?=\"[^\"\n]{1,40}\"\s?:|'[^'\n]{1,40}'\s?:|(\w{0,20}_)?(answer|option
+    |choice|prediction|reasoning|explanation|rationale)\s?:)""")
+_OPENING = _compiled(r"(```[ \t]*\w{0,10}\s{0,4})?(\[\s{0,4})?\Z")
 # A value ends at a quotation mark that a comma, a bracket or the end follows, so that unescaped marks may stand in it.
-_CLOSES = r"\s{0,20}(?:[}\]]|,\s{0,20}(?:[\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)"
-_PIECE = re.compile(
-    rf"(?P<key>(?:\"[^\"\n]{{1,40}}\"|'[^'\n]{{1,40}}'|(?<=[{{,\s])[^\W\d]\w{{0,30}})\s{{0,4}}:)"
-    rf"|\"(?P<double>(?:[^\"\\]++|\\.|\"(?!{_CLOSES}))*+)(?:\"|\\?\Z)|'(?P<single>(?:[^'\\]++|\\."
-    rf"|'(?!{_CLOSES}))*+)(?:'|\\?\Z)|(?P<bare>[^\s\"'{{}}\[\],:`](?:[^\n\"{{}}\[\],]"
-    rf"|,(?!\s{{0,9}}[\w\"']{{1,30}}\s?:)){{0,2000}})|(?P<sign>[{{}}\[\],:])|```|\s+|.",
-    re.DOTALL,
-)
-_CLOSING = re.compile(r"\s{0,4}\]?(?:\s{0,4}```)?")
+_PIECE = _compiled(r"""(?s-i:(?P<key>(\"[^\"\n]{1,40}\"|'[^'\n]{1,40}'|(?<=[{,\s])[^\W\d]\w{0,30})\s{0,4}:)|\"
+    (?P<double>([^\"\\]++|\\.|\"(?!{comma}))*+)(\"|\\?\Z)|'(?P<single>([^'\\]++|\\.|'(?!{comma}))*+)('|\\?\Z)|
+    (?P<bare>[^\s\"'{}\[\],:`]([^\n\"{}\[\],]|,(?!\s{0,9}[\w\"']{1,30}\s?:)){0,2000})|(?P<sign>[{}\[\],:])|```|\s+
+    |.)""")
+_CLOSING = _compiled(r"\s{0,4}\]?(\s{0,4}```)?")
 _ESCAPE = re.compile(r"\\(?:u([Dd][89ABab]\w\w)\\u([Dd]\w{3})|u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
-_ANSWER_KEY = re.compile(
-    r"(?i)ans|option|choice|choose|chosen|predict|select|pick|letter|label|final|verdict|conclusion|result|decision"
-    r"|response|output|答|选|選|정답|답|antwort|respuesta|resposta|risposta|r[ée]ponse|ответ|उत्तर|جواب|إجاب|cevap"
-)
-_TEXT_KEY = re.compile(
-    r"(?i)reason|expla|rational|thought|think|analy|descri|justif|observ|evidence|caption|step|cot|chain|why|detail"
-    r"|summary|narrat|content|text|解|理|说明|이유|설명|begründ|erkl|motiv|pourquoi|объясн|рассужд|обоснов|कारण|सبب|شرح|açıkla"
-    r"|gerek"
-)
-_OTHER_KEY = re.compile(
-    r"(?i)wrong|incorrect|second|alternativ|reject|eliminat|\bnot|least|question|first|initial|all|options|choices"
-    r"|candidates|truth|confiden|score|prob|rank|\bid\b|type|version|^(?:video|model|status|time)|^[A-J]$"
-)
+_ANSWER_KEY = _compiled(r"""ans|option|choice|choose|chosen|predict|select|pick|letter|label|final|verdict|conclusion
+    |result|decision|response|output|答|选|選|정답|답|antwort|respuesta|resposta|risposta|r[ée]ponse|ответ|उत्तर|جواب
+    |إجاب|cevap""")
+_TEXT_KEY = _compiled(r"""reason|expla|rational|thought|think|analy|descri|justif|observ|evidence|caption|step|cot|chain
+    |why|detail|summary|narrat|content|text|解|理|说明|이유|설명|begründ|erkl|motiv|pourquoi|объясн|рассужд|обоснов|कारण
+    |सبب|شرح|açıkla|gerek""")
+_OTHER_KEY = _compiled(r"""wrong|incorrect|second|alternativ|reject|eliminat|\bnot|least|question|first|initial|all
+    |options|choices|candidates|truth|confiden|score|prob|rank|\bid\b|type|version|^(video|model|status|time)
+    |^[A-J]$""")
 
 
 def _json(text: str) -> tuple[list[tuple[int, int, str, str]], str | None]:
@@ -148,28 +167,27 @@ def _json(text: str) -> tuple[list[tuple[int, int, str, str]], str | None]:
         at, depth, key, another = opened.end(), 1, "", False
         count = len(noise) + len(answers)
         while depth and (piece := _PIECE.match(text, at)):
-            at = piece.end()
-            kind = piece.lastgroup
+            at, kind = piece.end(), piece.lastgroup
             if kind == "sign":
-                depth += {"{": 1, "}": -1}.get(piece.group(), 0)
+                depth += {"{": 1, "}": -1}.get(piece[0], 0)
             elif kind == "key":
-                key, another = piece.group().strip("\"': \n"), False
+                key, another = piece[0].strip("\"': \n"), False
             elif kind:
-                value = piece.group(kind)
-                words = len(value.split())
-                if words <= 12 and _ANSWER_KEY.search(key) and not _TEXT_KEY.search(key) and not _OTHER_KEY.search(key):
+                value = piece[kind]
+                words, other = len(value.split()), _OTHER_KEY.search(key)
+                if words <= 12 and _ANSWER_KEY.search(key) and not _TEXT_KEY.search(key) and not other:
                     if another:  # a list's next value
                         value = f"{answers.pop()[1]}, {value}"
                     answers.append((key, value))
                     another = True
-                elif _TEXT_KEY.search(key) or (words > 2 and not _OTHER_KEY.search(key)):
-                    start = piece.start(kind)
+                elif _TEXT_KEY.search(key) or (words > 2 and not other):
+                    start, end = piece.span(kind)
                     noise.append((gap, start, JSON_RULE, "\n"))
-                    gap = piece.end(kind)
-                    for escape in _ESCAPE.finditer(text, start, gap) if kind != "bare" else ():
+                    for escape in _ESCAPE.finditer(text, start, end) if kind != "bare" else ():
                         noise.append((*escape.span(), JSON_RULE, _unescaped(escape)))
-        closing = _CLOSING.match(text, at)
-        at = closing.end() if closing else at
+                    gap = end
+        if closing := _CLOSING.match(text, at):
+            at = closing.end()
         if len(noise) + len(answers) > count:
             noise.append((gap, at, JSON_RULE, "\n"))
     final = [answer for answer in answers if re.search("(?i)ans|final|correct", answer[0])] or answers
@@ -186,37 +204,32 @@ def _unescaped(escape: re.Match[str]) -> str:
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 # A tag that answers, or one around a text.
-_TAG = re.compile(
-    r"(?i)[<◁\[]\s?(?P<closes>/?)\s?(?:(?P<answer>(?:\w{1,12}_)?(?:answer|final|conclusion|choice|option|ans|result"
-    r"|prediction|selected|letter|label|verdict)(?:_\w{1,8})?)|(?P<text>think|thinking|thought|reasoning|rationale"
-    r"|explanation|analysis|summary|caption|observation|solution|response|output))(?:\s[^<>\[\]\n]{0,40})?\s?(?:[>▷]"
-    r"|\](?!\())|<\|(?P<box>begin|end)_of_box\|>"
-)
-_CLOSERS = r"[\"'”’)\]}*_`$]{0,6}"
-# A sentence ends at . ! ? before white space; at a line's end; behind a boxed or bold letter that a capital follows.
-_END = re.compile(
-    rf"[.!?…]{_CLOSERS}(?=\s)|[。！？।؟۔]{_CLOSERS}|\\boxed\{{[^{{}}\n]{{0,20}}\{{?[^{{}}\n]{{0,8}}\}}{{1,2}}(?:\$|\\\)"
-    r"|\\\]|\*\*)?(?=\s+[A-Z])|(?<=[\s(*])[A-J][)\]]?\*\*(?=\s*[A-Z][a-z])"
-)
-# Where a heading is glued to what stands before it, or a sentence to an answer's letter.
-_HEAD = r"[*_]{0,2}(?:Final |Correct |Detailed )?(?:Answer|Explanation|Reasoning|Conclusion|Rationale)\b"
-_GLUED = re.compile(
-    rf"{_END.pattern}|(?<=[^\s#])\s?(?=##+ ?[\w*])|(?<=\w)(?=\*\*{_HEAD})|[.!?](?={_HEAD})|\b(?!the |my |final "
-    rf"|correct |best )[a-z]+[,;)]? (?={_HEAD}[*_]{{0,2}} ?:[*_]{{0,2}} ?\(?[A-J]\b)|(?<=[:\s*(][A-J])[).:,;"
-    rf"|]{{0,2}} ?(?:[|–—-] )?(?={_HEAD}[*_]{{0,2}} ?:)|(?:(?<=: [A-J])|(?<=:[A-J]))[.)]{{0,2}}(?=[A-Z][a-z]+ )"
-)
-_GLUE = re.compile(r"##|nswer|xplan|eason|onclu|ational")
+_TAG = _compiled(r"""[<◁\[](\s?(?P<closes>/?)\s?((?P<answer>(\w{1,12}_)?(answer|final|conclusion|choice|option|ans
+    |result|prediction|selected|letter|label|verdict)(_\w{1,8})?)|(?P<text>think|thinking|thought|reasoning|rationale
+    |explanation|analysis|summary|caption|observation|solution|response|output))(\s[^<>\[\]\n]{0,40})?\s?([>▷]|\](?!\())
+    |(?<=<)\|(?P<box>begin|end)_of_box\|>)""")
+# A sentence ends at . ! ? before white space; at a line's end; behind a boxed or bold letter that a capital follows;
+# where a heading is glued to what stands before it, or a sentence to an answer's letter.
+_END = _compiled("(?-i:{end})")
+_MARKED_END = _compiled("(?-i:{end}|{marked})")
+_GLUED_END = _compiled(r"""(?-i:{end}|{marked}|(?<=[^\s#])\s?(?=##+ ?[\w*])|(?<=\w)(?=\*\*{heading})|[.!?](?={heading})
+    |\b(?!the |my |final |correct |best )[a-z]+[,;)]? (?={heading}[*_]{0,2} ?:[*_]{0,2} ?\(?[A-J]\b)|
+    (?<=[:\s*(][A-J])[).:,;|]{0,2} ?([|–—-] )?(?={heading}[*_]{0,2} ?:)|((?<=: [A-J])|(?<=:[A-J]))[.)]{0,2}
+    (?=[A-Z][a-z]+ ))""")
+_GLUE = ("##", "nswer", "xplan", "eason", "onclu", "ational")
 # It does not end behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
-_ENUMERATOR = re.compile(r"(?i)[\s#*_>\-•(\[]{0,12}(?:(?:option|choice|step|frame)\s)?(?:\d{1,3}|[A-Z])[)\]]?")
-_ABBREVIATION = re.compile(r"(?i)\b(?:e\.g|i\.e|vs|etc|fig|dr|mrs?|ms|approx|cf|eq|st|no|[A-Z]\.[A-Z])$")
+_ENUMERATOR = _compiled(r"[\s#*_>\-•(\[]{0,12}((option|choice|step|frame)\s)?(\d{1,3}|[A-Z])[)\]]?")
+_ABBREVIATION = _compiled(r"\b(e\.g|i\.e|vs|etc|fig|dr|mrs?|ms|approx|cf|eq|st|no|[A-Z]\.[A-Z])$")
+_SPOKEN = re.compile(r"[^\W_]")
 
 
 class Sentence(NamedTuple):
-    """A sentence text[start:end], or a tag. line: counted from 0. after_blank: an empty line precedes it. tag: the name
-    of a tag, "answer" for all that answer, with a slash if it closes."""
+    """A sentence of a text, `words` = text[start:end], or a tag. line: counted from 0. after_blank: an empty line
+    precedes it. tag: the name of a tag, "answer" for all that answer, with a slash if it closes."""
 
     start: int
     end: int
+    words: str
     line: int
     after_blank: bool
     tag: str = ""
@@ -229,58 +242,54 @@ def sentences(text: str) -> Iterator[Sentence]:
         if line.isspace():
             blank = True
         else:
-            for start, end, tag in _pieces(line):
-                yield Sentence(at + start, at + end, number, blank, tag)
+            for start, words, tag in _pieces(line):
+                yield Sentence(at + start, at + start + len(words), words, number, blank, tag)
                 blank = False
         at += len(line)
 
 
 @lru_cache(maxsize=4096)  # a response is read, refined, and checked for what is left: most lines come three times
-def _pieces(line: str) -> list[tuple[int, int, str]]:
-    """Return the sentences and tags of a line as (start, end, name of the tag or "")."""
+def _pieces(line: str) -> list[tuple[int, str, str]]:
+    """Return the sentences and tags of a line as (start, words, name of the tag or "")."""
     found, at = [], 0
-    ends = _GLUED if _GLUE.search(line) else _END
+    ends = _GLUED_END if has_one(line, _GLUE) else _MARKED_END if "**" in line or "boxed" in line else _END
     if "<" in line or "◁" in line or "[" in line:
         for tag in _TAG.finditer(line):
             found += _split(line, at, tag.start(), ends)
             closes = "/" if tag["closes"] or tag["box"] == "end" else ""
-            found.append((*tag.span(), closes + (tag["text"] or "answer").lower()))
+            found.append((tag.start(), tag[0], closes + (tag["text"] or "answer").lower()))
             at = tag.end()
-    return [*found, *_split(line, at, len(line), ends)]
+    return [*found, *_split(line, at, len(line.rstrip()), ends)]
 
 
-def _split(line: str, start: int, stop: int, ends: re.Pattern[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield the sentences of line[start:stop]."""
-    begin = start
-    for end in [*_ends(line, start, stop, ends), stop]:
-        piece = line[begin:end].lstrip()
-        if any(map(str.isalnum, piece)):
-            yield end - len(piece), end - len(piece) + len(piece.rstrip()), ""
-        begin = end
-
-
-def _ends(line: str, begin: int, stop: int, ends: re.Pattern[str]) -> Iterator[int]:
-    """Yield where the sentences of a line end, but for the last."""
-    for match in ends.finditer(line, begin, stop):
-        mark, end = match.span()
-        sign, goes_on = line[mark], line[end : end + 2].lstrip()[:1].islower()
-        if sign == ".":
-            quoted = end == mark + 1 and line[mark - 1] in LETTERS and line[mark - 2] in '"“*_'  # "B. The cup" is best
-            numbers = mark - begin < 30 and _ENUMERATOR.fullmatch(line, begin, mark)
-            goes_on = goes_on and (end - mark > 1 or line[mark - 1] == ".")
-            skips = goes_on or quoted or numbers or _ABBREVIATION.search(line, max(begin, mark - 8), mark)
-        elif sign in "?!…":
-            skips = goes_on
-        else:
-            skips = sign in LETTERS and _ENUMERATOR.fullmatch(line, begin, mark + 1)
-        if not skips:
-            yield end
+def _split(line: str, begin: int, stop: int, ends: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield the sentences of line[begin:stop]."""
+    for mark, end in [*(match.span() for match in ends.finditer(line, begin, stop)), (stop, stop)]:
+        if end == stop or not _goes_on(line, begin, mark, end):
+            words = line[begin:end].strip()
+            if _SPOKEN.search(words):
+                yield line.index(words, begin), words, ""
             begin = end
+
+
+def _goes_on(line: str, begin: int, mark: int, end: int) -> bool:
+    """Return True when the sentence that begins at `begin` does not end with the sign at `mark`, or what closes it."""
+    sign = line[mark]
+    lower = sign in ".?!…" and line[end : end + 2].lstrip()[:1].islower()
+    if sign != ".":
+        return lower or (sign in LETTERS and _ENUMERATOR.fullmatch(line, begin, mark + 1) is not None)
+    if lower and (end - mark > 1 or line[mark - 1] == "."):
+        return True
+    if end == mark + 1 and line[mark - 1] in LETTERS and line[mark - 2] in '"“*_':  # "B. The cup" is best
+        return True
+    if mark - begin < 30 and _ENUMERATOR.fullmatch(line, begin, mark):
+        return True
+    return _ABBREVIATION.search(line, max(begin, mark - 8), mark) is not None
 
 
 # --- plain text ------------------------------------------------------------------------------------------------------
 
-_LATEX = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|it|sf)|boxed|fbox|quad|qquad|left|right|[()\[\],;! ])")
+_LATEX = _compiled(r"(?-i:\\(text(bf|it|rm|sf|tt)?|math(bf|rm|it|sf)|boxed|fbox|quad|qquad|left|right|[()\[\],;! ]))")
 # A letter in brackets, bold or a formula is a letter for sure; plain text keeps that as "B)".
 _WRAPPED = re.compile(
     r"(?<![\w\\])(?:[(\[]{1,3}\s?([A-Ja-j])\s?[)\]]{1,3}|[<{«‹「『【〔⟨]{1,3}\s?([A-J])\s?[>}»›」』】〕⟩]{1,3}|(?:\*\*"
@@ -290,15 +299,18 @@ _WRAPPED = re.compile(
 _DELETE = str.maketrans(
     dict.fromkeys('*`$#_"“”') | dict.fromkeys("([]{}~|<>«»‹›「」『』【】〔〕⟨⟩", " ") | {"\\": " ", "。": ". "}
 )
+_SIGN = re.compile(f"[)'‘{re.escape(''.join(map(chr, _DELETE)))}]")
 
 
 @lru_cache(maxsize=1024)
 def plain(text: str) -> str:
     """Return a sentence without Markdown, LaTeX and brackets; "(b)", "**B**", "$B$" and "\\boxed{B}" become "B)"."""
-    text = _WRAPPED.sub(lambda match: f" {next(filter(None, match.groups())).upper()}) ", text)
-    if "\\" in text:
-        text = _LATEX.sub(" ", text)
-    text = " ".join(text.translate(_DELETE).replace(" )", ")").split()).lstrip("-–—•+.,;: ")
+    if _SIGN.search(text):
+        text = _WRAPPED.sub(lambda match: f" {next(filter(None, match.groups())).upper()}) ", text)
+        if "\\" in text:
+            text = _LATEX.sub(" ", text)
+        text = text.translate(_DELETE).replace(" )", ")")
+    text = " ".join(text.split()).lstrip("-–—•+.,;: ")
     return text.replace(" .", ".").replace(" ,", ",").replace(" :", ":")
 
 
@@ -324,6 +336,7 @@ def check_text(value: object, what: str) -> None:
 # --- removing --------------------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(r"\s*(?:[-*•+]\s+|\(?\d+[.)]\s+|[#>]+\s+)")
+_OPENERS = {"\\]": "\\[", "$$": "$$", "```": "```"}
 
 
 def without(text: str, spans: Sequence[tuple[int, int, str]]) -> str:
@@ -346,27 +359,22 @@ def without(text: str, spans: Sequence[tuple[int, int, str]]) -> str:
             if not line:
                 last_gone = len(lines)
                 continue
-        bare = line.strip()
         if last_gone >= 0:
-            if not bare and last_gone == len(lines) and (not lines or not lines[-1].strip()):
+            bare = line.strip()
+            if not bare and last_gone == len(lines) and (not lines or lines[-1].isspace()):
                 continue
-            if bare in ("\\]", "$$", "```") and _closes_nothing(lines, last_gone, bare):
+            if bare in _OPENERS and _closes_nothing(lines, last_gone, _OPENERS[bare]):
                 last_gone = len(lines)
                 continue
         lines.append(line)
     return "".join(lines)
 
 
-def _closes_nothing(lines: list[str], last_gone: int, closer: str) -> bool:
+def _closes_nothing(lines: list[str], last_gone: int, opener: str) -> bool:
     """Remove the opening line of a block when all between it and its closing line has gone; tell whether it did."""
-    at = len(lines) - 1
-    while at >= 0 and not lines[at].strip():
-        at -= 1
-    if at < 0 or last_gone <= at:
-        return False
-    bare = lines[at].strip()
-    opens = bare == {"\\]": "\\["}.get(closer, closer) or (closer == "```" and bare.startswith("```"))
-    if opens:
+    at = next((i for i in range(len(lines) - 1, -1, -1) if not lines[i].isspace()), -1)
+    bare = lines[at].strip() if 0 <= at < last_gone else ""
+    if opens := bare == opener or (opener == "```" and bare.startswith(opener)):
         del lines[at:]
     return opens
 
@@ -374,10 +382,9 @@ def _closes_nothing(lines: list[str], last_gone: int, closer: str) -> bool:
 def _tidied(rest: str, line: str, end: str) -> str:
     """Return what is left of a line with its gaps closed; "" when it is only a number, a bullet or punctuation."""
     bare = rest.strip()
-    if not any(map(str.isalnum, _NUMBER.sub("", bare + " ", count=1))):
+    if not _SPOKEN.search(_NUMBER.sub("", bare + " ", count=1)):
         return ""
     bare = re.sub(r"(?<!\s)\s+", " ", bare)
     bare = re.sub(r" ([.,;:!?])", r"\1", bare)
     bare = re.sub(r"(?<![,;:])[,;:]+(?=[.!?])", "", bare)
-    indent = line[: len(line) - len(line.lstrip())].strip("\r\n")
-    return indent + bare + end
+    return line[: len(line) - len(line.lstrip())].strip("\r\n") + bare + end

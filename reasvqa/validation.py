@@ -20,10 +20,7 @@ _EXPECTED = {
 
 def validated(name: str, kind: TypeAdapter, value: Any) -> Any:
     """Return `value` as `kind`, strictly: text is neither a number nor a truth value; numpy's numbers become Python's.
-
-    Raises:
-        ValueError: it is of another kind. One sentence names the setting, what came, what is possible, and the remedy.
-    """
+    The ValueError for another kind names the setting, what came, and what is possible."""
     try:
         return kind.validate_python(_python(value), strict=True)
     except ValidationError as failed:
@@ -70,11 +67,7 @@ def _different(values: list) -> list:
 
 
 def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of `choices`.
-
-    Raises:
-        ValueError: it is not; the message lists the choices.
-    """
+    """Return `value` if it is one of `choices`; the ValueError otherwise lists them."""
     try:
         return _chosen(value, choices)
     except ValueError as error:
@@ -91,6 +84,6 @@ def shortened(value: object) -> str:
     """Return a value's text for a message, at most about 100 letters."""
     try:
         text = repr(value)
-    except ValueError:  # Python prints no integer of more than 4,300 digits
-        return "a number of thousands of digits"
+    except (RecursionError, ValueError):  # ValueError: Python prints no integer of more than 4,300 digits
+        text = f"a very long {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:80]}... ({len(text)} characters)"

@@ -9,11 +9,10 @@ import atexit
 import hashlib
 import operator
 import os
-import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +30,6 @@ FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 _DIGEST_BYTES = 64 * 1024  # read at the beginning, in the middle and at the end of a file
 _TOLERANCE_S = 1e-3  # containers round timestamps to the millisecond
 _SLACK_S = 0.1  # a container's duration may exceed its last frame's end by so much: the last packets of sound
-_IDLE_S = 300.0  # unused decoders end after this time at the latest
 
 
 class VideoError(RuntimeError):
@@ -65,8 +63,8 @@ def read_many(
 ) -> Iterator[np.ndarray | VideoError]:
     """Read the frames of many clips, in order, with `workers` decoders (default: one per core).
 
-    A VideoError takes the place of a clip that cannot be read; the others are not touched by it. At most a few clips
-    are decoded ahead, so memory does not grow with their number.
+    A VideoError takes the place of a clip that cannot be read. At most a few clips are decoded ahead, so memory does
+    not grow with their number.
 
     Raises:
         ValueError: num_frames is not a positive integer.
@@ -87,9 +85,7 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
 
     def next_result() -> np.ndarray | VideoError:
         if os.getpid() != process:
-            raise RuntimeError(
-                "read_many was started before a fork: its decoders belong to the parent. Start it again."
-            )
+            raise RuntimeError("read_many was started before a fork: its decoders are the parent's. Start it again.")
         path, future = pending[0]
         try:
             # The workers' own time limit comes first, unless one was killed while it sent its result.
@@ -111,57 +107,28 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
             if pending:  # nobody waits for what is being decoded
                 pool.stop()
             else:
-                _give_back_decoders(workers, pool)
+                _idle.append((workers, pool))
 
 
-_idle: list[tuple[int, float, Workers]] = []  # how many, since when
-_idle_watch: threading.Thread | None = None
-_lock = threading.Lock()
+_idle: list[tuple[int, Workers]] = []  # decoders that wait for the next call, and how many they are
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # the decoders belong to the parent
 
 
 def _take_decoders(count: int) -> Workers:
-    with _lock:
-        for place, (size, _, pool) in enumerate(_idle):
-            if size == count:
-                del _idle[place]
-                return pool
+    for entry in _idle.copy():
+        if entry[0] == count:
+            with suppress(ValueError):  # another thread took them
+                _idle.remove(entry)
+                return entry[1]
     return Workers(count)
 
 
-def _give_back_decoders(count: int, pool: Workers) -> None:
-    global _idle_watch
-    with _lock:
-        _idle.append((count, time.monotonic(), pool))
-        if _idle_watch is None or not _idle_watch.is_alive():
-            _idle_watch = threading.Thread(target=_watch_idle_decoders, daemon=True)
-            _idle_watch.start()
-
-
-def _watch_idle_decoders() -> None:
-    while _idle:
-        time.sleep(_IDLE_S / 2)
-        close(_IDLE_S / 2)
-
-
 @atexit.register
-def close(unused_s: float = 0.0) -> None:
-    """End the decoders that have been idle for so many seconds. Later calls start new ones."""
-    with _lock:
-        ending = [entry for entry in _idle if time.monotonic() - entry[1] >= unused_s]
-        _idle[:] = [entry for entry in _idle if entry not in ending]
-    for _, _, pool in ending:
-        pool.stop()
-
-
-def _forget_decoders() -> None:
-    """After a fork: the decoders belong to the parent, and a thread that is not here may hold the lock."""
-    global _lock
-    _lock = threading.Lock()
-    _idle.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_decoders)
+def close() -> None:
+    """End the decoders that are idle, some 50 MB each. Later calls start new ones."""
+    while _idle:
+        _idle.pop()[1].stop()
 
 
 # --- in a decoder -----------------------------------------------------------------------------------------------------
@@ -186,10 +153,7 @@ class _Index(NamedTuple):
 
 
 def decode(path: str, num_frames: int, clip: Clip) -> np.ndarray | str:
-    """Return the frames, or what is wrong with the file.
-
-    It runs in this process, which a broken file may take down. `read_frames` is safer.
-    """
+    """Return the frames, or what is wrong with the file, which may take this process down. `read_frames` is safer."""
     if not os.path.isfile(path):
         return "no such file"
     if os.path.getsize(path) == 0:
@@ -261,11 +225,8 @@ def _video_stream(container: Any) -> Any:
 
 
 def _read_index(path: str, container: Any, stream: Any) -> _Index:
-    """Read all packets' times.
-
-    Pictures that cannot be decoded are not shown: those before the first key frame, and those right behind it that
-    are shown before it and need a picture of the part that was cut away.
-    """
+    """Read all packets' times. Pictures that cannot be decoded are not shown: those before the first key frame, and
+    those right behind it that are shown before it and need a picture of the part that was cut away."""
     packets = [(p.pts, p.is_keyframe, not p.is_discard) for p in container.demux(stream) if p.pts is not None]
     if not packets:
         raise _Refused("the video stream has no frames")
@@ -300,8 +261,8 @@ def _step(starts: np.ndarray) -> float:
 
 
 def _check_whole(path: str, stream: Any, container: Any, starts: np.ndarray, clip: Clip) -> None:
-    """Refuse a truncated file where other frames would be read: the container says that it lasts longer than its
-    packets. Sound may outlast the pictures, and a clip inside of what is left can be read."""
+    """Refuse a file that should last longer than its packets: other frames would be read. Sound may outlast the
+    pictures, and a clip inside of what is left can be read."""
     own = bool(stream.duration)  # the video stream's length is known; else that of all streams, counted from time 0
     lasts = float(stream.duration * stream.time_base) if own else (container.duration or 0) / 1e6
     begin, shown = float(starts[0]), float(starts[-1] - starts[0]) + _step(starts)
@@ -323,10 +284,8 @@ def _check_whole(path: str, stream: Any, container: Any, starts: np.ndarray, cli
 
 
 def _seek_pictures(container: Any, stream: Any, index: _Index, times: Sequence[int]) -> dict[int, Any] | None:
-    """Decode the pictures of these ascending times, each from the key frame before it; None where that is not safe.
-
-    Only containers with an index can be sought in, and only those that say when each picture is shown.
-    """
+    """Decode the pictures of these ascending times, each from the key frame before it; None where that is not safe:
+    without an index, or if the container does not say when each picture is shown."""
     codec, place = stream.codec_context, {pts: i for i, pts in enumerate(index.pts.tolist())}
     indexed = container.format.name.startswith(("mov", "matroska"))
     if not (indexed or (container.format.name == "avi" and not codec.has_b_frames)) or len(place) < len(index.pts):
@@ -357,10 +316,8 @@ def _seek_pictures(container: Any, stream: Any, index: _Index, times: Sequence[i
 
 
 def _collect_pictures(frames: Iterator[Any], times: Sequence[int]) -> tuple[dict[int, Any], list[int]]:
-    """Return the pictures of these times from all frames of a stream, and the times of those that were decoded.
-
-    Decoding ends with the last wanted picture, unless the frames' times prove wrong.
-    """
+    """Return the pictures of these times from all frames of a stream, and the times of those that were decoded: up to
+    the last wanted picture, unless the frames' times prove wrong."""
     wanted, pictures, shown = set(times), {}, []
     for frame in frames:
         if frame.pts is not None:
@@ -377,10 +334,9 @@ def _ascending(times: Sequence[int]) -> bool:
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """Return the picture as it is to be seen: uint8 (H, W, 3), RGB.
+    """Return the picture as it is to be seen, uint8 (H, W, 3), RGB, turned by the nearest quarter turn.
 
     The container's matrix maps stored points to shown ones: x' = a x + c y, y' = b x + d y (ISO 14496-12, tkhd).
-    Rotations by other angles than quarter turns are rounded to them.
     """
     picture = frame.to_ndarray(format="rgb24")
     matrix = frame.side_data.get("DISPLAYMATRIX")
@@ -395,10 +351,9 @@ def _upright(frame: Any) -> np.ndarray:
 
 
 def video_digest(path: str | Path) -> str:
-    """A cheap fingerprint of a file's content, 16 hexadecimal digits: its size, its first, middle and last 64 KiB.
+    """Return a cheap fingerprint of a file's content, 16 hexadecimal digits: its size, first, middle and last 64 KiB.
 
-    Files of up to 192 KiB are read whole. In a larger one a change of the same size in between goes unseen; a video
-    encoded anew changes its size or its ends. Not a cryptographic promise.
+    In a file of more than 192 KiB, a change of the same size in between goes unseen.
 
     Raises:
         VideoError: the file cannot be read.

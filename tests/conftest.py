@@ -31,11 +31,15 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",  # a process a core
 }
 
+import hypothesis
 import psutil
 import pytest
 
 from reasvqa import paths
 from reasvqa.datasets import load
+
+hypothesis.settings.register_profile("suite", max_examples=50, deadline=None)
+hypothesis.settings.load_profile("suite")
 
 CHECKOUT = Path(__file__).parents[1]
 SHARED = CHECKOUT.parent / "shared" / "data"
@@ -63,15 +67,13 @@ def orphans() -> list[psutil.Process]:
     return found
 
 
-@pytest.hookimpl(tryfirst=True)
+# The files that take longest, in this order: a process runs a whole file (pytest-xdist, loadfile).
+LONGEST = ("test_notebooks", "test_distributed", "test_reproduce", "test_mini", "test_generators", "test_runs")
+
+
 def pytest_collection_modifyitems(items):
-    """Let the same process run all tests that share what takes long to make: large groups first (pytest-xdist)."""
-    for item in items:
-        scopes = {name: found[-1].scope for name, found in item._fixtureinfo.name2fixturedefs.items()}
-        if "reproduced" in scopes:
-            item.add_marker(pytest.mark.xdist_group("reproduced"))
-        elif "module" in scopes.values():
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+    """Start with the files that take longest."""
+    items.sort(key=lambda item: (*LONGEST, item.path.stem).index(item.path.stem))
 
 
 def pytest_sessionstart(session):

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from reasvqa.companion import benchmark, full_size
-from reasvqa.companion.experiments import all_settings
 from reasvqa.learning.objective import Objective
 from reasvqa.students import adapters
 
@@ -28,6 +27,7 @@ def test_all_recipes_have_the_same_loss_and_gradient(student):
             torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-4, msg=name)
 
 
+@pytest.mark.slow
 def test_recipes_side_by_side():
     """All are timed, by the same loss; activations are recomputed for the one recipe that says so, and no longer than
     that."""
@@ -52,6 +52,7 @@ def test_sizes_are_those_of_the_published_models():
     assert xl["cache_mb_per_clip"] == pytest.approx(4 * 32 * 768 * 2 / 1e6)
 
 
+@pytest.mark.slow
 def test_the_rule_for_flop_agrees_with_a_count(monkeypatch):
     """4 FLOP a frozen weight and token, against torch's count of a real step. The rule leaves out attention and LoRA,
     and lets the decoder multiply what it reads of the encoder for every token it writes. It is for students of full
@@ -71,20 +72,3 @@ def test_the_rule_for_flop_agrees_with_a_count(monkeypatch):
     words = model.shared.weight.numel()
     rule = 4 * ((own["encoder"] - words) * tokens_read + own["decoder"] * tokens_written) / len(rows) / 1e9
     assert rule == pytest.approx(counted, rel=0.25)
-
-
-def test_the_plan_counts_shared_runs_once():
-    plan = full_size.plan(100)
-    assert plan.loc["together, each run once", "runs"] == len(all_settings("paper", [0]))
-    assert plan["runs"].iloc[:-1].sum() > plan["runs"].iloc[-1]
-    assert full_size.plan(200)["gpu_hours"].iloc[-1] == pytest.approx(plan["gpu_hours"].iloc[-1] / 2)
-
-
-def test_memory_is_extended_in_a_line():
-    """What is computed for a model of few layers and one question grows with layers and batch, and recomputing saves
-    most of it."""
-    one, eight = full_size.memory("llava-ov-0.5b", 1), full_size.memory("llava-ov-0.5b", 8)
-    for part in ("activations", "recomputed", "logits"):
-        assert eight[part] == pytest.approx(8 * one[part])
-    assert eight["weights"] == one["weights"] > 2 * full_size.sizes("llava-ov-0.5b")["language_b"]
-    assert eight["recomputed"] < eight["activations"] / 5

@@ -47,6 +47,7 @@ def test_the_objective_scores_every_option(smoke_star):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_student_learns_by_choice(tmp_path, smoke_star):
     run = train(TrainConfig(dataset="smoke-star", answer_format="choice", split="val"), runs=tmp_path)
     assert run.config.answer_format == "choice" and run.predictions["prediction"].notna().all()

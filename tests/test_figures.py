@@ -35,10 +35,11 @@ MESSAGE = (
 )
 
 
+@pytest.fixture(scope="module")
 def drawn() -> dict[str, figures.plt.Figure]:
     figures.style()
     every, two = ["nextqa", "star", "intentqa"], ["nextqa", "star"]
-    bars = accuracies(["Blind", "STL_QA", "MTL_All"], ["star"]).set_index("row")
+    blind = accuracies(["Blind", "STL_QA", "MTL_All"], ["star"])
     table3, table8 = paper.table(3), paper.table(8)
     lines = {kind: [f"{kind}, {amount}" for amount in "abcde"] for kind in ("Original", "Refined")}
     rows, betas = lines["Original"] + lines["Refined"], [f"{k / 10}" for k in range(10)]
@@ -49,45 +50,38 @@ def drawn() -> dict[str, figures.plt.Figure]:
         "table8": figures.beside_paper(accuracies(list(table8.index), ["star"]), table8, MESSAGE, "mini"),
         "figure3": figures.curves(accuracies(rows, two), list("abcde"), lines, stated, MESSAGE, "amount", "mini"),
         "figure4": figures.curves(accuracies(betas, two), betas, {"MTL": betas}, peak, MESSAGE, "beta", "mini"),
-        "bars": figures.accuracy_bars(bars, "MTL on mini-star", "mini", 25, paper.table(5)["STAR"]),
+        "blind": figures.beside_paper(blind, paper.table(5), "MTL on mini-star", "mini"),
         "ledger": figures.ledger(ledger(), "Claims of the paper", "mini"),
     }
 
 
-DRAWN = drawn()
+def test_each_fits_a_page_and_can_be_read_there(drawn):
+    for name, figure in drawn.items():
+        width, height = figure.get_size_inches()
+        assert width <= 7.2 and height <= 9.7, name  # inches: what a page of A4 or letter has for text
+        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+        assert texts and min(text.get_fontsize() for text in texts) >= 7, name
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_it_fits_a_page_and_can_be_read_there(name):
-    figure = DRAWN[name]
-    width, height = figure.get_size_inches()
-    assert width <= 7.2 and height <= 9.7  # inches: what a page of A4 or letter has for text
-    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    assert texts and min(text.get_fontsize() for text in texts) >= 7
+def test_every_panel_of_ours_says_that_it_is_the_miniature(drawn):
+    titles = [axis.get_title() or axis.get_title("right") for figure in drawn.values() for axis in figure.axes]
+    assert all("miniature" in title or title.startswith("Paper") for title in titles), titles
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_every_panel_of_ours_says_that_it_is_the_miniature(name):
-    titles = [axis.get_title() or axis.get_title("right") for axis in DRAWN[name].axes]
-    assert all("miniature" in title or title.startswith("Paper") for title in titles)
-
-
-@pytest.mark.parametrize("name", DRAWN)
-def test_labels_do_not_touch(name):
-    figure = DRAWN[name]
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    for axis in figure.axes:
-        for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
+def test_labels_do_not_touch(drawn):
+    for name, figure in drawn.items():
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        for labels in (labels for axis in figure.axes for labels in (axis.get_xticklabels(), axis.get_yticklabels())):
             boxes = [label.get_window_extent(renderer) for label in labels if label.get_text() and label.get_visible()]
             apart = [a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0 for a, b in pairwise(boxes)]
-            assert all(apart), [label.get_text() for label in labels]
+            assert all(apart), (name, [label.get_text() for label in labels])
 
 
 @pytest.mark.parametrize("name", ["table3", "table8", "figure3", "figure4"])
-def test_panels_span_equally_many_points_and_clip_nothing(name):
+def test_panels_span_equally_many_points_and_clip_nothing(name, drawn):
     horizontal = name.startswith("table")
     spans = set()
-    for axis in DRAWN[name].axes:
+    for axis in drawn[name].axes:
         low, high = axis.get_xlim() if horizontal else axis.get_ylim()
         spans.add(round(high - low, 6))
         for line in axis.lines:

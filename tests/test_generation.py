@@ -135,8 +135,9 @@ def killed_again_and_again(folder: Path, kills: int, seed: int) -> tuple[bytes, 
     return path.read_bytes(), whole.read_bytes()
 
 
+@pytest.mark.slow
 def test_kills_change_nothing(tmp_path):
-    killed, whole = killed_again_and_again(tmp_path, kills=3, seed=0)
+    killed, whole = killed_again_and_again(tmp_path, kills=2, seed=0)
     assert killed == whole and whole.count(b"\n") == 120
 
 
@@ -182,7 +183,7 @@ def test_a_file_of_another_kind_is_refused_untouched(tmp_path, content, message)
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_whole_response_is_ever_lost(tmp_path, data):
     """The file is damaged anyhow: whatever whole line it still holds is there after a new run, or on the side."""
     path = tmp_path / "r.jsonl"
@@ -449,7 +450,7 @@ def test_a_damaged_list_of_failures_is_named(tmp_path):
 
 def test_reading_keeps_little_more_than_the_responses(tmp_path):
     """Prompts are twice as long as the responses here; memory stays below that of the texts and 200 bytes a line."""
-    path, count = tmp_path / "r.jsonl", 20_000
+    path, count = tmp_path / "r.jsonl", 5_000
     with path.open("w") as file:
         for i in range(count):
             row = {"id": f"s{i}", "generator": "g", "prompt": "p" * 1000, "response": f"{i}" + "r" * 500}
@@ -485,7 +486,6 @@ def test_swapped_reasoning_is_about_other_videos(smoke_star):
     videos=st.lists(st.integers(0, 9), min_size=1, max_size=60),
     answered=st.lists(st.booleans(), min_size=60, max_size=60),
 )
-@settings(max_examples=80, deadline=None)
 def test_swapping_avoids_the_own_video_wherever_that_can_be(videos, answered):
     own = [Sample(f"s{i}", f"{v}.mp4", None, "q?", OPTIONS, 0, "TN") for i, v in enumerate(videos)]
     texts = [f"text {i}" if yes else "" for i, yes in zip(range(len(own)), answered, strict=False)]

@@ -85,11 +85,12 @@ def two_passes(student, batch, beta):
     return (1 - beta) * losses[0] + beta * losses[1]
 
 
-@pytest.mark.parametrize("beta", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("beta", [0.1, 0.9])
 def test_one_pass_equals_two(student, batch, beta, assert_same_loss_and_gradients):
-    assert_same_loss_and_gradients(
-        student, [Objective(student, beta)(**batch)["loss"], two_passes(student, batch, beta)]
-    )
+    """Also with recomputed activations."""
+    losses = [Objective(student, beta)(**batch)["loss"], two_passes(student, batch, beta)]
+    student.train().language_model.gradient_checkpointing_enable({"use_reentrant": False})
+    assert_same_loss_and_gradients(student, [*losses, Objective(student, beta)(**batch)["loss"]])
 
 
 def test_each_loss_is_a_mean_over_its_own_tokens(student, batch):
@@ -148,32 +149,32 @@ def test_reasoning_must_cover_the_questions(smoke_star, reasoning):
         build_examples(smoke_star[0], reasoning.iloc[1:], CONFIG)
 
 
-@pytest.mark.parametrize("limit", [1, 8, 20, 60, 1000])
 @pytest.mark.parametrize("config", [CONFIG, STL, replace(STL, answer_format="letter")], ids=["mtl", "stl", "letter"])
-def test_a_long_target_keeps_its_answer(config, limit, student, smoke_star, reasoning):
+def test_a_long_target_keeps_its_answer(config, student, smoke_star, reasoning):
     """Cuts are counted as a tokenizer counts them; of what is cut the beginning and the whole answer stay."""
     examples = build_examples(smoke_star[0], reasoning, config)
-    collator = Collator(student, examples, None, replace(config, max_target_tokens=limit))
+    reasonings = [e.reasoning for e in examples if e.reasoning is not None]
 
     def tokens(text: str) -> list[int]:
         return student.tokenizer(text).input_ids
 
-    reasonings = [e.reasoning for e in examples if e.reasoning is not None]
-    assert collator.cut == {
-        "sources": 0,
-        "targets": sum(len(tokens(e.target)) > limit for e in examples),
-        "reasonings": sum(len(tokens(text)) > limit for text in reasonings),
-    }
-    for example, ids, reasoning_ids in zip(examples, collator.targets, collator.reasonings, strict=True):
-        answer = answer_text(example.sample, config.answer_format)
-        text = student.tokenizer.decode(ids, skip_special_tokens=True)
-        assert text.endswith(answer) and ids[-1] == student.tokenizer.eos_token_id
-        assert len(ids) <= max(limit, len(tokens(f"\nAnswer: {answer}")))
-        kept = len(ids) - len(tokens(example.ending))
-        assert ids[:kept] == tokens(example.target)[:kept]
-        if example.reasoning is not None:
-            assert len(reasoning_ids) <= limit and reasoning_ids[-1] == student.tokenizer.eos_token_id
-            assert reasoning_ids[:-1] == tokens(example.reasoning)[: len(reasoning_ids) - 1]
+    for limit in (1, 8, 20, 60, 1000):
+        collator = Collator(student, examples, None, replace(config, max_target_tokens=limit))
+        assert collator.cut == {
+            "sources": 0,
+            "targets": sum(len(tokens(e.target)) > limit for e in examples),
+            "reasonings": sum(len(tokens(text)) > limit for text in reasonings),
+        }
+        for example, ids, reasoning_ids in zip(examples, collator.targets, collator.reasonings, strict=True):
+            answer = answer_text(example.sample, config.answer_format)
+            text = student.tokenizer.decode(ids, skip_special_tokens=True)
+            assert text.endswith(answer) and ids[-1] == student.tokenizer.eos_token_id
+            assert len(ids) <= max(limit, len(tokens(f"\nAnswer: {answer}")))
+            kept = len(ids) - len(tokens(example.ending))
+            assert ids[:kept] == tokens(example.target)[:kept]
+            if example.reasoning is not None:
+                assert len(reasoning_ids) <= limit and reasoning_ids[-1] == student.tokenizer.eos_token_id
+                assert reasoning_ids[:-1] == tokens(example.reasoning)[: len(reasoning_ids) - 1]
 
 
 def test_long_questions_are_counted_and_told(smoke_star, tmp_path, capsys):

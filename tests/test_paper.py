@@ -71,12 +71,6 @@ def test_wrong_names_say_what_is_possible(arguments, message):
         settings_of(*arguments)
 
 
-def test_every_notebook_of_the_paper_is_there():
-    names = {path.stem for path in (paths.notebooks()).glob("*.ipynb")}
-    assert {what.notebook for what in EXPERIMENTS.values()} <= names
-    assert {name for name in names if 10 <= int(name[:2]) < 40} == {what.notebook for what in EXPERIMENTS.values()}
-
-
 # --- the paper's numbers ----------------------------------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ def test_a_worker_that_dies_or_hangs_costs_its_task_only():
     assert outcomes == {f"good {i}": divmod(i, 3) for i in range(6)}
 
 
+@pytest.mark.slow
 def test_workers_that_all_die_while_idle_are_replaced():
     with Workers(2) as workers:
         assert result_of(workers.submit(abs, -1)) == 1
@@ -54,6 +55,7 @@ def test_workers_that_all_die_while_idle_are_replaced():
         assert result_of(workers.submit(abs, -2)) == 2
 
 
+@pytest.mark.slow
 def test_workers_get_their_environment_and_a_task_whose_worker_dies_once_is_tried_again(tmp_path):
     with Workers(1, TQDM_DISABLE="1") as workers:
         flag = str(tmp_path / "flag")
@@ -63,6 +65,7 @@ def test_workers_get_their_environment_and_a_task_whose_worker_dies_once_is_trie
         assert result_of(workers.submit(os.getenv, "TQDM_DISABLE")) == "1"
 
 
+@pytest.mark.slow
 def test_daemons_start_workers_as_well(monkeypatch):
     """A worker of dask is one."""
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)

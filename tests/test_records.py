@@ -17,8 +17,7 @@ from reasvqa.companion.experiments import SEEDS, all_settings
 from reasvqa.config import TrainConfig
 from reasvqa.learning import Run, records, train, train_all
 from reasvqa.learning.many import kept_run
-from reasvqa.learning.runs import WeightsLeftOut
-from reasvqa.learning.store import meta_text
+from reasvqa.learning.runs import WeightsLeftOut, meta_text
 
 QUICK = TrainConfig(dataset="smoke-star", reasoning="none", blind=True, questions=8).resolve()
 
@@ -71,6 +70,7 @@ def test_a_run_that_is_there_stays_as_it_is(trained, archive, tmp_path):
     assert Run(own).check().has_weights
 
 
+@pytest.mark.slow
 def test_its_student_is_had_by_training_again(trained, archive, tmp_path, capsys):
     """It is the same, bit for bit, or a warning says that it differs. Nothing is trained unasked."""
     store = tmp_path / "store"
@@ -112,6 +112,7 @@ def test_nothing_is_written_elsewhere(tmp_path):
     assert not (tmp_path / "store" / "outside").exists()
 
 
+@pytest.mark.slow
 def test_what_comes_with_the_repository_is_not_trained(trained, archive, tmp_path, smoke_star, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "smoke-star").symlink_to(paths.dataset("smoke-star"))

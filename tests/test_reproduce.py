@@ -42,18 +42,6 @@ def test_every_run_has_a_label_of_its_own(scale):
 # --- stale notebooks --------------------------------------------------------------------------------------------------
 
 
-def imported_by(notebook: str) -> set[str]:
-    code = stamps._code_of((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
-    return {file.stem for file in stamps._companion_modules(code)}
-
-
-def test_a_notebook_depends_on_the_companions_modules_that_it_imports():
-    """The command line, the check and the benchmark do not change a table."""
-    table = imported_by("14_table5_stl_vs_mtl")
-    assert {"tables", "results", "experiments"} <= table and not {"check", "reproduce", "benchmark"} & table
-    assert "benchmark" in imported_by("40_benchmark")
-
-
 def test_comments_docstrings_and_layout_do_not_count(tmp_path):
     code = 'def f(x):\n    """Add."""\n    return x + 1\n'
     same = "# new\n\ndef f( x ):\n    return (x + 1)  # one\n"
@@ -92,7 +80,7 @@ def test_runs_on_a_dask_cluster(smoke_star, tmp_path):
     """One of two workers is killed in mid-run, and one run is impossible: the other runs are those of this process."""
     from distributed import Client, LocalCluster
 
-    configs = [tiny(seed, epochs=8) for seed in (201, 202)]
+    configs = [tiny(seed, epochs=5) for seed in (201, 202)]
     bad = tiny(102, student="no-such-student")
     stores = [Path(f"{paths.runs() / run_key(config)}.partial") for config in configs]
     options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
@@ -102,7 +90,7 @@ def test_runs_on_a_dask_cluster(smoke_star, tmp_path):
         killed_in_mid_run: list[bool] = []
 
         def kill_one() -> None:
-            deadline = time.time() + 120
+            deadline = time.time() + 600
             while time.time() < deadline and not any(list(store.glob("*/*/trainer_state.json")) for store in stores):
                 time.sleep(0.01)
             killed_in_mid_run.append(any(store.exists() for store in stores))

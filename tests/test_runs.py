@@ -18,7 +18,7 @@ from reasvqa.datasets import Samples, load
 from reasvqa.learning import DamagedRun, Diverged, Run, train, training
 from reasvqa.learning.answering import predict
 from reasvqa.learning.features import build_features
-from reasvqa.learning.store import RESULT
+from reasvqa.learning.runs import RESULT
 
 CONFIG = TrainConfig(dataset="smoke-star").resolve()
 # Small and quick where only the store is looked at.
@@ -78,11 +78,13 @@ def test_a_run_is_kept_and_read_back(tmp_path, smoke_star):
     assert len(run.explain(smoke_star[1][:2])) == 2
 
 
+@pytest.mark.slow
 def test_stl_students_write_and_are_parsed(tmp_path):
     run = train(replace(CONFIG, objective="stl"), runs=tmp_path)
     assert run.name == "STL_All" and run.predictions["text"].str.len().gt(0).all()
 
 
+@pytest.mark.slow
 def test_a_run_remembers_where_its_data_lay(smoke_star, tmp_path, monkeypatch):
     """What is asked of it later is about the data it learned from, wherever data of that name lie, too."""
     root = Path(shutil.copytree(paths.dataset("smoke-star"), tmp_path / "mine"))
@@ -96,6 +98,7 @@ def test_a_run_remembers_where_its_data_lay(smoke_star, tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {"features"}
 
 
+@pytest.mark.slow
 def test_an_unlabelled_split_can_be_answered(smoke_star, tmp_path):
     """As the official test split of STAR is."""
     root = Path(shutil.copytree(paths.dataset("smoke-star"), tmp_path / "mine"))
@@ -116,6 +119,7 @@ def make_read_only(monkeypatch) -> None:
         monkeypatch.setattr(files, name, refuse)
 
 
+@pytest.mark.slow
 def test_a_read_only_store_answers(run, smoke_star, tmp_path, monkeypatch):
     val = run.predictions_on("val")
     make_read_only(monkeypatch)
@@ -137,6 +141,7 @@ def test_other_splits_are_answered_once_and_kept(run):
     pd.testing.assert_frame_equal(Run(run.path).predictions_on("val"), first)
 
 
+@pytest.mark.slow
 def test_a_split_that_has_changed_is_answered_again(smoke_star, tmp_path):
     """Its own questions and answers are the run's key; those of another split stand in the name of what is kept."""
     root = Path(shutil.copytree(paths.dataset("smoke-star"), tmp_path / "mine"))
@@ -152,6 +157,7 @@ def test_a_split_that_has_changed_is_answered_again(smoke_star, tmp_path):
     assert (again["prediction"] == first["prediction"]).all() and len(list(run.path.glob("predictions-val-*"))) == 2
 
 
+@pytest.mark.slow
 def test_what_was_written_is_kept(run, smoke_star):
     """By all that is asked: the same question with other options is another one."""
     asked = smoke_star[1][:3]
@@ -184,7 +190,6 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
-DAMAGES = (flipped, cut, emptied, Path.unlink)
 READS = {
     "config.json": lambda run: run.config,
     "metrics.json": lambda run: run.accuracy,
@@ -199,8 +204,11 @@ def test_every_file_of_a_run_is_damaged_in_turn(trained):
     assert {path.name for path in trained.path.iterdir()} == set(READS) == {*RESULT, "meta.json"}
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", READS)
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, flipped) for name in READS]
+    + [(name, damage) for name in ("predictions.csv", "meta.json") for damage in (cut, emptied, Path.unlink)],
+)
 def test_a_damaged_file_is_named_and_the_run_is_made_again(name, damage, run, trained, trainings, tmp_path, capsys):
     damage(run.path / name)
     for look in (READS[name], Run.check):
@@ -213,6 +221,7 @@ def test_a_damaged_file_is_named_and_the_run_is_made_again(name, damage, run, tr
     assert len(trainings) == 1
 
 
+@pytest.mark.slow
 def test_what_is_made_again_is_what_it_was(run, trained, tmp_path):
     flipped(run.path / "weights.safetensors")
     again = train(QUICK, runs=tmp_path)
@@ -230,6 +239,7 @@ def test_a_meta_file_with_other_content_is_damage(text, run):
 # --- interruptions ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_force_keeps_the_old_run_until_the_new_one_is_whole(run, trained, tmp_path, monkeypatch):
     """Broken off between the end and the exchange."""
     before = (run.path / "meta.json").read_bytes()
@@ -251,6 +261,7 @@ def test_a_run_that_only_lacks_its_name_is_not_trained_again(run, trained, train
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_divergence_is_an_error_and_keeps_nothing(tmp_path):
     for _ in range(2):  # asked again, it diverges again
         with pytest.raises(
@@ -285,7 +296,8 @@ def broken_off(undisturbed, tmp_path_factory) -> Path:
     return store
 
 
-@pytest.mark.parametrize("damage", [cut, emptied, Path.unlink, None])
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [cut, Path.unlink, None])
 def test_a_half_written_checkpoint_is_left_for_the_one_before(damage, broken_off, undisturbed, tmp_path):
     """trainer_state.json is written last, so a kill leaves it whole, in part, or not at all."""
     store = Path(shutil.copytree(broken_off, tmp_path / "store"))
@@ -308,7 +320,7 @@ def same(one: Run, other: Run) -> bool:
 @pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_result(tmp_path):
     """The process is killed after its first checkpoint; what follows ends with the weights of an undisturbed run."""
-    settings = dict(dataset="smoke-star", epochs=12)
+    settings = dict(dataset="smoke-star", epochs=6)
     undisturbed = train(TrainConfig(**settings), runs=tmp_path / "a")
     code = (
         "from reasvqa.learning import *; from pathlib import Path; "
@@ -316,7 +328,7 @@ def test_a_killed_run_continues_to_the_same_result(tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoints = tmp_path / "b" / f"{undisturbed.path.name}.partial" / "checkpoints"
-    deadline = time.time() + 120
+    deadline = time.time() + 600
     while not list(checkpoints.glob("*/trainer_state.json")) and time.time() < deadline and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -326,6 +338,7 @@ def test_a_killed_run_continues_to_the_same_result(tmp_path):
     assert same(train(TrainConfig(**settings), runs=tmp_path / "b"), undisturbed)
 
 
+@pytest.mark.slow
 def test_the_seconds_of_an_interrupted_run_are_added_up(broken_off, tmp_path):
     store = Path(shutil.copytree(broken_off, tmp_path / "store"))
     (state,) = store.glob("*.partial/checkpoints/checkpoint-3/trainer_state.json")

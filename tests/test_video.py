@@ -105,8 +105,9 @@ def test_every_kind_of_file_gives_the_pictures_of_its_times(tmp_path, codec, con
 
 @pytest.mark.slow
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
-@pytest.mark.parametrize("sound", [False, True])
-@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
+@pytest.mark.parametrize(
+    ("codec", "sound"), [("libx264", False), ("libx264", True), ("libx265", False), ("mpeg4", False)]
+)
 def test_what_was_cut_without_encoding(tmp_path, codec, container, sound):
     """mp4 and mov hide the pictures before the cut (edit list); in mkv the copy begins at a key frame."""
     options = {"x265-params": "keyint=40:bframes=3:log-level=error"} if codec == "libx265" else {"bf": "2", "g": "40"}
@@ -248,6 +249,7 @@ def run(program: str, *arguments, **options) -> subprocess.Popen:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_after_a_fork_decoders_are_started_anew(videos):
     program = """
@@ -274,6 +276,7 @@ def test_after_a_fork_decoders_are_started_anew(videos):
         assert process.stdout.read().split() == ["0", "True", "True"] * 2
 
 
+@pytest.mark.slow
 def test_decoders_are_small(videos):
     """They import neither torch nor pandas: some 50 MB each, started in a third of a second."""
     program = """

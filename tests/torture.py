@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import itertools
 import json
-import os
 import random
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -254,156 +249,6 @@ def reasoning(folder: Path, seed: int) -> list[str]:
     return report(counts)
 
 
-# --- kills and disks --------------------------------------------------------------------------------------------------
-
-
-def _start(program: str, root: Path) -> subprocess.Popen:
-    """Run a program over a data root."""
-    environment = os.environ | {"REASVQA_DATA": str(root), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", program]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-# Runs side by side on two processes, and their answers to another split. It prints where they are.
-TRAINING = """
-from reasvqa.learning import TrainConfig, train_all
-for run in train_all([TrainConfig(dataset="smoke-star", seed=seed, epochs=3) for seed in (0, 1)]):
-    run.predictions_on("val")
-    print(run.path.name)
-"""
-
-
-def _result(root: Path, names: list[str]) -> str:
-    """Hash what the runs hold but for their times."""
-    patterns = ("predictions.csv", "predictions-val-*.csv", "history.csv", "weights.safetensors")
-    files = [file for name in sorted(names) for pattern in patterns for file in (root / "runs" / name).glob(pattern)]
-    assert len(files) == len(patterns) * len(names)
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def kills(folder: Path, seed: int, total: int = 200) -> list[str]:
-    """Kill trainings at random moments by SIGKILL and SIGTERM, and let them end: the same runs, no process left."""
-    rng, root, began, bad, done = random.Random(seed), folder / "data", time.time(), [], 0
-    names = _start(TRAINING, root).communicate()[0].split()
-    undisturbed, seconds = _result(root, names), time.time() - began
-    while done < total:
-        shutil.rmtree(root / "runs")
-        shutil.rmtree(root / "features", ignore_errors=True)
-        while True:
-            process = _start(TRAINING, root)
-            try:
-                output = process.communicate(timeout=rng.uniform(0.2, 1.1) * seconds)[0]
-                break  # it came to its end
-            except subprocess.TimeoutExpired:
-                children = psutil.Process(process.pid).children(recursive=True)
-                process.send_signal((signal.SIGKILL, signal.SIGTERM)[done % 2])
-                process.wait()
-                done += 1
-                # A child that was still importing ends when that is done.
-                for child in psutil.wait_procs(children, timeout=20)[1]:
-                    bad.append("a process outlived its parent by 20 s")
-                    child.kill()
-        if sorted(output.split()) != sorted(names) or _result(root, names) != undisturbed:
-            bad.append("another result after kills")
-        bad += [f"left: {path.name}" for path in (root / "runs").iterdir() if path.suffix in (".partial", ".old")]
-    print(f"{done} kills")
-    return bad
-
-
-# From nothing to a figure, a stage after the other; each says its name first. The last line is what came out.
-STAGES = """
-import hashlib, sys
-import matplotlib.pyplot as plt
-import pandas as pd
-from reasvqa import paths
-from reasvqa.datasets import load
-from reasvqa.generation import generate
-from reasvqa.learning import train
-from reasvqa.mini.build import SimulatedGenerator
-from reasvqa.mini.generator import STRENGTHS
-from reasvqa.companion import saving
-
-paths.figures = lambda scale: paths.data() / "figures"
-print("data", flush=True)
-samples = load("smoke-star", "train")
-print("reasoning", flush=True)
-generator = SimulatedGenerator(paths.dataset("smoke-star"), STRENGTHS["sim-weak"])
-written = generate(samples, generator, paths.data() / "again" / "sim-weak.jsonl")
-print("features and training", flush=True)
-run = train(TrainConfig(dataset="smoke-star", epochs=2))
-print("answers", flush=True)
-run.predictions_on("val")
-print("figure", flush=True)
-figure, axes = plt.subplots()
-axes.plot([1, 2])
-saving.save_figure(figure, "line", pd.DataFrame({"y": [1, 2]}), "smoke", [run], "A line")
-digest = hashlib.sha256("".join(written["response"]).encode())
-digest.update(run.predictions_on("val").to_csv().encode())
-for path in [*(run.path / name for name in ("predictions.csv", "history.csv", "weights.safetensors")),
-             paths.data() / "figures" / "line.png"]:
-    digest.update(path.read_bytes())
-print("done", digest.hexdigest(), flush=True)
-"""
-
-
-@contextmanager
-def _disk(folder: Path, kilobytes: int):
-    """Mount a file system of this size; yield a function that mounts it again with other options."""
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], check=True)
-    try:
-        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def _stages(folder: Path) -> tuple[int, str, str]:
-    """Run the stages: status, the last line that was printed, the last line of the error."""
-    process = _start(STAGES, folder / "data")
-    printed, errors = process.communicate(timeout=600)
-    return process.returncode, (printed.split("\n")[:-1] or [""])[-1], (errors.strip().splitlines() or [""])[-1]
-
-
-def disk(folder: Path, _: int, steps: int = 12) -> list[str]:
-    """Fill a disk, or make it read-only, at every stage (Linux, as root: it mounts small file systems of its own).
-
-    A stage may end with a sentence and a status, never by a signal; what it leaves must not hinder the same program
-    when there is room again, and the result must be the one of an undisturbed disk.
-    """
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        print("disk: skipped, it takes Linux and the right to mount")
-        return []
-    folder, bad = folder / "disk", []
-
-    def check(what: str, *words: str) -> None:
-        """Expect the undisturbed result, or an error with one of these words."""
-        status, stage, error = _stages(folder)
-        print(f"{what}: stage {stage[:40]!r}, status {status}, {error[:110]}")
-        fine = stage == undisturbed if status == 0 or not words else status > 0 and any(w in error for w in words)
-        bad.extend([f"{what}: status {status}, stage {stage[:40]!r}, {error[:200]}"] * (not fine))
-
-    with _disk(folder, 1_000_000):
-        _, undisturbed, error = _stages(folder)
-        if not undisturbed.startswith("done"):
-            return [f"the undisturbed trial ends with: {error}"]
-        used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 1024
-    for step in range(1, steps + 1):
-        room = used * step // steps + 8
-        with _disk(folder, room) as remount:
-            check(f"full at {room} of {used} kB", "No space left", "GB are free")
-            remount("size=1000000k")
-            check("then room")
-    with _disk(folder, 1_000_000) as remount:
-        remount("ro")
-        check("read-only, nothing there", "ead-only")
-        remount("rw")
-        check("then not")
-        remount("ro")  # nothing needs to be written but the figure
-        stage = _stages(folder)[1]
-        bad += ["read-only: more than the figure failed"] * (stage not in ("figure", undisturbed))
-    return bad
-
-
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
@@ -419,8 +264,6 @@ TRIALS: dict[str, Callable[[Path, int], list[str]]] = {
     "annotations": lambda folder, seed: report(mutated_annotations(folder, 5000, seed)),
     "reasoning": reasoning,
     "servers": lambda *_: torture_servers.mistakes(),
-    "kills": kills,
-    "disk": disk,
 }
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-import transformers
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -49,13 +47,10 @@ def device_name() -> str:
     """Return the device in words, for tables and figures."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    models = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    threads = torch.get_num_threads()
-    return f"{models[0] if models else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
+    about, threads = Path("/proc/cpuinfo"), torch.get_num_threads()
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{model}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 @dataclass
@@ -99,27 +94,21 @@ def mini_workload(
     return Workload(model.to(own_device()).train(), Collator(model, examples, features, config), pixels, batch_size)
 
 
-def full_size_workload(
-    student: str, batch_size: int, dtype: torch.dtype = torch.bfloat16, questions: int = 32
-) -> Workload:
-    """Return a student of a published size with random weights, random pixels and random words.
+def full_size_workload(student: str, batch_size: int, questions: int = 32) -> Workload:
+    """Return a student of a published size with random weights, random pixels and texts of random lengths.
 
     Speed depends on lengths only: 60 to 100 tokens for a question with options (as in NExT-QA), 60 to 200 for a refined
     reasoning (as InternVL writes).
     """
-    model = random_student(student, own_device(), dtype)
-    pieces = sorted(word.lstrip("\u2581\u0120") for word in model.tokenizer.get_vocab())
-    pieces = [piece for piece in pieces if piece.isalpha()]
-    twice = model.tokenizer([f"{word} {word}" for word in pieces], add_special_tokens=False).input_ids
-    words = [word for word, ids in zip(pieces, twice, strict=True) if len(ids) == 2]
+    model = random_student(student, own_device(), torch.bfloat16)
     rng = np.random.default_rng(0)
 
     def text(low: int, high: int) -> str:
-        return " ".join(rng.choice(words, size=int(rng.integers(low, high))))
+        return " ".join(["A"] * int(rng.integers(low, high)))  # a token each
 
     samples = [Sample(str(i), f"{i}.mp4", None, "", ("", ""), 0, "") for i in range(questions)]
     examples = [Example(sample, text(60, 100), text(1, 2), text(60, 200)) for sample in samples]
-    array = to_disk(torch.randn(questions, 4, *model.feature_shape, dtype=dtype))
+    array = to_disk(torch.randn(questions, 4, *model.feature_shape, dtype=torch.bfloat16))
     features = Features(array, {(sample.video, sample.clip): i for i, sample in enumerate(samples)}, {})
     config = TrainConfig(dataset="nextqa", student=student).resolve()
     prepare(model, config)
@@ -151,39 +140,31 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
     """Return Eq. 2 of a batch (a scalar). All recipes give the same loss."""
     student = work.student
     batch = {name: value.to(student.device) for name, value in work.collator(rows).items()}
-    if not recipe.by_length:
-        batch = _fixed(batch, student.pad)
-
-    seen = batch["features"] if recipe.cached else work.pixels[rows].to(student.device, student.dtype)
+    if not recipe.by_length:  # texts padded to a fixed length; longer ones stay
+        fill = {"input_ids": student.pad, "attention_mask": 0, "labels": IGNORE, "reasoning_labels": IGNORE}
+        for name in fill.keys() & batch.keys():
+            missing = max(0, FIXED_LENGTH - batch[name].shape[1])
+            batch[name] = F.pad(batch[name], (0, missing), value=fill[name])
 
     @torch.no_grad()
-    def features(seen: Tensor) -> Tensor:
+    def features(these: Tensor) -> Tensor:
         if recipe.cached:
-            return seen
+            return batch["features"][these]
+        seen = work.pixels[rows].to(student.device, student.dtype)[these]
         return student.vision(seen.flatten(0, 1)).to(student.dtype).unflatten(0, seen.shape[:2])
 
-    if recipe.shared:
-        return objective(**batch | {"features": features(seen)})["loss"]
     everybody = torch.arange(len(rows), device=student.device)
+    if recipe.shared:
+        return objective(**batch | {"features": features(everybody)})["loss"]
     tasks = [(batch["labels"], student.answer_start, everybody)]
     if "reasoning_rows" in batch:
         tasks.append((batch["reasoning_labels"], student.reasoning_start, batch["reasoning_rows"]))
     losses = []
     for labels, start, these in tasks:  # a full pass for each
-        states, mask = student.encode(features(seen[these]), batch["input_ids"][these], batch["attention_mask"][these])
+        states, mask = student.encode(features(these), batch["input_ids"][these], batch["attention_mask"][these])
         each = torch.arange(len(labels), device=labels.device)
         losses += target_losses(student, states, mask, [(labels, start, each)])
     return multi_task(losses[0], losses[1] if len(losses) == 2 else None, objective.beta)
-
-
-def _fixed(batch: dict[str, Tensor], padding: int) -> dict[str, Tensor]:
-    """Pad texts to a fixed length; longer ones stay."""
-    fill = {"input_ids": padding, "attention_mask": 0, "labels": IGNORE, "reasoning_labels": IGNORE}
-    return batch | {
-        name: F.pad(batch[name], (0, max(0, FIXED_LENGTH - batch[name].shape[1])), value=value)
-        for name, value in fill.items()
-        if name in batch
-    }
 
 
 def compare_recipes(
@@ -195,24 +176,19 @@ def compare_recipes(
 
     Returns:
         By recipe: samples_per_s (median of the rounds), times_reference (median of the ratios within a round) with its
-        smallest and largest, loss_gap (difference from the first recipe's loss; NA with random features) and, where it
-        can be measured, peak_gb: of the GPU, or under Linux of this process if there is a single recipe. A recipe that
-        does not fit on the GPU has NA everywhere.
+        smallest and largest, loss_gap (difference from the first recipe's loss; NA with random features) and, on a
+        GPU, peak_gb. A recipe that does not fit on the GPU has NA everywhere.
     """
     student, objective = work.student, Objective(work.student, 0.5)
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
 
-    def timed(recipe: Recipe) -> float:
+    def train(recipe: Recipe) -> None:
         order = work.batches(recipe.by_length)
-        _synchronize()
-        began = time.perf_counter()
         for step in range(steps):
             rows = order[int((step + 0.5) * len(order) / steps)]  # both short and long batches, however few the steps
             step_loss(work, objective, rows, recipe).backward()
             optimizer.step()
             optimizer.zero_grad()
-        _synchronize()
-        return time.perf_counter() - began
 
     uses_vision = not all(recipe.cached for recipe in recipes.values())
     times, losses, peaks = {name: [] for name in recipes}, {}, {}
@@ -226,71 +202,41 @@ def compare_recipes(
                 if turn == 0:
                     with torch.no_grad():
                         losses[name] = float(step_loss(work, objective, work.batches(False)[0], recipe))
-                _reset_peak()
-                spent = timed(recipe)
+                if torch.cuda.is_available():
+                    torch.cuda.reset_peak_memory_stats()
+                took = seconds(lambda recipe=recipe: train(recipe))
             except torch.cuda.OutOfMemoryError:
-                spent = losses[name] = np.nan
+                took = losses[name] = np.nan
                 optimizer.zero_grad()
                 torch.cuda.empty_cache()
-            # On the CPU a process keeps memory that other recipes have freed.
-            measured = np.isfinite(spent) and (torch.cuda.is_available() or len(recipes) == 1)
-            peaks[name] = _peak_gb() if measured else np.nan
-            times[name] += [spent] if turn else []
+            if torch.cuda.is_available() and np.isfinite(took):
+                peaks[name] = torch.cuda.max_memory_allocated() / 1e9
+            times[name] += [took] if turn else []
             if recipe.recompute:
                 student.language_model.gradient_checkpointing_disable()
-    table = pd.DataFrame(index=pd.Index(recipes, name="recipe"))
-    ratios = {name: np.array(times.get("reference", [np.nan] * rounds)) / np.array(times[name]) for name in recipes}
-    table["samples_per_s"] = [steps * work.batch_size / np.median(times[name]) for name in recipes]
-    for column, function in (("times_reference", np.median), ("smallest", np.min), ("largest", np.max)):
-        table[column] = [function(ratios[name]) for name in recipes]
+    spent = pd.DataFrame(times)  # a row a round
+    ratios = spent.rdiv(spent.get("reference", np.nan), axis=0)
+    table = pd.DataFrame({"samples_per_s": steps * work.batch_size / spent.median()}).rename_axis("recipe")
+    table["times_reference"], table["smallest"], table["largest"] = ratios.median(), ratios.min(), ratios.max()
     first = np.nan if work.random else losses[next(iter(recipes))]
     table["loss_gap"] = [abs(losses[name] - first) for name in recipes]
-    if np.isfinite(list(peaks.values())).any():
+    if peaks:
         table["peak_gb"] = pd.Series(peaks)
     return table
 
 
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def _reset_peak() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    elif os.access("/proc/self/clear_refs", os.W_OK):
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets VmHWM (man 5 proc)
-
-
-def _peak_gb() -> float:
-    """Return the peak since `_reset_peak`: of the GPU, or of this process's resident memory."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e9
-    peaks = [int(line.split()[1]) for line in _lines("/proc/self/status") if line.startswith("VmHWM")]  # KiB
-    return peaks[0] * 1024 / 1e9 if peaks else np.nan
-
-
-def matrix_rate(dtype: torch.dtype, size: int | None = None) -> float:
-    """Return the FLOP/s of this device in a large matrix product, the yardstick for `matrix_fraction`."""
-    size = size or (8192 if torch.cuda.is_available() else 2048)
-    a, b = (torch.randn(size, size, device=own_device()).to(dtype) for _ in range(2))
-    best = np.inf
-    for _ in range(5):
-        _synchronize()
-        began = time.perf_counter()
-        (a @ b).sum().item()
-        best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
-
-
 def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
-    """Return the FLOP of our training step's matrix products (counted by torch) and their share of `matrix_rate`."""
+    """Return the FLOP of our training step's matrix products (counted by torch) and their share of what this device
+    reaches in a large product in the same number format."""
     objective, batches = Objective(work.student, 0.5), work.batches(True)
     rows = batches[len(batches) // 2]
     with FlopCounterMode(display=False) as counter:
         step_loss(work, objective, rows, Recipe()).backward()
     objective.zero_grad()
-    flop, rate = counter.get_total_flops() / len(rows), matrix_rate(work.student.dtype)
+    size = 8192 if torch.cuda.is_available() else 2048
+    a, b = (torch.randn(size, size, device=own_device()).to(work.student.dtype) for _ in range(2))
+    rate = 2 * size**3 / seconds(lambda: (a @ b).sum().item(), 5)
+    flop = counter.get_total_flops() / len(rows)
     return {
         "gflop_per_sample": flop / 1e9,
         "gflop_per_s": flop * samples_per_s / 1e9,
@@ -299,71 +245,14 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
     }
 
 
-def cost(student: str, dtype: torch.dtype, batch_size: int = 2, steps: int = 2) -> dict:
-    """Measure a student of full size with random weights on this device.
-
-    Returns:
-        A row of data/mini/full_size_cpu.csv: training samples a second with cached features, questions answered a
-        second by one decoder step, clips a second through the frozen half, and what they were measured on. On a CPU
-        time is CPU time a thread, so other work on the machine does not count.
-    """
-    work = full_size_workload(student, batch_size, dtype, batch_size * steps)
-    model, objective, batches = work.student, Objective(work.student, 0.5), work.batches(True)
-    frames = [np.zeros((4, 360, 640, 3), np.uint8)]
-    model.move_vision_encoder(own_device())
-    clip = min(_computed(lambda: model.encode_frames(frames)) for _ in range(2))
-    model.without_vision_encoder(own_device())
-    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
-
-    def step(rows: list[int]) -> None:
-        step_loss(work, objective, rows, Recipe()).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    step(batches[0][:1])  # to warm up
-    _reset_peak()
-    trained = sum(_computed(lambda rows=rows: step(rows)) for rows in batches)
-    peak, model = _peak_gb(), model.eval()
-    batch = {name: value.to(model.device) for name, value in work.collator(batches[0]).items()}
-    rows = torch.arange(batch_size, device=model.device)
-
-    @torch.no_grad()
-    def answer() -> None:
-        read = model.encode(batch["features"], batch["input_ids"], batch["attention_mask"])
-        model.decode(*read, [(torch.full_like(rows, model.answer_start)[:, None], rows)])
-
-    return {
-        "student": student,
-        "dtype": str(dtype)[6:],
-        "batch_size": batch_size,
-        "steps": len(batches),
-        "samples_per_s": round(len(batches) * batch_size / trained, 3),
-        "answers_per_s": round(batch_size / _computed(answer), 3),
-        "clips_per_s": round(1 / clip, 3),
-        "peak_gb": round(peak, 2),
-        "device": device_name(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def _computed(function: Callable[[], object]) -> float:
-    """Return seconds; on a CPU, CPU time divided by the number of threads."""
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
-    _synchronize()
-    began = clock()
-    function()
-    _synchronize()
-    return (clock() - began) / (1 if torch.cuda.is_available() else torch.get_num_threads())
-
-
 def seconds(function: Callable[[], object], times: int = 1) -> float:
-    """Return the seconds a call takes, the least of several."""
-    spent = []
+    """Return the seconds a call takes, on the GPU as well; the least of several."""
+    wait, spent = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None, []
     for _ in range(times):
+        wait()
         began = time.perf_counter()
         function()
+        wait()
         spent.append(time.perf_counter() - began)
     return min(spent)
 

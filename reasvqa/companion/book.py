@@ -25,9 +25,8 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from reasvqa import paths
-from reasvqa.companion.experiments import EXPERIMENTS, SEEDS
+from reasvqa.companion.experiments import EXPERIMENTS
 
-SCALE = "mini"
 _BAR = re.compile(r"\d+%\|.*\||\d+(\.\d+)?\s?\w+/s\]|\[\d\d:\d\d[<,?]")  # of tqdm
 _WARNING = re.compile(r"^\S+:\d+: (\w+Warning: .*)\n(?:  .*(?:\n|$))?", re.MULTILINE)
 _EMBEDDED = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+")
@@ -36,7 +35,7 @@ _EMBEDDED = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+")
 def execute(path: Path, parameters: dict[str, object] | None = None) -> None:
     """Execute a notebook and store its cleaned outputs in it; its cells stay as they are.
 
-    Each code cell keeps a hash of the source that ran, the notebook a stamp of its runs and data (see `stale`).
+    The notebook keeps a stamp of its code and of the shipped data (see `is_stale`).
 
     Args:
         path: the notebook.
@@ -53,33 +52,20 @@ def execute(path: Path, parameters: dict[str, object] | None = None) -> None:
     ran = [cell for cell in _code(out) if "injected-parameters" not in cell.metadata.get("tags", [])]
     for count, (cell, done) in enumerate(zip(_code(notebook), ran, strict=True), 1):
         cell.outputs, cell.execution_count = [o for o in done.outputs if _clean(o, count)], count
-        cell.metadata["reasvqa"] = {"source": _digest(cell.source)}
-    notebook.metadata["reasvqa"] = {"stamp": stamp(path.stem)}
+    notebook.metadata["reasvqa"] = {"stamp": stamp(notebook)}
     path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 
 
-def stale(notebook: NotebookNode, name: str) -> list[str]:
-    """Return why the stored outputs of a notebook are out of date; empty if they are not."""
-    if "reasvqa" not in notebook.metadata:
-        return ["has no stored outputs"]
-    cells = [cell for cell in _code(notebook) if cell.metadata.get("reasvqa") != {"source": _digest(cell.source)}]
-    reasons = [f"a cell has changed since it ran: {cell.source.splitlines()[0]}" for cell in cells]
-    changed = notebook.metadata["reasvqa"]["stamp"] != stamp(name)
-    return reasons + ["the runs or the shipped data behind it have changed"] * changed
+def is_stale(notebook: NotebookNode) -> bool:
+    """Tell whether a notebook has no stored outputs, or its cells or the shipped data have changed since."""
+    return notebook.metadata.get("reasvqa") != {"stamp": stamp(notebook)}
 
 
-def stamp(name: str) -> str:
-    """Return a hash of what a notebook's results depend on besides its cells: its runs and the shipped data."""
-    from reasvqa.companion import reproduce  # heavy, and building the site does without
-
-    if hasattr(reproduce, "notebook_stamp"):
-        return reproduce.notebook_stamp(name, SCALE, SEEDS)  # pyright: ignore[reportAttributeAccessIssue]
+def stamp(notebook: NotebookNode) -> str:
+    """Return a hash of a notebook's code and of the shipped data."""
     shipped = sorted(path for kind in ("paper", "mini") for path in (paths.SHIPPED / kind).glob("*.csv"))
-    return _digest("".join(path.read_text(encoding="utf-8") for path in shipped))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    texts = [cell.source for cell in _code(notebook)] + [path.read_text(encoding="utf-8") for path in shipped]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def _code(notebook: NotebookNode) -> list[NotebookNode]:
@@ -159,11 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             parser.exit(1, f"{error}\n")
         return 0
-    reasons = {} if given.execute else {name: stale(nbformat.read(path, 4), name) for name, path in found.items()}
+    names = given.execute or [name for name, path in found.items() if is_stale(nbformat.read(path, 4))]
     if given.stale:
-        print("\n".join(f"{name}: {reason}" for name, why in reasons.items() for reason in why))
-        return int(any(reasons.values()))
-    names = given.execute or [name for name, why in reasons.items() if why]
+        print(*names, sep="\n")
+        return int(bool(names))
     names.sort(key=lambda name: name != EXPERIMENTS["controls"].notebook)  # the others repeat the ledger's verdicts
     for name in names:
         print(f"executing {name}", flush=True)

@@ -1,11 +1,9 @@
 """List what a run needs and does not have, before it starts: data, reasoning, weights, disk, memory.
 
     reasvqa check --scale paper                          the three benchmarks
-    reasvqa check --scale paper --dataset nextqa --all   decode every clip, not a sample; continues where it stopped
-    reasvqa check --dataset star --server http://HOST:8000/v1     also ask a generator's server one question
+    reasvqa check --scale paper --dataset nextqa --all   decode every clip, not a sample
 
-The command only reads and downloads nothing (--all keeps a list of readable clips under the data root). The exit status
-is 1 if a run would fail.
+The command only reads and downloads nothing. The exit status is 1 if a run would fail.
 """
 
 from __future__ import annotations
@@ -15,11 +13,11 @@ import json
 import random
 import shutil
 import textwrap
-import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -32,14 +30,13 @@ from reasvqa.companion.experiments import config_of
 from reasvqa.companion.scales import BENCHMARKS, SCALES
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import DATASETS, DataError, Samples, load, official
-from reasvqa.generation import CAPTION_PROMPTS, ReasoningError, build_prompt, parse_answer
+from reasvqa.generation import ReasoningError
 from reasvqa.generation import read_reasoning as read_responses
 from reasvqa.generation.reasoning import failures_path, read_failures
 from reasvqa.learning.features import dtype_of, feature_bytes
 from reasvqa.preprocess import Preprocess
-from reasvqa.samples import LETTERS
 from reasvqa.students import FAMILIES, STUDENTS, Student
-from reasvqa.video import Clip, VideoError, read_many
+from reasvqa.video import VideoError, read_many
 
 SAMPLE_SIZE = 24  # clips of a data set that are decoded without --all
 OK, NOTE, FAILS = "ok", "note", "FAILS"  # present; worth knowing; a run would fail
@@ -60,23 +57,18 @@ class Row:
         return f"\n{'':<38}".join([f"{self.state:<6} {self.what:<30} {lines[0]}", *lines[1:]])
 
 
-def check(
-    configs: Sequence[TrainConfig], decode_all: bool = False, generator: str | None = None, server: str | None = None
-) -> Iterator[Row]:
+def check(configs: Sequence[TrainConfig], decode_all: bool = False, generator: str | None = None) -> Iterator[Row]:
     """Yield the rows of the table as they are found.
 
     Args:
         configs: resolved settings of one student, one a data set.
         decode_all: decode every clip, not a sample.
-        generator: a hub id or a folder, whose weights are looked for; with `server`, the server's name of its model.
-        server: address of an OpenAI-compatible server, ending in /v1, that is asked one question.
+        generator: a hub id or a folder, whose weights are looked for.
     """
     yield weights(configs[0].student, "student")
     yield memory(configs[0])
-    student = student_without_weights(configs[0].student)
-    if generator is not None and "/" in generator and server is None:
+    if generator is not None and "/" in generator:
         yield weights(generator, "generator")
-    asked: Samples | None = None
     for config in configs:
         root = paths.dataset(config.dataset)
         if not root.exists() and DATASETS[config.dataset].make:
@@ -89,11 +81,9 @@ def check(
             used["train"] = used["train"][: config.questions]
         if used:
             yield from videos(config, used, decode_all)
-            yield disk(config, used, student)
-            asked = asked or next(iter(used.values()))
-        yield from reasoning(config, root, used.get("train"))
-    if server is not None and asked is not None:
-        yield ask(server, str(generator), asked)
+            yield disk(config, used)
+        if config.generator:
+            yield reasoning(config, root, used.get("train"))
 
 
 def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]) -> Iterator[Row]:
@@ -101,98 +91,66 @@ def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]
     benchmark = config.dataset.split("-")[-1]
     files = [row for row in official() if row["dataset"] == benchmark]
     needed = [row["file"] for row in files if row["split"] in ("train", config.split)]
-    errors: set[str] = set()
     for row in files:
         split, what, needs_it = row["split"], f"{config.dataset} {row['file']}", row["file"] in needed
         if not (root / row["file"]).is_file() and not needs_it:
             yield Row(NOTE, what, "not there", "only Table 6 asks it" if split == "atp-hard" else "not needed for this")
             continue
         try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                samples = splits[split] = load(config.dataset, split, root)
+            samples = splits[split] = load(config.dataset, split, root)
         except DataError as error:
-            yield Row(FAILS if needs_it else NOTE, what, "as above" if str(error) in errors else str(error))
-            errors.add(str(error))
+            yield Row(FAILS if needs_it else NOTE, what, str(error))
             continue
-        found = f"{len(samples):,} questions"
-        if twice := sum(len(set(sample.options)) < len(sample.options) for sample in samples):
-            notes = [f"; {w.message}" for w in caught if "first of the two" in str(w.message)]
-            found += "".join([f", {twice} with an option twice", *notes])
-        unlabelled = sum(sample.answer is None for sample in samples)
-        state, remedy = OK, ""
+        found, unlabelled = f"{len(samples):,} questions", sum(sample.answer is None for sample in samples)
         if unlabelled and split == "train":
-            state, remedy, found = FAILS, "get the labelled file", f"{found}, {unlabelled:,} without an answer"
+            yield Row(FAILS, what, f"{found}, {unlabelled:,} without an answer", "get the labelled file")
         elif not DATASETS[config.dataset].make and len(samples) != int(row["questions"]):
-            state, remedy = NOTE, "is it the whole file, of the same release?"
             source = "counted in the published file" if row["verified"] == "yes" else "as its authors say"
             found += f"; officially {int(row['questions']):,}, {source}"
-        yield Row(state, what, found, remedy)
+            yield Row(NOTE, what, found, "is it the whole file, of the same release?")
+        else:
+            yield Row(OK, what, found)
 
 
 def videos(config: TrainConfig, splits: dict[str, Samples], decode_all: bool) -> Iterator[Row]:
-    """Yield rows about the videos of the splits that a run uses: how many are there, and how many can be decoded."""
-    folder = next(iter(splits.values())).videos
+    """Yield rows about the videos of the splits that a run uses: how many are there, and how many can be decoded.
+
+    Without `decode_all` a sample is decoded that is the same every time.
+    """
+    folder, what = next(iter(splits.values())).videos, f"{config.dataset} videos"
     clips = sorted({(s.video, s.clip) for samples in splits.values() for s in samples}, key=str)
     sizes = {video: (folder / video).stat().st_size for video, _ in clips if (folder / video).is_file()}
-    sizes = {video: size for video, size in sizes.items() if size}  # an empty file counts as missing
-    absent = sorted({video for video, _ in clips} - sizes.keys())
-    found = f"{len(sizes):,} of {len(sizes) + len(absent):,} found, {sum(sizes.values()) / 1e9:.1f} GB"
-    state, remedy = OK, ""
+    absent = sorted({video for video, _ in clips if not sizes.get(video)})  # an empty file counts as missing
+    count = len({video for video, _ in clips})
+    found = f"{count - len(absent):,} of {count:,} found, {sum(sizes.values()) / 1e9:.1f} GB"
+    fault = NOTE if config.skip_missing and count > len(absent) else FAILS
     if absent:
-        state = NOTE if config.skip_missing and sizes else FAILS
-        lost = sum(s.video not in sizes for samples in splits.values() for s in samples)
-        found += f"; {lost:,} questions are about {_some(absent)}"
+        lost = sum(s.video in absent for samples in splits.values() for s in samples)
         flat = next((Path(name) for name in absent if (folder / Path(name).name).is_file()), None)
         remedy = f"put them under {folder}, see data/README.md; or train with skip_missing=True"
         if flat is not None:
             remedy = f"{flat.name} lies in {folder} itself; it belongs to {flat.parent}/, as the map says"
         elif not folder.is_dir():
             remedy = f"there is no folder {folder}; {remedy}"
-    yield Row(state, f"{config.dataset} videos", found, remedy)
-    if sizes:
-        yield _readable(config, folder, [clip for clip in clips if clip[0] in sizes], decode_all)
-
-
-def _readable(config: TrainConfig, folder: Path, clips: list[tuple[str, Clip]], decode_all: bool) -> Row:
-    """Return the row of what could be decoded: all clips, or a sample that is the same every time.
-
-    A list under the data root keeps the clips that were read with --all, by file size and time. Unreadable clips are
-    not kept, so they are tried every time.
-    """
-    chosen = clips if decode_all else sorted(random.Random(0).sample(clips, min(SAMPLE_SIZE, len(clips))), key=str)
-    path = paths.checked(config.dataset)
-    kept = set(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else set()
-
-    def line(clip: tuple[str, Clip]) -> str:
-        state = (folder / clip[0]).stat()
-        return json.dumps([*clip, config.num_frames, state.st_size, state.st_mtime_ns])
-
-    new = [clip for clip in chosen if line(clip) not in kept]
-    errors, note = [], ""
-    frames = read_many([(folder / video, clip) for video, clip in new], config.num_frames)
-    for clip, picture in zip(new, tqdm(frames, total=len(new), unit="clip", disable=not decode_all), strict=True):
-        if isinstance(picture, VideoError):
-            errors.append(str(picture))
-        elif decode_all and not note:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(f"\n{line(clip)}")  # newline first: a kill may have left an unfinished line
-            except OSError as error:
-                note = f"; the list of readable clips cannot be written ({error})"
+        yield Row(fault, what, f"{found}; {lost:,} questions are about {_some(absent)}", remedy)
+    else:
+        yield Row(OK, what, found)
+    present = [clip for clip in clips if clip[0] not in absent]
+    if not present:
+        return
+    chosen = present if decode_all else random.Random(0).sample(present, min(SAMPLE_SIZE, len(present)))
+    read = read_many([(folder / video, clip) for video, clip in chosen], config.num_frames)
+    read = tqdm(read, total=len(chosen), unit="clip", disable=not decode_all)
+    errors = [str(frames) for frames in read if isinstance(frames, VideoError)]
     found = f"{len(chosen) - len(errors):,} of {len(chosen):,} clips can be read"
-    found += "" if decode_all else f" (a sample of {len(clips):,}; --all reads every one)"
-    found += (f", {len(chosen) - len(new):,} of them before" if len(new) < len(chosen) else "") + note
-    state, remedy = OK, ""
-    if errors:
-        state, remedy = NOTE if config.skip_missing else FAILS, "get these files again; or train with skip_missing=True"
-    return Row(state, f"{config.dataset} videos, decoded", "; ".join([found, *errors[:3]]), remedy)
+    found += "" if decode_all else f" (a sample of {len(present):,}; --all reads every one)"
+    remedy = "get these files again; or train with skip_missing=True" if errors else ""
+    yield Row(fault if errors else OK, f"{what}, decoded", "; ".join([found, *errors[:3]]), remedy)
 
 
-def disk(config: TrainConfig, splits: dict[str, Samples], student: Student | None) -> Row:
-    """Return the row of the features' size against the free disk."""
-    what = f"{config.dataset} features"
+def disk(config: TrainConfig, splits: dict[str, Samples]) -> Row:
+    """Return the row of the features' size, less what is there already, against the free disk."""
+    what, student = f"{config.dataset} features", student_without_weights(config.student)
     if config.blind or student is None:
         return Row(NOTE, what, "their size is not known without the student's configuration")
     clips = sum(len({(s.video, s.clip) for s in samples}) for samples in splits.values())
@@ -207,33 +165,29 @@ def disk(config: TrainConfig, splits: dict[str, Samples], student: Student | Non
     return Row(state, what, found, "" if state == OK else remedy)
 
 
-def reasoning(config: TrainConfig, root: Path, samples: Samples | None) -> Iterator[Row]:
-    """Yield a row for each reasoning file, that of the run first. samples: the training questions in use."""
-    needed = paths.reasoning(root, config.generator, config.kind) if config.generator else None
-    others = sorted(path for path in (root / "reasoning").glob("*.jsonl") if not path.name.endswith(".failed.jsonl"))
-    for path in dict.fromkeys(([needed] if needed else []) + others):
-        what, found, failed = f"{config.dataset} {path.name}", "", 0
-        kind = next((kind for kind in CAPTION_PROMPTS if path.stem.endswith(f"-{kind}")), "reasoning")
-        if not path.is_file():
-            yield Row(FAILS, what, "not there", "write it with notebooks/01_generate_reasoning (see paper_scale.md)")
-            continue
-        try:
-            table = read_responses(path)
-            found = f"{len(table):,} lines; the training questions are missing, see above"
-            if samples is not None:
-                ids = {sample.id for sample in samples}
-                answered = ids & set(table["id"])
-                failed = len(read_failures(path).keys() & ids - answered)
-                found = f"{len(answered):,} of {len(ids):,} questions"
-                found += f", {failed:,} without an answer" if failed else ""
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # the row counts the questions without an answer
-                    table = read_responses(path, samples, kind)
-            judged = table["correct"].dropna()
-            found += f"; {100 * float(judged.mean()):.1f} % answered right" if len(judged) else ""
-            yield Row(OK, what, found, f"{failures_path(path).name} says why" if failed else "")
-        except ReasoningError as error:
-            yield Row(FAILS if path == needed else NOTE, what, f"{found}; {error}" if found else str(error))
+def reasoning(config: TrainConfig, root: Path, samples: Samples | None) -> Row:
+    """Return the row of the reasoning file that a run learns from. samples: the training questions in use."""
+    path = paths.reasoning(root, config.generator or "", config.kind)
+    what = f"{config.dataset} {path.name}"
+    if not path.is_file():
+        return Row(FAILS, what, "not there", "write it with notebooks/01_generate_reasoning (see paper_scale.md)")
+    found, failed = "", 0
+    try:
+        table = read_responses(path)
+        if samples is None:
+            return Row(OK, what, f"{len(table):,} lines; the training questions are missing, see above")
+        ids = {sample.id for sample in samples}
+        answered = ids & set(table["id"])
+        failed = len(read_failures(path).keys() & ids - answered)
+        found = f"{len(answered):,} of {len(ids):,} questions"
+        found += f", {failed:,} without an answer" if failed else ""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the row counts the questions without an answer
+            judged = read_responses(path, samples, config.kind)["correct"].dropna()
+    except ReasoningError as error:
+        return Row(FAILS, what, f"{found}; {error}" if found else str(error))
+    found += f"; {100 * float(judged.mean()):.1f} % answered right" if len(judged) else ""
+    return Row(OK, what, found, f"{failures_path(path).name} says why" if failed else "")
 
 
 def weights(name: str, role: str) -> Row:
@@ -244,32 +198,31 @@ def weights(name: str, role: str) -> Row:
         choices = f"give one of {', '.join(STUDENTS)}, a folder, or a hub id (OWNER/NAME)"
         return Row(FAILS, what, "neither the name of a student nor a folder", choices)
     remedy = f"get {source} again" if local else f"get it where there is a network: hf download {source}"
-    parts, kind = ["model.safetensors"], ""
+    parts = ["model.safetensors"]
     try:
         if (index := hub.cached(source, "model.safetensors.index.json")) is not None:
             parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        if hub.cached(source, "config.json") is not None:
-            kind = AutoConfig.from_pretrained(source, local_files_only=True).model_type
+        processor = "processor_config.json"  # it may hold the image processor
+        processor = processor if hub.cached(source, processor) else "preprocessor_config.json"
+        files = {part: hub.cached(source, part) for part in ["config.json", processor, *parts]}
+        if absent := [part for part, path in files.items() if path is None]:
+            nothing = "no checkpoint" if local else "not in the hub's cache"
+            found = nothing if len(absent) == len(files) else f"{_some(absent)} of its files are not there"
+            return Row(FAILS, what, found, remedy)
+        kind = AutoConfig.from_pretrained(source, local_files_only=True).model_type
     except (OSError, ValueError, KeyError) as error:
         return Row(FAILS, what, textwrap.shorten(str(error), 200), remedy)
-    files = {part: hub.cached(source, part) for part in ["config.json", "preprocessor_config.json", *parts]}
-    if hub.cached(source, "processor_config.json") is not None:  # it may hold the image processor
-        files = {part: path for part, path in files.items() if path or part != "preprocessor_config.json"}
-    absent = [part for part, path in files.items() if path is None]
-    if absent:
-        nothing = "no checkpoint" if local else "not in the hub's cache"
-        found = nothing if len(absent) == len(files) else f"{_some(absent)} of its files are not there"
-        return Row(FAILS, what, found, remedy)
     try:
         hub.check_tokenizer(AutoTokenizer.from_pretrained(source, local_files_only=True), source)
     except (OSError, ValueError) as error:
         return Row(FAILS, what, f"its tokenizer: {textwrap.shorten(str(error), 200)}", remedy)
     if role == "student" and kind not in FAMILIES:
         return Row(FAILS, what, f"a {kind} checkpoint", f"students are {', '.join(FAMILIES)}")
-    size = sum(path.stat().st_size for part, path in files.items() if path is not None and part in parts) / 1e9
-    return Row(OK, what, f"{kind}, {size:.1f} GB of weights" if size >= 0.05 else f"{kind}, {1000 * size:.1f} MB")
+    size = sum(path.stat().st_size for part, path in files.items() if path is not None and part in parts)
+    return Row(OK, what, f"{kind}, {size / 1e9:.1f} GB" if size >= 5e7 else f"{kind}, {size / 1e6:.1f} MB")
 
 
+@cache
 def student_without_weights(name: str) -> Student | None:
     """Return a student for its shapes, by its configuration or, where that is missing, by its published size."""
     source, half = STUDENTS.get(name, name), (0.5, 0.5, 0.5)
@@ -296,36 +249,14 @@ def memory(config: TrainConfig) -> Row:
     if config.student not in full_size.FULL_SIZE:
         return Row(OK, "GPU", f"{device}, {total:.0f} GB; what {config.student} takes is not known")
     sizes = full_size.memory(config.student, config.batch_size)
-    need, recomputed = sizes["together"], sizes["together, recomputed"]
-    need = recomputed if config.gradient_checkpointing else need
+    recomputed = sizes["together, recomputed"]
+    need = recomputed if config.gradient_checkpointing else sizes["together"]
     found = f"{device}, {total:.0f} GB; a step of {config.student} with batches of {config.batch_size} takes about "
-    remedy = f"gradient_checkpointing=True takes {recomputed:.0f} GB" if recomputed <= total else "a smaller student"
-    return Row(FAILS if need > total else OK, "GPU", f"{found}{need:.0f} GB (computed)", remedy if need > total else "")
-
-
-def ask(address: str, model: str, samples: Samples) -> Row:
-    """Return the row of a server's answer to one question of the data."""
-    from reasvqa.generation.models import OpenAIGenerator
-    from reasvqa.generation.run import shortened, without_secrets
-
-    sample = next((s for s in samples if (samples.videos / s.video).is_file()), None)
-    if sample is None:
-        return Row(NOTE, "server", "not asked: there is no video to show", "put one in its place, see above")
-    began = time.monotonic()
-    try:
-        generator = OpenAIGenerator(model, samples.videos, address, max_new_tokens=512, timeout=120, retries=1)
-        (answer,) = generator([sample], [build_prompt(sample)])
-    except Exception as error:  # whatever listens there may break the client in any way
-        text = shortened(without_secrets(f"{address}: {error}"))
-        return Row(FAILS, "server", text, "check the address; it usually ends in /v1")
-    if isinstance(answer, Exception):
-        return Row(FAILS, "server", str(answer))
-    chosen = parse_answer(answer, sample.options)
-    how = "names no option" if chosen is None else f"chooses option {LETTERS[chosen]}"
-    if chosen is not None and sample.answer is not None:
-        how += ", rightly" if chosen == sample.answer else ", wrongly"
-    found = f"{model} {how}, after {time.monotonic() - began:.1f} s: {shortened(answer, 80)!r}"
-    return Row(NOTE if chosen is None else OK, "server", found)
+    found += f"{need:.0f} GB (computed)"
+    if need <= total:
+        return Row(OK, "GPU", found)
+    less = f"gradient_checkpointing=True takes {recomputed:.0f} GB" if recomputed <= total else "a smaller student"
+    return Row(FAILS, "GPU", found, less)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -352,14 +283,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--dataset", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME", help="default: all three")
     add("--student", help="a name, a folder or a hub id (default: the scale's)")
     add("--generator", help="whose reasoning the student learns from; a hub id or folder is searched for weights, too")
-    add("--server", metavar="URL", help="ask this OpenAI-compatible server one question")
     add("--all", action="store_true", help="decode every clip, not a sample")
     given = parser.parse_args(arguments)
-    if given.server and not given.generator:
-        parser.error("--server needs --generator, the name that the server has for its model")
     names = {"student": given.student, "generator": given.generator and Path(given.generator).name}
     try:
         configs = [config_of("MTL_All", given.scale, dataset, **names).resolve() for dataset in given.dataset]
     except ValueError as error:
         parser.error(str(error))
-    return show(check(configs, given.all, given.generator, given.server))
+    return show(check(configs, given.all, given.generator))

@@ -1,35 +1,70 @@
-"""Figures 1 and 2, drawn from a real question: frames, boxes and texts in which removed pieces are struck out."""
+"""Figures 1 and 2, drawn from a question that a generator answered wrongly; removed text is struck out."""
 
 from __future__ import annotations
 
 import re
 import textwrap
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from reasvqa.companion import display
 from reasvqa.companion.figures import panel_title
-from reasvqa.refinement import refine, removals
+from reasvqa.config import TrainConfig
+from reasvqa.datasets import Samples
+from reasvqa.refinement import refine
 from reasvqa.samples import LETTERS, Sample
 
 Pieces = list[tuple[str, bool]]  # of a text, in order, each with whether refinement keeps it
 REMOVED_COLOUR, TEXT_COLOUR = "#C04000", "#222222"
 
 
-def pieces(response: str, answer: str | None, correct: bool) -> Pieces:
+def pieces(response: str, answer: str | None, correct: bool = False) -> Pieces:
     """Split a response into the pieces that refinement keeps and removes; arguments of `reasvqa.refinement.refine`."""
-    parts: Pieces = []
-    at = 0
-    for removal in removals(response, answer, correct):
-        if removal.start >= at:
-            parts += [(response[at : removal.start], True), (response[removal.start : removal.end], False)]
-            at = removal.end
-    return [(text, kept) for text, kept in [*parts, (response[at:], True)] if text.strip()]
+    return [(text, not rule) for text, rule in display.pieces(response, answer, correct) if text.strip()]
+
+
+@dataclass(frozen=True)
+class WrongAnswer:
+    """A training question that a generator answers wrongly: the example of Figures 1 and 2.
+
+    Attributes:
+        config: names data set and generator.
+        samples, responses: all training questions, and the generator's responses to them, of `read_reasoning`.
+        sample, response, prediction: this question, what the generator wrote, and the option it chose (index).
+        frames: the frames of its clip, uint8 (N, H, W, 3).
+    """
+
+    config: TrainConfig
+    samples: Samples
+    responses: pd.DataFrame
+    sample: Sample
+    response: str
+    prediction: int
+    frames: np.ndarray
+
+    def __str__(self) -> str:
+        """Return for example "Interaction_T1_13 of mini-star, generator sim-26b"."""
+        return f"{self.sample.id} of {self.config.dataset}, generator {self.config.generator}"
+
+    @property
+    def pieces(self) -> pd.DataFrame:
+        """The response in pieces, in the columns piece and kept (by refinement)."""
+        return pd.DataFrame(pieces(self.response, self.sample.answer_text), columns=["piece", "kept"])
+
+    @property
+    def message(self) -> str:
+        """How much of the response refinement keeps: a figure's title."""
+        parts = pieces(self.response, self.sample.answer_text)
+        words, kept = (sum(len(text.split()) for text, keeps in parts if keeps or every) for every in (True, False))
+        return f"The generator's answer is wrong; refinement keeps {kept} of its {words} words"
 
 
 def shortened_pieces(parts: Pieces, letters: int) -> Pieces:
@@ -102,18 +137,12 @@ def _strip(axis: Axes, pictures: np.ndarray, left: float, bottom: float, side: f
         cell.set_axis_off()
 
 
-def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool, title: str, scale: str) -> Figure:
-    """Draw Figure 1 from one real example: generation, refinement, learning.
-
-    Args:
-        pictures: uint8 (T, H, W, 3) frames.
-        response: the generator's; a long one loses its middle, and what is removed of it is struck out.
-        correct: whether the generator chose the right option.
-    """
-    refined = refine(response, sample.answer_text, correct)
-    asked = "\n".join([sample.question, *(f"{LETTERS[i]}. {option}" for i, option in enumerate(sample.options))])
-    question = _Block([(asked, True)], 2.4)
-    written = _Block(shortened_pieces(pieces(response, sample.answer_text, correct), 1200), 3.6, 8)
+def pipeline(example: WrongAnswer, scale: str) -> Figure:
+    """Draw Figure 1 from one real example: generation, refinement, learning. What refinement removes is struck out."""
+    sample, response, pictures = example.sample, example.response, example.frames
+    refined = refine(response, sample.answer_text, correct=False)
+    question = _Block([(display.question_text(sample), True)], 2.4)
+    written = _Block(shortened_pieces(pieces(response, sample.answer_text), 1200), 3.6, 8)
     kept = _Block(shortened_pieces([(refined, True)], 900), 2.75, 8)
     start = " ".join(refined.split())[:100]
     targets = f'answer:  \u03b1 CE("{sample.answer_text}")\nreasoning:  \u03b2 CE("{start} ...")'
@@ -123,7 +152,7 @@ def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool,
     low = max(learned.height, student.height) + 0.32
     middle = max(written.height, kept.height) + 0.36
     high = max(question.height + 0.36, side + 0.2)
-    figure, axis = _page(low + middle + high + 1.05, title, scale)
+    figure, axis = _page(low + middle + high + 1.05, example.message, scale)
 
     def box(x: float, y: float, w: float, h: float, name: str, text: _Block, colour: str) -> None:
         axis.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0.02", fc=colour, ec="#444444", lw=0.8))
@@ -149,14 +178,10 @@ def pipeline(pictures: np.ndarray, sample: Sample, response: str, correct: bool,
     return figure
 
 
-def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str, title: str, scale: str) -> Figure:
-    """Draw Figure 2 from a real sample: frames, question, and what refinement keeps of the response.
-
-    Args:
-        pictures: uint8 (T, H, W, 3) frames.
-        prediction: index of the option that the generator chose.
-    """
-    parts = pieces(response, sample.answer_text, prediction == sample.answer)
+def example(example: WrongAnswer, scale: str) -> Figure:
+    """Draw Figure 2 from one real example: frames, question, and what refinement keeps of the response."""
+    sample, pictures, prediction = example.sample, example.frames, example.prediction
+    parts = pieces(example.response, sample.answer_text)
     written = _Block(shortened_pieces(parts, 1800), 4.1, 8.5)
     question = _Block([(sample.question, True)], 2.7, 8.5)
     marks = {sample.answer: ("\u2713 true", "#00795A"), prediction: ("\u2717 chosen", REMOVED_COLOUR)}
@@ -167,7 +192,7 @@ def example(pictures: np.ndarray, sample: Sample, prediction: int, response: str
     height = question.height + 0.1 + sum(0.2 + 0.16 * text.count("\n") for text, _ in options)
     below = 0.3 + max(written.height, height)
     side = min(7.1 / len(pictures), 1.77)
-    figure, axis = _page(0.4 + side + below, title, scale)
+    figure, axis = _page(0.4 + side + below, example.message, scale)
     _strip(axis, pictures, 0.05, below + 0.08, side)
     axis.text(0.05, below, "the question", fontsize=8, color="#555555", va="top")
     question.draw(axis, 0.05, below - 0.17)

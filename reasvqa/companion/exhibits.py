@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
@@ -24,12 +23,11 @@ from reasvqa.companion.experiments import (
     seeds_at,
     settings_of,
 )
-from reasvqa.companion.parameters import checked, one_wrong, several
+from reasvqa.companion.parameters import checked
 from reasvqa.config import TrainConfig
-from reasvqa.datasets import Samples, load
+from reasvqa.datasets import load
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run
-from reasvqa.samples import Sample
 from reasvqa.validation import one_of
 from reasvqa.video import read_frames
 
@@ -110,7 +108,7 @@ def exhibit(experiment: str, **parameters: Any) -> Exhibit:
         rows = [one_of("betas", str(beta), map(str, BETAS)) for beta in sorted(given["betas"])]
     if "generators" in given and rows:  # some of the simulated ones, which rows are named after
         possible = GENERATORS[scale]
-        generators = several("generators", given["generators"] or possible, possible)
+        generators = [one_of("generators", name, possible) for name in given["generators"] or possible]
         rows = [f"{kind}, {name}" for name in generators for kind in ("Original", "Refined")] + ["STL_QA"]
         chosen.append((generators, possible))
     elif "generators" in given:  # Table 4's rows: whoever left a reasoning file
@@ -124,50 +122,10 @@ def exhibit(experiment: str, **parameters: Any) -> Exhibit:
     return Exhibit(scale, seeds, datasets, generators, settings, not saving.is_complete(*chosen))
 
 
-@dataclass(frozen=True)
-class WrongAnswer:
-    """A training question that a generator answers wrongly: the example of Figures 1 and 2.
-
-    Attributes:
-        config: names data set and generator.
-        samples, responses: all training questions, and the generator's responses to them, of `read_reasoning`.
-        sample, response, prediction: this question, what the generator wrote, and the option it chose (index).
-    """
-
-    config: TrainConfig
-    samples: Samples
-    responses: pd.DataFrame
-    sample: Sample
-    response: str
-    prediction: int
-
-    def __str__(self) -> str:
-        """Return for example "Interaction_T1_13 of mini-star, generator sim-26b"."""
-        return f"{self.sample.id} of {self.config.dataset}, generator {self.config.generator}"
-
-    @cached_property
-    def frames(self) -> np.ndarray:
-        """The four frames of its clip, uint8 (4, H, W, 3)."""
-        return read_frames(self.samples.videos / self.sample.video, 4, self.sample.clip)
-
-    @property
-    def pieces(self) -> pd.DataFrame:
-        """The response in pieces, in the columns piece and kept (by refinement)."""
-        parts = drawings.pieces(self.response, self.sample.answer_text, correct=False)
-        return pd.DataFrame(parts, columns=["piece", "kept"])
-
-    @property
-    def message(self) -> str:
-        """How much of the response refinement keeps: a figure's title."""
-        kept, removed = (
-            sum(len(text.split()) for text, keeps in self.pieces.itertuples(index=False) if keeps == which)
-            for which in (True, False)
-        )
-        return f"The generator's answer is wrong; refinement keeps {kept} of its {kept + removed} words"
-
-
-def wrong_answer(**parameters: Any) -> WrongAnswer:
+def wrong_answer(**parameters: Any) -> drawings.WrongAnswer:
     """Return the example that these parameters of a notebook choose; also set the figures' style.
+
+    Responses that name no option do not count: they show no wrong conclusion.
 
     Args:
         parameters: scale, dataset, generator, and question: the place among those that the generator got wrong.
@@ -175,11 +133,17 @@ def wrong_answer(**parameters: Any) -> WrongAnswer:
     Raises:
         ValueError: a parameter is not possible; the message names the first one, and what is possible.
     """
-    given = dict(zip(parameters, checked(**parameters), strict=True))
-    dataset = dataset_name(given["scale"], given["dataset"])
-    config = TrainConfig(dataset=dataset, generator=given["generator"]).resolve()
-    samples = load(dataset, "train")[: config.questions]
-    responses = read_reasoning(paths.reasoning(paths.dataset(dataset), config.generator), samples)
-    sample, row = one_wrong(samples, responses, given["question"])
+    scale, dataset, generator, question = checked(**parameters)
+    config = TrainConfig(dataset=dataset_name(scale, dataset), generator=generator).resolve()
+    samples = load(config.dataset, "train")[: config.questions]
+    responses = read_reasoning(paths.reasoning(paths.dataset(config.dataset), config.generator), samples)
+    wrongly = responses["prediction"].notna() & ~responses["correct"].fillna(True).astype(bool)
+    rows = responses[wrongly].set_index("id")
+    wrong = samples.select(rows.index)
+    if question >= len(wrong):
+        raise ValueError(f"question={question}: the generator answered {len(wrong)} wrongly; choose below {len(wrong)}")
+    sample = wrong[question]
+    row = rows.loc[sample.id].to_dict()
+    frames = read_frames(samples.videos / sample.video, config.num_frames, sample.clip)
     figures.style()
-    return WrongAnswer(config, samples, responses, sample, row["response"], row["prediction"])
+    return drawings.WrongAnswer(config, samples, responses, sample, row["response"], row["prediction"], frames)

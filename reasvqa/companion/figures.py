@@ -80,51 +80,19 @@ def learning_curves(runs: dict[str, list[Run]]) -> Figure:
     Single-task students have one target, whatever it holds; its loss is that of the answer where they learn no
     reasoning.
     """
-    scale = next(iter(runs.values()))[0].config.preset
     titles = {"answer_loss": "Loss of the answer", "reasoning_loss": "Loss of the reasoning"}
-    kept = [column for column in titles if any(column in run.history for seeds in runs.values() for run in seeds)]
+    kept = [column for column in titles if any(column in seeds[0].history for seeds in runs.values())]
     if "reasoning_loss" not in kept:
         titles["answer_loss"] = "Loss of the written target"
     figure, axes = plt.subplots(1, len(kept), figsize=(3.6 * len(kept), 2.6), squeeze=False)
     for axis, column in zip(axes[0], kept, strict=True):
         for name, seeds in runs.items():
-            for run in seeds:
-                if column in run.history:
-                    label = our_name(name, scale) if run is seeds[0] else None
-                    axis.plot("epoch", column, data=run.history, color=COLOURS.get(name), alpha=0.9, label=label)
-        axis.set(xlabel="epoch", ylabel="cross-entropy per token (nats)", title=panel_title(titles[column], scale))
-        axis.set_ylim(0, 1.05 * axis.dataLim.y1)
+            for k, run in enumerate(seeds if column in seeds[0].history else []):
+                label = None if k else our_name(name, run.config.preset)
+                axis.plot("epoch", column, data=run.history, color=COLOURS.get(name), label=label)
+        title = panel_title(titles[column], next(iter(runs.values()))[0].config.preset)
+        axis.set(xlabel="epoch", ylabel="cross-entropy per token (nats)", title=title, ylim=(0, None))
         axis.legend(frameon=False)
-    return finished(figure)
-
-
-def accuracy_bars(
-    table: pd.DataFrame, title: str, scale: str, chance: float | None = None, paper: pd.Series | None = None
-) -> Figure:
-    """Draw accuracies with 95 % intervals, a bar a setting; the paper's values are open diamonds.
-
-    Args:
-        table: of `results.summary`.
-        chance: accuracy of guessing, in percent: a dotted line.
-        paper: accuracy by setting, in percent, as the paper prints it.
-    """
-    figure, axis = plt.subplots(figsize=(max(4.2, 0.9 + 1.2 * len(table)), 2.9))
-    colours = [COLOURS.get(str(name), "#56B4E9") for name in table.index]
-    x = np.arange(len(table))
-    axis.bar(x, table["accuracy"], 0.62, color=colours, yerr=_spread(table), capsize=3, zorder=2)
-    for i, value in enumerate(table["accuracy"]):
-        axis.text(i, 2, f"{value:.1f}", ha="center", va="bottom", fontsize=8, color="white", weight="bold")
-    if paper is not None and (printed := [name for name in table.index if name in paper.index]):
-        places = [list(table.index).index(name) for name in printed]
-        _diamonds(axis, places, paper[printed], "paper (full scale)")
-    if chance is not None:
-        axis.axhline(chance, color="#555555", ls=":", lw=1.2, zorder=3, label=f"chance ({chance:.0f} %)")
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, loc="upper left", fontsize=8, ncol=2)
-    axis.set(ylabel="accuracy (%)", ylim=(0, 112), yticks=range(0, 101, 20))
-    axis.set_title(textwrap.fill(panel_title(title, scale), 60), fontsize=9)
-    axis.set_xticks(x, [textwrap.fill(our_name(str(name), scale), 14) for name in table.index])
-    axis.set_xlabel(f"{_support(table)}; bars: 95 % interval")
     return finished(figure)
 
 

@@ -1,4 +1,4 @@
-"""Students of published sizes without their checkpoints: random weights, and what training them would cost.
+"""Students of published sizes without their checkpoints: random weights, and what training them takes.
 
 Speed and memory do not depend on the values of the weights. The architectures are in full_size.json, in the words of
 the checkpoints' config.json. What is **computed** here rather than measured says so.
@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from reasvqa.companion.experiments import EXPERIMENTS, settings_of
 from reasvqa.config import TrainConfig
-from reasvqa.datasets import official
 from reasvqa.learning.features import feature_bytes
 from reasvqa.learning.objective import Objective
 from reasvqa.mini.tiny import make_tokenizer
@@ -89,7 +85,12 @@ def sizes(name: str) -> dict[str, float]:
         language, patches = _parameters(student.language_model) + head, queries
         if isinstance(student, InternVlStudent):
             patches = 4 * queries  # four patches are one feature
-        read = 80 + _frame_tokens(student, queries)
+        frame_tokens = 4 * (queries + 8)  # "Frame1: <img>" and "</img>\n"
+        if isinstance(student, LlavaStudent):
+            frame_tokens = 4 * math.ceil(queries**0.5 / 2) ** 2 + 1  # pooled 2 x 2, newline
+        elif isinstance(student, SmolVlmStudent):
+            frame_tokens = 4 * queries // 16 + 70  # introduction and times, of SmolLM2's tokenizer about
+        read = 80 + frame_tokens
         flop = 4 * ((language - 2 * head) * (read + 130) + head * 130)
     return {
         "language_b": language / 1e9,
@@ -100,15 +101,6 @@ def sizes(name: str) -> dict[str, float]:
         "weights_gb": 2 * (language + vision) / 1e9,
         "cache_mb_per_clip": feature_bytes(1, 4, student.feature_shape, torch.bfloat16) / 1e6,
     }
-
-
-def _frame_tokens(student: Student, queries: int) -> int:
-    """Return how many tokens four frames take: patches and the text around them."""
-    if isinstance(student, LlavaStudent):
-        return 4 * math.ceil(queries**0.5 / 2) ** 2 + 1  # pooled 2 x 2, newline
-    if isinstance(student, SmolVlmStudent):
-        return 4 * queries // 16 + 70  # introduction and times, of SmolLM2's tokenizer about
-    return 4 * (queries + 8)  # "Frame1: <img>" and "</img>\n"
 
 
 def _parameters(module: nn.Module) -> int:
@@ -169,27 +161,3 @@ def _kept_and_trained(name: str, layers: int) -> tuple[int, int, int]:
         Objective(student.train(), 0.5)(features, question, torch.ones_like(question), answer, reasoning, row)
     trained = sum(p.numel() for p in student.parameters() if p.requires_grad)
     return sum(kept.values()), trained, student.language_model.config.hidden_size
-
-
-def plan(tflops: float, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
-    """Return runs and GPU-hours of the paper's tables and figures at paper scale, at `tflops` TFLOP/s in training.
-
-    A run that several tables share counts for each of them and once in the total. Features and evaluation come on top.
-    A run on answers alone counts as 0.55 of one with reasoning, the share of reading in BLIP-2's FLOP.
-    """
-    tflop = {name: sizes(name)["tflop_per_sample"] for name in PAPERS}
-    questions = {row["dataset"]: int(row["questions"]) for row in official() if row["split"] == "train"}
-
-    def hours(config: TrainConfig) -> float:
-        share = 0.55 if config.reasoning == "none" else 1.0
-        samples = questions[config.dataset] * config.epochs
-        return share * samples * tflop[config.student] / tflops / 3600
-
-    runs = {
-        name: [config for configs in settings_of(name, "paper", seeds).values() for config in configs]
-        for name in EXPERIMENTS
-    }
-    runs["together, each run once"] = list(dict.fromkeys(config for configs in runs.values() for config in configs))
-    rows = {name: (len(configs), sum(map(hours, configs))) for name, configs in runs.items() if configs}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["runs", "gpu_hours"]).rename_axis("table")
-    return table.assign(hours_on_8_gpus=table["gpu_hours"] / 8)

@@ -37,6 +37,7 @@ from reasvqa.config import check_seeds
 from reasvqa.datasets import DataError, load
 from reasvqa.files import write_text
 from reasvqa.learning import Run, TrainConfig, records, run_key
+from reasvqa.learning.key import videos_seen_once
 from reasvqa.learning.many import kept_run, prepare_features, train_quietly
 from reasvqa.processes import Workers, cores, finish_all, result_of
 
@@ -83,7 +84,8 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str], anew: bool 
     if "controls" in only:  # the ledger's notebook
         settings = list(dict.fromkeys(settings + settings_of_claims(scale, seeds)))
     records.names(paths.records())  # fail on a damaged archive
-    kept = {config: _kept(config, anew) for config in settings}
+    with videos_seen_once():
+        kept = {config: _kept(config, anew) for config in settings}
     missing = [config for config, run in kept.items() if run is None]
     shipped = sum(run is not None and not run.has_weights for run in kept.values())
     uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}

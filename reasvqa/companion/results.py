@@ -36,11 +36,6 @@ Key = TypeVar("Key")
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def runs_of(experiment: str, scale: str, seeds: Sequence[int], **which) -> dict[tuple[str, str], list[Run]]:
-    """Return the runs of a table or figure, by (dataset, row); missing runs are trained. Arguments of `settings_of`."""
-    return train_each(settings_of(experiment, scale, seeds, **which))
-
-
 def train_settings(
     configs: Mapping[str, TrainConfig], seeds: Sequence[int], *, force: bool = False
 ) -> dict[str, list[Run]]:
@@ -98,25 +93,24 @@ def contrast(weighted: Sequence[Sequence[tuple[float, pd.DataFrame]]]) -> Estima
         ValueError: no common seed, the same seed on two data sets (what it does to both would count as two), or
             different questions.
     """
-    used: list[list] = []
-    for terms in weighted:
-        first, *others = (list(table.columns) for _, table in terms)
-        used.append([seed for seed in first if all(seed in other for other in others)])
-        if not used[-1]:
-            raise ValueError(f"no seed is common to all settings: {'; '.join(map(str, [first, *others]))}")
-    everywhere = [seed for seeds in used for seed in seeds]
-    if len(set(everywhere)) < len(everywhere) and max(map(len, used)) > 1:
-        raise ValueError(f"the same seed on two data sets: {'; '.join(map(str, used))}; give each seeds of its own")
     sums = []
-    for terms, seeds in zip(weighted, used, strict=True):
+    for terms in weighted:
+        tables = [table for _, table in terms]
+        seeds = [seed for seed in tables[0] if all(seed in table for table in tables)]
+        if not seeds:
+            raise ValueError(f"no seed is common to all settings: {'; '.join(str(list(table)) for table in tables)}")
         total = sum(weight * table[seeds] for weight, table in terms)
         assert isinstance(total, pd.DataFrame)
         if total.isna().any(axis=None):  # pandas aligns by question
             raise ValueError(
                 "settings that answered different questions cannot be compared "
-                f"({', '.join(str(len(table)) for _, table in terms)} questions); make the runs of one of them anew"
+                f"({', '.join(str(len(table)) for table in tables)} questions); make the runs of one of them anew"
             )
         sums.append(total)
+    used = [seed for total in sums for seed in total]
+    if len(set(used)) < len(used) > len(sums):
+        found = "; ".join(str(list(total)) for total in sums)
+        raise ValueError(f"the same seed on two data sets: {found}; give each seeds of its own")
     return mean_estimate([(table.to_numpy().T, table.index.get_level_values("video")) for table in sums])
 
 
@@ -125,11 +119,9 @@ def accuracy_of(runs: Sequence[Run], group: str | None = None, split: str | None
     return contrast([[(1, outcomes(runs, group, split))]])
 
 
-def difference(
-    first: Sequence[Run], second: Sequence[Run], group: str | None = None, split: str | None = None
-) -> Estimate:
-    """Return second - first in points, paired on the questions and seeds of both; other arguments of `outcomes`."""
-    return contrast([[(1, outcomes(second, group, split)), (-1, outcomes(first, group, split))]])
+def difference(first: Sequence[Run], second: Sequence[Run]) -> Estimate:
+    """Return second - first in points, paired on the questions and seeds of both."""
+    return contrast([[(1, outcomes(second)), (-1, outcomes(first))]])
 
 
 SUMMARY = ["accuracy", "low", "high", "sd of seeds", "seeds", "questions"]
@@ -139,15 +131,16 @@ def summary(runs: Mapping[Any, Sequence[Run]]) -> pd.DataFrame:
     """Return a row per setting, by its key, with the columns `SUMMARY`: accuracy in percent, the ends of its 95 %
     interval, the standard deviation over seeds in points, and the numbers of seeds and questions.
 
-    Keys (dataset, row), as `runs_of` has them, become two index levels with these names.
+    Keys (dataset, row) become two index levels with these names.
     """
-    table = pd.DataFrame([_summary_row(accuracy_of(setting)) for setting in runs.values()], columns=SUMMARY)
-    pairs = all(isinstance(key, tuple) for key in runs)
-    return table.set_axis(pd.MultiIndex.from_tuples(list(runs), names=["dataset", "row"]) if pairs else pd.Index(runs))
+    return _summary(list(runs), [accuracy_of(setting) for setting in runs.values()])
 
 
-def _summary_row(found: Estimate) -> list[float]:
-    return [found.value, found.low, found.high, found.seed_sd, found.seeds, found.questions]
+def _summary(keys: Sequence, found: Sequence[Estimate]) -> pd.DataFrame:
+    rows = [[one.value, one.low, one.high, one.seed_sd, one.seeds, one.questions] for one in found]
+    pairs = all(isinstance(key, tuple) for key in keys)
+    index = pd.MultiIndex.from_tuples(keys, names=["dataset", "row"]) if pairs else pd.Index(keys)
+    return pd.DataFrame(rows, index, SUMMARY)
 
 
 def by_group(runs: Mapping[Any, Sequence[Run]], split: str | None = None) -> pd.DataFrame:
@@ -204,21 +197,20 @@ def generator_answers(dataset: str, generator: str) -> pd.DataFrame:
 
 def generator_accuracy(scale: str, dataset: str, generator: str) -> Estimate:
     """Return a generator's accuracy on the training questions, in percent."""
-    table = generator_answers(dataset_name(scale, dataset), generator)
-    return estimate(table["correct"].to_numpy(), table["video"].to_numpy())
+    return _right_share(generator_answers(dataset_name(scale, dataset), generator))
+
+
+def _right_share(answers: pd.DataFrame) -> Estimate:
+    return estimate(answers["correct"].to_numpy(), answers["video"].to_numpy())
 
 
 def generator_summary(scale: str, datasets: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
     """Return `summary` for generators on the training questions (keys: dataset, generator), with the column
     "no option": the percentage of responses that name none."""
-    rows = {}
-    for dataset in datasets:
-        for name in names:
-            found = generator_accuracy(scale, dataset, name)
-            unread = generator_answers(dataset_name(scale, dataset), name)["prediction"].isna()
-            rows[dataset, name] = [*_summary_row(found), 100 * unread.mean()]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=[*SUMMARY, "no option"])
-    return table.set_axis(pd.MultiIndex.from_tuples(list(rows), names=["dataset", "row"]))
+    cells = [(dataset, name) for dataset in datasets for name in names]
+    answers = [generator_answers(dataset_name(scale, dataset), name) for dataset, name in cells]
+    table = _summary(cells, [_right_share(table) for table in answers])
+    return table.assign(**{"no option": [100 * table["prediction"].isna().mean() for table in answers]})
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -226,25 +218,16 @@ def generator_summary(scale: str, datasets: Sequence[str], names: Sequence[str])
 
 def effect_of(claim: Claim, scale: str, seeds: Sequence[int], *, second_look: bool = False) -> Estimate:
     """Return a claim's contrast on our runs; missing runs are trained. second_look: on ten seeds."""
-    return contrast(
-        [
-            [(term.weight, _outcomes(term, dataset, claim.split, scale, seeds, second_look)) for term in claim.terms]
-            for dataset in claim.datasets
-        ]
-    )
 
+    def answers(term: Term, dataset: str) -> pd.DataFrame:
+        if term.experiment != "table4":
+            settings = settings_of(term.experiment, scale, seeds, [dataset], [term.row], second_look)
+            return outcomes(train_each(settings)[dataset, term.row], split=claim.split)
+        # The generators' own answers to the training questions: there is one file, not a run per seed.
+        table = generator_answers(dataset_name(scale, dataset), name_at(scale, TABLE4[term.row]))
+        return table.set_index(["id", "video"])[["correct"]].set_axis([0], axis=1)
 
-def _outcomes(
-    term: Term, dataset: str, split: str | None, scale: str, seeds: Sequence[int], second_look: bool
-) -> pd.DataFrame:
-    if term.experiment != "table4":
-        which = {"datasets": [dataset], "rows": [term.row], "second_look": second_look}
-        runs = runs_of(term.experiment, scale, seeds, **which)
-        return outcomes(runs[dataset, term.row], split=split)
-    # The generators' own answers to the training questions: there is one file, not a run per seed.
-    table = generator_answers(dataset_name(scale, dataset), name_at(scale, TABLE4[term.row]))
-    index = pd.MultiIndex.from_arrays([table["id"], table["video"]], names=["id", "video"])
-    return pd.DataFrame({0: table["correct"].to_numpy()}, index)
+    return contrast([[(term.weight, answers(term, dataset)) for term in claim.terms] for dataset in claim.datasets])
 
 
 # The columns of the ledger: those of figures/claims.csv, and what its verdicts were computed from.
@@ -263,7 +246,11 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
 
     train_all(settings_of_claims(scale, seeds))  # all that are missing side by side
     again = second_look(scale, seeds)
-    possible = [claim for claim in claims() if _is_possible(claim, scale)]
+    possible = [
+        claim
+        for claim in claims()
+        if all(t.experiment == "table4" or settings_of(t.experiment, scale, [0], None, [t.row]) for t in claim.terms)
+    ]
     effects = [(claim, effect_of(claim, scale, seeds, second_look=claim.id in again)) for claim in possible]
     first = pd.read_csv(paths.FIRST_LOOK).set_index("claim") if again else None
     return judge(effects, again, first, None if scale in OFFICIAL_SCALES else usual_spread())
@@ -292,27 +279,12 @@ def judge(
         the margin for "no effect". verdict: of `evaluation.verdict`. For a single seed verdict and p_corrected are
         missing; seeds_wanted is how many would find an effect as large as the margin.
     """
+    numbers = ("low", "high", "seeds", "questions", "se", "df", "p")
     table = pd.DataFrame(
-        [
-            {
-                "claim": claim.id,
-                "where": claim.where,
-                "text": claim.text,
-                "kind": claim.kind,
-                "paper": claim.paper,
-                "effect": effect.value,
-                "low": effect.low,
-                "high": effect.high,
-                "margin": claim.margin,
-                "seeds": effect.seeds,
-                "questions": effect.questions,
-                "se": effect.se,
-                "df": effect.df,
-                "p": effect.p,
-                "looks": 1 + (claim.id in again),
-            }
-            for claim, effect in effects
-        ]
+        {name: getattr(effect, name) for name in numbers}
+        | {name: getattr(claim, name) for name in ("where", "text", "kind", "paper", "margin")}
+        | {"claim": claim.id, "effect": effect.value, "looks": 1 + (claim.id in again)}
+        for claim, effect in effects
     )
     table["paper"] = table["paper"].astype(float)
     raised = (table["p"] * table["looks"]).clip(upper=1.0).where(table["seeds"] > 1)
@@ -340,38 +312,31 @@ def _weight(claim: Claim) -> float:
     return (sum(term.weight**2 for term in claim.terms) / 2 / len(claim.datasets)) ** 0.5
 
 
-def _is_possible(claim: Claim, scale: str) -> bool:
-    return all(
-        term.experiment == "table4" or settings_of(term.experiment, scale, [0], claim.datasets, [term.row])
-        for term in claim.terms
-    )
-
-
 def interval(row: Mapping[Any, Any]) -> str:
     """Return a ledger row's effect as text: "+2.1 [0.3, 3.9]"."""
     return f"{signed(row['effect'])} [{plain(row['low'])}, {plain(row['high'])}]"
 
 
-def saved_ledger(scale: str, name: str = "claims") -> pd.DataFrame:
-    """Return the ledger that 30_claims saved under this name; an empty one if there is none."""
-    path = paths.figures(scale) / f"{name}.csv"
-    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=LEDGER)
-    if list(table.columns) != LEDGER:  # an older project's
-        table = pd.DataFrame(columns=LEDGER)
-    return table
+def verdict_text(row: Mapping[Any, Any]) -> str:
+    """Return a ledger row's verdict; for a single seed, which has none, how many seeds would give one."""
+    found, seeds = row["verdict"], row.get("seeds_wanted")
+    if pd.isna(found):
+        found = "none: one seed" + ("" if seeds is None or pd.isna(seeds) else f" (about {seeds:.0f} would do)")
+    return f"{found} (set: no evidence)" if row["kind"] == "set" else found
+
+
+def saved_ledger(scale: str) -> pd.DataFrame:
+    """Return the ledger that 30_claims saved; an empty one if there is none."""
+    path = paths.figures(scale) / "claims.csv"
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=LEDGER)
 
 
 def judged(experiment: str, scale: str) -> pd.DataFrame:
-    """Return the saved ledger's rows about a table or figure.
+    """Return the saved ledger's rows about a table or figure, by claim; none before 30_claims has saved a ledger.
 
     A claim has one verdict, corrected for all claims that are judged together; a notebook about one table cannot give
     another.
-
-    Returns:
-        By claim: text, kind, paper, ours, seeds, verdict; empty before 30_claims has saved a ledger at this scale.
     """
-    table = saved_ledger(scale)
     about = {claim.id for claim in claims() if any(term.experiment == experiment for term in claim.terms)}
-    table = table[table["claim"].isin(about)].set_index("claim")
-    table["ours"] = [interval(row) for row in table.to_dict("records")]
-    return table[["text", "kind", "paper", "ours", "seeds", "verdict"]]
+    table = saved_ledger(scale).set_index("claim")
+    return table[table.index.isin(about)]

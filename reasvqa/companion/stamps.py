@@ -16,28 +16,34 @@ from reasvqa.companion.experiments import EXPERIMENTS, all_settings
 from reasvqa.datasets import DATASETS
 from reasvqa.learning import TrainConfig, run_key
 
+COMMANDS = ("reproduce", "check", "benchmark", "book")  # modules that no table depends on
 LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks repeat
 
-Keys = Mapping[TrainConfig, str]  # run keys that are known already; the others are computed
+
+def stale(
+    notebooks: Sequence[str], scale: str, seeds: Sequence[int], keys: Mapping[TrainConfig, str] | None = None
+) -> list[str]:
+    """Return those of these notebooks whose executed copy is missing or out of date.
+
+    keys: run keys that are known already; the others are computed.
+    """
+    stamps = {name: paths.reproduced(scale) / f"{name}.stamp" for name in notebooks}
+    return [
+        name
+        for name, stamp in stamps.items()
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != stamp_of(name, scale, seeds, keys or {})
+    ]
 
 
-def stale(notebooks: Sequence[str], scale: str, seeds: Sequence[int], keys: Keys | None = None) -> list[str]:
-    """Return those of these notebooks whose executed copy is missing or out of date."""
-    return [name for name in notebooks if not _is_fresh(name, scale, seeds, keys or {})]
-
-
-def _is_fresh(notebook: str, scale: str, seeds: Sequence[int], keys: Keys) -> bool:
-    stamp = paths.reproduced(scale) / f"{notebook}.stamp"
-    return stamp.exists() and stamp.read_text(encoding="utf-8") == stamp_of(notebook, scale, seeds, keys)
-
-
-def stamp_of(notebook: str, scale: str, seeds: Sequence[int], keys: Keys | None = None) -> str:
+def stamp_of(notebook: str, scale: str, seeds: Sequence[int], keys: Mapping[TrainConfig, str] | None = None) -> str:
     """Hash what can change a notebook's output: its code, parameters and run keys, the ledger whose verdicts it
-    repeats, what ships, and the companion's modules that it imports."""
-    code = _code_of((paths.notebooks() / f"{notebook}.ipynb").read_bytes())
+    repeats, what ships, and the companion's modules but for the commands."""
+    cells = json.loads((paths.notebooks() / f"{notebook}.ipynb").read_bytes())["cells"]
+    code = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
     digest = hashlib.sha256(ast.dump(code).encode())
-    for module in sorted(_companion_modules(code)):
-        digest.update(_code_without_comments(module).encode())
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        if module.stem not in COMMANDS:
+            digest.update(_code_without_comments(module).encode())
     shipped = [*paths.PAPER_NUMBERS.rglob("*"), *(paths.SHIPPED / "mini").rglob("*.csv")]
     verdicts = [paths.figures(scale) / "claims.csv"] if notebook != LEDGER else []  # the ledger's notebook writes them
     for file in sorted(filter(Path.is_file, shipped + verdicts)):
@@ -47,41 +53,12 @@ def stamp_of(notebook: str, scale: str, seeds: Sequence[int], keys: Keys | None 
     return hashlib.sha256(json.dumps([digest.hexdigest(), scale, list(seeds), used]).encode()).hexdigest()
 
 
-def _code_of(notebook: bytes) -> ast.Module:
-    """Parse a notebook's code cells, without IPython's magic lines."""
-    cells = [cell["source"] for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code"]
-    lines = "\n".join("".join(source) for source in cells).splitlines()
-    return ast.parse("\n".join(line for line in lines if not line.lstrip().startswith(("%", "!"))))
-
-
-def _companion_modules(code: ast.AST) -> set[Path]:
-    """Return the files of the companion that some code imports, directly or through one another."""
-    found: set[Path] = set()
-    waiting = [code]
-    while waiting:
-        for node in ast.walk(waiting.pop()):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                path = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
-                for file in (path.with_suffix(".py"), path / "__init__.py"):
-                    if name.startswith("reasvqa.companion") and file.is_file() and file not in found:
-                        found.add(file)
-                        waiting.append(ast.parse(file.read_bytes()))
-    return found
-
-
 @cache
 def _code_without_comments(file: Path) -> str:
     """Return a module's syntax tree as text: comments, docstrings and layout do not count."""
     tree = ast.parse(file.read_bytes())
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
-            node
-        ):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
             node.body = node.body[1:]
     return ast.dump(tree)
 

@@ -21,6 +21,7 @@ from reasvqa.companion.results import (
     our_names,
     outcomes,
     values,
+    verdict_text,
 )
 from reasvqa.evaluation import Estimate, signed
 from reasvqa.learning import Run
@@ -69,30 +70,22 @@ def differences(
     """Return differences between settings: a row per pair and data set, on the seeds that both have.
 
     Args:
-        runs: of `results.runs_of`.
+        runs: by (dataset, row).
         pairs: names of rows, (better, worse).
         printed: the paper's table, for its own differences where it prints them.
     """
     rows = []
     for better, worse in pairs:
         for dataset in dict.fromkeys(d for d, row in runs if row == better and (d, worse) in runs):
-            name = paper.PRINTED[dataset]
+            name, theirs = paper.PRINTED[dataset], ""
+            if printed is not None and {better, worse} <= set(printed.index):
+                cells = printed.get(name, printed.get("Tot"))  # neither, where the paper does not have the data set
+                theirs = "" if cells is None else signed(cells[better] - cells[worse])
             row = {"comparison": f"{our_name(better, scale)} - {our_name(worse, scale)}", "data set": name}
             row["ours (points)"] = difference(runs[dataset, worse], runs[dataset, better]).points
-            rows.append(row | {"paper (points)": _printed_difference(printed, better, worse, name)})
+            rows.append(row | {"paper (points)": theirs})
     table = pd.DataFrame(rows, columns=["comparison", "data set", "ours (points)", "paper (points)"])
     return _without_empty(table.set_index("comparison"))
-
-
-def _printed_difference(table: pd.DataFrame | None, better: str, worse: str, column: str) -> str:
-    """Return the paper's difference, "+2.4", or nothing where it prints none."""
-    if table is None or better not in table.index or worse not in table.index:
-        return ""
-    column = column if column in table else "Tot"
-    if column not in table:  # a data set that the paper does not have
-        return ""
-    cells = table.to_dict()[column]
-    return signed(cells[better] - cells[worse])
 
 
 def differences_by_group(
@@ -129,22 +122,20 @@ def readable_ledger(ledger: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in ledger.to_dict("records"):
         line = {"where": row["where"], "claim": row["text"], "paper (points)": signed(row["paper"])}
-        line |= {"ours (points)": interval(row), "detectable (points)": f"{row['detectable']:.1f}"}
+        line |= {"ours (points)": interval(row), "seeds": f"{row['seeds']:.0f}"}
+        line["detectable (points)"] = f"{row['detectable']:.1f}"
         p = row["p_corrected"]
         line["p, corrected"] = "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-        rows.append(line | {"verdict": _verdict(row)})
+        rows.append(line | {"verdict": verdict_text(row)})
     return _without_empty(pd.DataFrame(rows).set_index("where"))
 
 
 def verdicts(experiment: str, scale: str) -> pd.DataFrame:
     """Return what the saved ledger says of a table or figure; see `results.judged`."""
-    rows = {}
-    for name, row in judged(experiment, scale).to_dict("index").items():
-        rows[name] = {"claim": row["text"], "paper (points)": signed(row["paper"])}
-        rows[name] |= {"ours (points)": row["ours"], "seeds": f"{row['seeds']:.0f}", "verdict": _verdict(row)}
-    if not rows:
+    rows = judged(experiment, scale)
+    if rows.empty:
         return pd.DataFrame({"ledger": ["no verdicts at this scale yet; run 30_claims to make them"]}, [""])
-    return _without_empty(pd.DataFrame.from_dict(rows, orient="index").rename_axis("ledger"))
+    return readable_ledger(rows).set_axis(rows.index.rename("ledger"))
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
@@ -152,64 +143,21 @@ def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="paper (points)") if (table["paper (points)"] == "").all() else table
 
 
-def _verdict(row: dict) -> str:
-    """Return a ledger row's verdict; for a single seed, which has none, how many seeds would give one."""
-    if row["kind"] == "set":
-        return f"{'none' if pd.isna(row['verdict']) else row['verdict']} (set: no evidence)"
-    if not pd.isna(row["verdict"]):
-        return row["verdict"]
-    seeds = row.get("seeds_wanted")
-    return "none: one seed" + ("" if seeds is None or pd.isna(seeds) else f" (about {seeds:.0f} would do)")
-
-
-def accuracies(summary: pd.DataFrame, scale: str = "mini") -> pd.DataFrame:
-    """Return a table of `results.summary` to read: rounded, with units, without a spread where there is one seed."""
-    table = pd.DataFrame(
-        {
-            "accuracy (%)": summary["accuracy"].map("{:.1f}".format),
-            "95 % interval": summary["low"].map("{:.1f} to ".format) + summary["high"].map("{:.1f}".format),
-            "sd of seeds (points)": summary["sd of seeds"].map("{:.1f}".format, na_action="ignore"),
-            "seeds": summary["seeds"],
-            "questions": summary["questions"],
-        }
-    )
-    return our_names(table.dropna(axis="columns", how="all").fillna(""), scale)
-
-
 def training_summary(runs: dict[str, list[Run]]) -> pd.DataFrame:
     """Return what the first seed of each setting was trained on, and how long it took."""
     rows = {}
-    for name, seeds in runs.items():
-        metrics, seconds = seeds[0].metrics, seeds[0].metrics["seconds"]
-        rows[our_name(name, seeds[0].config.preset)] = {
-            "training questions": metrics["train_examples"],
-            "with reasoning": metrics["with_reasoning"],
-            "texts cut": ", ".join(f"{n} {what}" for what, n in metrics["cut"].items() if n) or "none",
-            "trained parameters": f"{metrics['trained_parameters']:,}",
-            "steps": metrics["steps"],
-            "training (s)": f"{seconds['training']:.0f}",
-            "answering (s)": f"{seconds['answering']:.0f}",
+    for name, (run, *_) in runs.items():
+        cut, seconds = run.metrics["cut"], run.metrics["seconds"]
+        rows[our_name(name, run.config.preset)] = {
+            "training questions": run.metrics["train_examples"],
+            "with reasoning": run.metrics["with_reasoning"],
+            "texts cut": ", ".join(f"{n} {what}" for what, n in cut.items() if n) or "none",
+            "trained parameters": run.metrics["trained_parameters"],
+            "steps": run.metrics["steps"],
+            "training (s)": round(seconds["training"]),
+            "answering (s)": round(seconds["answering"]),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def gates(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the miniature's gates to read: a row per gate, a column per data set, "65.0 (55 to 80)" or "..., missed".
-
-    measured: of `reasvqa.mini.gates.measure`.
-    """
-
-    def cell(row: dict) -> str:
-        low, high = (
-            None if pd.isna(row[end]) or abs(row[end]) == float("inf") else row[end] for end in ("low", "high")
-        )
-        bound = f"{low:g} to {high:g}" if low is not None and high is not None else ""
-        bound = bound or (f"at least {low:g}" if low is not None else f"at most {high:g}")
-        return f"{row['value']:.1f} ({bound}){'' if row['passed'] else ', missed'}"
-
-    texts = measured.assign(text=[cell(row) for row in measured.to_dict("records")])
-    table = texts.pivot(index=["gate", "what"], columns="dataset", values="text")
-    return table.reindex(list(dict.fromkeys(zip(texts["gate"], texts["what"], strict=True)))).rename_axis(columns=None)
 
 
 def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFrame:

@@ -28,15 +28,14 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
         name: a name of `DATASETS`: "nextqa", "star", "intentqa"; "own" for a folder of your own (see
             `reasvqa.datasets.own`). With "mini-" or "smoke-" in front of one of the first three: a miniature, with
             files in the same formats; a split's videos are made on first use. With "small-" in front: the official
-            files, with the training questions in a random order that is the same for everybody, so that the first n
-            are a random sample.
+            files, with the training questions in a random order that is the same for everybody.
         split: "train", "val", "test"; NExT-QA also has "atp-hard".
         root: folder of the annotation files, which are only read; videos are in its folder `videos`. Default: the data
             set's folder under the data root; a missing miniature is made there.
 
     Raises:
-        DataError: a file is missing, or a row is wrong; the message names the file, the row, the column and the remedy.
-            Or a symbolic link leads a video out of the video folder.
+        DataError: a file is missing, a row is wrong (the message names file, row, column and remedy), or a symbolic
+            link leads a video out of the video folder.
         ValueError: no such data set or split.
     """
     if name not in DATASETS:

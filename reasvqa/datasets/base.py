@@ -15,6 +15,7 @@ from typing import Any, overload
 import pandas as pd
 
 from reasvqa.samples import Sample
+from reasvqa.validation import shortened
 
 MAX_PATH, MAX_NAME = 1000, 255  # of a video: characters in all, bytes in a folder's or file's name
 
@@ -70,15 +71,6 @@ def check_split(split: str, splits: Sequence[str], dataset: str) -> None:
         raise ValueError(f"split {split!r}: {dataset} has {', '.join(splits)}")
 
 
-def shown(value: object) -> str:
-    """Quote a value for an error message, at most 80 characters of it."""
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # ValueError: an integer of more digits than Python writes
-        text = f"a very long {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
-
-
 def read_text(path: Path) -> str:
     """Read a file as UTF-8, without its byte order mark."""
     try:
@@ -108,7 +100,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in found if keys.count(key) > 1)
-        raise ValueError(f"the key {shown(twice)} occurs twice in an object")
+        raise ValueError(f"the key {shortened(twice)} occurs twice in an object")
     return found
 
 
@@ -119,7 +111,8 @@ def read_map(path: Path) -> dict[str, str]:
         raise DataError(f"{path}: expected an object that maps video ids to paths. Download it again.")
     for name, folder in folders.items():
         if not isinstance(folder, str) or not folder.strip():
-            raise DataError(f"{path}, entry {shown(name)}: {shown(folder)} is not a path. Download the file again.")
+            problem = f"{shortened(folder)} is not a path"
+            raise DataError(f"{path}, entry {shortened(name)}: {problem}. Download the file again.")
     return folders
 
 
@@ -140,56 +133,52 @@ def read_table(
 
     Raises:
         DataError: the file has no rows; a column is missing, unknown or duplicate; a row has too few or too many
-            values, or one that is not among the choices; quotation marks do not match; a value is longer than 131,072
-            characters.
+            values, or one that is not among the choices; quotation marks do not match.
     """
     # Strict: otherwise an unclosed quote, or text behind a closing one, would swallow rows.
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     choices, header, number, count = choices or {}, [], -1, 0
-    while True:
-        number += 1
-        place = f"row {number}"
-        try:
-            values = next(reader, None)
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, {place} (to line {reader.line_num}): {error}. Most likely a quotation mark is not closed; "
-                "double those inside a value."
-            ) from error
-        if values is None:
-            break
-        if number == 0:
-            header = [name.strip() for name in values]
-            _check_header(path, header, required, possible)
-            continue
-        if not any(value.strip() for value in values):
-            continue
-        if len(values) != len(header):
-            found = f"{len(values)} values for {len(header)} columns"
-            raise DataError(f"{path}, {place}: {found}. Quote values that contain commas.")
-        for at, column in enumerate(header):
-            if _holds_rows(values, at, header, choices):
-                raise DataError(
-                    f"{path}, {place}, column {column}: the value holds a part of other rows. A quotation mark is one "
-                    "too many or one too few; double those inside a value."
-                )
-        row = dict(zip(header, values, strict=True))
-        for column, allowed in choices.items():
-            if row[column].strip() not in allowed:
-                found = f"{shown(row[column])} is not one of {', '.join(allowed)}"
-                raise DataError(f"{path}, {place}, column {column}: {found}. Correct it.")
-        count += 1
-        yield place, row
+    try:
+        for number, values in enumerate(reader):
+            if number == 0:
+                header = [name.strip() for name in values]
+                _check_header(path, header, required, possible)
+            elif any(value.strip() for value in values):
+                count += 1
+                yield f"row {number}", _checked_row(f"{path}, row {number}", values, header, choices)
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, row {number + 1} (to line {reader.line_num}): {error}. Most likely a quotation mark is not "
+            "closed; double those inside a value."
+        ) from error
     if not count:
         what = "a header but no rows" if header else "nothing"
         raise DataError(f"{path}: the file holds {what}. Fill it in, or download it again.")
 
 
-def _holds_rows(values: list[str], at: int, header: list[str], choices: Mapping[str, Collection[str]]) -> bool:
-    """Tell whether a pair of stray quotation marks joined parts of several rows in one value.
+def _checked_row(
+    where: str, values: list[str], header: list[str], choices: Mapping[str, Collection[str]]
+) -> dict[str, str]:
+    if len(values) != len(header):
+        found = f"{len(values)} values for {len(header)} columns"
+        raise DataError(f"{where}: {found}. Quote values that contain commas.")
+    for at, column in enumerate(header):
+        if _holds_rows(values, at, header, choices):
+            raise DataError(
+                f"{where}, column {column}: the value holds a part of other rows. A quotation mark is one too many or "
+                "one too few; double those inside a value."
+            )
+    row = dict(zip(header, values, strict=True))
+    for column, allowed in choices.items():
+        if row[column].strip() not in allowed:
+            found = f"{shortened(row[column])} is not one of {', '.join(allowed)}"
+            raise DataError(f"{where}, column {column}: {found}. Correct it.")
+    return row
 
-    If so, each of its lines, the first and last with the values around it, is a row of this file again.
-    """
+
+def _holds_rows(values: list[str], at: int, header: list[str], choices: Mapping[str, Collection[str]]) -> bool:
+    """Tell whether stray quotation marks joined several rows in one value: each of its lines, the first and last with
+    the values around it, is a row of this file again."""
     lines = values[at].splitlines()
     if len(lines) < 2:
         return False
@@ -205,14 +194,14 @@ def _holds_rows(values: list[str], at: int, header: list[str], choices: Mapping[
 def _check_header(path: Path, header: list[str], required: Sequence[str], possible: Sequence[str] | None) -> None:
     for column in required:
         if column not in header:
-            found = f"Found: {shown(', '.join(header))}; needed: {', '.join(required)}."
+            found = f"Found: {shortened(', '.join(header))}; needed: {', '.join(required)}."
             raise DataError(f"{path}: column {column!r} is missing. {found}")
     for place, column in enumerate(header):
         if column in header[:place]:
-            raise DataError(f"{path}: column {shown(column)} is there twice. Remove or rename one.")
+            raise DataError(f"{path}: column {shortened(column)} is there twice. Remove or rename one.")
         if possible is not None and column not in (*required, *possible):
             others = f"Needed: {', '.join(required)}; possible: {', '.join(possible)}."
-            raise DataError(f"{path}: column {shown(column)} is not known. {others}")
+            raise DataError(f"{path}: column {shortened(column)} is not known. {others}")
 
 
 def check_filled(where: str, row: dict[str, str], columns: Sequence[str]) -> None:
@@ -226,7 +215,7 @@ def integer(text: str, below: int, where: str) -> int:
     """Read `text` as an integer from 0 to below - 1, or raise DataError."""
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) < below):
-        problem = f"expected an integer from 0 to {below - 1}, got {shown(text)}"
+        problem = f"expected an integer from 0 to {below - 1}, got {shortened(text)}"
         raise DataError(f"{where}: {problem}. Correct it, or download the file again.")
     return int(digits)
 
@@ -238,40 +227,33 @@ def seconds(value: object, where: str) -> float:
     except (ValueError, OverflowError):
         time = math.nan
     if not 0 <= time < math.inf:
-        raise DataError(f"{where}: {shown(value)} is not a time in seconds. Correct it.")
+        raise DataError(f"{where}: {shortened(value)} is not a time in seconds. Correct it.")
     return time
 
 
 def safe_path(text: str, where: str) -> str:
-    """Return `text` as a relative path inside the video folder, or raise DataError.
-
-    A colon is an ordinary character, except on Windows.
-    """
+    """Return `text` as a relative path inside the video folder, or raise DataError."""
     video = PurePosixPath(text.replace("\\", "/"))
     elsewhere = ":" in text if os.name == "nt" else re.match(r"[A-Za-z]:/", str(video))  # C:/videos/x.mp4
     if video.is_absolute() or ".." in video.parts or not video.parts or elsewhere or "\0" in text:
-        problem = f"video {shown(text)} would lie outside the video folder"
+        problem = f"video {shortened(text)} would lie outside the video folder"
         raise DataError(f"{where}: {problem}. Use a name relative to it.")
     if len(text) > MAX_PATH or any(len(part.encode(errors="replace")) > MAX_NAME for part in video.parts):
-        raise DataError(f"{where}: video {shown(text)} is too long for a file's name. Shorten it.")
+        raise DataError(f"{where}: video {shortened(text)} is too long for a file's name. Shorten it.")
     return str(video)
 
 
 def check_samples(placed: Sequence[tuple[str, Sample]], path: Path) -> list[Sample]:
-    """Check samples as a whole, and return them without their places.
-
-    Raises:
-        DataError: two samples share an id, or a text is not valid Unicode.
-    """
+    """Return samples without their places; raise DataError if two share an id, or a text is not valid Unicode."""
     seen: dict[str, str] = {}
     for place, sample in placed:
         if (first := seen.setdefault(sample.id, place)) != place:
-            problem = f"id {shown(sample.id)} occurs already in {first}"
+            problem = f"id {shortened(sample.id)} occurs already in {first}"
             raise DataError(f"{path}, {place}: {problem}. Ids must be unique: remove one.")
         try:
             "".join((sample.id, sample.video, sample.question, *sample.options)).encode()
         except UnicodeEncodeError as error:
-            half = shown(error.object[error.start : error.end])
+            half = shortened(error.object[error.start : error.end])
             raise DataError(f"{path}, {place}: {half} is half a character (a lone surrogate). Remove it.") from error
     return [sample for _, sample in placed]
 
@@ -288,7 +270,6 @@ def check_links(samples: Samples) -> None:
             checked.add(part)
             file = samples.videos / part
             if file.is_symlink() and not file.resolve().is_relative_to(inside):
-                raise DataError(
-                    f"{file}: a link that leads out of the video folder (question {shown(sample.id)}). Put the file "
-                    f"there, or make {samples.videos} itself a link to the folder with all videos."
-                )
+                remedy = f"Put the file there, or make {samples.videos} itself a link to the folder with all videos."
+                problem = f"a link that leads out of the video folder (question {shortened(sample.id)})"
+                raise DataError(f"{file}: {problem}. {remedy}")

@@ -9,43 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reasvqa.datasets.base import (
-    DataError,
-    Samples,
-    annotation_file,
-    check_filled,
-    check_samples,
-    check_split,
-    integer,
-    read_map,
-    read_table,
-    read_text,
-    safe_path,
-    shown,
-)
+from reasvqa.datasets import base
 from reasvqa.samples import GROUPS, Sample
+from reasvqa.validation import shortened
 
 TYPES = ("CW", "CH", "TN", "TP", "TC", "DC", "DL", "DO")
 OPTIONS = tuple(f"a{i}" for i in range(5))
 
 
-def load(root: Path, split: str) -> Samples:
+def load(root: Path, split: str) -> base.Samples:
     """See `reasvqa.datasets.load`. "atp-hard" has the rows of val.csv that atp-hard-ct4.txt lists, 0-based."""
-    check_split(split, ("train", "val", "test", "atp-hard"), "NExT-QA")
+    base.check_split(split, ("train", "val", "test", "atp-hard"), "NExT-QA")
     name = "val" if split == "atp-hard" else split
-    path = annotation_file(root, f"{name}.csv", "NExT-QA's annotations belong into this folder.")
-    map_path = annotation_file(root, "map_vid_vidorID.json", "It maps NExT-QA's video ids to VidOR's folders.")
-    folders = read_map(map_path)
+    path = base.annotation_file(root, f"{name}.csv", "NExT-QA's annotations belong into this folder.")
+    map_path = base.annotation_file(root, "map_vid_vidorID.json", "It maps NExT-QA's video ids to VidOR's folders.")
+    folders = base.read_map(map_path)
 
     def video(name: str, where: str) -> str:
         if name not in folders:
-            raise DataError(f"{where}: {shown(name)} is not in {map_path.name}. Use the map of the same release.")
-        return safe_path(f"{folders[name]}.mp4", f"{map_path}, entry {name!r}")
+            problem = f"{shortened(name)} is not in {map_path.name}"
+            raise base.DataError(f"{where}: {problem}. Use the map of the same release.")
+        return base.safe_path(f"{folders[name]}.mp4", f"{map_path}, entry {name!r}")
 
     samples = samples_of_csv(path, "video", {name: GROUPS[name] for name in TYPES}, video)
     if split == "atp-hard":
         samples = [samples[i] for i in atp_hard_rows(root, len(samples))]
-    return Samples(samples, root / "videos")
+    return base.Samples(samples, root / "videos")
 
 
 def samples_of_csv(
@@ -59,26 +48,26 @@ def samples_of_csv(
         video: (video id, place in the file) -> path.
     """
     columns = (id_column, "question", "qid", "type", *OPTIONS)
-    rows = list(read_table(path, columns, choices={"type": groups}))
+    rows = list(base.read_table(path, columns, choices={"type": groups}))
     labelled = any(row.get("answer", "").strip() for _, row in rows)
     placed = []
     for place, row in rows:
         where = f"{path}, {place}"
-        check_filled(where, row, columns)
+        base.check_filled(where, row, columns)
         name, kind = row[id_column], row["type"].strip()
-        answer = integer(row["answer"], len(OPTIONS), f"{where}, column answer") if labelled else None
+        answer = base.integer(row["answer"], len(OPTIONS), f"{where}, column answer") if labelled else None
         file, options = video(name, f"{where}, column {id_column}"), tuple(row[option] for option in OPTIONS)
         id, question = f"{name}_{row['qid']}", row["question"]
         placed.append((place, Sample(id, file, None, question, options, answer, kind, groups[kind])))
-    return check_samples(placed, path)
+    return base.check_samples(placed, path)
 
 
 def atp_hard_rows(root: Path, count: int) -> list[int]:
     """Read the 0-based row numbers of val.csv in atp-hard-ct4.txt, one per line, in the file's order."""
-    path = annotation_file(root, "atp-hard-ct4.txt", "It lists the rows of val.csv that one frame cannot answer.")
-    lines = enumerate(read_text(path).splitlines(), 1)
-    numbers = [integer(text, count, f"{path}, line {line}") for line, text in lines if text.strip()]
+    path = base.annotation_file(root, "atp-hard-ct4.txt", "It lists the rows of val.csv that one frame cannot answer.")
+    lines = enumerate(base.read_text(path).splitlines(), 1)
+    numbers = [base.integer(text, count, f"{path}, line {line}") for line, text in lines if text.strip()]
     if not numbers or len(set(numbers)) < len(numbers):
         problem = "a row number occurs twice" if numbers else "the file holds no row numbers"
-        raise DataError(f"{path}: {problem}. Download it again.")
+        raise base.DataError(f"{path}: {problem}. Download it again.")
     return numbers

@@ -4,9 +4,8 @@ Required columns: video (a file in the folder), question, a0, a1, ... up to a9 (
 answer (the right option's letter, A for a0; empty where unknown) and split (train, val or test). Optional: start and
 end (seconds of a clip), id, type (any text to group by) and reasoning (an explanation, see `written_reasoning`).
 
-A question without an id gets one from the video's name and a hash of video, clip, question and options. Rows may thus
-be added, sorted or moved to another split, and labels corrected, and each response stays with its question; a reworded
-question is a new one.
+A question without an id gets one from the video's name and a hash of video, clip, question and options, so each
+response stays with its question when rows are added, sorted, moved to another split, or their labels corrected.
 """
 
 from __future__ import annotations
@@ -16,19 +15,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from reasvqa.datasets.base import (
-    DataError,
-    Samples,
-    annotation_file,
-    check_filled,
-    check_samples,
-    check_split,
-    read_table,
-    safe_path,
-    seconds,
-    shown,
-)
+from reasvqa.datasets import base
 from reasvqa.samples import LETTERS, Sample
+from reasvqa.validation import shortened
 
 SPLITS = ("train", "val", "test")
 OPTIONS = tuple(f"a{i}" for i in range(len(LETTERS)))
@@ -36,16 +25,16 @@ COLUMNS = ("video", "question", "answer", "split", "a0", "a1")
 OPTIONAL = ("start", "end", "id", "type", "reasoning", *OPTIONS[2:])
 
 
-def load(root: Path, split: str) -> Samples:
+def load(root: Path, split: str) -> base.Samples:
     """See `reasvqa.datasets.load`. Rows of all splits are checked. A sample's group is its type, or "All"."""
-    check_split(split, SPLITS, "a data set of your own")
+    base.check_split(split, SPLITS, "a data set of your own")
     path = _file(root)
     rows = list(_rows(path))
-    check_samples([(place, sample) for place, _, sample in rows], path)
+    base.check_samples([(place, sample) for place, _, sample in rows], path)
     samples = [sample for _, row, sample in rows if row["split"].strip() == split]
     if not samples:
-        raise DataError(f"{path}, column split: no row says {split!r}. Give some questions to it.")
-    return Samples(samples, root / "videos")
+        raise base.DataError(f"{path}, column split: no row says {split!r}. Give some questions to it.")
+    return base.Samples(samples, root / "videos")
 
 
 def written_reasoning(root: Path) -> dict[str, str]:
@@ -54,31 +43,31 @@ def written_reasoning(root: Path) -> dict[str, str]:
 
 
 def _file(root: Path) -> Path:
-    columns = ", ".join(COLUMNS)
-    return annotation_file(root, "questions.csv", f"It holds one question per row, with the columns {columns}, ...")
+    purpose = f"It holds one question per row, with the columns {', '.join(COLUMNS)}, ..."
+    return base.annotation_file(root, "questions.csv", purpose)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str], Sample]]:
     """Yield each row's place ("row 7"), its values and their sample."""
-    for place, row in read_table(path, COLUMNS, OPTIONAL, {"split": SPLITS}):
+    for place, row in base.read_table(path, COLUMNS, OPTIONAL, {"split": SPLITS}):
         yield place, row, _sample(f"{path}, {place}", row)
 
 
 def _sample(where: str, row: dict[str, str]) -> Sample:
-    check_filled(where, row, ("video", "question"))
+    base.check_filled(where, row, ("video", "question"))
     texts = [row.get(option, "").strip() for option in OPTIONS]
     count = max((i + 1 for i, text in enumerate(texts) if text), default=0)
     if count < 2 or "" in texts[:count]:
         gap, wanted = OPTIONS[texts.index("")], f"2 to {len(OPTIONS)} options, from a0 on without gaps"
-        raise DataError(f"{where}, column {gap}: a question needs {wanted}. Fill it in.")
+        raise base.DataError(f"{where}, column {gap}: a question needs {wanted}. Fill it in.")
     options = tuple(texts[:count])
     if len({text.casefold() for text in options}) < count:
-        raise DataError(f"{where}: two options are the same. Make them different, or remove one.")
+        raise base.DataError(f"{where}: two options are the same. Make them different, or remove one.")
     letter = row["answer"].strip().upper()
     if letter and letter not in tuple(LETTERS[:count]):
-        problem = f"{shown(row['answer'])} is not a letter from A to {LETTERS[count - 1]}"
-        raise DataError(f"{where}, column answer: {problem}. Give the right option's letter, or leave it empty.")
-    video = safe_path(row["video"].strip(), f"{where}, column video")
+        problem = f"{shortened(row['answer'])} is not a letter from A to {LETTERS[count - 1]}"
+        raise base.DataError(f"{where}, column answer: {problem}. Give the right option's letter, or leave it empty.")
+    video = base.safe_path(row["video"].strip(), f"{where}, column video")
     clip, question = _clip(where, row), row["question"].strip()
     id = row.get("id", "").strip() or _id(video, clip, question, options)
     answer = LETTERS.index(letter) if letter else None
@@ -91,11 +80,11 @@ def _clip(where: str, row: dict[str, str]) -> tuple[float, float] | None:
     if not start and not end:
         return None
     if start and end:
-        clip = seconds(start, f"{where}, column start"), seconds(end, f"{where}, column end")
+        clip = base.seconds(start, f"{where}, column start"), base.seconds(end, f"{where}, column end")
         if clip[0] < clip[1]:
             return clip
     remedy = "Give both, in seconds, start before end, or neither"
-    raise DataError(f"{where}, columns start and end: {shown(start)}, {shown(end)}. {remedy}.")
+    raise base.DataError(f"{where}, columns start and end: {shortened(start)}, {shortened(end)}. {remedy}.")
 
 
 def _id(video: str, clip: tuple[float, float] | None, question: str, options: tuple[str, ...]) -> str:

@@ -11,42 +11,28 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from reasvqa.datasets.base import (
-    DataError,
-    Samples,
-    annotation_file,
-    check_samples,
-    check_split,
-    read_json,
-    safe_path,
-    seconds,
-    shown,
-)
+from reasvqa.datasets import base
 from reasvqa.samples import Sample
+from reasvqa.validation import shortened
 
 TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 
 
-def load(root: Path, split: str) -> Samples:
+def load(root: Path, split: str) -> base.Samples:
     """See `reasvqa.datasets.load`. Warn of questions that offer the same text twice.
 
     Answers are given as texts; if the answer's text occurs twice, its first option counts as right.
     """
-    check_split(split, ("train", "val", "test"), "STAR")
-    path = annotation_file(root, f"STAR_{split}.json", "STAR's annotations belong into this folder.")
-    items = read_json(path)
+    base.check_split(split, ("train", "val", "test"), "STAR")
+    path = base.annotation_file(root, f"STAR_{split}.json", "STAR's annotations belong into this folder.")
+    items = base.read_json(path)
     if not isinstance(items, list):
-        raise DataError(f"{path}: expected a list of questions. Is this the official file?")
+        raise base.DataError(f"{path}: expected a list of questions. Is this the official file?")
     if not items:
-        raise DataError(f"{path}: the file holds no questions. Download it again.")
+        raise base.DataError(f"{path}: the file holds no questions. Download it again.")
     labelled = any(isinstance(item, dict) and "answer" in item for item in items)
-    placed = []
-    for number, item in enumerate(items, 1):
-        try:
-            placed.append((f"item {number}", _sample(item, labelled, f"{path}, item {number}")))
-        except _Wrong as error:
-            raise DataError(f"{path}, item {number}{error}. Download the file again.") from None
-    samples = check_samples(placed, path)
+    placed = [(f"item {n}", _sample(item, labelled, f"{path}, item {n}")) for n, item in enumerate(items, 1)]
+    samples = base.check_samples(placed, path)
     twice = [(place, s) for place, s in placed if len(set(s.options)) < len(s.options)]
     if twice:
         answers = sum(s.options.count(s.answer_text) > 1 for _, s in twice if s.answer_text is not None)
@@ -55,38 +41,40 @@ def load(root: Path, split: str) -> Samples:
             f"in {answers} of them it is the answer, and the first of the two counts as right",
             stacklevel=3,
         )
-    return Samples(samples, root / "videos")
+    return base.Samples(samples, root / "videos")
 
 
-class _Wrong(Exception):
-    """What is wrong with an item, from the field's name on."""
+def _wrong(where: str, problem: str) -> base.DataError:
+    return base.DataError(f"{where}{problem}. Download the file again.")
 
 
 def _sample(item: Any, labelled: bool, where: str) -> Sample:
     if not isinstance(item, dict):
-        raise _Wrong(f": expected an object, got {type(item).__name__}")
+        raise _wrong(where, f": expected an object, got {type(item).__name__}")
     texts = ("question_id", "question", "video_id", *(["answer"] if labelled else []))
     for field in (*texts, "start", "end", "choices"):
         if item.get(field) in ("", None):
-            raise _Wrong(f": field {field} is missing")
+            raise _wrong(where, f": field {field} is missing")
     for field in texts:
         if not isinstance(item[field], str):
-            raise _Wrong(f", field {field}: {shown(item[field])} is not a text")
+            raise _wrong(where, f", field {field}: {shortened(item[field])} is not a text")
     kind = item["question_id"].split("_")[0]
     if kind not in TYPES:
-        raise _Wrong(f", field question_id: {shown(item['question_id'])} does not begin with {', '.join(TYPES)}")
-    start, end = (seconds(item[field], f"{where}, field {field}") for field in ("start", "end"))
+        problem = f"{shortened(item['question_id'])} does not begin with {', '.join(TYPES)}"
+        raise _wrong(where, f", field question_id: {problem}")
+    start, end = (base.seconds(item[field], f"{where}, field {field}") for field in ("start", "end"))
     if start >= end:
-        raise _Wrong(f": start {start}, end {end}: the clip ends before it starts")
-    options = _options(item["choices"])
+        raise _wrong(where, f": start {start}, end {end}: the clip ends before it starts")
+    options = _options(item["choices"], where)
     if labelled and item["answer"] not in options:
-        raise _Wrong(f", field answer: {shown(item['answer'])} is not one of the choices {shown(list(options))}")
+        problem = f"{shortened(item['answer'])} is not one of the choices {shortened(list(options))}"
+        raise _wrong(where, f", field answer: {problem}")
     answer = options.index(item["answer"]) if labelled else None
-    video = safe_path(f"{item['video_id']}.mp4", f"{where}, field video_id")
+    video = base.safe_path(f"{item['video_id']}.mp4", f"{where}, field video_id")
     return Sample(item["question_id"], video, (start, end), item["question"], options, answer, kind)
 
 
-def _options(choices: Any) -> tuple[str, ...]:
+def _options(choices: Any, where: str) -> tuple[str, ...]:
     """Return the four texts, in the order of their choice_id."""
     try:
         texts = {choice["choice_id"]: choice["choice"] for choice in choices}
@@ -94,4 +82,4 @@ def _options(choices: Any) -> tuple[str, ...]:
             return tuple(texts[i] for i in range(4))
     except (TypeError, KeyError):
         pass
-    raise _Wrong(", field choices: expected four, with choice_id 0 to 3 and the text as choice")
+    raise _wrong(where, ", field choices: expected four, with choice_id 0 to 3 and the text as choice")

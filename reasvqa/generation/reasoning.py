@@ -21,6 +21,7 @@ import pandas as pd
 from reasvqa.answers import parse_answer
 from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
 from reasvqa.samples import LETTERS, Sample
+from reasvqa.text import normalised
 
 _DTYPES = {"id": "str", "generator": "category", "response": "str", "prediction": "Int64", "correct": "boolean"}
 
@@ -119,10 +120,10 @@ def _asks(prompt: str | None, sample: Sample, kind: str) -> bool:
         return parts == _parts(build_prompt(sample))
     if len(prompt) < len(sample.question):
         return True
-    words, question = f" {_words(prompt)} ", f" {_words(sample.question)} "
+    words, question = f" {normalised(prompt)} ", f" {normalised(sample.question)} "
     if not re.search(r"\bB[.:)]", prompt):
         return question in words
-    before, options, after = words.partition(f" {_words(sample.lettered)} ")
+    before, options, after = words.partition(f" {normalised(sample.lettered)} ")
     one_more = after.startswith(f"{(LETTERS + '-')[len(sample.options)].lower()} ")
     return bool(options) and not one_more and question in f"{before} {after}"
 
@@ -143,10 +144,6 @@ def _parts(prompt: str) -> tuple[str, ...] | None:
     question, mark, options = prompt.partition("###Question:")[2].partition("###Hints:")
     texts = (" ".join(text.casefold().split()).strip(" ,.") for text in (question, options))
     return tuple(texts) if mark else None
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def without_surrogates(text: str) -> str:
@@ -212,15 +209,16 @@ def _problem_of(row: object) -> str | None:
         if not isinstance(row.get(field), str):
             return f"field {field!r} is missing or not text. Correct it, or remove the line; a new run writes it again"
     prediction, last = row.get("prediction"), len(LETTERS) - 1
-    option = prediction is None or (type(prediction) is int and 0 <= prediction <= last)
-    wrong = {
-        "generator": "" if isinstance(row.get("generator"), str | None) else "not text",
-        "prompt": "" if isinstance(row.get("prompt"), str | None) else "not text",
-        "prediction": "" if option else f"neither null nor the index of an option, an integer from 0 to {last}",
-        "correct": "" if isinstance(row.get("correct"), bool | None) else "not true, false or null",
-    }
-    found = next(((field, problem) for field, problem in wrong.items() if problem), None)
-    return None if found is None else f"field {found[0]!r} is {found[1]}. Correct or remove the field"
+    indexes = prediction is None or (type(prediction) is int and 0 <= prediction <= last)
+    for field, right, problem in (
+        ("generator", isinstance(row.get("generator"), str | None), "not text"),
+        ("prompt", isinstance(row.get("prompt"), str | None), "not text"),
+        ("prediction", indexes, f"neither null nor the index of an option, an integer from 0 to {last}"),
+        ("correct", isinstance(row.get("correct"), bool | None), "not true, false or null"),
+    ):
+        if not right:
+            return f"field {field!r} is {problem}. Correct or remove the field"
+    return None
 
 
 # --- questions without an answer --------------------------------------------------------------------------------------

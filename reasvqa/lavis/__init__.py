@@ -3,12 +3,6 @@
 `model` needs LAVIS's own environment, so this file imports no newer library.
 """
 
-from reasvqa.lavis.checkpoints import (
-    LavisError,
-    export_annotations,
-    lavis_keys,
-    load_lavis_checkpoint,
-    save_lavis_checkpoint,
-)
+from reasvqa.lavis.checkpoints import LavisError, export_annotations, load_lavis_checkpoint, save_lavis_checkpoint
 
-__all__ = ["LavisError", "export_annotations", "lavis_keys", "load_lavis_checkpoint", "save_lavis_checkpoint"]
+__all__ = ["LavisError", "export_annotations", "load_lavis_checkpoint", "save_lavis_checkpoint"]

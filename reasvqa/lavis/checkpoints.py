@@ -61,14 +61,14 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
     Args:
         model: a BLIP-2 with a T5 language model of the checkpoint's sizes.
         path: a .pth file, read without executing pickled code; weights lie in it directly or under "model".
-        partial: accept a checkpoint that holds only some of the weights, as LAVIS writes after fine-tuning.
+        partial: accept only some of the weights, as LAVIS writes them after fine-tuning.
 
     Returns:
         The names of the model's parameters that the checkpoint does not hold; empty unless `partial`.
 
     Raises:
-        LavisError: the file is not a checkpoint; keys have no counterpart in the model (position_ids aside); parameters
-            of the model are missing and `partial` is False; shapes differ. The message lists them.
+        LavisError: the file is not a checkpoint; keys or shapes do not fit; parameters are missing and `partial` is
+            False. The message lists them.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -87,21 +87,19 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
             missing.append(name)
             continue
         used.update(keys)
-        found[name] = _joined(state, keys) if len(keys) == 2 else state[keys[0]]
+        parts = [state[key] for key in keys]
+        # LAVIS has the biases of queries and values; those of the keys, in between, are zero.
+        found[name] = torch.cat([parts[0], torch.zeros_like(parts[0]), parts[1]]) if len(parts) == 2 else parts[0]
         if found[name].shape != value.shape:
-            raise LavisError(
-                f"{path}: {keys[0]} has shape {tuple(found[name].shape)}, but {name} has {tuple(value.shape)}: "
-                "another model size?"
-            )
+            shapes = f"{keys[0]} has shape {tuple(found[name].shape)}, but {name} has {tuple(value.shape)}"
+            raise LavisError(f"{path}: {shapes}: another model size?")
     unmatched = sorted(key for key in state if key not in used and not _IGNORED.search(key))
     if unmatched:
         raise LavisError(f"{path}: {len(unmatched)} keys have no counterpart in the model: {', '.join(unmatched)}")
     missing = [name for name in missing if not _IGNORED.search(name)]
     if missing and not partial:
-        raise LavisError(
-            f"{path}: {len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}. "
-            "A fine-tuned delta? Use partial=True."
-        )
+        listed = f"{len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}"
+        raise LavisError(f"{path}: {listed}. A fine-tuned delta? Use partial=True.")
     _untie(model.language_model, found)
     # LAVIS's last vision norm adds 1e-5 to the variance, transformers' 1e-6. `save_pretrained` does not keep it.
     model.vision_model.post_layernorm.eps = 1e-5
@@ -113,21 +111,13 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
 
 
 def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path) -> None:
-    """Write `model` as a LAVIS checkpoint: {"model": weights under LAVIS's names}.
-
-    LAVIS has no biases on the vision attention's keys, so they are left out. They add the same value to all logits of a
-    query, which the softmax cancels.
-
-    Raises:
-        LavisError: LoRA is not merged into the weights.
-    """
+    """Write `model` as a LAVIS checkpoint, {"model": weights under LAVIS's names}; raise LavisError if LoRA is not
+    merged. The biases of the vision attention's keys, which the softmax cancels, are left out."""
     state: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         if ".lora_" in name:
-            raise LavisError(
-                f"{name}: LAVIS has no place for LoRA. Take the merged weights: run.export(folder, merged=True), "
-                "load_student(folder).model."
-            )
+            remedy = "Take the merged weights: run.export(folder, merged=True), load_student(folder).model."
+            raise LavisError(f"{name}: LAVIS has no place for LoRA. {remedy}")
         keys = lavis_keys(name)
         if len(keys) == 1:
             state[keys[0]] = value.clone()
@@ -138,11 +128,8 @@ def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
 
 
 def export_annotations(examples: Sequence[Example], path: str | Path) -> None:
-    """Write training examples as the annotation file of LAVIS's data set "reasvqa".
-
-    The file is a JSON list of objects with "id", "video", "clip" ([start, end] in seconds, or null), "source", "target"
-    and "reasoning" (or null).
-    """
+    """Write training examples as the annotation file of LAVIS's data set "reasvqa": a JSON list of objects with "id",
+    "video", "clip" ([start, end] in seconds, or null), "source", "target" and "reasoning" (or null)."""
     rows = [
         {name: getattr(e.sample, name) for name in ("id", "video", "clip")}
         | {name: getattr(e, name) for name in ("source", "target", "reasoning")}
@@ -152,16 +139,9 @@ def export_annotations(examples: Sequence[Example], path: str | Path) -> None:
     Path(path).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def _joined(state: dict[str, Tensor], keys: tuple[str, ...]) -> Tensor:
-    """Return the biases of queries, keys (zero) and values as one vector."""
-    return torch.cat([state[keys[0]], torch.zeros_like(state[keys[0]]), state[keys[1]]])
-
-
 def _untie(language_model: Any, found: dict[str, Tensor]) -> None:
-    """Give T5's output matrix its own tensor if the checkpoint's differs from the embeddings, as FlanT5's does.
-
-    transformers ties the two when it constructs a model, whatever the configuration says.
-    """
+    """Give T5's output matrix its own tensor if the checkpoint's differs from the embeddings, as FlanT5's does:
+    transformers ties the two when it constructs a model."""
     head, shared = found.get("language_model.lm_head.weight"), found.get("language_model.shared.weight")
     tied = language_model.lm_head.weight is language_model.shared.weight
     if tied and head is not None and shared is not None and not torch.equal(head, shared):

@@ -1,7 +1,6 @@
 """Train Eq. 2 as a model of LAVIS, `reasvqa_t5`, with LAVIS's own runner.
 
-This module runs in the environment of `environment-lavis.yml`. It imports LAVIS and only those parts of reasvqa that
-need no newer library. `reasvqa.lavis.export_annotations` writes the annotations in the other environment.
+This module runs in the environment of `environment-lavis.yml`; `export_annotations` writes its data in the other one.
 
     python -m reasvqa.lavis.model --cfg-path reasvqa/lavis/configs/train_nextqa.yaml    one GPU, or the CPU
     torchrun --nproc-per-node 4 -m reasvqa.lavis.model --cfg-path ...    four GPUs
@@ -50,8 +49,8 @@ CONFIGS = Path(__file__).parent / "configs"
 class ReasVQAT5(Blip2Base):
     """BLIP-2 with T5 over several frames, which learns to answer and to re-create the reasoning (section 3.3, Eq. 2).
 
-    It has LAVIS's parts under the names of `Blip2T5`, so that its checkpoints fit. The frames precede the text in time
-    order, each after its number ("1:"), as in `reasvqa.students.Blip2Student`.
+    Its parts have the names of LAVIS's `Blip2T5`, so that checkpoints fit. Frames precede the text, each after its
+    number ("1:"), as in `reasvqa.students.Blip2Student`.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = {
@@ -181,13 +180,9 @@ class ReasVQAT5(Blip2Base):
         return cross_entropy(self.decode(states, mask, inputs), labels)
 
     def forward(self, samples: dict) -> dict[str, Tensor]:
-        """Return Eq. 2 of a batch, alpha * CE(answer) + beta * CE(reasoning) with alpha = 1 - beta.
+        """Return Eq. 2 of a batch as "loss", "answer_loss" and, with reasoning and beta > 0, "reasoning_loss": scalars.
 
-        Args:
-            samples: "frames", float (B, N, 3, H, W); "source", "target", "reasoning" (may be empty), lists of B texts.
-
-        Returns:
-            "loss", "answer_loss" and, where there is reasoning and beta > 0, "reasoning_loss": scalars.
+        samples: "frames", float (B, N, 3, H, W); "source", "target", "reasoning" (may be empty), lists of B texts.
         """
         device = samples["frames"].device
         source = self._tokens(samples["source"]).to(device)
@@ -220,11 +215,7 @@ class ReasVQADataset(BaseDataset):
         self.preprocess = Preprocess(image_size, mean, std)
 
     def __getitem__(self, index: int) -> dict:
-        """Return "frames", float32 (N, 3, H, W), and the texts "source", "target" and "reasoning".
-
-        Raises:
-            VideoError: the video cannot be read.
-        """
+        """Return "frames", float32 (N, 3, H, W), and the texts "source", "target", "reasoning"; raise VideoError."""
         row = self.annotation[index]
         clip = tuple(row["clip"]) if row["clip"] else None
         frames = decode(os.path.join(self.vis_root, row["video"]), self.num_frames, clip)
@@ -236,13 +227,9 @@ class ReasVQADataset(BaseDataset):
 
 @registry.register_builder("reasvqa")
 class ReasVQABuilder(BaseDatasetBuilder):
-    """Build the data set of a project YAML: `annotations` (a file), `videos` (a folder), `num_frames`, `image_size`."""
+    """Build the data set of a project YAML."""
 
     DATASET_CONFIG_DICT = {"default": str(CONFIGS / "dataset.yaml")}
-
-    @classmethod
-    def default_config_path(cls, type: str = "default") -> str:
-        return cls.DATASET_CONFIG_DICT[type]
 
     def build_datasets(self) -> dict:
         config = self.config
@@ -271,9 +258,7 @@ def make_tiny_t5(folder: Path, words: str, seed: int = 0) -> None:
 def train(cfg_path: str, options: list[str] | None = None) -> Path:
     """Train as a project YAML says, with LAVIS's runner, and return the folder of checkpoints.
 
-    Args:
-        cfg_path: the YAML file.
-        options: "run.max_epoch=2" and the like, which override values of the file.
+    options: "run.max_epoch=2" and the like override values of the file.
     """
     import lavis.runners.runner_base as runner_base
     from lavis import tasks

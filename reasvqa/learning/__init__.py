@@ -3,8 +3,7 @@
 from reasvqa.config import TrainConfig
 from reasvqa.learning.key import run_key
 from reasvqa.learning.many import train_all
-from reasvqa.learning.runs import Run
-from reasvqa.learning.store import DamagedRun
+from reasvqa.learning.runs import DamagedRun, Run
 from reasvqa.learning.targets import build_examples
 from reasvqa.learning.training import Diverged, train
 

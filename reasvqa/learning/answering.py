@@ -102,10 +102,9 @@ def predict(
 ) -> tuple[list[int | None], list[str | None]]:
     """Return the student's answers as option indices, and the texts it wrote (None where it writes none).
 
-    Students of Eq. 1 with reasoning write the reasoning first and then answer. With letters the answer is parsed from
-    that text and is None where it names no option. With texts the input does not contain the options, and a free answer
-    need not be one of them, so the options are ranked after the written reasoning. All other students score the
-    options, see `score_options`.
+    Students of Eq. 1 with reasoning write it first. With letters the answer is parsed from that text, and is None where
+    it names no option. With texts the options are ranked after the written reasoning, since the input does not contain
+    them. All other students score the options, see `score_options`.
     """
     student.eval()
     writes = config.objective == "stl" and config.reasoning != "none" and config.target_order == "reasoning_first"

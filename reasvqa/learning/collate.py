@@ -83,10 +83,8 @@ def truncate(ids: list[int], limit: int, ending: list[int]) -> list[int]:
 
 
 class ByLength(Sampler[int]):
-    """Sample examples in a random order that puts texts of similar length into one batch, so that little is padded.
-
-    Seed and epoch fix the order, so a resumed run continues in it.
-    """
+    """Sample examples in a random order that puts texts of similar length into one batch. Seed and epoch fix it, so a
+    resumed run continues in it."""
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
         self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +17,8 @@ import safetensors.torch
 from peft.utils.constants import DUMMY_TARGET_MODULES
 
 from reasvqa.config import TrainConfig
+from reasvqa.files import swap_in, write_json
 from reasvqa.hub import cached
-from reasvqa.learning.store import json_text, swap_in
 from reasvqa.learning.targets import source_text
 from reasvqa.samples import Sample
 from reasvqa.students import STUDENTS, Student
@@ -26,13 +26,8 @@ from reasvqa.students.adapters import merge, trained_state
 
 MARK = "reasvqa.json"  # marks a folder as an export; holds the run's name, its settings, and the names of all files
 # Files of a processor. No checkpoint has all of them.
-_PROCESSING = (
-    "processor_config.json",
-    "preprocessor_config.json",
-    "video_preprocessor_config.json",
-    "chat_template.jinja",
-    "chat_template.json",
-)
+_PROCESSING = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+_PROCESSING += ("chat_template.jinja", "chat_template.json")
 
 
 def write_adapter(student: Student, config: TrainConfig, folder: Path) -> None:
@@ -58,11 +53,8 @@ def write_adapter(student: Student, config: TrainConfig, folder: Path) -> None:
 
 
 def write_merged(student: Student, config: TrainConfig, folder: Path) -> None:
-    """Write the whole model with tokenizer and processor, LoRA added to the weights, in the student's dtype.
-
-    Raises:
-        FileNotFoundError: the base's processor is neither in the hub's cache nor on the hub.
-    """
+    """Write the whole model with tokenizer and processor, LoRA added to the weights, in the student's dtype; raise as
+    `Run.export`."""
     merge(student)
     source = STUDENTS.get(config.student, config.student)
     for name in _PROCESSING:
@@ -85,11 +77,8 @@ def base_of(config: TrainConfig) -> str:
 
 @contextmanager
 def export_folder(path: Path, about: dict[str, Any]) -> Iterator[Path]:
-    """Yield an empty folder to write into; on success it takes the place of `path`, with `about` in it.
-
-    Raises:
-        FileExistsError: `path` is neither absent nor an empty folder nor an export.
-    """
+    """Yield an empty folder to write into; on success it takes the place of `path`, with `about` in it. Raise
+    FileExistsError if `path` is neither absent nor an empty folder nor an export."""
     path = Path(os.path.abspath(path.expanduser()))
     _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +86,7 @@ def export_folder(path: Path, about: dict[str, Any]) -> Iterator[Path]:
         folder = Path(temporary) / path.name
         folder.mkdir()
         yield folder
-        (folder / MARK).write_text(json_text(about | {"files": sorted(_files(folder))}), encoding="utf-8")
+        write_json(folder / MARK, about | {"files": sorted(_files(folder))})
         _check_replaceable(path)  # again: writing took a while
         swap_in(folder, path)
 
@@ -111,21 +100,16 @@ def _check_replaceable(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         foreign = {path.name}
     elif path.exists():
-        try:
-            foreign = _files(path) - {MARK, *json.loads((path / MARK).read_text(encoding="utf-8"))["files"]}
-        except (OSError, ValueError, KeyError, TypeError):
-            foreign = _files(path)
+        foreign = _files(path)
+        with suppress(OSError, ValueError, KeyError, TypeError):  # no export, or a damaged one
+            foreign -= {MARK, *json.loads((path / MARK).read_text(encoding="utf-8"))["files"]}
     if foreign:
         raise FileExistsError(f"{path}: {min(foreign)} is not part of an export. Give another place, or move it away.")
 
 
 def card(config: TrainConfig, student: Student, sample: Sample, facts: dict[str, Any], merged: bool) -> str:
-    """Return README.md of an export: what it is, how to load and ask it, training data, accuracy, licence.
-
-    Args:
-        sample: the question whose prompt is shown.
-        facts: the run's meta and metrics, and "run": its name.
-    """
+    """Return README.md of an export: what it is, how to load and ask it (as of `sample`), training data, accuracy,
+    licence. facts: the run's meta and metrics, and "run": its name."""
     base, kind = base_of(config), type(student.model).__name__
     on_hub = "/" in base and not Path(base).exists()
     what = f"A complete `{kind}` with tokenizer and processor, weights in {student.dtype}"

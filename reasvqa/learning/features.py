@@ -1,8 +1,8 @@
 """The frozen half of the student, computed once per clip and kept on disk.
 
-The output of ViT and Q-Former, or of the vision tower, for a clip is the same in every epoch, for every question about
-the clip, and in every run. One memory-mapped array holds it, in the student's precision; a second one says which rows
-are valid. Worker processes decode videos while the student encodes earlier ones. A kill loses the batch in flight.
+A clip's features are the same in every epoch, for every question, and in every run. One memory-mapped array holds them,
+in the student's precision; a second one says which rows are valid. Worker processes decode videos while the student
+encodes earlier ones. A kill loses the batch in flight.
 """
 
 from __future__ import annotations
@@ -48,10 +48,7 @@ class NoRoom(OSError):
 
 @dataclass(frozen=True)
 class Features:
-    """Visual features of a split's clips.
-
-    `features[sample]` is the (N, Q, E) array of a sample's clip, `features.tensor(samples)` the (B, N, Q, E) tensor of
-    several.
+    """Visual features of a split's clips: (N, Q, E) of a sample's clip, or a tensor (B, N, Q, E) of several.
 
     Attributes:
         array: (clips, N, Q, E), memory-mapped; float32, or bfloat16 as its bits in uint16.
@@ -91,8 +88,8 @@ def features_of(samples: Samples, student: Student, config: TrainConfig) -> Feat
 def build_features(samples: Samples, student: Student, name: str, num_frames: int, folder: Path) -> Features:
     """Return the features of all clips of `samples`; compute those that `folder` does not hold yet.
 
-    The student's frozen half moves to the GPU only if clips are missing, and moves back afterwards. Of several
-    processes started together (torchrun) each computes its share.
+    The student's frozen half is on the GPU only meanwhile. Of several processes started together (torchrun) each
+    computes its share.
 
     Args:
         samples: questions; several may share a clip.
@@ -195,9 +192,9 @@ def _clip(sample: Sample) -> tuple:
 
 def video_stamp(path: Path) -> int:
     """Return a number for a video's content (`reasvqa.video.video_digest`); 0 if there is no file."""
-    return _stamp(path, *file_state(path)) if path.exists() else 0
+    return _stamp(path, file_state(path))
 
 
 @lru_cache(maxsize=1 << 17)
-def _stamp(path: Path, *_state: int) -> int:
-    return int(video_digest(path), 16) >> 1 or 1
+def _stamp(path: Path, state: tuple[int, int] | None) -> int:
+    return int(video_digest(path), 16) >> 1 or 1 if state else 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -47,7 +48,7 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
     versions = [PROCEDURE, FEATURES_PROCEDURE, torch.__version__.split("+")[0], transformers.__version__]
     everything = [
         asdict(config),
-        _examples_digest(reduced, root, learned, _state(responses)),
+        _examples_digest(reduced, root, learned, file_state(responses)),
         questions_digest(asked),
         fingerprint(config.student),
         [*versions, peft.__version__],
@@ -62,7 +63,7 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
 @lru_cache(maxsize=4096)
 def _examples_digest(config: TrainConfig, root: Path, samples: Samples, _responses: object) -> str:
     """Return a hash of the texts of the training examples, in their order."""
-    samples = samples[: config.questions]
+    samples = samples[: config.questions] if config.questions else samples
     examples = build_examples(samples, responses_of(config, root, samples), config)
     return digest((e.sample.id, e.source, e.target, e.reasoning or "", e.ending) for e in examples)
 
@@ -73,9 +74,38 @@ def questions_digest(samples: Samples) -> str:
     return digest((s.id, s.video, str(s.clip), s.question, *s.options, str(s.answer), s.type) for s in samples)
 
 
+_seen: dict[Samples, str] | None = None
+
+
+@contextmanager
+def videos_seen_once() -> Iterator[None]:
+    """Look at each split's videos only once inside, for the keys of many runs."""
+    global _seen
+    _seen = {}
+    try:
+        yield
+    finally:
+        _seen = None
+
+
 def videos_digest(samples: Samples) -> str:
-    """Return a hash of the content of the questions' videos."""
-    return digest((video, str(video_stamp(samples.videos / video))) for video in sorted({s.video for s in samples}))
+    """Return a hash of the content of the questions' videos. Every call sees which files have changed, except inside of
+    `videos_seen_once`."""
+    seen = {} if _seen is None else _seen
+    if samples not in seen:
+        seen[samples] = _videos_digest(samples, tuple(map(file_state, _video_files(samples))))
+    return seen[samples]
+
+
+@lru_cache(maxsize=64)
+def _videos_digest(samples: Samples, _states: object) -> str:
+    return digest((name, str(video_stamp(Path(file)))) for file, name in _video_files(samples).items())
+
+
+@lru_cache(maxsize=64)
+def _video_files(samples: Samples) -> dict[str, str]:
+    """Return the names of the questions' videos by their paths, as texts: these are looked at with every key."""
+    return {f"{samples.videos}/{name}": name for name in sorted({sample.video for sample in samples})}
 
 
 def digest(rows: Iterable[tuple[str, ...]]) -> str:
@@ -89,13 +119,9 @@ def digest(rows: Iterable[tuple[str, ...]]) -> str:
 def load_existing(dataset: str, split: str, root: Path) -> Samples:
     """Load a split without making a missing miniature; the same object until an annotation file changes."""
     files = sorted(path for pattern in ("*.csv", "*.json", "*.txt") for path in root.glob(pattern))
-    return _loaded(dataset, split, root, tuple((path.name, _state(path)) for path in files))
+    return _loaded(dataset, split, root, tuple((path.name, file_state(path)) for path in files))
 
 
 @lru_cache(maxsize=64)
 def _loaded(dataset: str, split: str, root: Path, _files: object) -> Samples:
     return load(dataset, split, root)
-
-
-def _state(path: Path) -> tuple[int, int] | None:
-    return file_state(path) if path.exists() else None

@@ -15,9 +15,8 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.learning import records
 from reasvqa.learning.features import dtype_of, features_of
-from reasvqa.learning.key import run_key
-from reasvqa.learning.runs import Run
-from reasvqa.learning.store import DamagedRun
+from reasvqa.learning.key import run_key, videos_seen_once
+from reasvqa.learning.runs import DamagedRun, Run
 from reasvqa.learning.training import train
 from reasvqa.processes import Workers, cores, finish_all, result_of
 from reasvqa.students import load_student
@@ -32,13 +31,13 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
         jobs: processes at a time; default: one per core, or a single one where there is a GPU.
 
     Raises:
-        What `train` raises, after the other runs have ended; they are kept.
-        WorkerLost: the worker of a run died several times.
+        What `train` raises, or `WorkerLost`, after the other runs have ended; they are kept.
     """
     configs = [config.resolve() for config in configs]
     for dataset in {config.dataset for config in configs}:
         load(dataset, "train")  # a miniature is made on first use, once
-    missing = [config for config in dict.fromkeys(configs) if force or not kept_run(config)]
+    with videos_seen_once():
+        missing = [config for config in dict.fromkeys(configs) if force or not kept_run(config)]
     jobs = min(jobs or (1 if torch.cuda.is_available() else cores()), len(missing))
     if jobs > 1:
         prepare_features(missing)
@@ -55,11 +54,8 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
 
 
 def kept_run(config: TrainConfig, weights: bool = False) -> Run | None:
-    """Return the intact run of these settings, or None.
-
-    Runs that come with the repository are unpacked when one of them is first asked for. They have no weights: with
-    `weights` they do not count.
-    """
+    """Return the intact run of these settings, or None. Those that come with the repository are unpacked at first use;
+    they have no weights, and do not count where `weights` are asked for."""
     run = Run(paths.runs() / run_key(config))
     if not weights and not run.path.exists() and run.path.name in records.names(paths.records()):
         records.unpack(paths.records(), paths.runs())

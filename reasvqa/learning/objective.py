@@ -1,9 +1,8 @@
 """Compute a batch's losses from one pass over video and question.
 
-The student reads video and question once. Answer and reasoning are decoded from that reading, each from its own start
-token and without seeing the other. Each CE is a mean over its own target tokens, so beta keeps its meaning whatever
-the texts' lengths and however many samples of the batch have a reasoning. Where several processes share a batch, the
-mean is over the tokens of all of them.
+Answer and reasoning are decoded from one reading, each from its own start token and without seeing the other. Each CE
+is a mean over its own target tokens, of all processes that share the batch, so beta keeps its meaning whatever the
+texts' lengths and however many samples have a reasoning.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ class Objective(nn.Module):
             input_ids, attention_mask: long (B, L) source text.
             labels: long (B, T) answer tokens, padded with -100 (in STL: reasoning and answer); or, with `answers`, long
                 (O, T) the tokens of all options of the batch.
-            reasoning_labels: long (R, T') reasoning tokens of the R <= B samples that have some, padded with -100.
-            reasoning_rows: long (R,) indices of these samples in the batch.
+            reasoning_labels, reasoning_rows: long (R, T') reasoning tokens, padded with -100, of R samples of the
+                batch, and these samples' indices, long (R,).
             option_rows: long (O,) the sample that each option belongs to, ascending.
             answers: long (B,) the index of each sample's right option: the answer is learned as a choice.
 
@@ -68,11 +67,8 @@ class Objective(nn.Module):
 
 
 def _weight_by_counts(losses: list[Tensor], counted: list[Tensor]) -> list[Tensor]:
-    """Weight this process's means over `counted` tokens (or choices) so that the mean over processes is over all.
-
-    Processes average their gradients, so one with more target tokens, or the only one with a reasoning, must count
-    for more.
-    """
+    """Weight this process's means over `counted` tokens (or choices) so that the mean over processes is over all:
+    they average their gradients, so one with more target tokens must count for more."""
     if len(counted) == 1:  # this process has no reasoning
         counted = [*counted, torch.zeros_like(counted[0])]
     own = torch.stack(counted).float()
@@ -92,17 +88,14 @@ def target_losses(
     targets: Sequence[tuple[Tensor, int, Tensor]],
     answers: Tensor | None = None,
 ) -> list[Tensor]:
-    """Return the mean cross-entropy over each target's tokens, all decoded after one reading.
+    """Return the mean cross-entropy over each target's tokens, a float32 scalar a task, all decoded after one reading.
 
     Args:
         states, mask: of `Student.encode`.
-        targets: for each task the labels, long (M, T) padded with -100, the start token, and the batch rows they
-            belong to, long (M,).
-        answers: if given, the first task's targets are the options of each sample, and its loss is that of choosing
-            the option with this index, long (B,).
-
-    Returns:
-        A float32 scalar for each task.
+        targets: for each task the labels, long (M, T) padded with -100, the start token, and their batch rows, long
+            (M,).
+        answers: the first task's targets are the options of each sample, of which the one with this index is to be
+            chosen, long (B,).
     """
     inputs = [(shift_right(labels, start, student.pad), rows) for labels, start, rows in targets]
     logits = student.decode(states, mask, inputs)

@@ -1,7 +1,6 @@
 """Runs without their weights, in one archive: all that tables, figures and the ledger need, a few kB a run.
 
-The runs behind `figures/` ship this way. With the same data, settings and versions, and so the same key, a run's result
-need not be computed again; its student has to be trained again.
+The runs behind `figures/` ship this way: with the same key, only a run's student has to be trained again.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from reasvqa.files import atomic_path, file_state
-from reasvqa.learning.runs import Run
-from reasvqa.learning.store import RESULT, WEIGHTS, meta_text
+from reasvqa.learning.runs import RESULT, WEIGHTS, Run, meta_text
 
 
 def pack(runs: Sequence[Run], file: Path) -> None:
@@ -60,16 +58,14 @@ def unpack(file: Path, store: Path) -> list[str]:
 
 
 def names(file: Path) -> frozenset[str]:
-    """Return the names of the runs in an archive; none if there is no archive.
-
-    Raises:
-        ValueError: the archive is damaged.
-    """
-    return _names(file, *file_state(file)) if file.exists() else frozenset()
+    """Return the names of the runs in an archive, none if there is no archive; raise as `unpack`."""
+    return _names(file, file_state(file))
 
 
 @lru_cache(maxsize=4)
-def _names(file: Path, *_state: int) -> frozenset[str]:
+def _names(file: Path, state: object) -> frozenset[str]:
+    if state is None:
+        return frozenset()
     with _opened(file) as archive:
         return frozenset(name.split("/")[0] for name in archive.getnames())
 

@@ -1,36 +1,128 @@
-"""A finished run: its result, and its student, to be asked more or exported."""
+"""A finished run: a folder of the run store, sealed with the checksums of its files, and the student in it.
+
+runs/<key>/
+    config.json  metrics.json  predictions.csv  history.csv  weights.safetensors    the result
+    meta.json                                       versions, place of the data, checksums
+    predictions-<split>-<hash of the split>.csv     what the student answered later
+    written.csv                                     what the student wrote later
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-from dataclasses import asdict
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
+import peft
+import torch
+import transformers
 
+import reasvqa
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
+from reasvqa.files import locked, write_text
 from reasvqa.learning.answering import answer_table, generate_reasoning
 from reasvqa.learning.export import card, export_folder, write_adapter, write_merged
 from reasvqa.learning.features import Features, dtype_of, features_of, readable
 from reasvqa.learning.key import digest, load_existing, questions_digest, videos_digest
-from reasvqa.learning.store import WEIGHTS, SealedFolder
 from reasvqa.samples import Sample
 from reasvqa.students import Student, load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare
 
+WEIGHTS = "weights.safetensors"
+RESULT = ("config.json", "metrics.json", "predictions.csv", "history.csv", WEIGHTS)
 WRITTEN = "written.csv"
+
+
+class DamagedRun(ValueError):
+    """A kept run has changed since it was written. The message names the file and the remedy."""
 
 
 class WeightsLeftOut(ValueError):
     """The student of a run without weights is asked for. The message says how to train it."""
 
 
-class Run(SealedFolder):
-    """A finished run, read from its folder; raises `DamagedRun` where a file that is read is missing or has changed."""
+@dataclass(frozen=True)
+class Run:
+    """A finished run. Every file is compared with its checksum before it is read.
+
+    Everything that reads a file raises `DamagedRun` if the file is missing or has changed.
+    """
+
+    path: Path
+
+    # --- its files ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def meta(self) -> dict:
+        """Time, versions, device, processes, the generator's accuracy, the data's folder, checksums."""
+        try:
+            meta = json.loads((self.path / "meta.json").read_text(encoding="utf-8"))
+            intact = meta.pop("sha256") == _checksum(meta)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged("meta.json", "cannot be read") from error
+        if not intact:
+            raise self._damaged("meta.json", "has changed since it was written")
+        return meta
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of the run's files, after its content was found to be intact."""
+        path = self.path / name
+        if name not in self.meta["files"] or not path.is_file():
+            raise self._damaged(name, "is missing")
+        if _file_checksum(path) != self.meta["files"][name]:
+            raise self._damaged(name, "has changed since it was written")
+        return path
+
+    def _damaged(self, name: str, problem: str) -> DamagedRun:
+        remedy = "Ask for it again (train, or reproduce) to remake it."
+        return DamagedRun(f"{self.path / name}: {problem}, so this run cannot be used. {remedy}")
+
+    def check(self) -> Self:
+        """Return the run itself, after all files of its result were found to be intact."""
+        for name in RESULT:
+            if name != WEIGHTS or self.has_weights:
+                self.file(name)
+        return self
+
+    @property
+    def has_weights(self) -> bool:
+        """False for a run that came with the repository, which ships no weights."""
+        return "left_out" not in self.meta
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file is there and intact."""
+        try:
+            return bool(self.file(name))
+        except DamagedRun:
+            return False
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """Keep other processes from adding to the run, and see what they have added. A read-only store has no lock."""
+        with ExitStack() as stack:
+            with suppress(OSError):
+                stack.enter_context(locked(Path(f"{self.path}.lock")))
+            self.__dict__.pop("meta", None)
+            yield
+
+    def _add(self, name: str, text: str) -> None:
+        """Add a file, inside of `_adding`; a read-only store stays as it is."""
+        with suppress(OSError):
+            write_text(self.path / name, text)
+            self.meta["files"][name] = _file_checksum(self.path / name)
+            write_text(self.path / "meta.json", meta_text(self.meta))
+
+    # --- its result ---------------------------------------------------------------------------------------------------
 
     @cached_property
     def config(self) -> TrainConfig:
@@ -79,6 +171,8 @@ class Run(SealedFolder):
         """Return the questions of a split of its data set; default: those it was evaluated on."""
         return load_existing(self.config.dataset, split or self.config.split, self.root)
 
+    # --- its student --------------------------------------------------------------------------------------------------
+
     def load_student(self) -> Student:
         """Load the trained student, on the CPU, in evaluation mode.
 
@@ -95,12 +189,18 @@ class Run(SealedFolder):
         load_trained(student, self.file(WEIGHTS))
         return student.eval()
 
-    def predictions_on(self, split: str) -> pd.DataFrame:
-        """Return the predictions on another split of the data set, in the form of `predictions`.
+    def answer(self, samples: Samples) -> pd.DataFrame:
+        """Let the student answer questions about clips of its data set; return them in the form of `predictions`.
 
-        The student answers once. A store that can be written to keeps the answers until that split's questions or
-        videos change.
+        Raises:
+            WeightsLeftOut, MissingVideos: see `load_student` and `readable`.
         """
+        student, features = self._student_and_features(samples)
+        return answer_table(student, readable(samples, features, self.config.skip_missing), features, self.config)
+
+    def predictions_on(self, split: str) -> pd.DataFrame:
+        """Return the predictions on another split of the data set, in the form of `predictions`. The student answers
+        once; a store that can be written to keeps the answers until that split's questions or videos change."""
         if split == self.config.split:
             return self.predictions
         samples = self.samples(split)
@@ -108,22 +208,12 @@ class Run(SealedFolder):
         name = f"predictions-{split}-{digest([asked])[:8]}.csv"
         if self.has(name):
             return _read_predictions(self.file(name))
-        with self.adding():
+        with self._adding():
             if self.has(name):  # another process answered meanwhile
                 return _read_predictions(self.file(name))
             text = self.answer(samples).to_csv(index=False)
-            self.add(name, text)
+            self._add(name, text)
         return _read_predictions(io.StringIO(text))
-
-    def answer(self, samples: Samples) -> pd.DataFrame:
-        """Let the student answer questions about clips of its data set; return them in the form of `predictions`.
-
-        Raises:
-            WeightsLeftOut: see `load_student`.
-            MissingVideos: see `readable`.
-        """
-        student, features = self._student_and_features(samples)
-        return answer_table(student, readable(samples, features, self.config.skip_missing), features, self.config)
 
     def explain(self, samples: Samples) -> list[str]:
         """Return the reasoning that the student writes for questions of its data set, decoded once and kept as in
@@ -134,9 +224,9 @@ class Run(SealedFolder):
             questions = Samples(missing.values(), samples.videos)
             student, features = self._student_and_features(questions)
             kept |= zip(missing, generate_reasoning(student, questions, features, self.config), strict=True)
-            with self.adding():
+            with self._adding():
                 kept |= self._written()
-                self.add(WRITTEN, pd.DataFrame(kept.items(), columns=["asked", "text"]).to_csv(index=False))
+                self._add(WRITTEN, pd.DataFrame(kept.items(), columns=["asked", "text"]).to_csv(index=False))
         return [kept[asked] for asked in hashes]
 
     def written(self, samples: Samples) -> list[str | None]:
@@ -179,6 +269,37 @@ class Run(SealedFolder):
             page = card(self.config, student, sample, {"run": self.path.name, **self.meta, **self.metrics}, merged)
             (folder / "README.md").write_text(page, encoding="utf-8")
         return Path(path).expanduser()
+
+
+def seal(folder: Path, meta: dict) -> None:
+    """Write meta.json with versions and the checksums of the result: the last step of a run."""
+    versions = {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)}
+    versions["python"] = platform.python_version()
+    files = {name: _file_checksum(folder / name) for name in RESULT}
+    write_text(folder / "meta.json", meta_text(meta | {"versions": versions, "files": files}))
+
+
+def problem_with(path: Path) -> str | None:
+    """Return why the run in a folder cannot be used: it is missing or damaged; None: it is intact."""
+    try:
+        Run(path).check()
+    except DamagedRun as damage:
+        return str(damage)
+    return None
+
+
+def meta_text(meta: dict) -> str:
+    """Return the text of meta.json, with a checksum of its own."""
+    return json.dumps(meta | {"sha256": _checksum(meta)}, indent=1) + "\n"
+
+
+def _checksum(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _file_checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _question_hash(sample: Sample) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
+from reasvqa.files import file_state
 from reasvqa.generation import read_reasoning
 from reasvqa.generation.controls import key_words, shuffled_words, swapped
 from reasvqa.refinement import refine
@@ -61,15 +62,21 @@ def responses_of(config: TrainConfig, root: Path, samples: Samples) -> pd.DataFr
     """
     if not config.generator:
         return None
-    return read_reasoning(paths.reasoning(root, config.generator, config.kind), samples, config.kind)
+    path = paths.reasoning(root, config.generator, config.kind)
+    return _responses(path, samples, config.kind, file_state(path))
+
+
+@lru_cache(maxsize=16)
+def _responses(path: Path, samples: Samples, kind: str, _state: object) -> pd.DataFrame:
+    return read_reasoning(path, samples, kind)
 
 
 def build_examples(samples: Samples, responses: pd.DataFrame | None, config: TrainConfig) -> list[Example]:
     """Build the training examples of Eq. 1 (STL) or Eq. 2 (MTL).
 
     STL: the single target is the reasoning followed by the answer; questions without a usable reasoning are left out.
-    With reasoning "none" the target is the answer (STL_QA). MTL: every question teaches its answer; one with a usable
-    reasoning teaches that as well. (The paper does not say whether MTL_CR drops the answers of the other questions.)
+    With reasoning "none" the target is the answer. MTL: every question teaches its answer, and its reasoning if usable.
+    (The paper does not say whether MTL_CR drops the answers of the other questions.)
 
     Args:
         samples: labelled questions.
@@ -79,11 +86,9 @@ def build_examples(samples: Samples, responses: pd.DataFrame | None, config: Tra
     Raises:
         ValueError: a question has no label or no response.
     """
-    unlabelled = [sample.id for sample in samples if sample.answer is None]
-    if unlabelled:
-        raise ValueError(
-            f"{len(unlabelled)} training questions have no answer, e.g. {unlabelled[0]!r}; use a labelled split"
-        )
+    if unlabelled := [sample.id for sample in samples if sample.answer is None]:
+        found = f"{len(unlabelled)} training questions have no answer, e.g. {unlabelled[0]!r}"
+        raise ValueError(f"{found}; use a labelled split")
     texts = {} if config.reasoning == "none" else _usable(samples, responses, config)
     examples = []
     for sample in samples:
@@ -106,12 +111,9 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
     if responses is None:
         raise ValueError(f"reasoning={config.reasoning!r} needs a generator's responses")
     ids = set(responses["id"])
-    absent = [sample.id for sample in samples if sample.id not in ids]
-    if absent:
-        raise ValueError(
-            f"{len(absent)} of {len(samples)} training questions have no line in the reasoning file, "
-            f"e.g. {absent[0]!r}. Let the generation finish."
-        )
+    if absent := [sample.id for sample in samples if sample.id not in ids]:
+        found = f"{len(absent)} of {len(samples)} training questions have no line in the reasoning file"
+        raise ValueError(f"{found}, e.g. {absent[0]!r}. Let the generation finish.")
     if config.control == "other_videos":
         responses = swapped(responses, samples)
     columns = zip(responses["id"], responses["response"], responses["prediction"], responses["correct"], strict=True)

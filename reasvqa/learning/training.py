@@ -1,13 +1,8 @@
-"""Phase 3, LR: train a student by Eq. 1 or Eq. 2.
-
-A run is kept under its key (`reasvqa.learning.key`). Asking for it again reads it from the store; an interrupted run
-continues from its last checkpoint.
-"""
+"""Phase 3, LR: train a student by Eq. 1 or Eq. 2. A run is kept under its key; an interrupted one continues."""
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import sys
@@ -30,17 +25,17 @@ from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import right_or_wrong
-from reasvqa.files import locked, write_text
+from reasvqa.files import locked, swap_in, write_json
 from reasvqa.learning.answering import answer_table
 from reasvqa.learning.collate import ByLength, Collator
 from reasvqa.learning.features import dtype_of, features_of, readable
 from reasvqa.learning.key import run_key
 from reasvqa.learning.objective import Objective
-from reasvqa.learning.runs import Run
-from reasvqa.learning.store import WEIGHTS, json_text, problem_with, seal, swap_in
+from reasvqa.learning.runs import WEIGHTS, Run, problem_with, seal
 from reasvqa.learning.targets import build_examples, responses_of
 from reasvqa.students import load_student, own_device
 from reasvqa.students.adapters import load_trained, prepare, trained_state
+from reasvqa.video import close as end_decoders
 
 LOSSES = ("answer_loss", "reasoning_loss")
 TRAINED = "trained.safetensors"  # the trained weights in a checkpoint
@@ -120,6 +115,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     features, test_features = (features_of(samples, student, config) for samples in (train_samples, test_samples))
     train_samples = readable(train_samples, features, config.skip_missing)
     test_samples = readable(test_samples, test_features, config.skip_missing)
+    end_decoders()  # training may take hours
     times.append(time.time())
 
     examples = build_examples(train_samples, responses, config)
@@ -141,9 +137,8 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
     trained = trained_state(student)
     if not all(bool(torch.isfinite(value).all()) for value in trained.values()):
-        raise Diverged(
-            f"weights are NaN or infinite after the last step. Use a learning rate below {config.learning_rate:g}."
-        )
+        remedy = f"Use a learning rate below {config.learning_rate:g}."
+        raise Diverged(f"weights are NaN or infinite after the last step. {remedy}")
 
     times.append(time.time())
     table = answer_table(student, test_samples[rank::world], test_features, config)
@@ -153,11 +148,8 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     if not state.is_main_process:
         return
     taught = sum(e.reasoning is not None for e in examples) if config.objective == "mtl" else len(examples)
-    seconds = {
-        "features": times[1] - times[0],
-        "training": trainer.state.log_history[-1]["seconds"],
-        "answering": times[3] - times[2],
-    }
+    seconds = {"features": times[1] - times[0], "training": trainer.state.log_history[-1]["seconds"]}
+    seconds["answering"] = times[3] - times[2]
     metrics = {
         "accuracy": 100 * float(right_or_wrong([table])[0].mean()) if table["answer"].notna().all() else None,
         "questions": len(table),
@@ -182,8 +174,8 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
     history[columns].to_csv(folder / "history.csv", index=False)
     table.to_csv(folder / "predictions.csv", index=False)
     safetensors.torch.save_file(trained, folder / WEIGHTS)
-    write_text(folder / "config.json", json_text(asdict(config)))
-    write_text(folder / "metrics.json", json_text(metrics))
+    write_json(folder / "config.json", asdict(config))
+    write_json(folder / "metrics.json", metrics)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     seal(folder, meta)
 
@@ -258,8 +250,8 @@ class _Trainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def _save(self, output_dir: str, state_dict=None):
-        os.makedirs(output_dir, exist_ok=True)
-        safetensors.torch.save_file(trained_state(self.model), os.path.join(output_dir, TRAINED))
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_file(trained_state(self.model), Path(output_dir, TRAINED))
 
     def _save_rng_state(self, output_dir: str):
         """Wait until all processes have written theirs: trainer_state.json, which follows, marks a whole checkpoint."""

@@ -266,7 +266,7 @@ def read_stories(root: Path, split: str | None = None) -> Mapping[str, Story]:
 
 
 @lru_cache(maxsize=8)
-def _stories(path: Path, _state: tuple[int, int]) -> dict[str, dict[str, Story]]:
+def _stories(path: Path, _state: object) -> dict[str, dict[str, Story]]:
     def event(values: dict[str, Any]) -> Event:
         return Event(**values | dict[str, Any](idle=tuple(map(tuple, values["idle"]))))
 

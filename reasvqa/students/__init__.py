@@ -1,5 +1,4 @@
-"""The students: a file per family, on the contract of `reasvqa.students.base`. A new family is a file and a row of
-`FAMILIES`."""
+"""The students: a file per family, on the contract of `reasvqa.students.base`, and a row of `FAMILIES`."""
 
 from __future__ import annotations
 
@@ -52,9 +51,8 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
 
     Raises:
         FileNotFoundError: no such name, folder or cached checkpoint, and none on the hub.
-        ValueError: the checkpoint is of another family (the message says why it cannot be a student), a BLIP-2 without
-            an encoder-decoder, or has an empty tokenizer; or weights are missing, unexpected or of another shape (the
-            message lists them).
+        ValueError: the checkpoint cannot be a student, its tokenizer is empty, or weights are missing, unexpected or of
+            another shape.
     """
     source = STUDENTS.get(name, name)
     absent = (
@@ -99,11 +97,7 @@ _RECURRENT = ("linear", "mamba", "recurrent", "conv")  # in the names of layer t
 
 
 def why_not(config: transformers.PretrainedConfig) -> list[str]:
-    """Return the reasons, in sentences, why a model cannot be a student; an empty list if there are none.
-
-    A student reads video and question once. All targets continue from the reading's last position and do not see each
-    other (`reasvqa.students.packed`).
-    """
+    """Return the reasons, in sentences, why a model cannot be a student; an empty list if there are none."""
     text: Any = config.get_text_config(decoder=True)
     reasons = []
     model_class = transformers.MODEL_MAPPING.get(type(config), None)
@@ -126,8 +120,7 @@ def read_preprocess(source: str, local_only: bool = True) -> Preprocess:
     """Read the checkpoint's image size in pixels, mean and standard deviation.
 
     They are in `preprocessor_config.json`, or in the `processor_config.json` to which transformers 5 writes a whole
-    processor. The size is that of one picture for the vision encoder. Where large pictures are cut (SmolVLM), it is
-    that of a part, to which the checkpoint's own processor scales a video's frames.
+    processor. Where large pictures are cut (SmolVLM), the size is that of a part, as for a video's frames.
 
     Raises:
         FileNotFoundError: the checkpoint has neither.
@@ -150,15 +143,14 @@ def fingerprint(name: str) -> str:
     if not folder.is_dir():
         return str(folder)
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.txt")])
-    return _digest(tuple((file, file_state(file)) for file in files))
+    return _digest(tuple(files), tuple(map(file_state, files)))
 
 
 @lru_cache(maxsize=64)
-def _digest(files: tuple[tuple[Path, tuple[int, int]], ...]) -> str:
-    """Hash files. The cache's key includes their states, so a changed file is hashed again."""
+def _digest(files: tuple[Path, ...], _states: object) -> str:
     digest = hashlib.sha256()
-    for file, (_, size) in files:
-        digest.update(f"{file.name} {size}".encode())
+    for file in files:
+        digest.update(f"{file.name} {file.stat().st_size}".encode())
         with file.open("rb") as data:
             digest.update(hashlib.file_digest(data, "sha256").digest())
     return digest.hexdigest()

@@ -21,8 +21,7 @@ NARROW = 256  # width up to which summing weights costs less than two more produ
 class LoraInWeights(peft.tuners.lora.Linear):
     """LoRA added to the weights in each pass, (W + BA)x, where peft adds it to the outputs, Wx + BAx.
 
-    In narrow layers the number of operations decides, not their size: a training step of the miniature takes a sixth
-    less time. In a wide layer the gradient, which is as large as W, would cost more than it saves.
+    A training step of the miniature takes a sixth less time; in a wide layer the gradient, as large as W, costs more.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,10 +58,8 @@ def prepare(student: Student, config: TrainConfig) -> None:
 
 
 def merge(student: Student) -> None:
-    """Add LoRA to the weights and remove its layers, in place. Nothing of the student is trained afterwards.
-
-    Sums are computed in float32; all parameters then have the frozen weights' dtype.
-    """
+    """Add LoRA to the weights, in float32, and remove its layers, in place. All parameters then have the frozen ones'
+    dtype, and nothing is trained any more."""
     for name, layer in list(student.named_modules()):
         if isinstance(layer, peft.tuners.lora.Linear):
             linear = cast(nn.Linear, layer.get_base_layer())
@@ -80,11 +77,8 @@ def trained_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_trained(module: nn.Module, path: Path) -> None:
-    """Load the `trained_state` of an equally prepared module from a safetensors file.
-
-    Raises:
-        ValueError: the file's parameters are not exactly the trained ones.
-    """
+    """Load the `trained_state` of an equally prepared module from a safetensors file, or raise ValueError if the
+    parameters are not exactly the trained ones."""
     state = safetensors.torch.load_file(path)
     own = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     if own.keys() != state.keys():

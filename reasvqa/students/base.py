@@ -1,6 +1,5 @@
 """The contract of all student families: a frozen vision encoder whose output is cached, and a trained half that reads
-once and decodes any number of targets (paper, sections 4.1 and 4.2).
-"""
+once and decodes any number of targets (paper, sections 4.1 and 4.2)."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ Targets = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Packed:
-    """All targets of a batch for one decoder pass: those of one row stand one after the other.
+    """All targets of a batch for one decoder pass, those of one row one after the other.
 
     Attributes:
         ids: long (B, W) tokens, 0 where a row has no target.
@@ -80,8 +79,7 @@ class Student(nn.Module):
 
     Attributes:
         feature_shape: (Q, E).
-        answer_start, reasoning_start: ids of the start tokens of answers and reasonings. They differ; otherwise the two
-            would compete for the first token.
+        answer_start, reasoning_start: ids of the start tokens of answers and reasonings. They differ.
         language_model: gets LoRA in the linear layers named `lora_targets`.
         projection: the module that is trained as a whole.
         vision_modules: names of the model's modules that make up the frozen half.
@@ -144,15 +142,8 @@ class Student(nn.Module):
         raise NotImplementedError
 
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Read video and text once.
-
-        Args:
-            features: (B, N, Q, E).
-            input_ids, attention_mask: long (B, L).
-
-        Returns:
-            The states of what was read, (B, S, D), and their mask, (B, S). All targets are decoded from them.
-        """
+        """Read video and text once: features (B, N, Q, E), input_ids and attention_mask long (B, L). Return the states
+        of what was read, (B, S, D), and their mask, (B, S)."""
         raise NotImplementedError
 
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:

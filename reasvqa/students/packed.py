@@ -20,7 +20,7 @@ from reasvqa.students.base import Student, Targets, in_own_precision, pack
 
 
 class PackedStudent(Student):
-    """A student of one decoder. A family gives its chat template's mark for a video and the labels around its frames.
+    """A student of one decoder.
 
     Attributes:
         video_token: id of the token that stands for the whole video in `source_ids`; `encode` puts the frames there.
@@ -52,14 +52,7 @@ class PackedStudent(Student):
         raise NotImplementedError
 
     def visual_tokens(self, features: Tensor) -> Tensor:
-        """Return what the decoder reads of the frames: projected features between the family's labels.
-
-        Args:
-            features: (B, N, Q, E).
-
-        Returns:
-            (B, V, D); V is 0 without frames.
-        """
+        """Return what the decoder reads of features (B, N, Q, E): projected, between the family's labels, (B, V, D)."""
         batch, frames = features.shape[:2]
         if frames == 0:
             return self.words("").expand(batch, -1, -1)
@@ -74,10 +67,9 @@ class PackedStudent(Student):
         return self.model.get_input_embeddings()(ids.to(self.device)).to(self.dtype)
 
     def source_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Return the ids of texts in the chat template, with the video token once.
+        """Return the ids of texts, cut to `max_length` tokens, in the chat template, with the video token once.
 
-        A long text is cut to `max_length` tokens first. Without a template (the miniature), the video comes first and
-        the tokenizer adds its special tokens.
+        Without a template (the miniature), the video comes first and the tokenizer adds its special tokens.
         """
         plain = self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
         cut = [
@@ -101,11 +93,8 @@ class PackedStudent(Student):
 
     @in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the prompt's embeddings with the video in its place; `decode` reads them together with the targets.
-
-        Raises:
-            ValueError: the video token is missing, or not at the same place in every prompt.
-        """
+        """Return the prompt's embeddings with the video in its place, which must be the same in every prompt (or
+        ValueError); `decode` reads them together with the targets."""
         text = self.model.get_input_embeddings()(input_ids).to(self.dtype)
         at = (input_ids == self.video_token).int().argmax(1)
         if not bool((input_ids[torch.arange(len(at)), at] == self.video_token).all()) or len(at.unique()) != 1:

@@ -27,11 +27,8 @@ class SmolVlmStudent(PackedStudent):
     """A `SmolVLMForConditionalGeneration` that reads a video as its own processor writes it: an introduction with the
     number of frames and the length, then each frame after its time.
 
-    A student is told the order of its frames, not their times. They are labelled as one second apart ("Frame from
-    00:02:"), the rate at which this family's processor samples.
-
-    The features are the vision encoder's patches. Pixel shuffle and projection are one module, the connector, which is
-    trained.
+    Frames are labelled as one second apart ("Frame from 00:02:"), the rate at which this family's processor samples.
+    The features are the vision encoder's patches; pixel shuffle and projection, the connector, are trained.
     """
 
     vision_modules = ("model.vision_model",)
