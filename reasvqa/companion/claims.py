@@ -29,9 +29,9 @@ from reasvqa.companion.scales import BENCHMARKS
 from reasvqa.config import TrainConfig
 from reasvqa.evaluation import margin_of
 
-# A claim of the paper; one that the miniature was tuned to show, so that it is no evidence; a control of ours; a
-# prediction of ours about when reasoning helps.
-Kind = Literal["claim", "set", "control", "prediction"]
+# A claim of the paper; one that compares what another does; one that the miniature was tuned to show, so that it is
+# no evidence; a control of ours; a prediction of ours about when reasoning helps.
+Kind = Literal["claim", "repeated", "set", "control", "prediction"]
 
 
 @dataclass(frozen=True)
