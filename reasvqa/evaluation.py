@@ -132,7 +132,7 @@ class Estimate:
         return self.value - half, self.value + half
 
     def equivalent(self, margin: float) -> bool:
-        """Tell by two one-sided tests whether the mean is within `margin` points of zero: whether the 90 % interval is."""
+        """Tell by two one-sided tests whether the mean lies within `margin` points of zero (the 90 % interval does)."""
         low, high = self.interval(1 - 2 * LEVEL)
         return -margin < low and high < margin
 
