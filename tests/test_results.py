@@ -109,7 +109,7 @@ CLAIMS, TERMS, FIRST = "claims.csv", "claims_terms.csv", "mtl,table5,STL_QA"
             CLAIMS,
             ",claim,nextqa star,",
             ",hope,nextqa star,",
-            "line 22, column kind: expected one of claim, set, control",
+            "line 22, column kind: expected one of claim, repeated, set",
         ),
         (CLAIMS, ",claim,star,", ",claim,STAR,", "column datasets: expected one of nextqa, star, intentqa, got 'STAR'"),
         (CLAIMS, "mtl-nextqa,", "mtl,", "line 3, column claim: 'mtl' occurs a second time"),
