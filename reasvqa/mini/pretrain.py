@@ -84,12 +84,12 @@ class Phase:
 
 
 # First the student learns to see, then everything at once. When it narrates frames without mistakes, mostly questions
-# follow, in small steps: finding an event by its object, and the one after it, takes many steps rather than large ones.
+# follow: first it finds an event by its object (after 2,000 steps of the third phase), then the one next to it.
 PHASES = (
     Phase(900, 0, captions=64, learning_rate=1e-3),
     Phase(1100, 24, captions=0.7, narrations=0.6, questions=3, texts=8),
     Phase(4000, 10, captions=0.2, narrations=0.2, questions=4, texts=3, common=0.6, learning_rate=6e-4),
-    Phase(3000, 10, captions=0.1, narrations=0.1, questions=4, texts=1, order=0.8, learning_rate=1e-3),
+    Phase(2000, 24, captions=0.1, narrations=0.1, questions=4, texts=2, order=0.8, learning_rate=6e-4),
 )
 
 
@@ -362,7 +362,7 @@ def loss_of(student: Student, group: list[Example], features: Tensor) -> Tensor:
 
 
 def pretrain(config: PretrainConfig, path: Path, log=print, resume: tuple[int, Path] | None = None) -> Student:
-    """Train a student and write it to `path`. `PRETRAINED` has those that ship; each took an hour of one core.
+    """Train a student and write it to `path`. `PRETRAINED` has those that ship; each took an hour and a half of one core.
 
     The student as it is before phase i, if that starts afresh, is kept in "<path>-before-<i>".
 
