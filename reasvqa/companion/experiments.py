@@ -104,7 +104,7 @@ _OTHER, _ERROR_FREE = _MTL | {"control": "other_videos"}, _MTL | {"generator": "
 ARMS = {"answers only": _QA, "MTL_All": _MTL, "error-free": _ERROR_FREE, "other videos": _OTHER}
 DIALS: dict[str, dict] = {
     "default": {},
-    **{f"{look} pictures": {"look": look} for look in ("clear", "indoor", "dusk")},
+    **{f"{look} pictures": {"look": look} for look in ("clear", "dusk", "night")},
     **{f"{count} questions": {"questions": count} for count in (60, 120, 480)},
     "text answers": {"answer_format": "text"},
 }

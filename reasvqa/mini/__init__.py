@@ -14,6 +14,7 @@ PRESETS["mini"] = PRESETS["paper"] | {
     "student": "mini-blip2",
     "generator": "sim-26b",
     "answer_format": "choice",
+    "questions": 240,
     "split": "test",
     "learning_rate": 1e-3,
     "lora_rank": 16,
