@@ -33,7 +33,7 @@ def _make(name: str, root: Path, split: str) -> None:
 
 for _name, _read in {"star": star.load, "nextqa": nextqa.load, "intentqa": intentqa.load}.items():
     for _preset in ("mini", "smoke"):
-        for _look in ("", "-clear", "-indoor", "-dusk", "-night"):  # see `reasvqa.mini.render.LOOKS`
+        for _look in ("", "-clear", "-dusk", "-night"):  # see `reasvqa.mini.render.LOOKS`; the first is indoors
             DATASETS[f"{_preset}-{_name}{_look}"] = Dataset(_read, preset=_preset, make=_make)
 for _name in ("mini-blip2", "mini-llava-ov-small", "mini-llava-ov"):
     STUDENTS[_name] = str(SHIPPED / _name)

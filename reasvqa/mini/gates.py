@@ -23,7 +23,7 @@ from reasvqa.mini.build import SIZES, SimulatedGenerator, build, read_stories
 from reasvqa.mini.generator import STRENGTHS
 from reasvqa.mini.grounding import grounding, probe, told_rightly
 from reasvqa.mini.questions import NUM_OPTIONS
-from reasvqa.mini.render import LOOKS
+from reasvqa.mini.render import DEFAULT_LOOK, LOOKS
 from reasvqa.students import load_student
 
 MORE_QUESTIONS = 4  # times as many questions must still teach something
@@ -78,9 +78,14 @@ def before_training(dataset: str, student: str = "mini-blip2", questions: int | 
     return {f"probe: {k}": v for k, v in read.items()} | {f"say: {k}": v for k, v in said.items()} | {"answer": right}
 
 
+def at_look(dataset: str, look: str) -> str:
+    """Return the name of a miniature data set with pictures of this look."""
+    return dataset if look == DEFAULT_LOOK else f"{dataset}-{look}"
+
+
 def dial(dataset: str = "mini-nextqa", student: str = "mini-blip2", questions: int | None = 300) -> pd.DataFrame:
     """Return `before_training` at each look of `LOOKS`, a row a look, from clear pictures to the furthest."""
-    rows = {look: before_training(f"{dataset}-{look}", student, questions) for look in LOOKS}
+    rows = {look: before_training(at_look(dataset, look), student, questions) for look in LOOKS}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("look")
 
 
