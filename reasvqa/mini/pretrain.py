@@ -362,7 +362,7 @@ def loss_of(student: Student, group: list[Example], features: Tensor) -> Tensor:
 
 
 def pretrain(config: PretrainConfig, path: Path, log=print, resume: tuple[int, Path] | None = None) -> Student:
-    """Train a student and write it to `path`. `PRETRAINED` has those that ship; each took an hour and a half of one core.
+    """Train a student and write it to `path`. `PRETRAINED` has those that ship; each took 90 minutes of one core.
 
     The student as it is before phase i, if that starts afresh, is kept in "<path>-before-<i>".
 

@@ -250,7 +250,7 @@ def draw_frame(event: Event, person: str, phase: float = 0.5) -> np.ndarray:
 
 
 # How far a data set's pictures are from those of pretraining, 0 to 1: home videos against pictures of the web.
-LOOKS = {"clear": 0.0, "indoor": 0.5, "dusk": 0.75, "night": 1.0}
+LOOKS = {"clear": 0.0, "indoor": 0.6, "dusk": 0.8, "night": 1.0}
 DEFAULT_LOOK = "indoor"
 
 
