@@ -70,7 +70,8 @@ def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFra
     return result
 
 
-Verdict = Literal["reproduced", "contradicted", "no effect", "undecided"]
+Verdict = Literal["reproduced", "same sign, other size", "contradicted", "no effect", "undecided"]
+SIZE = 3.0  # an effect is as large as the paper's within this factor
 LEVEL, POWER = 0.05, 0.8  # of every test; 95 % intervals
 
 
@@ -130,10 +131,9 @@ class Estimate:
         half = float(special.stdtrit(self.df, (1 + level) / 2)) * self.se
         return self.value - half, self.value + half
 
-    def equivalent(self, margin: float, looks: int = 1) -> bool:
-        """Tell by two one-sided tests whether the mean is within `margin` points of zero: whether the 90 % interval is;
-        at the second of two looks, the 95 % interval."""
-        low, high = self.interval(1 - 2 * LEVEL / looks)
+    def equivalent(self, margin: float) -> bool:
+        """Tell by two one-sided tests whether the mean lies within `margin` points of zero (the 90 % interval does)."""
+        low, high = self.interval(1 - 2 * LEVEL)
         return -margin < low and high < margin
 
     def detectable(self, level: float = LEVEL) -> float:
@@ -229,26 +229,31 @@ def _of_videos(outcomes: np.ndarray, videos: np.ndarray) -> tuple[float, int]:
     return float(between / count), count
 
 
-def verdict(effect: Estimate, margin: float, p_corrected: float, looks: int = 1) -> Verdict | None:
-    """Judge the claim that `effect` is above zero.
+def verdict(effect: Estimate, margin: float, p_corrected: float, paper: float | None = None) -> Verdict | None:
+    """Judge the claim that `effect` is above zero. Every notebook and the ledger use this rule.
 
-    "reproduced" or "contradicted": `p_corrected` is below 5 %, and the effect above or below zero. Otherwise "no
-    effect" if the 90 % interval lies within the margin on both sides of zero (not corrected for the number of claims:
-    an effect as large as the margin gets it at most once in twenty), or else "undecided".
+    `p_corrected` below 5 % finds an effect: "contradicted" below zero; above zero "reproduced", or "same sign, other
+    size" where it is not within a factor `SIZE` of the paper's. Otherwise "no effect" if the 90 % interval lies within
+    the margin on both sides of zero, or else "undecided". "No effect" is not corrected for the number of claims: a
+    claim whose effect is as large as the margin gets it at most once in twenty.
 
     Args:
         effect: in points.
         margin: the smallest effect that matters, in points, set in advance; see `margin_of`.
-        p_corrected: the effect's p, corrected for the looks taken and the claims judged together (`holm`).
-        looks: how often the claim has been looked at, with more seeds each time.
+        p_corrected: the effect's p, corrected for the claims judged together (`holm`).
+        paper: the paper's effect, in points; None or NaN: not printed, so the sign decides.
 
-    Return None for one seed, which another may contradict.
+    Returns:
+        None for one seed, which another may contradict.
     """
     if effect.seeds == 1:
         return None
-    if p_corrected < LEVEL:
-        return "reproduced" if effect.value > 0 else "contradicted"
-    return "no effect" if effect.equivalent(margin, looks) else "undecided"
+    if p_corrected >= LEVEL or np.isnan(p_corrected):
+        return "no effect" if effect.equivalent(margin) else "undecided"
+    if effect.value < 0:
+        return "contradicted"
+    alike = paper is None or np.isnan(paper) or paper / SIZE <= effect.value <= paper * SIZE
+    return "reproduced" if alike else "same sign, other size"
 
 
 def margin_of(paper: float | None) -> float:

@@ -24,7 +24,6 @@ CHECKOUT: Path | None = _PACKAGE.parent if (_PACKAGE.parent / "notebooks").is_di
 SHIPPED = CHECKOUT / "data" if CHECKOUT else _PACKAGE / "shipped"
 PAPER_NUMBERS = SHIPPED / "paper"
 OFFICIAL_COUNTS = SHIPPED / "official.csv"
-FIRST_LOOK = SHIPPED / "mini" / "first_look.csv"  # the ledger after its first look
 
 
 def data() -> Path:

@@ -53,14 +53,14 @@ class Dataset:
     Attributes:
         read: reads a split of the data set in a folder, (folder, split) -> `reasvqa.datasets.Samples`.
         preset: the row of `PRESETS` that its runs take their defaults from.
-        make: makes the files where there are none, (name, folder) -> None; without it they have to be downloaded.
+        make: makes the files where there are none, (name, folder, split) -> None; without it they are downloaded.
         folder: the folder under the data root; None: the data set's name.
         shuffled: training questions come in a random order, the same for everybody; the first n are a random sample.
     """
 
     read: Callable[[Path, str], Any]
     preset: str = "paper"
-    make: Callable[[str, Path], None] | None = None
+    make: Callable[[str, Path, str], None] | None = None
     folder: str | None = None
     shuffled: bool = False
 

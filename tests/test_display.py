@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from reasvqa.companion import display, drawings
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
-from reasvqa.mini.grounding import claims
+from reasvqa.mini.generator import claims
 from reasvqa.mini.world import Event, Story
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample
@@ -28,24 +28,23 @@ STORY = Story(
 
 def test_a_broken_sentence_keeps_its_place():
     """By hand: the words of the truth went from the first two, and what stands behind is judged in its own frame."""
-    text = "First they the cup near the lamp. Second they open the. Third they kick the box. They push the bag."
+    text = (
+        "First, the girl the cup near the lamp. Second, the girl opens the. Third, the girl kicks the box in the hall."
+    )
+    text += " Fourth, the girl pushes the bag."
     assert [claim.true for claim in claims(text, STORY)] == [None, None, True, True]
     assert [claim.event.object for claim in claims(text, STORY)] == ["cup", "towel", "box", "bag"]
-    only_near = "They lift the cup near the and the box. They kick the towel near the."
+    only_near = "First, the girl lifts the cup near the and the box. Second, the girl kicks the towel near the."
     assert [claim.true for claim in claims(only_near, STORY)] == [True, False]
-    assert [claim.true for claim in claims(text + " They push the bag.", STORY)][-1] is None  # a fifth of four
+    assert [claim.true for claim in claims(text + " Fourth, the girl pushes the bag.", STORY)][-1] is None  # a fifth
 
 
 def test_what_a_student_writes_is_marked_sentence_by_sentence():
-    page = display.marked_reasoning(
-        "They lift the cup. They kick the towel. It <b>rains</b>. After the cup they open the towel.", STORY
-    ).data
-    assert re.findall("[✓✗–] [^\n<]*", page) == [
-        "✓ They lift the cup.",
-        "✗ They kick the towel.",
-        "– It &lt;b&gt;rains&lt;/b&gt;.",
-        "✓ After the cup they open the towel.",
-    ]
+    said = ["First, the girl lifts the cup", "Second, the girl kicks the towel", "It <b>rains</b>"]
+    said += ["After the cup the girl opens the towel"]
+    page = display.marked_reasoning(". ".join(said) + ".", STORY).data
+    shown = [line.replace("<b>", "&lt;b&gt;").replace("</b>", "&lt;/b&gt;") for line in said]
+    assert re.findall("[✓✗–] [^\n<]*", page) == [f"{mark} {line}." for mark, line in zip("✓✗–✓", shown, strict=True)]
     assert "1 of 4 events" in page
 
 

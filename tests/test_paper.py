@@ -53,7 +53,7 @@ def test_rows_get_five_seeds_but_for_those_of_little_weight():
     assert seeds("table3", "LLaVA-OV(7B)") == [0, 1, 2]
     assert seeds("table8", "w/o. LoRA", "star") == [1000, 1001, 1002]
     assert len(settings_of("table5", "smoke", [7])["star", "MTL_All"]) == 1
-    assert all(set(what.fewer) <= set(what.rows) for what in EXPERIMENTS.values())
+    assert all(set(what.more) <= set(what.rows) for what in EXPERIMENTS.values())
 
 
 @pytest.mark.parametrize(

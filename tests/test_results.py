@@ -1,7 +1,6 @@
 """The claims as rows of data, the one aggregator of runs, and the ledger, against hand-worked numbers."""
 
 import shutil
-from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +11,7 @@ from scipy import stats
 
 from reasvqa import paths
 from reasvqa.companion import results
-from reasvqa.companion.claims import Claim, Term, claims, second_look, settings_of_claims
+from reasvqa.companion.claims import Claim, Term, claims
 from reasvqa.companion.experiments import BETAS, EXPERIMENTS, settings_of
 from reasvqa.companion.paper import PRINTED, cell
 from reasvqa.evaluation import Estimate, estimate
@@ -34,9 +33,17 @@ def test_every_term_is_a_row_that_is_trained_and_every_place_is_printed():
                 if term.printed:
                     assert np.isfinite(cell(term.printed.format(dataset=PRINTED[dataset])))
     kinds = pd.Series([claim.kind for claim in claims()])
-    assert (kinds != "control").sum() == 31
+    assert kinds.isin(["claim", "set", "repeated"]).sum() == 31 + 1  # of the paper, and our positive control
     given = {claim.id for claim in claims() if claim.kind == "set"}
-    assert given == {"stl-cr", "mtl-stl", "generators", "lora", "reasoning-lora"}
+    assert given == {"stl-cr", "stl-all", "mtl-stl", "generators", "lora", "reasoning-lora", "positive"}
+
+
+def test_a_comparison_counts_once():
+    counted = [claim for claim in claims() if claim.kind == "claim"]
+    assert len({claim.comparison for claim in counted}) == len(counted)
+    for claim in claims():
+        if claim.kind == "repeated":
+            assert sum(claim.comparison == other.comparison for other in counted) == 1
 
 
 def test_the_papers_effects_by_hand():
@@ -102,7 +109,7 @@ CLAIMS, TERMS, FIRST = "claims.csv", "claims_terms.csv", "mtl,table5,STL_QA"
             CLAIMS,
             ",claim,nextqa star,",
             ",hope,nextqa star,",
-            "line 22, column kind: expected one of claim, set, control",
+            "line 22, column kind: expected one of claim, repeated, set",
         ),
         (CLAIMS, ",claim,star,", ",claim,STAR,", "column datasets: expected one of nextqa, star, intentqa, got 'STAR'"),
         (CLAIMS, "mtl-nextqa,", "mtl,", "line 3, column claim: 'mtl' occurs a second time"),
@@ -232,37 +239,9 @@ def test_controls_are_a_family_of_their_own():
     assert table["p_corrected"].tolist() == pytest.approx([0.03, 0.04, 0.04, 0.04])
 
 
-def test_a_second_look_costs():
-    """By hand: 0.02 of the second look and 0.01 of two others; those that were in the first keep its verdict."""
-    first = pd.DataFrame({"verdict": ["undecided", "contradicted", "undecided"]}, ["up", "down", "same"])
-    first = first.assign(p_corrected=[0.2, 0.004, 0.3], detectable=2.0)
-    after = results.judge(effects(**dict.fromkeys(CHANCES, 0.01)), {"up"}, first)
-    assert after["p_corrected"].tolist() == pytest.approx([0.03, 0.004, 0.3, 0.01])
-    assert after["verdict"].tolist()[1:3] == ["contradicted", "undecided"] and after["looks"].tolist() == [2, 1, 1, 1]
-
-
-def test_which_claims_get_a_second_look(monkeypatch, tmp_path):
-    """Undecided ones that were not tuned, if more than five, and equal comparisons: on ten seeds."""
-    names = ["mtl-star", "reasoning", "brief", "detailed", "captions", "nobody's"]
-    first = pd.DataFrame({"claim": [*names, "lora"], "kind": ["claim"] * 6 + ["set"], "verdict": "undecided"})
-    first.to_csv(tmp_path / "first.csv")
-    monkeypatch.setattr(paths, "FIRST_LOOK", tmp_path / "first.csv")
-    assert second_look("mini", [0, 1, 2]) >= set(names) and "lora" not in second_look("mini", [0, 1, 2])
-    assert second_look("mini", [0]) == second_look("smoke", [0, 1, 2]) == frozenset()
-    ten = [c for c in settings_of_claims("mini", [0, 1, 2]) if c.seed in range(1005, 1010)]
-    assert all(config.dataset == "mini-star" for config in ten)
-    of_each = Counter((c.objective, c.reasoning) for c in ten)
-    captions = {("mtl", "brief_caption"): 5, ("mtl", "detailed_caption"): 5}  # no run twice
-    assert of_each == {("stl", "none"): 5, ("mtl", "refined"): 5} | captions
-    first.head(5).to_csv(tmp_path / "first.csv")
-    assert not any(c.seed % 1000 > 4 for c in settings_of_claims("mini", [0, 1, 2]))
-
-
 def test_one_seed_gets_no_verdict():
-    table = results.judge(effects(seeds=1), spread=1.0)
+    table = results.judge(effects(seeds=1))
     assert table["verdict"].isna().all() and (table["seeds"] == 1).all() and table["p_corrected"].isna().all()
-    wide = [(claim, replace(effect, se=0.1)) for claim, effect in effects(seeds=1)]
-    assert results.judge(wide, spread=1.0)["seeds_wanted"].between(2, 30).all()
 
 
 def test_notebooks_read_their_verdict_in_the_ledger(monkeypatch, tmp_path):

@@ -23,17 +23,15 @@ from typing import Literal, cast, get_args
 import pandas as pd
 
 from reasvqa import paths
-from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, TABLE4, settings_of
+from reasvqa.companion.experiments import EXPERIMENTS, TABLE4, settings_of
 from reasvqa.companion.paper import PRINTED, cell
 from reasvqa.companion.scales import BENCHMARKS
 from reasvqa.config import TrainConfig
 from reasvqa.evaluation import margin_of
 
-# A claim of the paper; one that the miniature was tuned to show, so that it is no evidence; a control of ours.
-Kind = Literal["claim", "set", "control"]
-
-
-ENOUGH = 5  # claims of the paper may stay undecided without a second look (data/mini/PROTOCOL.md)
+# A claim of the paper; one that compares what another does; one that the miniature was tuned to show, so that it is
+# no evidence; a control of ours; a prediction of ours about when reasoning helps.
+Kind = Literal["claim", "repeated", "set", "control", "prediction"]
 
 
 @dataclass(frozen=True)
@@ -141,34 +139,14 @@ def _check(where: str, column: str, value: str, possible: Iterable[str]) -> None
         raise ValueError(f"{where}, column {column}: expected one of {', '.join(possible)}, got {value!r}")
 
 
-def second_look(scale: str, seeds: Sequence[int]) -> frozenset[str]:
-    """Return the claims, by id, that get ten seeds and have their p doubled.
-
-    These are the claims that the miniature's first ledger (data/mini/first_look.csv) left undecided, if more than
-    `ENOUGH` of the paper's are among them, and claims that are the same comparison. There are none without this file,
-    at another scale, or with fewer seeds.
-    """
-    if scale != "mini" or len(seeds) < len(SEEDS) or not paths.FIRST_LOOK.is_file():
-        return frozenset()
-    first = pd.read_csv(paths.FIRST_LOOK)
-    undecided = first[(first["verdict"] == "undecided") & (first["kind"] != "set")]
-    if (undecided["kind"] == "claim").sum() <= ENOUGH:
-        return frozenset()
-    asked = {claim.comparison for claim in claims() if claim.id in set(undecided["claim"])}
-    return frozenset(undecided["claim"]) | {claim.id for claim in claims() if claim.comparison in asked}
-
-
 def settings_of_claims(scale: str, seeds: Sequence[int]) -> list[TrainConfig]:
-    """Return all runs of the claims, each once; ten seeds of claims that get a second look."""
-    again = second_look(scale, seeds)
+    """Return all runs of the claims, each once."""
     configs = [
         config
         for claim in claims()
         for term in claim.terms
         if term.experiment != "table4"  # the generators' own answers: nothing is trained
-        for each in settings_of(
-            term.experiment, scale, seeds, claim.datasets, [term.row], second_look=claim.id in again
-        ).values()
+        for each in settings_of(term.experiment, scale, seeds, claim.datasets, [term.row]).values()
         for config in each
     ]
     return list(dict.fromkeys(configs))

@@ -167,7 +167,7 @@ def marked_reasoning(text: str | None, story: Story | None = None, who: str = "t
     """
     if not text or story is None:
         return texts(**{who: text})
-    from reasvqa.mini.grounding import claims
+    from reasvqa.mini.generator import claims
 
     told = claims(text, story)
     right = sum(claim.true is True for claim in told if claim.event is not None)

@@ -7,7 +7,6 @@ Equal settings are one run wherever they occur (beta = 0 is STL_QA, beta = 0.5 w
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,8 +16,7 @@ from reasvqa.config import TrainConfig, check_seeds
 from reasvqa.registry import DATASETS
 from reasvqa.validation import one_of
 
-SEEDS = (0, 1, 2)  # of every setting; most rows get two more
-SECOND_LOOK = 10  # seeds of claims that get a second look (data/mini/PROTOCOL.md)
+SEEDS = (0, 1, 2)  # of every setting; rows that important claims rest on get two more
 # Added to the seeds of a data set. A seed's initial weights and order of questions help or harm a method on all data
 # sets alike (`data/mini/PROTOCOL.md` has the numbers), so each gets seeds of its own: a mean over three then rests on
 # three times as many.
@@ -76,13 +74,13 @@ class Experiment:
         notebook: the notebook that shows it.
         datasets: "nextqa", "star", "intentqa".
         rows: by the paper's name of the row, the values of `TrainConfig` that make it; models by the paper's names.
-        fewer: rows that no important claim rests on; all others get two more seeds.
+        more: rows that important claims rest on; they get two more seeds.
     """
 
     notebook: str
     datasets: tuple[str, ...]
     rows: dict[str, dict]
-    fewer: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
 
 
 _ALL = ("nextqa", "star", "intentqa")
@@ -100,6 +98,16 @@ GENERATORS = {
     "paper": ("internvl-4b", "internvl-26b"),
 }
 GENERATORS["smoke"] = GENERATORS["preview"] = GENERATORS["mini"]
+_OTHER, _ERROR_FREE = _MTL | {"control": "other_videos"}, _MTL | {"generator": "sim-perfect"}
+# What the dose-response of notebook 33 compares, and where: the look of the pictures (`reasvqa.mini.render.LOOKS`), the
+# number of labelled questions, and answers that say more.
+ARMS = {"answers only": _QA, "MTL_All": _MTL, "error-free": _ERROR_FREE, "other videos": _OTHER}
+DIALS: dict[str, dict] = {
+    "default": {},
+    **{f"{look} pictures": {"look": look} for look in ("clear", "dusk", "night")},
+    **{f"{count} questions": {"questions": count} for count in (60, 120, 480)},
+    "text answers": {"answer_format": "text"},
+}
 TABLE4 = {"InternVL(4B)": "internvl-4b", "InternVL(26B)": "internvl-26b"}  # its rows are generators; nothing is trained
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -107,11 +115,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         "10_table1_nextqa_star",
         ("nextqa", "star"),
         {"STL_QA (baseline)": _QA, "ReasVQA": _MTL},
+        more=("STL_QA (baseline)", "ReasVQA"),
     ),
     "table2": Experiment(
         "11_table2_intentqa",
         ("intentqa",),
         {"STL_QA (baseline)": _QA, "ReasVQA": _MTL},
+        more=("STL_QA (baseline)", "ReasVQA"),
     ),
     "table3": Experiment(
         "12_table3_backbones",
@@ -121,18 +131,20 @@ EXPERIMENTS: dict[str, Experiment] = {
             for row, student in _MODELS.items()
             for label, values in (("", _QA), (" w. ReasVQA", _MTL))
         },
-        fewer=tuple(row + label for row in list(_MODELS)[1:] for label in ("", " w. ReasVQA")),
+        more=("BLIP-FlanT5(3B)", "BLIP-FlanT5(3B) w. ReasVQA"),
     ),
     "table4": Experiment("13_table4_generators", _ALL, {}),
     "table5": Experiment(
         "14_table5_stl_vs_mtl",
         _ALL,
         {name: SETTINGS[name] for name in SETTINGS if name != "Blind"},
+        more=("STL_QA", "MTL_CR", "MTL_All"),
     ),
     "table6": Experiment(
         "15_table6_atp_hard",
         ("nextqa",),
         {"BLIP-FlanT5 (baseline)": _QA, "BLIP-FlanT5 (w. ReasVQA)": _MTL},
+        more=("BLIP-FlanT5 (baseline)", "BLIP-FlanT5 (w. ReasVQA)"),
     ),
     "table7": Experiment("16_table7_datasets", _ALL, {}),
     "table8": Experiment(
@@ -144,7 +156,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "w/o. LoRA": _MTL | {"lora": False},
             "w/o. both": _QA | {"lora": False},
         },
-        fewer=("w/o. LoRA", "w/o. both"),
+        more=("ReasVQA (3B)", "w/o. Reasoning"),
     ),
     "table9": Experiment(
         "18_table9_captions",
@@ -155,6 +167,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "w. Cap detailed": _MTL | {"reasoning": "detailed_caption"},
             "w. Reasoning": _MTL,
         },
+        more=("QA only", "w. Reasoning"),
     ),
     "table10": Experiment(
         "19_table10_generator_4b",
@@ -188,14 +201,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         {
             "STL_QA": _QA,
             "MTL_All": _MTL,
-            "MTL, other videos' reasoning": _MTL | {"control": "other_videos"},
+            "MTL, other videos' reasoning": _OTHER,
             "MTL, shuffled words": _MTL | {"control": "shuffled_words"},
-            "MTL, key words only": _MTL | {"control": "key_words"},
-            "MTL, error-free reasoning": _MTL | {"generator": "sim-perfect"},
+            "MTL, error-free reasoning": _ERROR_FREE,
             "MTL, strict refinement": _MTL | {"refinement": "strict"},
             "STL_All, answer first": SETTINGS["STL_All"] | {"target_order": "answer_first"},
             "STL_QA, twice as long": _QA | {"longer": 2},
         },
+        more=("STL_QA", "MTL_All", "MTL, other videos' reasoning", "MTL, error-free reasoning"),
     ),
     "strength": Experiment(
         "31_generator_strength",
@@ -206,9 +219,15 @@ EXPERIMENTS: dict[str, Experiment] = {
             for kind in ("original", "refined")
         }
         | {"STL_QA": _QA},
-        fewer=tuple(f"{kind}, {name}" for kind in ("Original", "Refined") for name in GENERATORS["mini"][1:-1]),
     ),
     "numbers": Experiment("32_paper_numbers", (), {}),
+    # When does reasoning help? Each arm at each step of two dials, and with answers that are learned as texts.
+    "dose": Experiment(
+        "33_when_reasoning_helps",
+        ("nextqa",),
+        {f"{arm}, {step}": values | change for step, change in DIALS.items() for arm, values in ARMS.items()},
+        more=tuple(f"{arm}, {step}" for step in DIALS for arm in ARMS),
+    ),
 }
 
 
@@ -218,17 +237,15 @@ def settings_of(
     seeds: Sequence[int],
     datasets: Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
-    second_look: bool = False,
 ) -> dict[tuple[str, str], list[TrainConfig]]:
     """Return the runs of a table or figure: by (dataset, row) one resolved `TrainConfig` per seed.
 
-    With three seeds or more, all rows but the `fewer` get two more, the next integers. Each data set adds its own
-    number to its seeds (`SEED_BLOCKS`).
+    With three seeds or more, the rows `more` get two more, the next integers. Each data set adds its own number to its
+    seeds (`SEED_BLOCKS`).
 
     Args:
         experiment: a name of `EXPERIMENTS`.
         datasets, rows: only these; None: all.
-        second_look: ten seeds of every row, the given ones and those that follow them.
 
     Raises:
         ValueError: a name is unknown (the message lists the possible ones), or seeds are not different integers.
@@ -236,21 +253,22 @@ def settings_of(
     what = EXPERIMENTS[one_of("experiment", experiment, EXPERIMENTS)]
     one_of("scale", scale, SCALES)
     seeds = check_seeds(seeds)
-    follow = itertools.count(max(seeds) + 1)
-    if second_look:
-        seeds, more = seeds + list(itertools.islice(follow, max(0, SECOND_LOOK - len(seeds)))), []
-    else:
-        more = list(itertools.islice(follow, 2)) if len(seeds) >= 3 else []
+    extra = [max(seeds) + 1, max(seeds) + 2] if len(seeds) >= 3 else []
     datasets = what.datasets if datasets is None else [one_of("datasets", name, what.datasets) for name in datasets]
     rows = list(what.rows) if rows is None else [one_of("rows", row, what.rows) for row in rows]
     return {
         (dataset, row): [
-            _config(experiment, row, scale, dataset, seed) for seed in seeds + ([] if row in what.fewer else more)
+            _config(experiment, row, scale, dataset, seed) for seed in seeds + (extra if row in what.more else [])
         ]
         for dataset in datasets
         for row in rows
-        if scale not in OFFICIAL_SCALES or not what.rows[row].get("generator", "").startswith("sim-")
+        if scale not in OFFICIAL_SCALES or _is_possible(what.rows[row])
     }
+
+
+def _is_possible(values: dict) -> bool:
+    """Return whether official data can serve these values: they have no look and no simulated generator."""
+    return "look" not in values and not values.get("generator", "").startswith("sim-")
 
 
 @cache
@@ -264,8 +282,9 @@ def _config(experiment: str, row: str, scale: str, dataset: str, seed: int) -> T
     values["student"] = name_at(scale, values["student"])
     if values.get("generator") in STANDS_FOR:
         values["generator"] = name_at(scale, values["generator"])
-    longer = values.pop("longer", None)
-    config = TrainConfig(dataset=dataset_name(scale, dataset), **values).resolve()
+    longer, look = values.pop("longer", None), values.pop("look", None)
+    name = dataset_name(scale, dataset) + (f"-{look}" if look else "")
+    config = TrainConfig(dataset=name, **values).resolve()
     return replace(config, epochs=longer * config.epochs) if longer else config
 
 

@@ -34,7 +34,13 @@ COLOURS = {
 }
 COLOURS["MTL"] = COLOURS["MTL_All"]
 PAPER_COLOUR, OUR_COLOUR = "#222222", "#0072B2"
-VERDICT_COLOURS = {"reproduced": "#009E73", "contradicted": "#D55E00", "no effect": "#0072B2", "undecided": "#777777"}
+VERDICT_COLOURS = {
+    "reproduced": "#009E73",
+    "same sign, other size": "#56B4E9",
+    "contradicted": "#D55E00",
+    "no effect": "#0072B2",
+    "undecided": "#777777",
+}
 NO_VERDICT = "#bbbbbb"  # of a single seed, or of a claim that served to set up the miniature
 
 

@@ -89,7 +89,7 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str], anew: bool 
     missing = [config for config, run in kept.items() if run is None]
     shipped = sum(run is not None and not run.has_weights for run in kept.values())
     uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
-    uses["the ledger"] = len(settings) - first  # rows of left-out tables, and second looks
+    uses["the ledger"] = len(settings) - first  # rows of left-out tables
     seconds = sum(c.epochs * EPOCH_S["answers" if c.reasoning == "none" else "reasoning"] for c in missing)
     names = _notebooks(only)
     keys = {config: run.path.name for config, run in kept.items() if run}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from reasvqa import paths
-from reasvqa.companion.claims import Claim, Term, claims, second_look, settings_of_claims
+from reasvqa.companion.claims import Claim, Term, claims, settings_of_claims
 from reasvqa.companion.experiments import TABLE4, dataset_name, name_at, our_name, settings_of
-from reasvqa.companion.scales import OFFICIAL_SCALES
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.evaluation import (
@@ -23,7 +21,6 @@ from reasvqa.evaluation import (
     mean_estimate,
     plain,
     right_or_wrong,
-    seeds_needed,
     signed,
     verdict,
 )
@@ -216,12 +213,12 @@ def generator_summary(scale: str, datasets: Sequence[str], names: Sequence[str])
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
-def effect_of(claim: Claim, scale: str, seeds: Sequence[int], *, second_look: bool = False) -> Estimate:
-    """Return a claim's contrast on our runs; missing runs are trained. second_look: on ten seeds."""
+def effect_of(claim: Claim, scale: str, seeds: Sequence[int]) -> Estimate:
+    """Return a claim's contrast on our runs; missing runs are trained."""
 
     def answers(term: Term, dataset: str) -> pd.DataFrame:
         if term.experiment != "table4":
-            settings = settings_of(term.experiment, scale, seeds, [dataset], [term.row], second_look)
+            settings = settings_of(term.experiment, scale, seeds, [dataset], [term.row])
             return outcomes(train_each(settings)[dataset, term.row], split=claim.split)
         # The generators' own answers to the training questions: there is one file, not a run per seed.
         table = generator_answers(dataset_name(scale, dataset), name_at(scale, TABLE4[term.row]))
@@ -232,84 +229,51 @@ def effect_of(claim: Claim, scale: str, seeds: Sequence[int], *, second_look: bo
 
 # The columns of the ledger: those of figures/claims.csv, and what its verdicts were computed from.
 LEDGER = "claim where text kind paper effect low high margin detectable p_corrected seeds questions verdict".split()
-STATISTICS = ["se", "df", "p", "looks", "inner_low", "inner_high", "seeds_wanted"]
+STATISTICS = ["se", "df", "p", "inner_low", "inner_high"]
 
 
 def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     """Return every claim, a row each, with the verdict of our runs; missing runs are trained.
 
-    Claims that were undecided at the miniature's first look have twice the seeds, and pay for the second look
-    (`claims.second_look`, `evaluation.verdict`); the others keep the verdict of the first. Claims that need a simulated
-    generator are left out at paper scale, where there is none. Columns: see `judge`.
+    Claims that need a simulated generator are left out at paper scale, where there is none. Columns: see `judge`.
     """
-    from reasvqa.mini.gates import usual_spread
-
     train_all(settings_of_claims(scale, seeds))  # all that are missing side by side
-    again = second_look(scale, seeds)
     possible = [
         claim
         for claim in claims()
         if all(t.experiment == "table4" or settings_of(t.experiment, scale, [0], None, [t.row]) for t in claim.terms)
     ]
-    effects = [(claim, effect_of(claim, scale, seeds, second_look=claim.id in again)) for claim in possible]
-    first = pd.read_csv(paths.FIRST_LOOK).set_index("claim") if again else None
-    return judge(effects, again, first, None if scale in OFFICIAL_SCALES else usual_spread())
+    return judge([(claim, effect_of(claim, scale, seeds)) for claim in possible])
 
 
-def judge(
-    effects: Sequence[tuple[Claim, Estimate]],
-    again: Collection[str] = (),
-    first: pd.DataFrame | None = None,
-    spread: float | None = None,
-) -> pd.DataFrame:
+def judge(effects: Sequence[tuple[Claim, Estimate]]) -> pd.DataFrame:
     """Return the ledger of these claims and their effects.
-
-    Args:
-        again: claims (by id) that are looked at a second time.
-        first: the ledger of the first look, by claim, whose verdicts the other claims keep.
-        spread: how far a difference usually varies from seed to seed, in points; says how many seeds one would need.
 
     Returns:
         Columns `LEDGER` and `STATISTICS`.
-        kind: "claim" of the paper; "set", if the miniature was tuned so that it holds; "control" of ours.
-        paper, effect, low, high (95 %), margin, se: points. df: of the effect's t distribution. p: two-sided.
-        looks: 2 for a claim that was looked at again. p_corrected: times the looks, and after Holm over the claims of a
-        kind. detectable: the effect (points) that would have been found four times in five at the level that Holm's
-        correction left to the claims that were not found. inner_low, inner_high: the interval that has to lie within
-        the margin for "no effect". verdict: of `evaluation.verdict`. For a single seed verdict and p_corrected are
-        missing; seeds_wanted is how many would find an effect as large as the margin.
+        kind: see `claims.Kind`. paper, effect, low, high (95 %), margin, se: points. df: of the effect's t
+        distribution. p: two-sided. p_corrected: after Holm over the claims of a kind. detectable: the effect (points)
+        that would have been found four times in five at the level that Holm's correction left to the claims that were
+        not found. inner_low, inner_high: the interval that has to lie within the margin for "no effect". verdict: of
+        `evaluation.verdict`. For a single seed verdict and p_corrected are missing.
     """
     numbers = ("low", "high", "seeds", "questions", "se", "df", "p")
     table = pd.DataFrame(
         {name: getattr(effect, name) for name in numbers}
         | {name: getattr(claim, name) for name in ("where", "text", "kind", "paper", "margin")}
-        | {"claim": claim.id, "effect": effect.value, "looks": 1 + (claim.id in again)}
+        | {"claim": claim.id, "effect": effect.value}
         for claim, effect in effects
     )
     table["paper"] = table["paper"].astype(float)
-    raised = (table["p"] * table["looks"]).clip(upper=1.0).where(table["seeds"] > 1)
-    table["p_corrected"] = raised.groupby(table["kind"]).transform(holm)
-    tested = raised.notna() if raised.notna().any() else table["p"].notna()
+    asked = table["p"].where(table["seeds"] > 1)
+    table["p_corrected"] = asked.groupby(table["kind"]).transform(holm)
+    tested = asked.notna() if asked.notna().any() else table["p"].notna()
     left = (tested & ~(table["p_corrected"] < LEVEL)).groupby(table["kind"]).transform("sum").clip(lower=1)
-    rows = list(zip(effects, table["p_corrected"], table["looks"], left, strict=True))
-    table["detectable"] = [effect.detectable(LEVEL / n / looks) for (_, effect), _, looks, n in rows]
-    table["verdict"] = [verdict(effect, claim.margin, p, looks) for (claim, effect), p, looks, _ in rows]
-    inner = [effect.interval(1 - 2 * LEVEL / looks) for (_, effect), _, looks, _ in rows]
-    table[["inner_low", "inner_high"]] = np.array(inner)
-    table["seeds_wanted"] = np.nan
-    if spread is not None and (table["seeds"] == 1).all():
-        wanted = [seeds_needed(effect, claim.margin, spread * _weight(claim)) for claim, effect in effects]
-        table["seeds_wanted"] = pd.Series(wanted, dtype=float)
-    if first is not None:  # Holm's correction of the new p could change the verdicts of the other claims
-        old = ~table["claim"].isin(again) & table["claim"].isin(first.index)
-        for column in ("p_corrected", "detectable", "verdict"):
-            table.loc[old, column] = table.loc[old, "claim"].map(first[column])
+    rows = list(zip(effects, table["p_corrected"], left, strict=True))
+    table["detectable"] = [effect.detectable(LEVEL / n) for (_, effect), _, n in rows]
+    table["verdict"] = [verdict(effect, claim.margin, p, claim.paper) for (claim, effect), p, _ in rows]
+    table[["inner_low", "inner_high"]] = [effect.interval(1 - 2 * LEVEL) for _, effect in effects]
     return table[LEDGER + STATISTICS]
-
-
-def _weight(claim: Claim) -> float:
-    """Return how far a claim's effect varies from seed to seed, in multiples of a difference on one data set."""
-    return (sum(term.weight**2 for term in claim.terms) / 2 / len(claim.datasets)) ** 0.5
 
 
 def interval(row: Mapping[Any, Any]) -> str:
@@ -318,10 +282,8 @@ def interval(row: Mapping[Any, Any]) -> str:
 
 
 def verdict_text(row: Mapping[Any, Any]) -> str:
-    """Return a ledger row's verdict; for a single seed, which has none, how many seeds would give one."""
-    found, seeds = row["verdict"], row.get("seeds_wanted")
-    if pd.isna(found):
-        found = "none: one seed" + ("" if seeds is None or pd.isna(seeds) else f" (about {seeds:.0f} would do)")
+    """Return a ledger row's verdict; a single seed has none."""
+    found = "none: one seed" if pd.isna(row["verdict"]) else row["verdict"]
     return f"{found} (set: no evidence)" if row["kind"] == "set" else found
 
 

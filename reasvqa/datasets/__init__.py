@@ -27,7 +27,7 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
     Args:
         name: a name of `DATASETS`: "nextqa", "star", "intentqa"; "own" for a folder of your own (see
             `reasvqa.datasets.own`). With "mini-" or "smoke-" in front of one of the first three: a miniature, with
-            files in the same formats, made on first use (in about a minute). With "small-" in front: the official
+            files in the same formats; a split's videos are made on first use. With "small-" in front: the official
             files, with the training questions in a random order that is the same for everybody.
         split: "train", "val", "test"; NExT-QA also has "atp-hard".
         root: folder of the annotation files, which are only read; videos are in its folder `videos`. Default: the data
@@ -41,11 +41,10 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
     if name not in DATASETS:
         raise ValueError(f"dataset={name!r}: choose one of {', '.join(DATASETS)}")
     dataset = DATASETS[name]
-    if root is None:
-        root = paths.dataset(name)
-        if dataset.make is not None:
-            dataset.make(name, root)
-    samples: Samples = dataset.read(Path(root), split)
+    root = paths.dataset(name) if root is None else Path(root)
+    if dataset.make is not None and root == paths.dataset(name):
+        dataset.make(name, root, split)
+    samples: Samples = dataset.read(root, split)
     check_links(samples)
     if dataset.shuffled and split == "train":
         # By a hash of the id: a question's place does not depend on the other questions.

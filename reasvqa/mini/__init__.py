@@ -13,7 +13,8 @@ SHIPPED = paths.SHIPPED / "mini"
 PRESETS["mini"] = PRESETS["paper"] | {
     "student": "mini-blip2",
     "generator": "sim-26b",
-    "answer_format": "text",
+    "answer_format": "choice",
+    "questions": 240,
     "split": "test",
     "learning_rate": 1e-3,
     "lora_rank": 16,
@@ -24,14 +25,15 @@ PRESETS["mini"] = PRESETS["paper"] | {
 PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha": 8}
 
 
-def _make(name: str, root: Path) -> None:
+def _make(name: str, root: Path, split: str) -> None:
     from reasvqa.mini.build import build  # slow to import, and seldom needed
 
-    build(name, root)
+    build(name, root, split)
 
 
 for _name, _read in {"star": star.load, "nextqa": nextqa.load, "intentqa": intentqa.load}.items():
     for _preset in ("mini", "smoke"):
-        DATASETS[f"{_preset}-{_name}"] = Dataset(_read, preset=_preset, make=_make)
+        for _look in ("", "-clear", "-dusk", "-night"):  # see `reasvqa.mini.render.LOOKS`; the first is indoors
+            DATASETS[f"{_preset}-{_name}{_look}"] = Dataset(_read, preset=_preset, make=_make)
 for _name in ("mini-blip2", "mini-llava-ov-small", "mini-llava-ov"):
     STUDENTS[_name] = str(SHIPPED / _name)

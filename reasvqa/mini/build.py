@@ -4,8 +4,8 @@
     mini-nextqa/   {train,val,test}.csv, map_vid_vidorID.json, atp-hard-ct4.txt ...
     mini-intentqa/ {train,val,test}.csv ...
 
-Everything follows from the data set's name and a seed. `stories.json` says what happens in each video; only the
-simulated generators read it, in place of the pixels.
+Everything follows from the data set's name and a seed. Videos of a split are made when it is first asked for.
+`stories.json` says what happens in each video; only the simulated generators read it, in place of the pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -25,9 +25,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from reasvqa import paths
+from reasvqa.datasets import intentqa, nextqa, star
 from reasvqa.files import file_state, locked
 from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
-from reasvqa.mini.generator import STRENGTHS, Strength, caption, judge, perceive, respond, rng_for
+from reasvqa.mini.generator import STRENGTHS, Strength, caption, claims, perceive, respond, rng_for
 from reasvqa.mini.questions import (
     FORMS,
     NUM_OPTIONS,
@@ -40,22 +41,21 @@ from reasvqa.mini.questions import (
     needs_several_frames,
     solve,
 )
-from reasvqa.mini.render import FPS, SIZE, write_video
+from reasvqa.mini.render import DEFAULT_LOOK, FPS, LOOKS, SIZE, write_video
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
 from reasvqa.processes import Workers, cores, finish_all, result_of
 from reasvqa.refinement import refine
 from reasvqa.samples import Sample
 
-VERSION = 3  # raise it when the world changes: data made by an older version are made again
-QUESTIONS_PER_VIDEO = 3
+VERSION = 4  # raise it when the world changes: data made by an older version are made again
+SEED = 2027
 SPLITS: tuple[str, ...] = ("train", "val", "test")
-# Videos per split: enough training questions for answers alone to teach a student most of the task but not all within
-# the recipe's epochs (50 to 80 % on validation). "smoke" is a handful.
+# Videos per split. Training has one question a clip: few clips seen often are memorised. "smoke" is a handful.
 SIZES: dict[str, dict[str, int]] = {
-    f"{scale}-{kind}": dict(zip(SPLITS, counts, strict=True))
-    for scale, counts in {"mini": (160, 300, 1000), "smoke": (12, 6, 8)}.items()
-    for kind in ("star", "nextqa", "intentqa")
+    "mini": {"train": 480, "val": 300, "test": 1000},
+    "smoke": {"train": 24, "val": 6, "test": 8},
 }
+QUESTIONS_PER_VIDEO = {"train": 1, "val": 3, "test": 3}
 
 
 @dataclass(frozen=True)
@@ -69,46 +69,46 @@ class Asked:
     answer: int  # index of the right option
 
 
-def build(name: str, root: Path, seed: int = 2026, sizes: dict[str, int] | None = None) -> None:
-    """Make the data set `name` in `root`, unless it is there.
+def build(name: str, root: Path, split: str, sizes: dict[str, int] | None = None, look: float | None = None) -> None:
+    """Make the data set `name` in `root`, and the videos of `split`, unless they are there.
 
-    An interrupted build continues where it stopped: `complete.json` is written last.
+    An interrupted build continues where it stopped: `complete.json` is written last, and each video appears whole.
 
     Args:
-        name: "mini-star", "smoke-nextqa", ...
+        name: "mini-star", "smoke-nextqa", ... or, with one of `LOOKS` behind it, "mini-nextqa-clear".
+        split: "train", "val", "test" or "atp-hard".
         sizes: videos per split; default: `SIZES`.
+        look: how far the pictures are from those of pretraining, 0 to 1; default: the name's.
     """
-    kind = name.split("-", 1)[1]
+    scale, kind, *words = name.split("-")
+    sizes = sizes or SIZES[scale]
+    look = LOOKS[words[0] if words else DEFAULT_LOOK] if look is None else look
     marker = root / "complete.json"
-    sizes = sizes or SIZES[name]
-    wanted = {"name": name, "version": VERSION, "seed": seed, "sizes": sizes}
-    if _made(marker, wanted):
-        return  # before anything is written: the folder may be read-only
-    root.mkdir(parents=True, exist_ok=True)
-    with locked(root / ".build.lock"):
-        if _made(marker, wanted):
-            return
-        started = root / "started.json"
-        if not (started.exists() and json.loads(started.read_text(encoding="utf-8")) == wanted):
-            for folder in ("videos", "reasoning"):  # must not keep files of another version
-                shutil.rmtree(root / folder, ignore_errors=True)
-            started.write_text(json.dumps(wanted), encoding="utf-8")
-        splits = {split: compose(f"mini-{kind}", split, count, seed) for split, count in sizes.items()}
-        stories = {asked.story.id: asked.story for questions in splits.values() for asked in questions}
-        (root / "stories.json").write_text(
-            json.dumps({id: asdict(story) for id, story in stories.items()}), encoding="utf-8"
-        )
-        _WRITERS[kind](root, splits)
-        _write_videos(root, kind, stories)
-        from reasvqa.datasets import load
+    wanted = {"name": name, "version": VERSION, "seed": SEED, "sizes": sizes, "look": look}
+    if not _made(marker, wanted):  # nothing is written if it is: the folder may be read-only
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root / ".build.lock"):
+            if not _made(marker, wanted):
+                _write_texts(root, kind, sizes)
+                marker.write_text(json.dumps(wanted), encoding="utf-8")
+    _write_videos(root, kind, "val" if split == "atp-hard" else split, look)
 
-        train = load(name, "train", root)
-        for strength in STRENGTHS.values():
-            for what in ("reasoning", *CAPTION_PROMPTS):
-                generator = SimulatedGenerator(root, strength, what)
-                path = paths.reasoning(root, strength.name, what)
-                generate(train, generator, path, what, batch_size=len(train))
-        marker.write_text(json.dumps(wanted), encoding="utf-8")
+
+def _write_texts(root: Path, kind: str, sizes: dict[str, int]) -> None:
+    """Write everything but the videos: questions, stories, and what the simulated generators say."""
+    for folder in ("videos", "reasoning"):  # must not keep files of another version
+        shutil.rmtree(root / folder, ignore_errors=True)
+    splits = {split: compose(kind, split, count) for split, count in sizes.items()}
+    stories = {
+        split: {asked.story.id: asdict(asked.story) for asked in questions} for split, questions in splits.items()
+    }
+    (root / "stories.json").write_text(json.dumps(stories), encoding="utf-8")
+    _WRITERS[kind](root, splits)
+    train = _READERS[kind](root, "train")
+    for strength in STRENGTHS.values():
+        for what in ("reasoning", *CAPTION_PROMPTS):
+            generator, path = SimulatedGenerator(root, strength, what), paths.reasoning(root, strength.name, what)
+            generate(train, generator, path, what, batch_size=len(train))
 
 
 def _made(marker: Path, wanted: dict) -> bool:
@@ -118,11 +118,12 @@ def _made(marker: Path, wanted: dict) -> bool:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-def compose(dataset: str, split: str, videos: int, seed: int) -> list[Asked]:
+def compose(kind: str, split: str, videos: int) -> list[Asked]:
     """Return the questions of a split: types in the benchmark's proportions, right answers evenly over the letters."""
-    rng = np.random.default_rng([seed, sorted(FORMS).index(dataset), SPLITS.index(split)])
+    dataset, per_video = f"mini-{kind}", QUESTIONS_PER_VIDEO[split]
+    rng = np.random.default_rng([SEED, sorted(FORMS).index(dataset), SPLITS.index(split)])
     forms = FORMS[dataset]
-    total = videos * QUESTIONS_PER_VIDEO
+    total = videos * per_video
     # Each form comes as often as its share says, in random order; a form that a story cannot serve waits for the next
     # story. Forms that a story serves only once come a little earlier, so that they do not remain at the end.
     shares = np.array([form.share for form in forms]) / sum(form.share for form in forms)
@@ -138,11 +139,11 @@ def compose(dataset: str, split: str, videos: int, seed: int) -> list[Asked]:
     for v in range(videos):
         for _ in range(1000):
             story = make_story(rng, _video_name(dataset, split, v), **clip)
-            chosen = _choose(waiting, story, rng, numbers)
+            chosen = _choose(waiting, per_video, story, rng, numbers)
             if chosen is not None:
                 break
         else:
-            raise RuntimeError(f"{dataset}/{split}: no story serves three of the remaining questions")
+            raise RuntimeError(f"{dataset}/{split}: no story serves {per_video} of the remaining questions")
         for number, (form, query) in enumerate(chosen):
             waiting.remove(form)
             truth = answer_of(query, story.seen)
@@ -155,9 +156,9 @@ def compose(dataset: str, split: str, videos: int, seed: int) -> list[Asked]:
 
 
 def _choose(
-    waiting: Sequence[Form], story: Story, rng: np.random.Generator, numbers: Counter[str]
+    waiting: Sequence[Form], count: int, story: Story, rng: np.random.Generator, numbers: Counter[str]
 ) -> list[tuple[Form, Query]] | None:
-    """Return the first waiting forms that this story can serve, with different questions; None if they are too few."""
+    """Return the first `count` waiting forms that a story serves, with different questions; None if it serves fewer."""
     chosen: list[tuple[Form, Query]] = []
     for form in waiting:
         query = ask(form, story, rng)
@@ -167,7 +168,7 @@ def _choose(
         if form.report == "number" and numbers[answer_of(query, story.seen)] > rarest:
             continue
         chosen.append((form, query))
-        if len(chosen) == QUESTIONS_PER_VIDEO:
+        if len(chosen) == count:
             return chosen
     return None
 
@@ -228,6 +229,7 @@ def _write_nextqa(root: Path, splits: dict[str, list[Asked]]) -> None:
     (root / "atp-hard-ct4.txt").write_text("\n".join(map(str, hard)) + "\n", encoding="utf-8")
 
 
+_READERS = {"star": star.load, "nextqa": nextqa.load, "intentqa": intentqa.load}
 _WRITERS = {
     "star": _write_star,
     "nextqa": _write_nextqa,
@@ -244,28 +246,35 @@ def _video_file(kind: str, name: str) -> str:
     return f"{_vidor(name)}.mp4" if kind == "nextqa" else f"{name}.mp4"
 
 
-def _write_videos(root: Path, kind: str, stories: dict[str, Story]) -> None:
-    files = {root / "videos" / _video_file(kind, id): story for id, story in stories.items()}
-    tasks = {path: (write_video, story, path) for path, story in files.items() if not path.exists()}
+def _write_videos(root: Path, kind: str, split: str, look: float) -> None:
+    files = {root / "videos" / _video_file(kind, id): story for id, story in read_stories(root, split).items()}
+    tasks = {path: (write_video, story, path, look) for path, story in files.items() if not path.exists()}
     if tasks:
         with Workers(min(cores(), len(tasks))) as workers:
             finished = finish_all(workers.submit, tasks)
-            for _, written in tqdm(finished, desc=f"videos of {root.name}", total=len(tasks), unit="video"):
+            for _, written in tqdm(finished, desc=f"videos of {root.name}, {split}", total=len(tasks), unit="video"):
                 result_of(written)
 
 
-def read_stories(root: Path) -> Mapping[str, Story]:
-    """Return the stories behind a miniature data set by video id; they stay in memory until the file changes."""
-    return _stories(root / "stories.json", file_state(root / "stories.json"))
+def read_stories(root: Path, split: str | None = None) -> Mapping[str, Story]:
+    """Return the stories behind a miniature data set by video id, of one split or (None) of all.
+
+    They stay in memory until the file changes.
+    """
+    splits = _stories(root / "stories.json", file_state(root / "stories.json"))
+    return ChainMap(*splits.values()) if split is None else splits[split]
 
 
-@lru_cache(maxsize=4)
-def _stories(path: Path, _state: object) -> Mapping[str, Story]:
+@lru_cache(maxsize=8)
+def _stories(path: Path, _state: object) -> dict[str, dict[str, Story]]:
     def event(values: dict[str, Any]) -> Event:
         return Event(**values | dict[str, Any](idle=tuple(map(tuple, values["idle"]))))
 
-    stories = json.loads(path.read_text(encoding="utf-8"))
-    return {id: Story(**values | {"events": tuple(map(event, values["events"]))}) for id, values in stories.items()}
+    def story(values: dict[str, Any]) -> Story:
+        return Story(**values | {"events": tuple(map(event, values["events"]))})
+
+    splits = json.loads(path.read_text(encoding="utf-8"))
+    return {split: {id: story(values) for id, values in stories.items()} for split, stories in splits.items()}
 
 
 # --- the simulated generator ------------------------------------------------------------------------------------------
@@ -282,7 +291,7 @@ class SimulatedGenerator:
         self.strength = strength
         self.kind = kind
         self.stories = read_stories(root)
-        self.forms = FORMS["mini-" + root.name.split("-", 1)[1]]
+        self.forms = FORMS["mini-" + root.name.split("-")[1]]
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str]:
         return [self._respond(sample) for sample in samples]
@@ -311,7 +320,7 @@ class SimulatedGenerator:
             wrong = sum((a.verb, a.object) != (b.verb, b.object) for a, b in zip(believed, story.seen, strict=True))
             response = self._respond(sample)
             choice = parse_answer(response, sample.options)
-            judged = [truth for _, truth in judge(refine(response), story)]
+            judged = [claim.true for claim in claims(refine(response), story)]
             if choice is None:
                 cause = "no answer"
             elif choice == sample.answer:

@@ -1,50 +1,33 @@
-"""Judge the miniature as an instrument: the gates of data/mini/PROTOCOL.md, one function each.
+"""Judge the miniature as an instrument: the gates of data/mini/PROTOCOL.md, measured on validation splits.
 
-Gates look at runs on validation splits, over seeds, before anybody looks at a claim. `measure` trains what the gates
-need on one data set and applies all of them.
+An instrument is judged before it is read. `measure` trains what the gates need on one data set and compares each number
+with its bounds. No gate looks at the effect of imperfect reasoning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from reasvqa import paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
 from reasvqa.learning import Run, train
-from reasvqa.learning.answering import predict
+from reasvqa.learning.answering import generate_reasoning, predict
 from reasvqa.learning.features import features_of
-from reasvqa.mini.build import SIZES, SimulatedGenerator, build
+from reasvqa.mini.build import SIZES, SimulatedGenerator, build, read_stories
 from reasvqa.mini.generator import STRENGTHS
-from reasvqa.mini.grounding import grounding
+from reasvqa.mini.grounding import grounding, probe, told_rightly
 from reasvqa.mini.questions import NUM_OPTIONS
+from reasvqa.mini.render import DEFAULT_LOOK, LOOKS
 from reasvqa.students import load_student
 
-MORE_QUESTIONS = 4  # times as many must still teach something
-
-
-def shipped() -> pd.DataFrame:
-    """Return the results of the gates for the miniature that ships: the data set and the fields of `Measured`."""
-    return pd.read_csv(paths.SHIPPED / "mini" / "gates.csv")
-
-
-def usual_spread() -> float:
-    """Return how much MTL_All - STL_QA varies from seed to seed within a data set, as a standard deviation in points.
-
-    It comes from the runs behind the gates: five seeds on each of three data sets, in data/mini/tried.csv.
-    """
-    tried = pd.read_csv(paths.SHIPPED / "mini" / "tried.csv")
-    gates = tried["remark"].fillna("").str.startswith("gates")
-    runs = tried[gates & (tried["epochs"] == 10) & (tried["questions"] == 480)]
-    accuracy = runs.pivot_table(index=["dataset", "seed"], columns="setting", values="accuracy")
-    gains = (accuracy["MTL_All"] - accuracy["STL_QA"]).dropna()
-    return float(gains.groupby(level="dataset").var().mean() ** 0.5)
+MORE_QUESTIONS = 4  # times as many questions must still teach something
+RIGHT_ANSWERS = {"sim-4b": 60, "sim-26b": 69}  # percent, about the paper's Table 4
 
 
 @dataclass(frozen=True)
@@ -62,124 +45,127 @@ class Measured:
         return self.low <= self.value <= self.high
 
 
-def _mean(runs: Sequence[Run]) -> float:
+def shipped() -> pd.DataFrame:
+    """Return the gates of the miniature that ships: dataset and the fields of `Measured`."""
+    return pd.read_csv(paths.SHIPPED / "mini" / "gates.csv")
+
+
+def mean_accuracy(runs: Sequence[Run]) -> float:
+    """Return the mean accuracy of runs, in percent."""
     return float(np.mean([run.accuracy for run in runs]))
 
 
-def _change(runs: Sequence[Run], others: Sequence[Run]) -> float:
-    """Return by how many points the mean of `others` lies above that of `runs`, over the seeds of `others`."""
-    return _mean(others) - _mean(runs[: len(others)])
-
-
-def takes_off(runs: Sequence[Run]) -> list[Measured]:
-    """Every seed of STL_QA (or MTL_All) learns: seeds differ little, and the worst is not far below the mean."""
-    values = [run.accuracy for run in runs]
-    return [
-        Measured("takes off", f"{runs[0].name}: sd over seeds", float(np.std(values, ddof=1)), high=2),
-        Measured("takes off", f"{runs[0].name}: worst seed below the mean", _mean(runs) - min(values), high=5),
-    ]
-
-
-def converged(runs: Sequence[Run], longer: Sequence[Run]) -> list[Measured]:
-    """Half as many epochs more change STL_QA (or MTL_All) little."""
-    what = f"{runs[0].name}: change with 1.5 times the epochs"
-    return [Measured("converged", what, _change(runs, longer), -1.5, 1.5)]
-
-
-def room(stl_qa: Sequence[Run], more: Sequence[Run]) -> list[Measured]:
-    """Answers alone teach most of the task, but not all: more questions would teach more."""
-    gain = f"STL_QA: gain with {MORE_QUESTIONS} times as many questions"
-    return [Measured("room", "STL_QA", _mean(stl_qa), 55, 80), Measured("room", gain, _change(stl_qa, more), low=6)]
-
-
-def zero_shot(accuracy: float, stl_qa: Sequence[Run], options: int) -> list[Measured]:
-    """The pretrained student is useful, and fine-tuning improves it."""
-    return [Measured("zero-shot", "before fine-tuning", accuracy, 100 / options + 5, _mean(stl_qa) - 10)]
-
-
-def blind(runs: Sequence[Run], options: int) -> list[Measured]:
-    """The wording gives nothing away."""
-    return [Measured("blind", "Blind", _mean(runs), 100 / options - 3, 100 / options + 3)]
-
-
-def reads_the_video(told_right: Sequence[float]) -> list[Measured]:
-    """After MTL students tell most events of unseen clips rightly (percent for each run, see `grounding`)."""
-    return [Measured("reads the video", "events told rightly", float(np.mean(told_right)), low=60)]
-
-
-def parts(
-    stl_qa: Sequence[Run], mtl: Sequence[Run], stl_cr: Sequence[Run], without_lora: Sequence[Run]
-) -> list[Measured]:
-    """LoRA and STL_CR matter about as much as in the paper (-6.2 and +0.3 points). Tuned to do so: not evidence."""
-    return [
-        Measured("parts", "MTL_All: loss without LoRA", -_change(mtl, without_lora), high=20),
-        Measured("parts", "STL_CR - STL_QA", _change(stl_qa, stl_cr), -15, 15),
-    ]
-
-
-def generator(diagnosis: pd.DataFrame, right: float) -> list[Measured]:
-    """It is right as often as in Table 4 (`right` percent), and its errors are mostly of inference.
+def before_training(dataset: str, student: str = "mini-blip2", questions: int | None = None) -> dict[str, float]:
+    """Return what a probe reads, the pretrained student says, and it answers, on validation clips, in percent.
 
     Args:
-        diagnosis: what `SimulatedGenerator.diagnose` returns.
+        questions: the student explains the first so many; None: all.
+
+    Returns:
+        "probe: action", "probe: object", "probe: room" (see `grounding.probe`); "say: ...", what it tells when it is
+        asked the benchmark's questions (see `grounding.told_rightly`); "answer", its zero-shot accuracy.
     """
-    wrong = diagnosis[diagnosis["cause"] != "right answer"]
-    false = 100 * wrong["sentences_false"].sum() / wrong["sentences"].sum()
-    share = 100 * float((diagnosis["cause"] == "right answer").mean())
-    return [
-        Measured("generator", "right answers", share, right - 4, right + 4),
-        Measured("generator", "wrong answers: sentences before the conclusion that are false", float(false), high=25),
-    ]
+    config = TrainConfig(dataset=dataset, student=student, split="val", objective="stl", reasoning="none").resolve()
+    train_samples, asked = load(dataset, "train"), load(dataset, "val")
+    model = load_student(student)
+    train_features, features = (features_of(samples, model, config) for samples in (train_samples, asked))
+    stories = read_stories(paths.dataset(dataset))
+    answers, _ = predict(model, asked, features, config)
+    right = 100 * float(np.mean([a == sample.answer for a, sample in zip(answers, asked, strict=True)]))
+    texts = generate_reasoning(model, asked[:questions], features, config)
+    said = told_rightly(texts, [stories[Path(sample.video).stem] for sample in asked[:questions]])
+    read = probe((train_samples, train_features), (asked, features), stories)
+    return {f"probe: {k}": v for k, v in read.items()} | {f"say: {k}": v for k, v in said.items()} | {"answer": right}
 
 
-def zero_shot_accuracy(config: TrainConfig) -> float:
-    """Return the accuracy of the student before fine-tuning, in percent, on the split that `config` names."""
-    config = replace(config, objective="stl", reasoning="none").resolve()
-    samples, student = load(config.dataset, config.split), load_student(config.student)
-    features = features_of(samples, student, config)
-    predictions, _ = predict(student.without_vision_encoder(torch.device("cpu")), samples, features, config)
-    return 100 * float(np.mean([a == s.answer for a, s in zip(predictions, samples, strict=True)]))
+def at_look(dataset: str, look: str) -> str:
+    """Return the name of a miniature data set with pictures of this look."""
+    return dataset if look == DEFAULT_LOOK else f"{dataset}-{look}"
 
 
-def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], split: str = "val", **values) -> pd.DataFrame:
-    """Apply all gates to one miniature data set; train the runs that are not in the store.
+def dial(dataset: str = "mini-nextqa", student: str = "mini-blip2", questions: int | None = 300) -> pd.DataFrame:
+    """Return `before_training` at each look of `LOOKS`, a row a look, from clear pictures to the furthest."""
+    rows = {look: before_training(at_look(dataset, look), student, questions) for look in LOOKS}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("look")
+
+
+def _generator(dataset: str) -> Iterator[Measured]:
+    """Yield how often generators are right, compared with Table 4, and how much of a wrong response is false."""
+    questions = load(dataset, "train")
+    for name, right in RIGHT_ANSWERS.items():
+        table = SimulatedGenerator(paths.dataset(dataset), STRENGTHS[name]).diagnose(questions)
+        wrong = table[table["cause"] != "right answer"]
+        share = 100 * float((table["cause"] == "right answer").mean())
+        false = 100 * float(wrong["sentences_false"].sum() / wrong["sentences"].sum())
+        yield Measured("generator", f"{name}: right answers", share, right - 4, right + 4)
+        yield Measured("generator", f"{name}: wrong answers, false sentences", false, high=25)
+
+
+def _start(dataset: str) -> Iterator[Measured]:
+    """Yield what the student reads, says and answers before training, on the benchmark's and on clear pictures."""
+    start, clear = before_training(dataset), before_training(f"{dataset}-clear")
+    for what in ("action", "object", "room"):
+        yield Measured("probe", f"{what}, read off frozen features", start[f"probe: {what}"], 90)
+    yield Measured("gap", "events told before training", start["say: event"], high=40)
+    for what in ("action", "named", "room"):
+        yield Measured("both tasks", f"{what}, told when asked, clear pictures", clear[f"say: {what}"], 95)
+    chance = 100 / NUM_OPTIONS["-".join(("mini", dataset.split("-")[1]))]
+    yield Measured("zero-shot", "before training", start["answer"], chance + 5)
+
+
+def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], **values) -> pd.DataFrame:
+    """Return the gates of one miniature data set; train the runs that are missing.
 
     Args:
-        dataset: "mini-star", ...; with a smoke data set only the mechanics mean anything.
-        seeds: of STL_QA and MTL_All.
+        dataset: "mini-star", ...; of a smoke data set only the mechanics mean anything.
+        seeds: of answers only (STL_QA) and error-free reasoning.
         few: of everything else; the first of `seeds`.
         values: fields of `TrainConfig` that differ from the defaults.
 
     Returns:
         A row for each `Measured`: "dataset", its fields and "passed".
     """
-    base = TrainConfig(dataset=dataset, split=split, **values)
-    qa = replace(base, objective="stl", reasoning="none")
+    base = TrainConfig(dataset=dataset, split="val", **values)
+    answers_only = replace(base, objective="stl", reasoning="none")
+    error_free = replace(base, generator="sim-perfect")
+    scale, kind = dataset.split("-")
+    chance = 100 / NUM_OPTIONS[f"mini-{kind}"]
 
     def runs(config: TrainConfig, over: Sequence[int] = few, root: Path | None = None) -> list[Run]:
         return [train(replace(config, seed=seed), root=root) for seed in over]
 
-    longer = {"epochs": round(1.5 * base.resolve().epochs)}
-    stl_qa, mtl = runs(qa, seeds), runs(base, seeds)
-    sizes = SIZES[dataset]
     more = paths.data() / "gates" / dataset
-    build(dataset, more, sizes={"train": MORE_QUESTIONS * sizes["train"], "val": sizes["val"], "test": 1})
-    options = NUM_OPTIONS["mini-" + dataset.split("-", 1)[1]]
-    measured = [
-        *takes_off(stl_qa),
-        *takes_off(mtl),
-        *converged(stl_qa, runs(replace(qa, **longer))),
-        *converged(mtl, runs(replace(base, **longer))),
-        *room(stl_qa, runs(qa, root=more)),
-        *zero_shot(zero_shot_accuracy(base), stl_qa, options),
-        *blind(runs(replace(qa, blind=True)), options),
-        *reads_the_video([grounding(run) for run in mtl[: len(few)]]),
-        *parts(stl_qa, mtl, runs(replace(base, objective="stl", subset="cr")), runs(replace(base, lora=False))),
-    ]
-    train_samples = load(dataset, "train")
-    for name, right in (("sim-4b", 60), ("sim-26b", 70)):
-        diagnosis = SimulatedGenerator(paths.dataset(dataset), STRENGTHS[name]).diagnose(train_samples)
-        measured += [replace(m, what=f"{name}: {m.what}") for m in generator(diagnosis, right)]
-    table = pd.DataFrame([vars(m) | {"passed": m.passed} for m in measured])
+    for split in ("train", "val"):
+        build(dataset, more, split, sizes=SIZES[scale] | {"train": MORE_QUESTIONS * SIZES[scale]["train"], "test": 1})
+    many = {"questions": MORE_QUESTIONS * len(load(dataset, "train")[: base.resolve().questions])}
+    longer = {"epochs": round(1.5 * base.resolve().epochs)}
+    kinds = {
+        "answers only": (answers_only, runs(answers_only, seeds)),
+        "error-free": (error_free, runs(error_free, seeds)),
+    }
+    qa, free = (group for _, group in kinds.values())
+    told = [grounding(run) for run in free[: len(few)]]
+    measured = [*_start(dataset)]
+    start = {each.what: each.value for each in measured}
+    events = float(np.mean([each["event"] for each in told]))
+    least = max(80, start["events told before training"])
+    measured.append(Measured("reads the video", "events told after error-free reasoning", events, least))
+    new = float(np.mean([each["new"] for each in told]))
+    measured.append(Measured("reads the video", "objects with new names", new))
+    gain = mean_accuracy(free) - mean_accuracy(qa)
+    measured.append(Measured("positive control", "error-free reasoning - answers only", gain, 3))
+    for name, (config, group) in kinds.items():
+        spread = float(np.std([run.accuracy for run in group], ddof=1))
+        measured.append(Measured("takes off", f"{name}: sd over seeds", spread, high=2))
+        lowest = mean_accuracy(group) - min(run.accuracy for run in group)
+        measured.append(Measured("takes off", f"{name}: worst seed below the mean", lowest, high=5))
+        change = mean_accuracy(runs(replace(config, **longer))) - mean_accuracy(group[: len(few)])
+        measured.append(Measured("converged", f"{name}: 1.5 times the epochs", change, -1.5, 1.5))
+    measured.append(Measured("room", "answers only", mean_accuracy(qa), 55, 80))
+    change = mean_accuracy(runs(replace(answers_only, **many), root=more)) - mean_accuracy(qa[: len(few)])
+    measured.append(Measured("room", f"answers only: {MORE_QUESTIONS} times as many questions", change, 6))
+    blind = mean_accuracy(runs(replace(answers_only, blind=True)))
+    measured.append(Measured("blind", "sees no frames", blind, chance - 3, chance + 3))
+    table = pd.DataFrame([vars(m) | {"passed": m.passed} for m in [*measured, *_generator(dataset)]])
     table.insert(0, "dataset", dataset)
     return table

@@ -1,10 +1,10 @@
 """A simulated multimodal generator that stands for InternVL in phase 1 at mini scale. It is not a neural network.
 
-It reads the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an answer
-from what it believes it saw, again with occasional errors, and writes its reasoning in the styles of real models. As
-the paper observes of InternVL (section 3.2), most of its wrong answers come from inference: it compares the wrong
-events or eliminates the wrong option, while most of what it says it saw is right. Its parameters are both error rates
-and how often it names no option. Two of its strengths stand for the paper's two generators.
+It reads the story behind a video and a question, *perceives* the four frames with occasional errors, *infers* an
+answer from what it believes it saw, again with occasional errors, and writes its reasoning in whole sentences, as
+real models do. As the paper observes of InternVL (section 3.2), most of its wrong answers come from inference: it
+compares the wrong events or eliminates the wrong option, while most of what it says it saw is right. Its parameters
+are both error rates and how often it names no option. Two of its strengths stand for the paper's two generators.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from reasvqa.mini.questions import NUMBERS, Query, solve
-from reasvqa.mini.world import OBJECTS, VERBS, Event, Story, gerund, past, present
+from reasvqa.mini.questions import Query, solve
+from reasvqa.mini.world import OBJECTS, PEOPLE, VERBS, Event, Story, gerund, past, present
 from reasvqa.samples import LETTERS
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
@@ -80,39 +81,36 @@ def respond(query: Query, options: Sequence[str], story: Story, strength: Streng
     if rng.random() < strength.inference:
         choice = int(rng.choice([i for i in range(len(options)) if i != choice]))
         slipped = True
-    style = int(rng.integers(4))
-    steps = describe(query, events, style)
-    steps += explain(query, events, options, choice, slipped, rng)
-    if style == 1:  # numbered steps, as chat models like them
-        body = "\n".join(f"{i}. {step}" for i, step in enumerate(steps, 1))
-        body = "###Detailed Explanation:\n" + body if rng.random() < 0.5 else body
-    else:
-        body = " ".join(steps)
+    steps = describe(query, events, story.person)
+    steps += explain(query, events, story.person, options, choice, slipped, rng)
+    body = " ".join(steps)
     if rng.random() < strength.silent:
         return body + "\nIt is hard to tell from these frames alone."
     return conclude(body, LETTERS[choice], options[choice], rng)
 
 
-def describe(query: Query, events: Sequence[Event], style: int) -> list[str]:
-    """Return a sentence for each frame: what the person does, and rooms and idle objects if the question needs them."""
-    rooms = "room" in (query.form.select, query.form.report) or query.form.select == "rooms"
+def tell(i: int, event: Event, person: str, bystanders: bool = False) -> str:
+    """Return the sentence for frame `i`: "First, the man opens the towel in the hall near the cup and the box."."""
+    near = " near the " + " and the ".join(name for _, name in event.idle) if bystanders else ""
+    return (
+        f"{ORDINALS[i].capitalize()}, the {person} {present(event.verb)} the {event.object} in the {event.room}{near}."
+    )
+
+
+def describe(query: Query, events: Sequence[Event], person: str) -> list[str]:
+    """Return a sentence for each frame. Idle objects are mentioned where the question is about them."""
     bystanders = query.form.select == "never" or query.form.report == "bystander"
-    sentences = []
-    for i, event in enumerate(events):
-        fact = f"they {event.verb} the {event.object}"
-        fact += f" in the {event.room}" if rooms else ""
-        fact += " near the " + " and the ".join(name for _, name in event.idle) if bystanders else ""
-        if style == 0:
-            sentences.append(f"{ORDINALS[i].capitalize()} {fact}.")
-        elif style == 2:
-            sentences.append(f"In frame {NUMBERS[i]} {fact}.")
-        else:
-            sentences.append(fact.capitalize() + ".")
-    return sentences
+    return [tell(i, event, person, bystanders) for i, event in enumerate(events)]
 
 
 def explain(
-    query: Query, events: Sequence[Event], options: Sequence[str], choice: int, slipped: bool, rng: np.random.Generator
+    query: Query,
+    events: Sequence[Event],
+    person: str,
+    options: Sequence[str],
+    choice: int,
+    slipped: bool,
+    rng: np.random.Generator,
 ) -> list[str]:
     """Return the steps from what the generator saw to its choice.
 
@@ -125,9 +123,11 @@ def explain(
         name = words[-1]
         verb = next((v for v in VERBS if {v, past(v), gerund(v)} & set(words)), "use")
         if query.anchor and form.select in ("after", "before"):
-            steps.append(f"{form.select.capitalize()} the {query.anchor.object} they {verb} the {name}.")
+            steps.append(
+                f"{form.select.capitalize()} the {query.anchor.object} the {person} {present(verb)} the {name}."
+            )
         elif form.select == "never":
-            steps.append(f"They never use the {name}.")
+            steps.append(f"The {person} never uses the {name}.")
         elif form.select == "rooms":
             steps.append("The rooms are the " + ", the ".join(dict.fromkeys(event.room for event in events)) + ".")
     # Elimination, as in the paper's Figure 2: rule out an option that names nothing visible.
@@ -138,40 +138,69 @@ def explain(
     return steps
 
 
-_EVENT = re.compile(rf"\bthey ({'|'.join(VERBS)}) the (\w+)(?: in the (\w+))?(?: near the (\w+)(?: and the (\w+))?)?$")
-_STEP = re.compile(r"(after|before) the (\w+) they (\w+) the (\w+)$")
+PRESENT = {present(verb): verb for verb in (*VERBS, "use")}
+DOES = rf"\bthe (?:{'|'.join(PEOPLE)}) ({'|'.join(PRESENT)}) the (\w+)"
+_EVENT = re.compile(rf"{DOES}(?: in the (\w+))?(?: near the (\w+)(?: and the (\w+))?)?$")
+_STEP = re.compile(rf"(after|before) the (\w+) {DOES}$")
 
 
-def judge(text: str, story: Story) -> list[tuple[str, bool | None]]:
-    """Judge the sentences of a reasoning in this generator's language, its own or a student's.
+def judge(sentence: str, story: Story, event: Event | None = None) -> bool | None:
+    """Return whether a sentence in this generator's language is true of the clip.
 
-    Events are told in order: the first sentence that tells one is about the first frame.
+    Args:
+        sentence: of a generator or a student.
+        event: the event that the sentence should tell, if it tells one.
 
     Returns:
-        Each sentence, and whether it is true of the clip. None: it claims nothing that can be judged, because it is
-        broken or tells a fifth event.
+        None: the sentence claims nothing that can be judged, or is broken.
     """
-    seen, told, judged = story.seen, 0, []
-    objects = [event.object for event in seen]
+    words = re.sub(r"[^a-z, ]", "", sentence.lower()).strip()
+    seen = story.seen
+    objects = [of.object for of in seen]
+    if step := _STEP.match(words):
+        at = (objects.index(step[2]) if step[2] in objects else -9) + (1 if step[1] == "after" else -1)
+        return 0 <= at < len(seen) and seen[at].object == step[4] and PRESENT[step[3]] in ("use", seen[at].verb)
+    if never := re.match(r"the \w+ never uses the (\w+)$", words):
+        return never[1] not in objects
+    if absent := re.match(r"the (\w+) is not there$", words):
+        return absent[1] not in {*objects, *(name for of in seen for _, name in of.idle)}
+    if words.startswith("the rooms are the "):
+        return set(words.removeprefix("the rooms are the ").split(", the ")) == {of.room for of in seen}
+    if event is None:
+        return None
+    # "the man lifts the chair near the and the cup": what was done can be judged although a word is gone.
+    told = _EVENT.search(words) or _EVENT.search(words.partition(" near ")[0])
+    if not told:
+        return None
+    near = {name for name in told.groups()[3:] if name}
+    right = PRESENT[told[1]] == event.verb and told[2] == event.object and told[3] in (None, event.room)
+    return right and near <= {name for _, name in event.idle}
+
+
+class Claim(NamedTuple):
+    """A sentence; whether it is true of the clip (None: it claims nothing that can be judged); the event it tells."""
+
+    sentence: str
+    true: bool | None
+    event: Event | None
+
+
+def claims(text: str, story: Story) -> list[Claim]:
+    """Judge each sentence of a reasoning against its clip.
+
+    Events are told in order. A sentence that lost words keeps its place, so those behind it are still compared with
+    their own frames.
+    """
+    found: list[Claim] = []
+    told = 0
     for sentence in re.findall(r"[^.\n]*[a-z][^.\n]*", text):
-        words = re.sub(r"[^a-z, ]", "", sentence.lower()).strip()
-        truth: bool | None = None
-        if step := _STEP.match(words):
-            at = (objects.index(step[2]) if step[2] in objects else -9) + (1 if step[1] == "after" else -1)
-            truth = 0 <= at < len(seen) and seen[at].object == step[4] and step[3] in ("use", seen[at].verb)
-        elif never := re.match(r"they never use the (\w+)$", words):
-            truth = never[1] not in objects
-        elif absent := re.match(r"the (\w+) is not there$", words):
-            truth = absent[1] not in {*objects, *(name for event in seen for _, name in event.idle)}
-        elif words.startswith("the rooms are the "):
-            truth = set(words.removeprefix("the rooms are the ").split(", the ")) == {event.room for event in seen}
-        elif (event := _EVENT.search(words)) and told < len(seen):
-            true, told = seen[told], told + 1
-            near = {name for name in event.groups()[3:] if name}
-            truth = event[1] == true.verb and event[2] == true.object and event[3] in (None, true.room)
-            truth = truth and near <= {name for _, name in true.idle}
-        judged.append((sentence.strip(), truth))
-    return judged
+        words = sentence.strip().lower()
+        event = None
+        if re.match(r"(first|second|third|fourth),", words) and told < len(story.seen):
+            event = story.seen[told]
+            told += 1
+        found.append(Claim(sentence.strip(), judge(words, story, event), event))
+    return found
 
 
 def conclude(body: str, letter: str, option: str, rng: np.random.Generator) -> str:

@@ -1,71 +1,84 @@
-"""Check whether a student's reasoning is true of the video. Only a miniature knows what happens in each clip."""
+"""Measure what a student can read off a clip: probe its frozen features, let it say what happens, and ask it.
+
+Only a miniature knows what happens in each clip, so only its students can be measured in this way.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+
+import numpy as np
 
 from reasvqa.learning import Run
+from reasvqa.learning.features import Features
 from reasvqa.mini.build import read_stories
-from reasvqa.mini.generator import judge
-from reasvqa.mini.world import VERBS, Event, Story
+from reasvqa.mini.generator import DOES, PRESENT
+from reasvqa.mini.world import NEW, OBJECTS, ROOMS, VERBS, Event, Story
 from reasvqa.samples import Sample
 
-
-def grounding(run: Run, questions: int | None = None) -> float:
-    """Return the percentage of events (verb and object) that a run's student tells rightly and in the right place.
-
-    Args:
-        questions: it explains the first so many of the evaluation split; None: all.
-    """
-    samples, stories = run.samples()[:questions], read_stories(run.root)
-    right = total = 0
-    for sample, text in zip(samples, run.explain(samples), strict=True):
-        story = stories[Path(sample.video).stem]
-        for claim in claims(text, story):
-            told = re.search(rf"they ({'|'.join(VERBS)}) the (\w+)", claim.sentence.lower())
-            if told and claim.event:
-                right += told.groups() == (claim.event.verb, claim.event.object)
-        total += len(story.seen)
-    return 100 * right / total
-
-
-class Claim(NamedTuple):
-    """A sentence of a reasoning.
-
-    Attributes:
-        true: whether it is true of the clip; None: it claims nothing that can be judged.
-        event: the event that it should tell; None: it tells none.
-    """
-
-    sentence: str
-    true: bool | None
-    event: Event | None
-
-
-def claims(text: str, story: Story) -> list[Claim]:
-    """Judge each sentence of a reasoning against its clip, see `generator.judge`.
-
-    Events are told in order. A sentence that lost words ("They lift the.") cannot be judged but keeps its place, so
-    those behind it are compared with their own frames.
-    """
-    found, told = [], 0
-    for sentence in re.findall(r"[^.\n]*[a-z][^.\n]*", text):
-        words = re.sub(r"^\W*\d*\W*", "", sentence.lower())
-        event, rest = None, story
-        tells = re.search(r"\bthey\b", words) and not re.match(r"they never|(?:after|before) the", words)
-        if tells and told < len(story.seen):
-            event, rest = story.seen[told], replace(story, first=story.first + told)
-        told += bool(tells)
-        ((said, true),) = judge(sentence, rest)
-        if event and true is None:  # "they lift the chair near the and the cup": the action can still be judged
-            ((_, true),) = judge(sentence.partition(" near ")[0], rest)
-        found.append(Claim(said, None if tells and event is None else true, event))
-    return found
+_TOLD = re.compile(rf"{DOES}(?: in the (\w+))?")
+RIDGE = 10.0  # regularisation of the probe
 
 
 def story_of(sample: Sample, root: Path) -> Story | None:
-    """Return what happens in a question's clip; None if `root` is not a miniature's folder."""
+    """Return what happens in a question's clip; None where nobody knows, as `root` is no miniature's folder."""
     return read_stories(root).get(Path(sample.video).stem) if (root / "stories.json").is_file() else None
+
+
+def told_rightly(texts: Sequence[str], stories: Sequence[Story]) -> dict[str, float]:
+    """Return what the texts say of each frame, in percent right.
+
+    Returns:
+        "event" (verb and object), "action", "object", "room", and the objects that pretraining named ("named") and
+        those whose names are new to the student ("new").
+    """
+    right: dict[str, list[bool]] = {}
+    for text, story in zip(texts, stories, strict=True):
+        said = [_TOLD.search(sentence) for sentence in re.findall(r"[^.\n]*[a-z][^.\n]*", text.lower())]
+        said = (said + [None] * len(story.seen))[: len(story.seen)]
+        for match, event in zip(said, story.seen, strict=True):
+            verb, name, room = (PRESENT[match[1]], match[2], match[3]) if match else (None, None, None)
+            marks = {"action": verb == event.verb, "object": name == event.object, "room": room == event.room}
+            marks["event"] = marks["action"] and marks["object"]
+            marks["new" if event.object in NEW else "named"] = marks["object"]
+            for what, mark in marks.items():
+                right.setdefault(what, []).append(mark)
+    return {what: 100 * float(np.mean(marks)) for what, marks in right.items()}
+
+
+def grounding(run: Run, questions: int | None = None) -> dict[str, float]:
+    """Return how much of what a run's student writes about unseen clips is right, see `told_rightly`.
+
+    Args:
+        questions: the first so many of the evaluation split; None: all.
+    """
+    samples, stories = run.samples()[:questions], read_stories(run.root)
+    return told_rightly(run.explain(samples), [stories[Path(sample.video).stem] for sample in samples])
+
+
+def probe(
+    train: tuple[Sequence[Sample], Features], test: tuple[Sequence[Sample], Features], stories: dict[str, Story]
+) -> dict[str, float]:
+    """Return how well a linear probe reads each frame's "action", "object" and "room" off frozen features, in percent.
+
+    Ridge regression onto one-hot labels, from a frame's features (Q * E numbers), fitted on the training clips.
+    """
+
+    def frames(samples: Sequence[Sample], features: Features) -> tuple[np.ndarray, list[Event]]:
+        clips = {sample.video: sample for sample in samples}.values()
+        rows = np.concatenate(
+            [np.asarray(features[sample], np.float64).reshape(len(features[sample]), -1) for sample in clips]
+        )
+        return rows, [event for sample in clips for event in stories[Path(sample.video).stem].seen]
+
+    (x, seen), (y, asked) = frames(*train), frames(*test)
+    mean, scale = x.mean(0), x.std(0) + 1e-6
+    x, y = (np.hstack([(part - mean) / scale, np.ones((len(part), 1))]) for part in (x, y))
+    inverse = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T)
+    right = {}
+    for what, of, names in (("action", "verb", VERBS), ("object", "object", tuple(OBJECTS)), ("room", "room", ROOMS)):
+        labels, truth = ([names.index(getattr(event, of)) for event in events] for events in (seen, asked))
+        right[what] = 100 * float(np.mean((y @ (inverse @ np.eye(len(names))[labels])).argmax(1) == truth))
+    return right

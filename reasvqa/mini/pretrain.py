@@ -1,12 +1,13 @@
 """Make the miniature's students: the families' own architectures, four orders of magnitude smaller, pretrained.
 
-They stand for what BLIP-2 and LLaVA-OneVision bring to the paper's experiments: they see, name, answer simple questions
-about a few frames, and write fluent English. Pretraining keeps three things from them, which fine-tuning has to teach:
+They stand for what BLIP-2 and LLaVA-OneVision bring to the paper's experiments: they see, name, answer simple
+questions about a few frames, tell what happens whatever they are asked, and write fluent English. Pretraining keeps
+two things from them, which fine-tuning has to teach:
 
-- the benchmark's videos and questions: pretraining draws its own stories;
+- the look of the benchmark's videos: pretraining sees clear pictures of its own stories, the benchmark's are dim,
+  tinted and grainy (`reasvqa.mini.render.LOOKS`);
 - the benchmark's names of half of the objects *when they are seen*: their pictures come with colour words ("the lime").
-  Their names ("lamp") occur in text without pictures, as they did in FlanT5's pretraining;
-- the rules behind the rarer question types (why, how many, what next, ...).
+  Their names ("lamp") occur in text without pictures, as they did in FlanT5's pretraining.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from transformers import (
 
 from reasvqa.learning.answering import pad
 from reasvqa.losses import IGNORE, cross_entropy, shift_right
-from reasvqa.mini.generator import ORDINALS, STRENGTHS, respond
-from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, answer_of, ask, distractors
+from reasvqa.mini.generator import STRENGTHS, respond, tell
+from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, answer_of, ask, distractors
 from reasvqa.mini.render import draw_frame
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story, present
 from reasvqa.preprocess import Preprocess
@@ -42,24 +43,34 @@ INIT = 0.08  # about 1/sqrt(width); with the library's 0.02 captions took ten ti
 MEAN, STD = (0.84, 0.84, 0.82), (0.2, 0.2, 0.2)  # measured on the miniature's frames: rooms are pale
 MAX_PROMPT_TOKENS = 160
 
-# The question forms that pretraining knows: in the benchmarks' wording, but with colours for the objects in `NEW`.
-PRETRAIN_FORMS = (
-    *(
-        form
-        for forms in FORMS.values()
-        for form in forms
-        if form.report == "room" or (form.select in ("verb", "after", "before") and form.type[0] in "ISTD")
-    ),
+QUESTION_PROMPTS = 0.8  # share of narrations whose prompt is a question: a captioner describes whatever it is asked
+
+# The question forms that pretraining knows: all of the benchmarks', in their wording, and some of its own, with colours
+# for objects in `NEW`. `COMMON_FORMS` ask for one event or its neighbour; all others build on that.
+OWN_FORMS = (
     Form("", 1, "Which object did the person {verb}?", "verb", "object"),
     Form("", 1, "In which room was the {object} {past}?", "event", "room", "in the {room}"),
     Form("", 1, "What was done with the {object}?", "object", "verb", "It was {past}."),
     Form("", 1, "In which frame was the {object} {past}?", "event", "frame", "in frame {frame}"),
 )
+BENCHMARK_FORMS = tuple(form for forms in FORMS.values() for form in forms)
+ALL_FORMS = (*{form.question: form for form in BENCHMARK_FORMS}.values(), *OWN_FORMS)
+COMMON_FORMS = (
+    *(
+        form
+        for form in BENCHMARK_FORMS
+        if form.report == "room" or (form.select in ("verb", "after", "before") and form.type[0] in "ISTD")
+    ),
+    *OWN_FORMS,
+)
+ORDER_FORMS = tuple(form for form in ALL_FORMS if form.select in ("after", "before"))
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of pretraining. `captions` and `narrations` are the shares of a step's stories that get one."""
+    """A part of pretraining. One with a learning rate starts afresh: optimizer, warm-up, cosine, random numbers.
+
+    `captions` and `narrations` are the shares of a step's stories that get one."""
 
     steps: int
     stories: int  # per step; 0: a step has single frames, and `captions` is their number
@@ -67,14 +78,18 @@ class Phase:
     narrations: float = 0
     questions: int = 0  # about each story
     texts: int = 0  # without pictures, per step
+    order: float = 0  # share of the questions that have a form of `ORDER_FORMS`
+    common: float = 0  # and of `COMMON_FORMS`; all forms are alike in the rest
+    learning_rate: float | None = None  # the highest; None: the phase continues the one before it
 
 
 # First the student learns to see, then everything at once. When it narrates frames without mistakes, mostly questions
-# follow, in small steps: finding an event by its object, and the one after it, takes many steps rather than large ones.
+# follow: first it finds an event by its object (after 2,000 steps of the third phase), then the one next to it.
 PHASES = (
-    Phase(900, 0, captions=64),
-    Phase(1100, 24, captions=1, narrations=1, questions=4, texts=10),
-    Phase(4000, 10, captions=0.2, narrations=0.2, questions=4, texts=3),
+    Phase(900, 0, captions=64, learning_rate=1e-3),
+    Phase(1100, 24, captions=0.7, narrations=0.6, questions=3, texts=8),
+    Phase(4000, 10, captions=0.2, narrations=0.2, questions=4, texts=3, common=0.6, learning_rate=6e-4),
+    Phase(2000, 24, captions=0.1, narrations=0.1, questions=4, texts=2, order=0.8, learning_rate=6e-4),
 )
 
 
@@ -86,7 +101,7 @@ class PretrainConfig:
     seed: int = 7
     stories: int = 6000  # that the phases draw from
     phases: tuple[Phase, ...] = PHASES
-    learning_rate: float = 1e-3
+    decay: int = 5600  # steps of the first cosine, of which the first phases take 2,000
     warmup: int = 200  # steps
     noise: float = 0.04  # standard deviation of what is added to normalised pixels
     vocabulary: int = 768  # of the tokenizer
@@ -116,11 +131,8 @@ def describe_frame(event: Event, person: str) -> str:
 
 
 def narrate(story: Story) -> str:
-    """Return the narration of a clip: the actions of its frames, in order."""
-    return " ".join(
-        f"{ordinal.capitalize()} they {event.verb} the {event.object}."
-        for ordinal, event in zip(ORDINALS, story.seen, strict=False)
-    )
+    """Return the narration of a clip: a sentence for each frame, in order."""
+    return " ".join(tell(i, event, story.person) for i, event in enumerate(story.seen))
 
 
 def read_text(rng: np.random.Generator) -> str:
@@ -288,9 +300,20 @@ def caption_of(story: Story, i: int, row: int) -> Example:
     return Example([row], "Describe the frame.", describe_frame(in_colours(story).seen[i], story.person), True)
 
 
-def narration_of(story: Story, rows: list[int]) -> Example:
+def narration_of(story: Story, rows: list[int], prompt: str = "Describe the video.") -> Example:
     """Return the narration of a story in colour words; `rows`: where its frames are among the step's."""
-    return Example(rows, "Describe the video.", narrate(in_colours(story)), True)
+    return Example(rows, prompt, narrate(in_colours(story)), True)
+
+
+def question_of(story: Story, rng: np.random.Generator, phase: Phase) -> Query | None:
+    """Draw a question about a story; None if the story does not serve the form that was drawn."""
+    forms = ALL_FORMS
+    if phase.order + phase.common > 0:
+        drawn = rng.random()
+        forms = (
+            ORDER_FORMS if drawn < phase.order else COMMON_FORMS if drawn < phase.order + phase.common else ALL_FORMS
+        )
+    return ask(forms[int(rng.integers(len(forms)))], in_colours(story), rng)
 
 
 def examples_of(story: Story, row: int, rng: np.random.Generator, phase: Phase) -> list[Example]:
@@ -299,14 +322,14 @@ def examples_of(story: Story, row: int, rng: np.random.Generator, phase: Phase) 
     i = int(rng.integers(4))
     examples = [caption_of(story, i, rows[i])] if rng.random() < phase.captions else []
     if rng.random() < phase.narrations:
-        examples.append(narration_of(story, rows))
-    story = in_colours(story)
-    asked = 0
-    while asked < phase.questions:
-        query = ask(PRETRAIN_FORMS[int(rng.integers(len(PRETRAIN_FORMS)))], story, rng)
-        if query is not None:
-            examples.append(Example(rows, query.text, answer_of(query, story.seen), False))
-            asked += 1
+        query = question_of(story, rng, phase)
+        asked = query is not None and rng.random() < QUESTION_PROMPTS
+        examples.append(narration_of(story, rows, query.text) if asked else narration_of(story, rows))
+    questions = 0
+    while questions < phase.questions:
+        if (query := question_of(story, rng, phase)) is not None:
+            examples.append(Example(rows, query.text, answer_of(query, in_colours(story).seen), False))
+            questions += 1
     return examples
 
 
@@ -338,57 +361,71 @@ def loss_of(student: Student, group: list[Example], features: Tensor) -> Tensor:
     return cross_entropy(logits, labels)
 
 
-def pretrain(config: PretrainConfig, path: Path, log=print) -> Student:
-    """Train a student and write it to `path`. `PRETRAINED` has those that ship; each took half an hour on 2 cores."""
+def pretrain(config: PretrainConfig, path: Path, log=print, resume: tuple[int, Path] | None = None) -> Student:
+    """Train a student and write it to `path`. `PRETRAINED` has those that ship; each took 90 minutes of one core.
+
+    The student as it is before phase i, if that starts afresh, is kept in "<path>-before-<i>".
+
+    Args:
+        resume: an interrupted pretraining continues with this phase and the student kept before it, to the same result.
+    """
     torch.manual_seed(config.seed)
     rng = np.random.default_rng([config.seed, 2])
     student = make_student(config.student, make_tokenizer(config))
-    student.model.set_attn_implementation("eager")  # at this size a third faster than fused attention, in bf16 on a CPU
+    student.model.set_attn_implementation("eager")  # at this size a third faster than fused attention on a CPU
     stories = [make_story(rng, f"pretrain-{i}") for i in range(config.stories)]
     pixels = torch.cat([student.preprocess(frames_of(story)).half() for story in stories])
     size = sum(p.numel() for p in student.parameters()) / 1e6
     log(f"{size:.2f} M parameters, vocabulary {len(student.tokenizer)}, {len(pixels)} frames")
-    optimizer = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    plan = [phase for phase in config.phases for _ in range(phase.steps)]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=len(plan), pct_start=config.warmup / len(plan)
-    )
-    began, running = time.time(), {}
-    for step, phase in enumerate(plan):
-        if phase.stories == 0:
-            rows = torch.from_numpy(rng.integers(len(pixels), size=int(phase.captions)))
-            examples = [caption_of(stories[k // 4], k % 4, row) for row, k in enumerate(rows.tolist())]
-        else:
-            chosen = rng.integers(config.stories, size=phase.stories)
-            rows = torch.from_numpy((chosen[:, None] * 4 + np.arange(4)).ravel())
-            examples = [e for row, k in enumerate(chosen) for e in examples_of(stories[k], row, rng, phase)]
-            # An encoder-decoder restores blanked words; a decoder continues from nothing.
-            restores = isinstance(student, Blip2Student)
-            for _ in range(phase.texts):
-                text = read_text(rng)
-                examples.append(blank_out(text, rng) if restores else Example([], "", text, True))
-        groups: dict[tuple[int, bool], list[Example]] = {}  # alike in frames and target, so that little is padded
-        for example in examples:
-            groups.setdefault((len(example.frames), example.reasoning), []).append(example)
-        with torch.autocast("cpu", torch.bfloat16):
+    if resume is not None:
+        student.model.load_state_dict(load_student(str(resume[1])).model.state_dict())
+    first = resume[0] if resume else 0
+    for i, phase in enumerate(config.phases[first:], first):
+        if phase.learning_rate is not None:
+            if i > 0:
+                save_student(student, path.with_name(f"{path.name}-before-{i}"))
+                rng = np.random.default_rng([config.seed, 2 + i])
+                torch.manual_seed(config.seed + i - 1)
+            optimizer = torch.optim.AdamW(student.parameters(), lr=phase.learning_rate, betas=(0.9, 0.98))
+            steps = phase.steps if i > 0 else config.decay
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, phase.learning_rate, total_steps=steps, pct_start=config.warmup / steps
+            )
+        began, running = time.time(), {}
+        for step in range(phase.steps):
+            if phase.stories == 0:
+                rows = torch.from_numpy(rng.integers(len(pixels), size=int(phase.captions)))
+                examples = [caption_of(stories[k // 4], k % 4, row) for row, k in enumerate(rows.tolist())]
+            else:
+                chosen = rng.integers(config.stories, size=phase.stories)
+                rows = torch.from_numpy((chosen[:, None] * 4 + np.arange(4)).ravel())
+                examples = [e for row, k in enumerate(chosen) for e in examples_of(stories[k], row, rng, phase)]
+                # An encoder-decoder restores blanked words; a decoder continues from nothing.
+                restores = isinstance(student, Blip2Student)
+                for _ in range(phase.texts):
+                    text = read_text(rng)
+                    examples.append(blank_out(text, rng) if restores else Example([], "", text, True))
+            groups: dict[tuple[int, bool], list[Example]] = {}  # alike in frames and target, so that little is padded
+            for example in examples:
+                groups.setdefault((len(example.frames), example.reasoning), []).append(example)
             view = pixels[rows].float()
             view = view + config.noise * torch.randn_like(view)
-            features = student.vision(view).float()
+            features = student.vision(view)
             losses = {key: loss_of(student, group, features) for key, group in groups.items()}
             loss = torch.stack(list(losses.values())).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        for key, value in losses.items():
-            running[key] = 0.98 * running.get(key, value.item()) + 0.02 * value.item()
-        if step % 100 == 99 or step == 0:
-            text = "  ".join(f"{k[0]}f {'text' if k[1] else 'answer'} {v:.3f}" for k, v in sorted(running.items()))
-            log(f"step {step + 1}/{len(plan)}  {time.time() - began:.0f} s  {text}")
-        if step % 500 == 499:
-            save_student(student, path)
-            log(f"gates {gates(student, count=100)}")
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            for key, value in losses.items():
+                running[key] = 0.98 * running.get(key, value.item()) + 0.02 * value.item()
+            if step % 100 == 99 or step == 0:
+                text = "  ".join(f"{k[0]}f {'text' if k[1] else 'answer'} {v:.3f}" for k, v in sorted(running.items()))
+                log(f"phase {i}, step {step + 1}/{phase.steps}  {time.time() - began:.0f} s  {text}")
+            if step % 500 == 499:
+                save_student(student, path)
+                log(f"gates {gates(student, count=100)}")
     save_student(student, path)
     return student
 
@@ -425,7 +462,7 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
         ],
     }
     for name, selects in (("retrieval", ("verb",)), ("order", ("after", "before"))):
-        forms = [form for form in PRETRAIN_FORMS if form.select in selects]
+        forms = [form for form in COMMON_FORMS if form.select in selects]
         examples = []
         for i, story in enumerate(map(in_colours, stories)):
             query = ask(forms[int(rng.integers(len(forms)))], story, rng)

@@ -18,7 +18,7 @@ from reasvqa.mini.world import BOARD, OBJECTS, SECONDS_PER_EVENT, Event, Story
 
 SIZE = 256
 CELL = SIZE // BOARD
-FPS = 4
+FPS = 2
 _LARGE = 4 * CELL  # the side of a sprite in pixels before it is shrunk
 
 _ROOM_RGB = {
@@ -249,15 +249,33 @@ def draw_frame(event: Event, person: str, phase: float = 0.5) -> np.ndarray:
     return frame
 
 
-def write_video(story: Story, path: Path) -> None:
+# How far a data set's pictures are from those of pretraining, 0 to 1: home videos against pictures of the web.
+LOOKS = {"clear": 0.0, "indoor": 0.6, "dusk": 0.8, "night": 1.0}
+DEFAULT_LOOK = "indoor"
+
+
+def colours_of(look: float) -> tuple[np.ndarray, float]:
+    """Return the matrix M, float32 (3, 3), and the offset d that tint, flatten and darken colours: c @ M + d."""
+    contrast = 1 - 0.4 * look
+    mix = (1 - 0.3 * look) * np.eye(3) + 0.3 * look * np.roll(np.eye(3), 1, axis=1)
+    return (contrast * mix).astype(np.float32), 127.5 * (1 - contrast) - 25.5 * look
+
+
+def write_video(story: Story, path: Path, look: float = 0.0) -> None:
     """Write the story as an H.264 mp4 file (256x256, `FPS` frames a second) that appears whole or not at all.
 
-    A little sensor noise, fixed by the story's id, makes every frame different.
+    Noise that is fixed by the story's id makes every frame different.
+
+    Args:
+        look: 0 is a clear picture with a little sensor noise; 1 is dim, tinted and grainy, as a phone films at night.
     """
     import av
 
     noise = np.random.default_rng([ord(letter) for letter in story.id])
     grain = noise.normal(0, 1.5, size=(SIZE + 64, SIZE + 64, 1)).astype(np.float32)
+    coarse = noise.normal(0, 7.65 * look, size=((SIZE + 64) // 4, (SIZE + 64) // 4, 3)).astype(np.float32)
+    grain = grain + coarse.repeat(4, axis=0).repeat(4, axis=1)
+    matrix, offset = colours_of(look)
     with atomic_path(path) as partial, av.open(str(partial), "w", format="mp4") as file:
         stream = file.add_stream("libx264", rate=FPS)
         stream.width = stream.height = SIZE
@@ -266,8 +284,9 @@ def write_video(story: Story, path: Path) -> None:
         per_event = int(FPS * SECONDS_PER_EVENT)
         for event in story.events:
             for k in range(per_event):
-                dy, dx = noise.integers(0, 64, 2)
-                frame = draw_frame(event, story.person, k / per_event) + grain[dy : dy + SIZE, dx : dx + SIZE]
+                dy, dx = 4 * noise.integers(0, 16, 2)
+                frame = draw_frame(event, story.person, k / per_event).astype(np.float32) @ matrix + offset
+                frame += grain[dy : dy + SIZE, dx : dx + SIZE]
                 picture = av.VideoFrame.from_ndarray(frame.clip(0, 255).astype(np.uint8), format="rgb24")
                 file.mux(stream.encode(picture))
         file.mux(stream.encode())
