@@ -52,7 +52,7 @@ SEED = 2027
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 # Videos per split. Training has one question a clip: few clips seen often are memorised. "smoke" is a handful.
 SIZES: dict[str, dict[str, int]] = {
-    "mini": {"train": 480, "val": 300, "test": 1000},
+    "mini": {"train": 480, "val": 300, "test": 500},
     "smoke": {"train": 24, "val": 6, "test": 8},
 }
 QUESTIONS_PER_VIDEO = {"train": 1, "val": 3, "test": 3}
