@@ -28,7 +28,7 @@ def test_every_term_is_a_row_that_is_trained_and_every_place_is_printed():
     for claim in claims():
         for term in claim.terms:
             for dataset in claim.datasets:
-                if term.experiment != "table4":
+                if term.experiment != "table4" and term.row not in EXPERIMENTS[term.experiment].official:
                     assert (dataset, term.row) in trained[term.experiment]
                 if term.printed:
                     assert np.isfinite(cell(term.printed.format(dataset=PRINTED[dataset])))
@@ -68,7 +68,7 @@ def test_the_papers_effects_by_hand():
         "brief": 71.0 - 70.7,
         "detailed": 71.7 - 71.0,
         "captions": 73.2 - 71.7,
-        "refined-4b": (75.9 + 76.2 + 76.5 + 76.3 + 76.3 + 76.4 - 75.0 - 75.9 - 75.5 - 75.0 - 75.7 - 75.7) / 6,
+        "refined-4b": (76.2 + 76.5 + 76.3 + 76.4 - 75.9 - 75.5 - 75.7 - 75.7) / 4,
         "original-all-4b": (75.9 + 75.7 - 75.5 - 75.7) / 2,
         "refined-all-4b": (76.5 + 76.4 - 76.2 - 76.3) / 2,
         "stronger": (76.8 + 77.0 - 76.5 - 76.4) / 2,
@@ -87,16 +87,16 @@ def test_contrasts_on_accuracies_made_up_for_them():
     amounts = ("25% CR", "50% CR", "75% CR", "CR", "All")
     rising = {f"Refined, {amount}": 60 + 1.5 * i for i, amount in enumerate(amounts)}
     flat = {f"Original, {amount}": 61.0 for amount in amounts}
-    assert value(OF["trend"], rising | flat) == pytest.approx(6)  # 1.5 points a step, four steps
+    assert value(OF["trend"], rising | flat) == pytest.approx(6)  # from 60 to 66
     assert value(OF["plateau"], rising | flat) == pytest.approx(6)
-    assert value(OF["refined-mean"], rising | flat) == pytest.approx(63 - 61)
+    assert value(OF["refined-mean"], rising | flat) == pytest.approx((60 + 64.5 + 66) / 3 - 61)
     assert value(OF["refined"], rising | flat) == pytest.approx(66 - 61)
     curve = {f"{beta:.1f}": 70 + 0.25 * min(10 * beta, 8) for beta in BETAS}  # to 0.8, then level
-    assert value(OF["beta-rise"], curve) == pytest.approx(2)  # 0.25 points a tenth, eight of them
+    assert value(OF["beta-rise"], curve) == pytest.approx(1.75)  # 0.25 points a tenth, seven of them
     assert value(OF["beta-half"], curve) == pytest.approx(1.25)
     assert value(OF["little"], curve) == pytest.approx(0.25)
     curve["0.9"] = 69.0
-    assert value(OF["beta-fall"], curve) == pytest.approx(70 + 0.25 * (5 + 6 + 7 + 8) / 4 - 69)
+    assert value(OF["beta-fall"], curve) == pytest.approx(70 + 0.25 * (5 + 7) / 2 - 69)
 
 
 CLAIMS, TERMS, FIRST = "claims.csv", "claims_terms.csv", "mtl,table5,STL_QA"

@@ -23,7 +23,7 @@ from typing import Literal, cast, get_args
 import pandas as pd
 
 from reasvqa import paths
-from reasvqa.companion.experiments import EXPERIMENTS, TABLE4, settings_of
+from reasvqa.companion.experiments import EXPERIMENTS, TABLE4, rows_at, settings_of
 from reasvqa.companion.paper import PRINTED, cell
 from reasvqa.companion.scales import BENCHMARKS
 from reasvqa.config import TrainConfig
@@ -139,11 +139,20 @@ def _check(where: str, column: str, value: str, possible: Iterable[str]) -> None
         raise ValueError(f"{where}, column {column}: expected one of {', '.join(possible)}, got {value!r}")
 
 
+def claims_at(scale: str) -> list[Claim]:
+    """Return the claims whose rows are all trained at a scale."""
+    return [
+        claim
+        for claim in claims()
+        if all(term.experiment == "table4" or term.row in rows_at(term.experiment, scale) for term in claim.terms)
+    ]
+
+
 def settings_of_claims(scale: str, seeds: Sequence[int]) -> list[TrainConfig]:
-    """Return all runs of the claims, each once."""
+    """Return all runs of the claims that a scale can judge, each once."""
     configs = [
         config
-        for claim in claims()
+        for claim in claims_at(scale)
         for term in claim.terms
         if term.experiment != "table4"  # the generators' own answers: nothing is trained
         for each in settings_of(term.experiment, scale, seeds, claim.datasets, [term.row]).values()

@@ -20,6 +20,7 @@ from reasvqa.companion.experiments import (
     TABLE4,
     dataset_name,
     name_at,
+    rows_at,
     seeds_at,
     settings_of,
 )
@@ -103,20 +104,21 @@ def exhibit(experiment: str, **parameters: Any) -> Exhibit:
     what, scale, seeds = EXPERIMENTS[experiment], given["scale"], given.get("seeds", [])
     datasets = given.get("datasets", list(what.datasets))
     chosen: list[tuple[Sequence, Sequence]] = [(datasets, what.datasets)]
-    rows, generators = list(what.rows), []
-    if "betas" in given:
+    usual_rows = rows_at(experiment, scale)
+    rows, generators = usual_rows, []
+    if given.get("betas") is not None:
         rows = [one_of("betas", str(beta), map(str, BETAS)) for beta in sorted(given["betas"])]
     if "generators" in given and rows:  # some of the simulated ones, which rows are named after
         possible = GENERATORS[scale]
         generators = [one_of("generators", name, possible) for name in given["generators"] or possible]
-        rows = [f"{kind}, {name}" for name in generators for kind in ("Original", "Refined")] + ["STL_QA"]
+        rows = [f"Refined, {name}" for name in generators] + ["STL_QA"]
         chosen.append((generators, possible))
     elif "generators" in given:  # Table 4's rows: whoever left a reasoning file
         usual = [name_at(scale, name) for name in TABLE4.values()]
         generators = given["generators"] or usual
         chosen.append((generators, usual))
     if seeds:
-        chosen += [(seeds, seeds_at(scale)), (rows, what.rows)]
+        chosen += [(seeds, seeds_at(scale)), (rows, usual_rows)]
     settings = settings_of(experiment, scale, seeds, datasets, rows) if seeds else {}
     figures.style()
     return Exhibit(scale, seeds, datasets, generators, settings, not saving.is_complete(*chosen))

@@ -75,7 +75,8 @@ class Experiment:
         datasets: "nextqa", "star", "intentqa".
         rows: by the paper's name of the row, the values of `TrainConfig` that make it; models by the paper's names.
         more: rows that important claims rest on; they get two more seeds.
-        official: rows that only official data's scales train: the miniature's ledger has to fit three hours.
+        official: rows that are only trained on official data, unless somebody asks for them: the miniature's ledger has
+            to fit three hours.
     """
 
     notebook: str
@@ -258,20 +259,32 @@ def settings_of(
     seeds = check_seeds(seeds)
     extra = [max(seeds) + 1, max(seeds) + 2] if len(seeds) >= 3 else []
     datasets = what.datasets if datasets is None else [one_of("datasets", name, what.datasets) for name in datasets]
-    rows = list(what.rows) if rows is None else [one_of("rows", row, what.rows) for row in rows]
+    rows = rows_at(experiment, scale) if rows is None else [one_of("rows", row, what.rows) for row in rows]
     return {
         (dataset, row): [
             _config(experiment, row, scale, dataset, seed) for seed in seeds + (extra if row in what.more else [])
         ]
         for dataset in datasets
         for row in rows
-        if (_is_possible(what.rows[row]) if scale in OFFICIAL_SCALES else row not in what.official)
+        if _is_possible(what.rows[row], scale)
     }
 
 
-def _is_possible(values: dict) -> bool:
-    """Return whether official data can serve these values: they have no look and no simulated generator."""
-    return "look" not in values and not values.get("generator", "").startswith("sim-")
+def rows_at(experiment: str, scale: str) -> list[str]:
+    """Return the rows of a table or figure that are trained at a scale if nobody asks for others."""
+    what = EXPERIMENTS[experiment]
+    return [
+        row
+        for row, values in what.rows.items()
+        if _is_possible(values, scale) and (scale in OFFICIAL_SCALES or row not in what.official)
+    ]
+
+
+def _is_possible(values: dict, scale: str) -> bool:
+    """Return whether a scale's data can serve these values: official data have no look and no simulated generator."""
+    return scale not in OFFICIAL_SCALES or (
+        "look" not in values and not values.get("generator", "").startswith("sim-")
+    )
 
 
 @cache

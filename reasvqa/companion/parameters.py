@@ -46,7 +46,7 @@ _KINDS: dict[str, Any] = {
     "batch_size steps rounds max_new_tokens questions": Count,
     "tolerance tflops": Positive,
 }
-_MAY_BE_NONE = "generators student generator model base_url folder request questions tflops".split()
+_MAY_BE_NONE = "betas generators student generator model base_url folder request questions tflops".split()
 _KIND_OF = {
     name: TypeAdapter(kind | None if name in _MAY_BE_NONE else kind)
     for names, kind in _KINDS.items()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from reasvqa import paths
-from reasvqa.companion.claims import Claim, Term, claims, settings_of_claims
+from reasvqa.companion.claims import Claim, Term, claims, claims_at, settings_of_claims
 from reasvqa.companion.experiments import TABLE4, dataset_name, name_at, our_name, settings_of
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
@@ -235,15 +235,10 @@ STATISTICS = ["se", "df", "p", "inner_low", "inner_high"]
 def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     """Return every claim, a row each, with the verdict of our runs; missing runs are trained.
 
-    Claims that need a simulated generator are left out at paper scale, where there is none. Columns: see `judge`.
+    Claims are left out whose rows are not trained at this scale (`claims_at`). Columns: see `judge`.
     """
     train_all(settings_of_claims(scale, seeds))  # all that are missing side by side
-    possible = [
-        claim
-        for claim in claims()
-        if all(t.experiment == "table4" or settings_of(t.experiment, scale, [0], None, [t.row]) for t in claim.terms)
-    ]
-    return judge([(claim, effect_of(claim, scale, seeds)) for claim in possible])
+    return judge([(claim, effect_of(claim, scale, seeds)) for claim in claims_at(scale)])
 
 
 def judge(effects: Sequence[tuple[Claim, Estimate]]) -> pd.DataFrame:

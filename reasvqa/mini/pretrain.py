@@ -92,6 +92,9 @@ PHASES = (
     Phase(2000, 24, captions=0.1, narrations=0.1, questions=4, texts=2, order=0.8, learning_rate=6e-4),
 )
 
+# A decoder-only student starts with a vision tower that knows the pictures, and finds events after 500 steps.
+DECODER_PHASES = (*PHASES[:2], replace(PHASES[2], steps=800), replace(PHASES[3], steps=1200))
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -108,7 +111,11 @@ class PretrainConfig:
 
 
 # How the students that ship were made.
-PRETRAINED = {name: PretrainConfig(name) for name in ("mini-blip2", "mini-llava-ov-small", "mini-llava-ov")}
+PRETRAINED = {
+    "mini-blip2": PretrainConfig("mini-blip2"),
+    "mini-llava-ov-small": PretrainConfig("mini-llava-ov-small", phases=DECODER_PHASES),
+    "mini-llava-ov": PretrainConfig("mini-llava-ov", phases=DECODER_PHASES),
+}
 
 
 def in_colours(story: Story) -> Story:
