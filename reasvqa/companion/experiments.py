@@ -18,7 +18,7 @@ from reasvqa.validation import one_of
 
 SEEDS = (0, 1, 2)  # of every setting; rows that important claims rest on get two more
 # Added to the seeds of a data set. A seed's initial weights and order of questions help or harm a method on all data
-# sets alike (`data/mini/PROTOCOL.md` has the numbers), so each gets seeds of its own: a mean over three then rests on
+# sets alike (`data/mini/first_ledger/PROTOCOL.md` has the numbers), so each gets seeds of its own: a mean over three then rests on
 # three times as many.
 SEED_BLOCKS = {"nextqa": 0, "star": 1000, "intentqa": 2000}
 
@@ -136,7 +136,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             for label, values in (("", _QA), (" w. ReasVQA", _MTL))
         },
         more=("BLIP-FlanT5(3B)", "BLIP-FlanT5(3B) w. ReasVQA"),
-        official=("LLaVA-OV(7B)", "LLaVA-OV(7B) w. ReasVQA"),
+        official=tuple(f"LLaVA-OV({size}){way}" for size in ("0.5B", "7B") for way in ("", " w. ReasVQA")),
     ),
     "table4": Experiment("13_table4_generators", _ALL, {}),
     "table5": Experiment(

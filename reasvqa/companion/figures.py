@@ -81,7 +81,8 @@ def _support(table: pd.DataFrame) -> str:
 
 
 def learning_curves(runs: dict[str, list[Run]]) -> Figure:
-    """Draw training losses against epochs, a line a seed, in a panel for each target that some student learns.
+    """Draw losses against epochs, a line a seed, in a panel for each target that some student learns. Dashed: the
+    answer's loss on validation questions, of runs that are evaluated on these.
 
     Single-task students have one target, whatever it holds; its loss is that of the answer where they learn no
     reasoning.
@@ -95,9 +96,12 @@ def learning_curves(runs: dict[str, list[Run]]) -> Figure:
         for name, seeds in runs.items():
             for k, run in enumerate(seeds if column in seeds[0].history else []):
                 label = None if k else our_name(name, run.config.preset)
-                axis.plot("epoch", column, data=run.history, color=COLOURS.get(name), label=label)
+                (line,) = axis.plot("epoch", column, data=run.history, color=COLOURS.get(name), label=label)
+                if column == "answer_loss" and "validation_loss" in run.history:
+                    label = label and f"{label}, validation"
+                    axis.plot("epoch", "validation_loss", "--", data=run.history, color=line.get_color(), label=label)
         title = panel_title(titles[column], next(iter(runs.values()))[0].config.preset)
-        axis.set(xlabel="epoch", ylabel="cross-entropy per token (nats)", title=title, ylim=(0, None))
+        axis.set(xlabel="epoch", ylabel="cross-entropy (nats)", title=title, ylim=(0, None))
         axis.legend(frameon=False)
     return finished(figure)
 
@@ -214,8 +218,7 @@ def curves(
 def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     """Draw claims' effects in points with their 95 % intervals, coloured by verdict and grouped by place in the paper.
 
-    Thick is the interval that has to lie in the margin for "no effect": 90 %, at a second look 95 %. At most 26 rows
-    fit a page.
+    Thick is the 90 % interval, which has to lie in the margin for "no effect". At most 26 rows fit a page.
 
     Args:
         table: of `results.ledger`, or rows of it.
@@ -235,7 +238,7 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
         axis.plot(row["effect"], y, "o", color=colour, ms=5, clip_on=False)
         if row["where"] != before:
             look = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 7, "color": "#555555"}
-            axis.annotate("our control" if row["kind"] == "control" else row["where"], (1.01, y), **look)
+            axis.annotate({"control": "our control", "prediction": "prediction"}.get(row["kind"], row["where"]), (1.01, y), **look)
             axis.axhline(top, color="#bbbbbb", lw=0.6)
         before = row["where"]
     printed = shown[shown["paper"].notna()]

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +39,7 @@ from reasvqa.video import close as end_decoders
 
 LOSSES = ("answer_loss", "reasoning_loss")
 TRAINED = "trained.safetensors"  # the trained weights in a checkpoint
+HELD_OUT = 64  # validation questions whose loss is logged beside the training loss
 
 
 class Diverged(RuntimeError):
@@ -133,6 +134,10 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
         train_dataset=range(len(examples)),
         callbacks=[_Progress],
     )
+    if config.split == "val" and world == 1 and (config.objective == "mtl" or config.reasoning == "none"):
+        answers = replace(config, objective="stl", reasoning="none")
+        held_out = build_examples(test_samples[:HELD_OUT], None, answers)
+        trainer.held_out = Collator(student, held_out, test_features, answers)(range(len(held_out)))
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
     trained = trained_state(student)
@@ -170,7 +175,7 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
         "root": None if root == paths.dataset(config.dataset) else str(root.resolve()),
     }
     history = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
-    columns = [c for c in ("step", "epoch", "loss", *LOSSES, "learning_rate") if c in history]
+    columns = [c for c in ("step", "epoch", "loss", *LOSSES, "validation_loss", "learning_rate") if c in history]
     history[columns].to_csv(folder / "history.csv", index=False)
     table.to_csv(folder / "predictions.csv", index=False)
     safetensors.torch.save_file(trained, folder / WEIGHTS)
@@ -214,12 +219,14 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
 
 
 class _Trainer(Trainer):
-    """Draw batches by length, keep only trained weights in checkpoints, log both losses, stop if the loss diverges."""
+    """Draw batches by length, keep only trained weights in checkpoints, log both losses (and the answer's on held-out
+    questions), stop if the loss diverges."""
 
     model: nn.Module
     data_collator: Collator
 
     def __init__(self, *args, **kwargs):
+        self.held_out: dict[str, Tensor] | None = None  # a batch of validation questions
         self._losses: dict[str, list[Tensor]] = {}  # since the last log
         self._logged_at = time.time()
         super().__init__(*args, **kwargs)
@@ -245,6 +252,11 @@ class _Trainer(Trainer):
             means = reduce({name: torch.stack(values).mean() for name, values in self._losses.items()}, "mean")
             logs |= {name: round(mean.item(), 4) for name, mean in means.items()}
             self._losses = {}
+            if self.held_out is not None:
+                self.model.eval()
+                with torch.no_grad():
+                    loss = self.model(**self._prepare_inputs(self.held_out))["answer_loss"]
+                logs["validation_loss"] = round(loss.item(), 4)
         before = self.state.log_history[-1].get("seconds", 0) if self.state.log_history else 0
         logs["seconds"] = before + time.time() - self._logged_at
         self._logged_at = time.time()
