@@ -74,7 +74,7 @@ def test_settings_that_mean_the_same_are_the_same():
     for values in (
         {"beta": 0.0},
         {"beta": 0},
-        {"reasoning": "none", "subset": "cr", "fraction": 0.5, "control": "key_words"},
+        {"reasoning": "none", "subset": "cr", "fraction": 0.5, "control": "shuffled_words"},
         {"reasoning": "none", "generator": "sim-4b"},
         {"objective": "stl", "reasoning": "none", "beta": 0.9, "target_order": "answer_first"},
     ):

@@ -27,7 +27,7 @@ from reasvqa.generation import (
     generate,
     read_reasoning,
 )
-from reasvqa.generation.controls import key_words, shuffled_words, swapped
+from reasvqa.generation.controls import shuffled_words, swapped
 from reasvqa.generation.run import HOPELESS, without_secrets
 from reasvqa.samples import Sample
 from reasvqa.video import VideoError
@@ -499,8 +499,6 @@ def test_swapping_avoids_the_own_video_wherever_that_can_be(videos, answered):
 
 def test_controls_on_words():
     text = "The person opens the cabinet, and then the cat's bowl is put into it."
-    assert key_words(text).split()[:3] == ["person", "opens", "cabinet"] and " the " not in f" {key_words(text)} "
-    assert key_words(key_words(text)) == key_words(text)
     mixed = shuffled_words(text, "s1")
     assert sorted(mixed.split()) == sorted(text.split()) and mixed != text
     assert shuffled_words(text, "s1") == mixed != shuffled_words(text, "s2")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from reasvqa.refinement import STOP_WORDS
 from reasvqa.samples import Sample
 
 
@@ -42,9 +40,3 @@ def shuffled_words(text: str, id: str) -> str:
     """Return the words of a text in random order; the order depends on the sample's id only."""
     words = text.split()
     return " ".join(words[i] for i in np.random.default_rng(list(id.encode())).permutation(len(words)))
-
-
-def key_words(text: str) -> str:
-    """Return the content words of a text in order, each once."""
-    words = re.findall(r"[^\W_]+", text)
-    return " ".join(dict.fromkeys(word for word in words if word.lower() not in STOP_WORDS))

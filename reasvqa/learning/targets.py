@@ -14,7 +14,7 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.files import file_state
 from reasvqa.generation import read_reasoning
-from reasvqa.generation.controls import key_words, shuffled_words, swapped
+from reasvqa.generation.controls import shuffled_words, swapped
 from reasvqa.refinement import refine
 from reasvqa.samples import LETTERS, Sample
 
@@ -141,6 +141,4 @@ def _text(sample: Sample, response: str, prediction: int | None, correct: bool, 
             text = _refined(response, sample.answer_text, correct, chosen=sample.options[prediction])
         else:
             text = _refined(response, sample.answer_text, correct)
-    if config.control == "shuffled_words":
-        return shuffled_words(text, sample.id)
-    return key_words(text) if config.control == "key_words" else text
+    return shuffled_words(text, sample.id) if config.control == "shuffled_words" else text
