@@ -136,6 +136,8 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
     batch = {name: value.to(student.device) for name, value in work.collator(rows).items()}
     if not recipe.by_length:  # texts padded to a fixed length; longer ones stay
         fill = {"input_ids": student.pad, "attention_mask": 0, "labels": IGNORE, "reasoning_labels": IGNORE}
+        if "option_rows" in batch:  # a reference recipe has one short answer, not five options
+            del fill["labels"]
         for name in fill.keys() & batch.keys():
             missing = max(0, FIXED_LENGTH - batch[name].shape[1])
             batch[name] = F.pad(batch[name], (0, missing), value=fill[name])
@@ -150,13 +152,16 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
     everybody = torch.arange(len(rows), device=student.device)
     if recipe.shared:
         return objective(**batch | {"features": features(everybody)})["loss"]
-    tasks = [(batch["labels"], student.answer_start, everybody)]
+    rows_of = batch.get("option_rows", everybody)
+    tasks = [(everybody, (batch["labels"], student.answer_start, rows_of), batch.get("answers"))]
     if "reasoning_rows" in batch:
-        tasks.append((batch["reasoning_labels"], student.reasoning_start, batch["reasoning_rows"]))
+        labels = batch["reasoning_labels"]
+        target = (labels, student.reasoning_start, everybody[: len(labels)])
+        tasks.append((batch["reasoning_rows"], target, None))
     losses = []
-    for labels, start, these in tasks:  # a full pass for each
+    for these, target, answers in tasks:  # a full pass for each
         states, mask = student.encode(features(these), batch["input_ids"][these], batch["attention_mask"][these])
-        losses += target_losses(student, states, mask, [(labels, start, everybody[: len(labels)])])
+        losses += target_losses(student, states, mask, [target], answers)
     return multi_task(losses[0], losses[1] if len(losses) == 2 else None, objective.beta)
 
 
