@@ -1,9 +1,10 @@
-"""Views that change with what you choose; where no kernel answers (a headless copy, the book), a still of the first.
-Nothing here trains a student."""
+"""Views that change with what you choose. Where no kernel answers (a headless copy, the book), a still of the first, or
+folded views to open. Nothing here trains a student."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from html import escape
 
 import ipywidgets
 from IPython.display import HTML
@@ -14,10 +15,15 @@ from reasvqa.datasets import Samples
 from reasvqa.learning import Run
 from reasvqa.mini.grounding import story_of
 
+FOLDED = 6  # views that `pick` leaves for readers without a kernel: each has its own pictures
 
-def explore(view: Callable[..., HTML], controls: Mapping[str, ipywidgets.ValueWidget]) -> None:
-    """Show controls and, below them, `view` of their values by name, drawn again whenever one of them changes. The
-    values they have now give the still."""
+
+def explore(view: Callable[..., HTML], controls: Mapping[str, ipywidgets.ValueWidget], still: str = "") -> None:
+    """Show controls and, below them, `view` of their values by name, drawn again whenever one of them changes.
+
+    Args:
+        still: what a reader without a kernel sees; "": the view of the values that the controls have now.
+    """
     page = ipywidgets.HTML()
 
     def draw(_change: object = None) -> None:
@@ -29,7 +35,7 @@ def explore(view: Callable[..., HTML], controls: Mapping[str, ipywidgets.ValueWi
     box = ipywidgets.VBox([*controls.values(), page])
     note = "<div style='opacity:.7;font-size:90%'>A still. In a running notebook you can choose.</div>"
     bundle = dict(box._repr_mimebundle_() or {})
-    _display(bundle | {"text/html": page.value + note}, raw=True)
+    _display(bundle | {"text/html": still or page.value + note}, raw=True)
 
 
 def pick(pages: Mapping[str, HTML], label: str, first: str | None = None) -> None:
@@ -37,7 +43,12 @@ def pick(pages: Mapping[str, HTML], label: str, first: str | None = None) -> Non
     names = list(pages)
     look = {"style": {"description_width": "initial"}, "layout": {"width": "min(46em, 98%)"}}
     picker = ipywidgets.Dropdown(options=names, value=first or names[0], description=label, **look)
-    explore(lambda name: pages[name], {"name": picker})
+    shown = sorted({*names[: FOLDED - 1], picker.value}, key=names.index)
+    folded = "".join(
+        f"<details{' open' if name == picker.value else ''}><summary>{escape(name)}</summary>{pages[name].data}</details>"
+        for name in shown
+    )
+    explore(lambda name: pages[name], {"name": picker}, folded)
 
 
 def pages_of(runs: Mapping[str, Run], shown: Samples) -> list[HTML]:
