@@ -75,8 +75,8 @@ class TrainConfig:
         refinement: "paper" (appendix A.4), or "strict": also remove sentences that restate the chosen option.
         subset: "all" reasoning, or "cr": only that of correct responses.
         fraction: share of the usable reasoning that is used, 0 < fraction <= 1.
-        control: "none", or what replaces the reasoning to see what it is good for: the reasoning of "other_videos", or its
-            "shuffled_words".
+        control: "none", or what replaces the reasoning to see what it is good for: the reasoning of "other_videos", or
+            its "shuffled_words".
         target_order: order of Eq. 1's single target: "reasoning_first" (the paper) or "answer_first".
         beta: weight of the reasoning's loss in Eq. 2, 0 <= beta < 1; alpha = 1 - beta. 0 is STL_QA.
         seed: seed of everything random in a run.

@@ -18,8 +18,7 @@ from reasvqa.validation import one_of
 
 SEEDS = (0, 1, 2)  # of every setting; rows that important claims rest on get two more
 # Added to the seeds of a data set. A seed's initial weights and order of questions help or harm a method on all data
-# sets alike (`data/mini/first_ledger/PROTOCOL.md` has the numbers), so each gets seeds of its own: a mean over three then rests on
-# three times as many.
+# sets alike, so each data set gets seeds of its own: a mean over three then rests on three times as many.
 SEED_BLOCKS = {"nextqa": 0, "star": 1000, "intentqa": 2000}
 
 
@@ -219,7 +218,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "strength": Experiment(
         "31_generator_strength",
         ("nextqa",),
-        {f"Refined, {name}": {"reasoning": "refined", "generator": name} for name in GENERATORS["mini"]} | {"STL_QA": _QA},
+        {f"Refined, {name}": {"reasoning": "refined", "generator": name} for name in GENERATORS["mini"]}
+        | {"STL_QA": _QA},
     ),
     "numbers": Experiment("32_paper_numbers", (), {}),
     # When does reasoning help? Each arm at each step of two dials, and with answers that are learned as texts.
@@ -282,9 +282,7 @@ def rows_at(experiment: str, scale: str) -> list[str]:
 
 def _is_possible(values: dict, scale: str) -> bool:
     """Return whether a scale's data can serve these values: official data have no look and no simulated generator."""
-    return scale not in OFFICIAL_SCALES or (
-        "look" not in values and not values.get("generator", "").startswith("sim-")
-    )
+    return scale not in OFFICIAL_SCALES or ("look" not in values and not values.get("generator", "").startswith("sim-"))
 
 
 @cache

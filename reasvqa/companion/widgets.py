@@ -43,11 +43,10 @@ def pick(pages: Mapping[str, HTML], label: str, first: str | None = None) -> Non
     names = list(pages)
     look = {"style": {"description_width": "initial"}, "layout": {"width": "min(46em, 98%)"}}
     picker = ipywidgets.Dropdown(options=names, value=first or names[0], description=label, **look)
-    shown = sorted({*names[: FOLDED - 1], picker.value}, key=names.index)
-    folded = "".join(
-        f"<details{' open' if name == picker.value else ''}><summary>{escape(name)}</summary>{pages[name].data}</details>"
-        for name in shown
-    )
+    folded = ""
+    for name in sorted({*names[: FOLDED - 1], picker.value}, key=names.index):
+        is_open = " open" if name == picker.value else ""
+        folded += f"<details{is_open}><summary>{escape(name)}</summary>{pages[name].data}</details>"
     explore(lambda name: pages[name], {"name": picker}, folded)
 
 
