@@ -181,7 +181,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             for kind in ("original", "refined")
             for amount in ("75% CR", "CR", "All")
         },
-        official=("Original, 75% CR", "Refined, 75% CR"),
+        official=tuple(f"{kind}, {amount}" for kind in ("Original", "Refined") for amount in ("75% CR", "CR")),
     ),
     "figure1": Experiment("20_figure1_overview", ("star",), {}),
     "figure2": Experiment("21_figure2_example", ("star",), {}),
@@ -214,6 +214,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "STL_QA, twice as long": _QA | {"longer": 2},
         },
         more=("STL_QA", "MTL_All", "MTL, error-free reasoning"),
+        official=("MTL, shuffled words", "STL_QA, twice as long"),
     ),
     "strength": Experiment(
         "31_generator_strength",
