@@ -100,7 +100,7 @@ def test_a_local_model_looks_and_is_deterministic(checkpoint, smoke_star):
     alone = [generator([s], [p])[0] for s, p in zip(samples, prompts, strict=True)]
     assert together == generator(list(samples), prompts) == alone
     assert generator.cut % 3 == 0 and 0 < generator.cut <= 12  # the same ones each time
-    others = generator(list(smoke_star[0][::6]), ["why?"] * 6)
+    others = generator(list(smoke_star[0][::4]), ["why?"] * 6)
     assert len(set(others)) > 1, "the same words about other videos should not all get the same response"
     gone = replace(samples[1], video="gone.mp4")
     found = generator([samples[0], gone, samples[2]], prompts[:3])

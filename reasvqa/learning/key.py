@@ -16,7 +16,7 @@ import transformers
 
 from reasvqa import paths
 from reasvqa.config import TrainConfig
-from reasvqa.datasets import Samples, load
+from reasvqa.datasets import DATASETS, Samples, load
 from reasvqa.files import file_state
 from reasvqa.learning.features import PROCEDURE as FEATURES_PROCEDURE
 from reasvqa.learning.features import video_stamp
@@ -117,11 +117,12 @@ def digest(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def load_existing(dataset: str, split: str, root: Path) -> Samples:
-    """Load a split without making a missing miniature; the same object until an annotation file changes."""
+    """Load a split, but make no miniature of which nothing is there; the same object until an annotation file
+    changes."""
     files = sorted(path for pattern in ("*.csv", "*.json", "*.txt") for path in root.glob(pattern))
     return _loaded(dataset, split, root, tuple((path.name, file_state(path)) for path in files))
 
 
 @lru_cache(maxsize=64)
 def _loaded(dataset: str, split: str, root: Path, _files: object) -> Samples:
-    return load(dataset, split, root)
+    return load(dataset, split, root) if root.is_dir() else DATASETS[dataset].read(root, split)
