@@ -255,7 +255,8 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     axis.set_xticks([], minor=True)
     axis.set_xlabel("effect in the claimed direction (points; logarithmic beyond 5)\nthin: 95 %, thick: 90 % interval")
     axis.set_title(panel_title(message, scale), fontsize=9, loc="right")
-    colours = {name: VERDICT_COLOURS[name] for name in VERDICT_COLOURS if name in set(shown["verdict"])}
+    judged = set(shown.loc[shown["kind"] != "set", "verdict"])
+    colours = {name: VERDICT_COLOURS[name] for name in VERDICT_COLOURS if name in judged}
     if shown["verdict"].isna().any() or (shown["kind"] == "set").any():
         colours["no evidence: tuned to hold, or one seed"] = NO_VERDICT
     marks = [Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
