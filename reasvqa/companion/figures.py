@@ -238,9 +238,8 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
         axis.plot(row["effect"], y, "o", color=colour, ms=5, clip_on=False)
         if row["where"] != before:
             look = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 7, "color": "#555555"}
-            axis.annotate(
-                {"control": "our control", "prediction": "prediction"}.get(row["kind"], row["where"]), (1.01, y), **look
-            )
+            kinds = {"control": "our control", "prediction": "prediction"}
+            axis.annotate(kinds.get(row["kind"]) or row["where"], (1.01, y), **look)
             axis.axhline(top, color="#bbbbbb", lw=0.6)
         before = row["where"]
     printed = shown[shown["paper"].notna()]

@@ -40,12 +40,12 @@ def explore(view: Callable[..., HTML], controls: Mapping[str, ipywidgets.ValueWi
 
 def pick(pages: Mapping[str, HTML], label: str, first: str | None = None) -> None:
     """Let the reader pick one of several views by its name. first: the one to begin with; None: the first."""
-    names = list(pages)
+    names, first = list(pages), first or next(iter(pages))
     look = {"style": {"description_width": "initial"}, "layout": {"width": "min(46em, 98%)"}}
-    picker = ipywidgets.Dropdown(options=names, value=first or names[0], description=label, **look)
+    picker = ipywidgets.Dropdown(options=names, value=first, description=label, **look)
     folded = ""
-    for name in sorted({*names[: FOLDED - 1], picker.value}, key=names.index):
-        is_open = " open" if name == picker.value else ""
+    for name in sorted({*names[: FOLDED - 1], first}, key=names.index):
+        is_open = " open" if name == first else ""
         folded += f"<details{is_open}><summary>{escape(name)}</summary>{pages[name].data}</details>"
     explore(lambda name: pages[name], {"name": picker}, folded)
 

@@ -271,7 +271,7 @@ def _stories(path: Path, _state: object) -> dict[str, dict[str, Story]]:
         return Event(**values | dict[str, Any](idle=tuple(map(tuple, values["idle"]))))
 
     def story(values: dict[str, Any]) -> Story:
-        return Story(**values | {"events": tuple(map(event, values["events"]))})
+        return Story(**values | dict[str, Any](events=tuple(map(event, values["events"]))))
 
     splits = json.loads(path.read_text(encoding="utf-8"))
     return {split: {id: story(values) for id, values in stories.items()} for split, stories in splits.items()}

@@ -6,7 +6,7 @@ Only a miniature knows what happens in each clip, so only its students can be me
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ def grounding(run: Run, questions: int | None = None) -> dict[str, float]:
 
 
 def probe(
-    train: tuple[Sequence[Sample], Features], test: tuple[Sequence[Sample], Features], stories: dict[str, Story]
+    train: tuple[Sequence[Sample], Features], test: tuple[Sequence[Sample], Features], stories: Mapping[str, Story]
 ) -> dict[str, float]:
     """Return how well a linear probe reads each frame's "action", "object" and "room" off frozen features, in percent.
 

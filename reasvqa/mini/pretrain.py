@@ -330,8 +330,10 @@ def examples_of(story: Story, row: int, rng: np.random.Generator, phase: Phase) 
     examples = [caption_of(story, i, rows[i])] if rng.random() < phase.captions else []
     if rng.random() < phase.narrations:
         query = question_of(story, rng, phase)
-        asked = query is not None and rng.random() < QUESTION_PROMPTS
-        examples.append(narration_of(story, rows, query.text) if asked else narration_of(story, rows))
+        if query is not None and rng.random() < QUESTION_PROMPTS:
+            examples.append(narration_of(story, rows, query.text))
+        else:
+            examples.append(narration_of(story, rows))
     questions = 0
     while questions < phase.questions:
         if (query := question_of(story, rng, phase)) is not None:
