@@ -223,7 +223,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         | {"STL_QA": _QA},
     ),
     "numbers": Experiment("32_paper_numbers", (), {}),
-    # When does reasoning help? Each arm at each step of two dials, and with answers that are learned as texts.
+    # When does reasoning help? Each way of training at each step of two dials, and with answers learned as texts.
     "dose": Experiment(
         "33_when_reasoning_helps",
         ("nextqa",),
