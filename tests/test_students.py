@@ -29,8 +29,8 @@ from reasvqa.learning.features import build_features
 from reasvqa.learning.objective import Objective
 from reasvqa.learning.targets import Example
 from reasvqa.losses import IGNORE
-from reasvqa.mini.pretrain import save_student
 from reasvqa.mini.tiny import write_tiny
+from reasvqa.mini.untrained import save_student
 from reasvqa.students import STUDENTS, fingerprint, load_student, read_preprocess
 from reasvqa.students.adapters import LoraInWeights, load_trained, prepare, trained_state
 from reasvqa.students.smolvlm import in_words

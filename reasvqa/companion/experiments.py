@@ -135,7 +135,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             for label, values in (("", _QA), (" w. ReasVQA", _MTL))
         },
         more=("BLIP-FlanT5(3B)", "BLIP-FlanT5(3B) w. ReasVQA"),
-        official=tuple(f"LLaVA-OV({size}){way}" for size in ("0.5B", "7B") for way in ("", " w. ReasVQA")),
     ),
     "table4": Experiment("13_table4_generators", _ALL, {}),
     "table5": Experiment(
@@ -212,8 +211,16 @@ EXPERIMENTS: dict[str, Experiment] = {
             "MTL, shuffled words": _MTL | {"control": "shuffled_words"},
             "MTL, error-free reasoning": _ERROR_FREE,
             "STL_QA, twice as long": _QA | {"longer": 2},
+            "STL_QA, second student": _QA | {"student": "mini-blip2-b"},
+            "MTL_All, second student": _MTL | {"student": "mini-blip2-b"},
         },
-        more=("STL_QA", "MTL_All", "MTL, error-free reasoning"),
+        more=(
+            "STL_QA",
+            "MTL_All",
+            "MTL, error-free reasoning",
+            "STL_QA, second student",
+            "MTL_All, second student",
+        ),
         official=("MTL, shuffled words", "STL_QA, twice as long"),
     ),
     "strength": Experiment(
@@ -282,8 +289,9 @@ def rows_at(experiment: str, scale: str) -> list[str]:
 
 
 def _is_possible(values: dict, scale: str) -> bool:
-    """Return whether a scale's data can serve these values: official data have no look and no simulated generator."""
-    return scale not in OFFICIAL_SCALES or ("look" not in values and not values.get("generator", "").startswith("sim-"))
+    """Return whether a scale has these values: looks, simulated generators and tiny students are the miniature's."""
+    tiny = values.get("student", "").startswith("mini-") or values.get("generator", "").startswith("sim-")
+    return scale not in OFFICIAL_SCALES or not (tiny or "look" in values)
 
 
 @cache
@@ -294,9 +302,9 @@ def _config(experiment: str, row: str, scale: str, dataset: str, seed: int) -> T
         **(PREVIEW if scale == "preview" else {}),
         **EXPERIMENTS[experiment].rows[row],
     }
-    values["student"] = name_at(scale, values["student"])
-    if values.get("generator") in STANDS_FOR:
-        values["generator"] = name_at(scale, values["generator"])
+    for model in ("student", "generator"):
+        if values.get(model) in STANDS_FOR:
+            values[model] = name_at(scale, values[model])
     longer, look = values.pop("longer", None), values.pop("look", None)
     name = dataset_name(scale, dataset) + (f"-{look}" if look else "")
     config = TrainConfig(dataset=name, **values).resolve()
@@ -324,6 +332,7 @@ _OUR_NAMES = {
     "w. Cap brief": "MTL, brief captions",
     "w. Cap detailed": "MTL, detailed captions",
     "STL_QA, twice as long": "answers only, twice as long",
+    "STL_QA, second student": "answers only, second student",
     "0.0": "0.0, answers only (STL_QA)",
 }
 

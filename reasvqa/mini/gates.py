@@ -102,9 +102,9 @@ def _generator(dataset: str) -> Iterator[Measured]:
         yield Measured("generator", f"{name}: wrong answers, false sentences", false, high=25)
 
 
-def _start(dataset: str) -> Iterator[Measured]:
+def _start(dataset: str, student: str) -> Iterator[Measured]:
     """Yield what the student reads, says and answers before training, on the benchmark's and on clear pictures."""
-    start, clear = before_training(dataset), before_training(f"{dataset}-clear")
+    start, clear = before_training(dataset, student), before_training(f"{dataset}-clear", student)
     for what in ("action", "object", "room"):
         yield Measured("probe", f"{what}, read off frozen features", start[f"probe: {what}"], 90)
     yield Measured("gap", "events told before training", start["say: event"], high=40)
@@ -146,7 +146,7 @@ def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], **values) ->
     }
     qa, free = (group for _, group in kinds.values())
     told = [grounding(run) for run in free[: len(few)]]
-    measured = [*_start(dataset)]
+    measured = [*_start(dataset, base.resolve().student)]
     start = {each.what: each.value for each in measured}
     events = float(np.mean([each["event"] for each in told]))
     least = max(80, start["events told before training"])

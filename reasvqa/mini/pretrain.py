@@ -12,7 +12,6 @@ two things from them, which fine-tuning has to teach:
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,26 +20,17 @@ import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
-from transformers import (
-    Blip2Config,
-    Blip2ForConditionalGeneration,
-    LlavaOnevisionConfig,
-    LlavaOnevisionForConditionalGeneration,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedTokenizerFast
 
 from reasvqa.learning.answering import pad
 from reasvqa.losses import IGNORE, cross_entropy, shift_right
 from reasvqa.mini.generator import STRENGTHS, respond, tell
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, answer_of, ask, distractors
 from reasvqa.mini.render import draw_frame
+from reasvqa.mini.untrained import make_student, save_student
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story, present
-from reasvqa.preprocess import Preprocess
-from reasvqa.students import Blip2Student, LlavaStudent, Student, load_student
+from reasvqa.students import Blip2Student, Student, load_student
 
-IMAGE_SIZE = 64
-INIT = 0.08  # about 1/sqrt(width); with the library's 0.02 captions took ten times as long to learn
-MEAN, STD = (0.84, 0.84, 0.82), (0.2, 0.2, 0.2)  # measured on the miniature's frames: rooms are pale
 MAX_PROMPT_TOKENS = 160
 
 QUESTION_PROMPTS = 0.8  # share of narrations whose prompt is a question: a captioner describes whatever it is asked
@@ -113,6 +103,7 @@ class PretrainConfig:
 # How the students that ship were made.
 PRETRAINED = {
     "mini-blip2": PretrainConfig("mini-blip2"),
+    "mini-blip2-b": PretrainConfig("mini-blip2", seed=8),  # is it one student's luck?
     "mini-llava-ov-small": PretrainConfig("mini-llava-ov-small", phases=DECODER_PHASES),
     "mini-llava-ov": PretrainConfig("mini-llava-ov", phases=DECODER_PHASES),
 }
@@ -199,92 +190,6 @@ def make_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     names = {"pad_token": "<pad>", "eos_token": "</s>", "additional_special_tokens": own}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **names)
-
-
-def make_student(name: str, tokenizer: PreTrainedTokenizerFast) -> Student:
-    """Return an untrained student of the miniature."""
-    preprocess = Preprocess(IMAGE_SIZE, MEAN, STD)
-    if name == "mini-blip2":
-        return Blip2Student(_blip2(len(tokenizer)), tokenizer, preprocess)
-    return LlavaStudent(_llava(name, tokenizer), tokenizer, preprocess)
-
-
-def _size(width: int, layers: int) -> dict:
-    return {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers, "num_attention_heads": 4}
-
-
-_VISION = _size(96, 3) | {"image_size": IMAGE_SIZE, "patch_size": 16}
-
-
-def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
-    """Return mini-blip2 with random weights.
-
-    Two of the library's defaults assume pretrained weights and would keep the model from learning: the range of the
-    vision encoder's initialiser, and query tokens of zeros.
-    """
-    initial = {"initializer_range": INIT}
-    qformer = {"vocab_size": 8, "encoder_hidden_size": 96, "cross_attention_frequency": 1}
-    qformer |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    t5 = {"model_type": "t5", "vocab_size": vocabulary, "d_model": 128, "d_kv": 32, "d_ff": 256, "num_heads": 4}
-    t5 |= {"num_layers": 3, "num_decoder_layers": 2, "feed_forward_proj": "gated-gelu", "dropout_rate": 0.0}
-    t5 |= {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
-    config = Blip2Config(
-        vision_config=_VISION | initial,
-        qformer_config=_size(96, 2) | qformer | initial,
-        text_config=t5,
-        num_query_tokens=4,
-        initializer_range=INIT,
-    )
-    config.frame_numbers = "added"
-    model = Blip2ForConditionalGeneration(config)
-    torch.nn.init.normal_(model.query_tokens, std=0.5)
-    return model
-
-
-def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> LlavaOnevisionForConditionalGeneration:
-    """Return a decoder-only student whose language model has random weights.
-
-    Both sizes have the same vision tower, as the real ones do. It starts as mini-blip2's ViT, which knows this world's
-    pictures, as the real one starts as SigLIP.
-    """
-    ids = tokenizer.get_vocab()
-    vision = {"model_type": "siglip_vision_model", "hidden_act": "gelu", "vision_use_head": False}
-    text = _size(96 if name.endswith("small") else 128, 3) | {"model_type": "qwen2", "num_key_value_heads": 2}
-    text |= {"vocab_size": len(tokenizer), "max_position_embeddings": 1024, "tie_word_embeddings": False}
-    text |= {"initializer_range": INIT, "bos_token_id": None, "pad_token_id": ids["<pad>"], "eos_token_id": ids["</s>"]}
-    config = LlavaOnevisionConfig(
-        vision_config=_VISION | vision,
-        text_config=text,
-        video_token_index=ids["<video>"],
-        image_token_index=len(tokenizer) - 1,
-        image_grid_pinpoints=[[IMAGE_SIZE, IMAGE_SIZE]],
-        tie_word_embeddings=False,
-    )
-    model = LlavaOnevisionForConditionalGeneration(config)
-    weights = {}
-    for key, value in load_student("mini-blip2").model.vision_model.state_dict().items():
-        if ".qkv." in key:
-            for letter, piece in zip("qkv", value.chunk(3), strict=True):
-                weights[key.replace("qkv", f"{letter}_proj")] = piece
-        else:
-            weights[key.replace(".projection.", ".out_proj.")] = value
-    # SigLIP has no class token; its position comes first.
-    weights["embeddings.position_embedding.weight"] = weights.pop("embeddings.position_embedding")[0, 1:]
-    del weights["embeddings.class_embedding"]
-    model.model.vision_tower.load_state_dict(weights)
-    return model
-
-
-def save_student(student: Student, path: Path) -> None:
-    """Write a checkpoint with its preprocessing in the library's own format; `from_pretrained(path)` loads it."""
-    student.model.save_pretrained(path)
-    student.tokenizer.save_pretrained(path)
-    size, mean, std = student.preprocess.size, student.preprocess.mean, student.preprocess.std
-    kind = "BlipImageProcessor" if isinstance(student, Blip2Student) else "LlavaOnevisionImageProcessor"
-    preprocess = {"image_processor_type": kind, "size": {"height": size, "width": size}, "resample": 3}
-    preprocess |= dict.fromkeys(("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"), True)
-    preprocess |= {"rescale_factor": 1 / 255, "image_mean": mean, "image_std": std}
-    (path / "preprocessor_config.json").write_text(json.dumps(preprocess, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass
