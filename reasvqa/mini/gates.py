@@ -108,8 +108,8 @@ def _start(dataset: str, student: str) -> Iterator[Measured]:
     for what in ("action", "object", "room"):
         yield Measured("probe", f"{what}, read off frozen features", start[f"probe: {what}"], 90)
     yield Measured("gap", "events told before training", start["say: event"], high=40)
-    for what in ("action", "named", "room"):
-        yield Measured("both tasks", f"{what}, told when asked, clear pictures", clear[f"say: {what}"], 95)
+    for key, what in (("action", "action"), ("named", "named objects"), ("room", "room")):
+        yield Measured("both tasks", f"{what}, told when asked, clear pictures", clear[f"say: {key}"], 95)
     chance = 100 / NUM_OPTIONS["-".join(("mini", dataset.split("-")[1]))]
     yield Measured("zero-shot", "before training", start["answer"], chance + 5)
 
@@ -161,10 +161,10 @@ def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], **values) ->
         lowest = mean_accuracy(group) - min(run.accuracy for run in group)
         measured.append(Measured("takes off", f"{name}: worst seed below the mean", lowest, high=5))
         change = mean_accuracy(runs(replace(config, **longer))) - mean_accuracy(group[: len(few)])
-        measured.append(Measured("converged", f"{name}: 1.5 times the epochs", change, -1.5, 1.5))
-    measured.append(Measured("room", "answers only", mean_accuracy(qa), 55, 80))
+        measured.append(Measured("converged", f"{name}: change with 1.5 times the epochs", change, -1.5, 1.5))
+    measured.append(Measured("headroom", "answers only", mean_accuracy(qa), 55, 80))
     change = mean_accuracy(runs(replace(answers_only, **many), root=more)) - mean_accuracy(qa[: len(few)])
-    measured.append(Measured("room", f"answers only: {MORE_QUESTIONS} times as many questions", change, 6))
+    measured.append(Measured("headroom", f"answers only: gain from {MORE_QUESTIONS} times as many questions", change, 6))
     blind = mean_accuracy(runs(replace(answers_only, blind=True)))
     measured.append(Measured("blind", "sees no frames", blind, chance - 3, chance + 3))
     table = pd.DataFrame([vars(m) | {"passed": m.passed} for m in [*measured, *_generator(dataset)]])
