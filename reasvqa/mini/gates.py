@@ -164,7 +164,7 @@ def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], **values) ->
         measured.append(Measured("converged", f"{name}: change with 1.5 times the epochs", change, -1.5, 1.5))
     measured.append(Measured("headroom", "answers only", mean_accuracy(qa), 55, 80))
     change = mean_accuracy(runs(replace(answers_only, **many), root=more)) - mean_accuracy(qa[: len(few)])
-    measured.append(Measured("headroom", f"answers only: gain from {MORE_QUESTIONS} times as many questions", change, 6))
+    measured.append(Measured("headroom", f"answers only: gain from {MORE_QUESTIONS} times the questions", change, 6))
     blind = mean_accuracy(runs(replace(answers_only, blind=True)))
     measured.append(Measured("blind", "sees no frames", blind, chance - 3, chance + 3))
     table = pd.DataFrame([vars(m) | {"passed": m.passed} for m in [*measured, *_generator(dataset)]])
