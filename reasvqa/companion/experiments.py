@@ -135,6 +135,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             for label, values in (("", _QA), (" w. ReasVQA", _MTL))
         },
         more=("BLIP-FlanT5(3B)", "BLIP-FlanT5(3B) w. ReasVQA"),
+        official=("LLaVA-OV(7B)", "LLaVA-OV(7B) w. ReasVQA"),
     ),
     "table4": Experiment("13_table4_generators", _ALL, {}),
     "table5": Experiment(
