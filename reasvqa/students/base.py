@@ -80,27 +80,32 @@ class Student(nn.Module):
     Attributes:
         feature_shape: (Q, E).
         answer_start, reasoning_start: ids of the start tokens of answers and reasonings. They differ.
-        language_model: gets LoRA in the linear layers named `lora_targets`.
-        projection: the module that is trained as a whole.
         vision_modules: names of the model's modules that make up the frozen half.
+        language_name: name of its language model, which gets LoRA in the linear layers named `lora_targets`.
+        projection_name: name of the module that is trained as a whole.
     """
 
     lora_targets: tuple[str, ...]
     vision_modules: tuple[str, ...]
+    language_name: str
+    projection_name: str
     feature_shape: tuple[int, int]
     answer_start: int
     reasoning_start: int
-    # transformers gives these attributes no types.
-    model: Any
-    tokenizer: Any
-    language_model: Any
-    projection: nn.Module
 
     def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocess):
         super().__init__()
-        self.model = model
-        self.tokenizer = tokenizer
+        self.model: Any = model
+        self.tokenizer: Any = tokenizer
         self.preprocess = preprocess
+
+    @property
+    def language_model(self) -> Any:
+        return self.model.get_submodule(self.language_name)
+
+    @property
+    def projection(self) -> nn.Module:
+        return self.model.get_submodule(self.projection_name)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from reasvqa.preprocess import Preprocess
@@ -26,6 +26,7 @@ class Blip2Student(Student):
 
     lora_targets = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
     vision_modules = ("vision_model", "qformer")
+    language_name, projection_name = "language_model", "language_projection"
 
     def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocess):
         super().__init__(model, tokenizer, preprocess)
@@ -34,14 +35,6 @@ class Blip2Student(Student):
         self.feature_shape = config.num_query_tokens, config.qformer_config.hidden_size
         self.answer_start = config.text_config.decoder_start_token_id
         self.reasoning_start = self.tokenizer.convert_tokens_to_ids("<extra_id_0>")  # a sentinel of T5's own vocabulary
-
-    @property
-    def language_model(self) -> Any:
-        return self.model.language_model
-
-    @property
-    def projection(self) -> nn.Module:
-        return self.model.language_projection
 
     def vision(self, pixels: Tensor) -> Tensor:
         """See `Student.vision`. The features are the Q-Former's outputs, which transformers keeps in float32."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from reasvqa.preprocess import Preprocess
 from reasvqa.students.base import Student, Targets, in_own_precision, pack
@@ -30,6 +30,7 @@ class PackedStudent(Student):
     """
 
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    language_name, projection_name = "model.language_model", "model.multi_modal_projector"
     video_token: int
     template: str | None = None
     video_mark, after_video = "<video>", ""
@@ -38,14 +39,6 @@ class PackedStudent(Student):
         super().__init__(model, tokenizer, preprocess)
         self.answer_start = own_token(tokenizer, "<answer>", "Answer")
         self.reasoning_start = own_token(tokenizer, "<reasoning>", "Reason", "Because")
-
-    @property
-    def language_model(self) -> Any:
-        return self.model.model.language_model
-
-    @property
-    def projection(self) -> nn.Module:
-        return self.model.model.multi_modal_projector
 
     def labels(self, frames: int) -> list[str]:
         """Return the texts before each of the frames and after the last one: `frames` + 1 of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.models.smolvlm.processing_smolvlm import (
     DEFAULT_CHAT_TEMPLATE,
     DEFAULT_MEDIA_OUTTRO,
@@ -32,6 +32,7 @@ class SmolVlmStudent(PackedStudent):
     """
 
     vision_modules = ("model.vision_model",)
+    language_name, projection_name = "model.text_model", "model.connector"
     template = DEFAULT_CHAT_TEMPLATE  # transformers takes this one for videos, whatever the checkpoint brings
     # The blank belongs to the introduction's first word, the line breaks behind the video to the question. So each
     # piece has the ids that it has in the whole text.
@@ -42,14 +43,6 @@ class SmolVlmStudent(PackedStudent):
         vision = self.model.config.vision_config
         self.feature_shape = (vision.image_size // vision.patch_size) ** 2, vision.hidden_size
         self.video_token = self.model.config.image_token_id
-
-    @property
-    def language_model(self) -> Any:
-        return self.model.model.text_model
-
-    @property
-    def projection(self) -> nn.Module:
-        return self.model.model.connector
 
     def vision(self, pixels: Tensor) -> Tensor:
         """See `Student.vision`. The features are the vision encoder's patches."""
