@@ -68,10 +68,7 @@ def _different(values: list) -> list:
 
 def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`; the ValueError otherwise lists them."""
-    try:
-        return _chosen(value, choices)
-    except ValueError as error:
-        raise ValueError(f"{name}={shortened(value)}: {error}") from None
+    return validated(name, TypeAdapter(among(choices)), value)
 
 
 def _chosen(value: Any, choices: Iterable[str]) -> str:

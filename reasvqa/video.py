@@ -9,10 +9,10 @@ import atexit
 import hashlib
 import operator
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,14 +69,10 @@ def read_many(
     Raises:
         ValueError: num_frames is not a positive integer.
     """
-    try:
-        count = operator.index(num_frames)
-    except TypeError:
-        count = 0
-    if count < 1:
+    if not isinstance(num_frames, Integral) or num_frames < 1:
         raise ValueError(f"num_frames: expected an integer of at least 1, got {num_frames!r}")
     wanted = min(workers or cores(), max(operator.length_hint(clips, 64), 1))
-    return _read_ahead(clips, count, wanted)
+    return _read_ahead(clips, int(num_frames), wanted)
 
 
 def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, workers: int):
@@ -107,28 +103,27 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
             if pending:  # nobody waits for what is being decoded
                 pool.stop()
             else:
-                _idle.append((workers, pool))
+                _idle[workers].append(pool)
 
 
-_idle: list[tuple[int, Workers]] = []  # decoders that wait for the next call, and how many they are
+_idle: defaultdict[int, list[Workers]] = defaultdict(list)  # decoders that wait for the next call, by their number
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # the decoders belong to the parent
 
 
 def _take_decoders(count: int) -> Workers:
-    for entry in _idle.copy():
-        if entry[0] == count:
-            with suppress(ValueError):  # another thread took them
-                _idle.remove(entry)
-                return entry[1]
-    return Workers(count)
+    try:
+        return _idle[count].pop()
+    except IndexError:
+        return Workers(count)
 
 
 @atexit.register
 def close() -> None:
     """End the decoders that are idle, some 50 MB each. Later calls start new ones."""
-    while _idle:
-        _idle.pop()[1].stop()
+    for pools in list(_idle.values()):
+        while pools:
+            pools.pop().stop()
 
 
 # --- in a decoder -----------------------------------------------------------------------------------------------------

@@ -210,5 +210,5 @@ def test_the_tagged_prompt_asks_for_what_is_read():
 
 
 def test_an_unknown_prompt_is_an_error():
-    with pytest.raises(ValueError, match="kind='tags' names no prompt; there are reasoning, tagged, brief_caption"):
+    with pytest.raises(ValueError, match="kind='tags': choose one of reasoning, tagged, brief_caption"):
         build_prompt(SAMPLE, "tags")

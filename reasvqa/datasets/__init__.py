@@ -10,6 +10,7 @@ from reasvqa import paths
 from reasvqa.datasets import intentqa, nextqa, own, star
 from reasvqa.datasets.base import DataError, Samples, check_links
 from reasvqa.registry import DATASETS, Dataset
+from reasvqa.validation import one_of
 
 # A new data set is a row: its name, its reader and, if it is not "paper", its preset (`reasvqa.config`).
 DATASETS["nextqa"] = Dataset(nextqa.load)
@@ -38,9 +39,7 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
             link leads a video out of the video folder.
         ValueError: no such data set or split.
     """
-    if name not in DATASETS:
-        raise ValueError(f"dataset={name!r}: choose one of {', '.join(DATASETS)}")
-    dataset = DATASETS[name]
+    dataset = DATASETS[one_of("dataset", name, DATASETS)]
     root = paths.dataset(name) if root is None else Path(root)
     if dataset.make is not None and root == paths.dataset(name):
         dataset.make(name, root, split)

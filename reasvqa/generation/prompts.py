@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reasvqa.samples import Sample
+from reasvqa.validation import one_of
 
 # Prompts whose responses name an option. "reasoning" is the paper's (appendix A.3), word by word. "tagged" is ours, for
 # models that are trained to put their thoughts and their answer into tags.
@@ -39,6 +40,4 @@ def build_prompt(sample: Sample, kind: str = "reasoning") -> str:
     "brief_caption" or "detailed_caption", which do not depend on the question. Another one raises ValueError.
     """
     prompts = REASONING_PROMPTS | CAPTION_PROMPTS
-    if kind not in prompts:
-        raise ValueError(f"kind={kind!r} names no prompt; there are {', '.join(prompts)}")
-    return prompts[kind].format(question=sample.question, options=sample.lettered.rstrip("."))
+    return prompts[one_of("kind", kind, prompts)].format(question=sample.question, options=sample.lettered.rstrip("."))

@@ -87,9 +87,16 @@ def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tupl
     """Return (prediction, correct) of a line, or None if its prompt asks another question than the sample's.
 
     Raises:
-        ReasoningError: the line is of another kind, or its prediction is not one of the sample's options.
+        ReasoningError: the line's prompt visibly asks for another kind, or its prediction is not one of the sample's
+            options.
     """
-    check_kind(path, number, row, kind)
+    prompt = row.get("prompt") or ""
+    kinds = {text: name for name, text in CAPTION_PROMPTS.items()}
+    found = "reasoning" if _parts(prompt) and kind in CAPTION_PROMPTS else kinds.get(prompt, kind)
+    if found != kind:
+        raise ReasoningError(
+            f"{path}, line {number}: its prompt asks for {found}, not {kind}. Give each kind a file of its own."
+        )
     if not _asks(row.get("prompt"), sample, kind):
         return None
     if kind in CAPTION_PROMPTS:
@@ -118,17 +125,6 @@ def _asks(prompt: str | None, sample: Sample, kind: str) -> bool:
     before, options, after = words.partition(f" {normalised(sample.lettered)} ")
     one_more = after.startswith(f"{(LETTERS + '-')[len(sample.options)].lower()} ")
     return bool(options) and not one_more and question in f"{before} {after}"
-
-
-def check_kind(path: Path, number: int, row: dict, kind: str) -> None:
-    """Raise ReasoningError if the line's prompt visibly asks for another kind."""
-    prompt = row.get("prompt") or ""
-    kinds = {text: name for name, text in CAPTION_PROMPTS.items()}
-    found = "reasoning" if _parts(prompt) and kind in CAPTION_PROMPTS else kinds.get(prompt, kind)
-    if found != kind:
-        raise ReasoningError(
-            f"{path}, line {number}: its prompt asks for {found}, not {kind}. Give each kind a file of its own."
-        )
 
 
 def _parts(prompt: str) -> tuple[str, ...] | None:

@@ -19,7 +19,6 @@ from reasvqa.files import atomic_path, locked, write_text
 from reasvqa.generation.prompts import build_prompt
 from reasvqa.generation.reasoning import (
     ReasoningError,
-    check_kind,
     failures_path,
     judge,
     open_lines,
@@ -136,7 +135,6 @@ def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tupl
                 f"{path}, line {number}: written by {writer or 'nobody named'}, not {name}. "
                 "Give each generator a file of its own."
             )
-        check_kind(path, number, row, kind)
         present.add(id)
         if id in questions and judge(path, number, row, questions[id], kind) is None:
             outdated[number] = id
