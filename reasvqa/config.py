@@ -140,11 +140,6 @@ class TrainConfig:
     skip_missing: bool = False
 
     @property
-    def alpha(self) -> float:
-        """Weight of the answer's loss in Eq. 2."""
-        return 1 - self.beta
-
-    @property
     def preset(self) -> str:
         """Name of the data set's preset, which settings left at None take their values from."""
         return DATASETS[one_of("dataset", self.dataset, DATASETS)].preset

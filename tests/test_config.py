@@ -92,8 +92,7 @@ def test_settings_that_mean_the_same_are_the_same():
     assert replace(CONFIG, **preset).resolve() == mtl  # a preset written out
 
 
-def test_alpha_and_lora_alpha_follow():
-    assert replace(CONFIG, beta=0.3).alpha == pytest.approx(0.7)
+def test_lora_alpha_follows():
     assert replace(CONFIG, lora_rank=6).resolve().lora_alpha == 12
     assert replace(CONFIG, lora_rank=6, lora_alpha=3).resolve().lora_alpha == 3
 

@@ -213,9 +213,9 @@ REFUSAL, MISSING = GenerationError("the server refuses (400)"), VideoError("v.mp
 @pytest.mark.parametrize("bad", [REFUSAL, MISSING, "", " \n", None, 17, ArithmeticError("crash")], ids=repr)
 def test_one_bad_question_costs_that_question_only(tmp_path, bad):
     path, generator = tmp_path / "r.jsonl", Counting(bad={"s2": bad})
-    with pytest.raises(UnansweredError, match=r"1 questions got no answer, e.g. 's2' .*again to retry") as caught:
+    with pytest.raises(UnansweredError, match=r"1 questions got no answer, e.g. 's2' .*again to retry"):
         generate(samples(7), generator, path, batch_size=4)
-    assert set(caught.value.failures) == {"s2"} and generator.asked[-1] == "s2"  # tried again, last
+    assert generator.asked[-1] == "s2"  # tried again, last
     assert [row["id"] for row in lines_of(path)] == ["s0", "s1", "s3", "s4", "s5", "s6"]
     listed = lines_of(tmp_path / "r.failed.jsonl")
     assert [row["id"] for row in listed] == ["s2"] and listed[0]["error"]
@@ -312,7 +312,7 @@ def test_a_finished_file_is_only_read(tmp_path):
 )
 def test_secrets_are_cut_out_of_messages(monkeypatch, text):
     monkeypatch.setenv("OPENAI_API_KEY", "my-key-abcdef123456")
-    for shown in (without_secrets(text), str(GenerationError(text)), repr(UnansweredError(text, {}))):
+    for shown in (without_secrets(text), str(GenerationError(text)), repr(UnansweredError(text))):
         assert "abcdef" not in shown and "[secret]" in shown
 
 

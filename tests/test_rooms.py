@@ -99,7 +99,7 @@ def test_a_miniature_is_known_without_a_further_import():
 
 
 def test_equation_2_stands_once():
-    """alpha = 1 - beta, and the weighted sum: in `losses` (the sum) and `config` (what a run reports)."""
+    """alpha = 1 - beta, and the weighted sum: in `losses`."""
     places = []
     for module in MODULES:
         for node in ast.walk(tree(module)):

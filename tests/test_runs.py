@@ -81,7 +81,7 @@ def test_a_run_is_kept_and_read_back(tmp_path, smoke_star):
 @pytest.mark.slow
 def test_stl_students_write_and_are_parsed(tmp_path):
     run = train(replace(CONFIG, objective="stl"), runs=tmp_path)
-    assert run.name == "STL_All" and run.predictions["text"].str.len().gt(0).all()
+    assert run.predictions["text"].str.len().gt(0).all()
 
 
 @pytest.mark.slow

@@ -227,8 +227,9 @@ def outcome(port: int, name: str, folder: Path) -> tuple[str, str]:
             end, sentence = "failed", str(error)
             shown.append(traceback.format_exc())
             kept = [row["id"] for row in map(json.loads, path.read_text().splitlines())]
-            if set(error.failures) != {"q1"} or kept != ["q0", "q2"]:
-                end = f"mistake: kept {kept}, failed {list(error.failures)}"
+            failed = [row["id"] for row in map(json.loads, (folder / "r.failed.jsonl").read_text().splitlines())]
+            if failed != ["q1"] or kept != ["q0", "q2"]:
+                end = f"mistake: kept {kept}, failed {failed}"
         except GenerationError as error:
             end, sentence = "stopped", str(error)
             shown.append(traceback.format_exc())

@@ -41,11 +41,7 @@ class GenerationError(RuntimeError):
 
 
 class UnansweredError(GenerationError):
-    """Some questions got no answer; all other responses are kept. `failures`: the reason by sample id."""
-
-    def __init__(self, message: str, failures: dict[str, str]):
-        super().__init__(message)
-        self.failures = failures
+    """Some questions got no answer; all other responses are kept. <name>.failed.jsonl has the reasons."""
 
 
 class Generator(Protocol):
@@ -219,8 +215,7 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
         left = f" The last {HOPELESS} in a row failed, so {unasked} were not asked any more." if unasked else ""
         raise UnansweredError(
             f"{path}: {len(failed)} questions got no answer, e.g. {id!r} ({reason.rstrip('.')}).{left} All other "
-            f"responses are kept; {failures_path(path).name} lists these. Generate again to retry.",
-            failed,
+            f"responses are kept; {failures_path(path).name} lists these. Generate again to retry."
         )
 
 

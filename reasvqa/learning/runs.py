@@ -157,16 +157,6 @@ class Run:
         """A row per logged step: step, epoch, loss, answer_loss, reasoning_loss (with MTL), learning_rate."""
         return pd.read_csv(self.file("history.csv"))
 
-    @property
-    def name(self) -> str:
-        """Short name as in the paper: Blind, STL_QA, STL_CR, STL_All, MTL_CR, MTL_All."""
-        config = self.config
-        if config.reasoning == "none":
-            return "Blind" if config.blind else "STL_QA"
-        amount = "CR" if config.subset == "cr" else "All"
-        kind = "" if config.reasoning == "refined" else f" ({config.reasoning})"
-        return f"{config.objective.upper()}_{amount}{kind}"
-
     def samples(self, split: str | None = None) -> Samples:
         """Return the questions of a split of its data set; default: those it was evaluated on."""
         return load_existing(self.config.dataset, split or self.config.split, self.root)
