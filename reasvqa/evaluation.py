@@ -191,7 +191,9 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
         spread = float(spreads.sum())
         alike = spread**2 / float((spreads**2).sum()) if spread > 0 else 1.0  # 1 to the number of data sets
         sources.append((spread / seeds, alike * (seeds - 1)))
-    variance, df = _pooled(sources)
+    variance = sum(part for part, _ in sources)
+    inverse = sum(part / free for part, free in sources if part > 0)
+    df = variance / inverse if inverse > 0 else np.nan
     value, se = float(of_seeds.mean()), float(np.sqrt(variance))
     if se > 1e-9:
         p = 2 * float(special.stdtr(df, -abs(value) / se))
@@ -201,13 +203,6 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
     count = sum(outcomes.shape[1] for outcomes, _ in tables)
     videos = sum(count for _, count in clusters)
     return Estimate(value, value - half, value + half, se, df, p, seeds, videos, count, float(np.sqrt(spread)))
-
-
-def _pooled(sources: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the variance and the degrees of freedom of a sum of independent (variance, degrees of freedom)."""
-    variance = sum(part for part, _ in sources)
-    inverse = sum(part / free for part, free in sources if part > 0)
-    return variance, variance / inverse if inverse > 0 else np.nan
 
 
 def _of_videos(outcomes: np.ndarray, videos: np.ndarray) -> tuple[float, int]:
@@ -268,27 +263,6 @@ def holm(p: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
     if tested.any():
         corrected[tested] = multipletests(corrected[tested], method="holm")[1]
     return corrected
-
-
-def seeds_needed(effect: Estimate, size: float, seed_sd: float | None = None) -> int | None:
-    """Return how many seeds (2 to 1000, or None) find a true effect of `size` points, of either sign, at 5 % four times
-    in five, on as many questions as `effect` was measured on.
-
-    seed_sd: standard deviation of the effect between seeds, in points; None: as measured. Without it, one seed raises
-    ValueError.
-    """
-    spread = effect.seed_sd if seed_sd is None else seed_sd
-    if np.isnan(spread):
-        raise ValueError("one seed does not tell how far seeds differ: give seed_sd, in points")
-    # What more seeds do not remove. One seed cannot separate its own chance from the videos', so all counts as theirs.
-    fixed = effect.se**2 if effect.seeds == 1 else max(effect.se**2 - effect.seed_sd**2 / effect.seeds, 0.0)
-    for seeds in range(2, 1001):
-        variance, df = _pooled([(spread**2 / seeds, seeds - 1), (fixed, effect.videos - 1)])
-        if variance == 0:
-            return seeds
-        if (special.stdtrit(df, 1 - LEVEL / 2) + special.stdtrit(df, POWER)) * np.sqrt(variance) <= abs(size):
-            return seeds
-    return None
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:

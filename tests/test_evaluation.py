@@ -21,7 +21,6 @@ from reasvqa.evaluation import (
     margin_of,
     mcnemar,
     mean_estimate,
-    seeds_needed,
     verdict,
 )
 from reasvqa.samples import Sample
@@ -294,25 +293,6 @@ def test_the_detectable_effect_is_found_four_times_in_five(df, claims, tolerance
     critical = stats.t.ppf(1 - 0.025 / claims, df)
     power = stats.nct.sf(critical, df, found(0.0, 0.7, df=df).detectable(0.05 / claims) / 0.7)
     assert power == pytest.approx(0.8, abs=tolerance)
-
-
-def test_seeds_needed():
-    """Seeds that differ by 2 points, videos that leave 0.3: enough with the answer, and not with one seed less."""
-
-    def detectable(seeds):
-        variance = 4 / seeds + 0.09
-        df = variance / (4 / seeds / (seeds - 1) + 0.09 / 999)
-        return (stats.t.ppf(0.975, df) + stats.t.ppf(0.8, df)) * np.sqrt(variance)
-
-    measured = found(1.0, np.sqrt(4 / 5 + 0.09))
-    seeds = seeds_needed(measured, size=2)
-    assert seeds is not None and detectable(seeds) <= 2 < detectable(seeds - 1)
-    assert seeds_needed(measured, size=-2) == seeds
-    assert seeds_needed(measured, size=0.5) is None  # the videos alone leave 0.84
-    single = found(1.0, 0.3, seeds=1, seed_sd=np.nan)
-    assert seeds_needed(single, size=2, seed_sd=2) == seeds
-    with pytest.raises(ValueError, match="seed_sd"):
-        seeds_needed(single, size=2)
 
 
 def test_mcnemar_by_hand():
