@@ -27,8 +27,8 @@ from reasvqa.generation import (
     generate,
     read_reasoning,
 )
-from reasvqa.generation.controls import shuffled_words, swapped
 from reasvqa.generation.run import HOPELESS, without_secrets
+from reasvqa.learning.targets import shuffled_words, swapped
 from reasvqa.samples import Sample
 from reasvqa.video import VideoError
 

@@ -80,10 +80,7 @@ def load_trained(module: nn.Module, path: Path) -> None:
     """Load the `trained_state` of an equally prepared module from a safetensors file, or raise ValueError if the
     parameters are not exactly the trained ones."""
     state = safetensors.torch.load_file(path)
-    own = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-    if own.keys() != state.keys():
-        differing = sorted(own.keys() ^ state.keys())[:5]
+    own = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if differing := sorted(own ^ state.keys())[:5]:
         raise ValueError(f"{path}: not the weights of this student; they differ in {differing}")
-    with torch.no_grad():
-        for name, value in state.items():
-            own[name].copy_(value)
+    module.load_state_dict(state, strict=False)
