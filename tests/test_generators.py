@@ -93,9 +93,9 @@ def server(checkpoint):
 
 def test_a_local_model_looks_and_is_deterministic(checkpoint, smoke_star):
     samples = smoke_star[0][:4]
-    generator = TransformersGenerator(checkpoint, samples.videos, max_new_tokens=12, name="tiny")
+    generator = TransformersGenerator(checkpoint, samples.videos, max_new_tokens=12)
     prompts = ["why?", "and this one, which is longer?", "x", "why?"]
-    with pytest.warns(UserWarning, match="tiny: responses are cut after 12 tokens.*raise max_new_tokens"):
+    with pytest.warns(UserWarning, match=": responses are cut after 12 tokens.*raise max_new_tokens"):
         together = generator(list(samples), prompts)
     alone = [generator([s], [p])[0] for s, p in zip(samples, prompts, strict=True)]
     assert together == generator(list(samples), prompts) == alone
@@ -121,7 +121,7 @@ def test_a_model_without_its_tokenizers_files_is_refused(checkpoint, tmp_path):
 def test_a_real_server_answers(checkpoint, server, smoke_star, tmp_path):
     """JPEG, HTTP and another process in between; the file that comes of it is like any other."""
     samples = smoke_star[0][:5]
-    remote = OpenAIGenerator(str(checkpoint), samples.videos, server, concurrency=2, max_new_tokens=8, name="tiny")
+    remote = OpenAIGenerator(str(checkpoint), samples.videos, server, concurrency=2, max_new_tokens=8)
     table = generate(samples, remote, tmp_path / "a.jsonl", batch_size=3)
     assert table["id"].tolist() == [s.id for s in samples] and table["response"].str.len().gt(0).all()
     assert remote.requests == 5 and remote.tokens[0] > 500 and 0 < remote.tokens[1] <= 40
@@ -395,5 +395,5 @@ def test_wrong_settings_of_a_server_are_said(monkeypatch, tmp_path):
 
 def test_unreadable_videos_stand_in_their_places(smoke_star):
     good = smoke_star[0][0]
-    found = frames_of([good, replace(good, video="gone.mp4"), good], smoke_star[0].videos, 4)
+    found = frames_of([good, replace(good, video="gone.mp4"), good], smoke_star[0].videos)
     assert [len(found[0]), len(found[2])] == [4, 4] and isinstance(found[1], VideoError) and "gone.mp4" in str(found[1])

@@ -1,6 +1,6 @@
 """Real generators for phase 1: a transformers model on this machine, or any OpenAI-compatible server.
 
-Both show N frames of each clip to the model and return a response per sample, or the error in its place.
+Both show N = 4 frames of each clip to the model and return a response per sample, or the error in its place.
 
     generate(samples, TransformersGenerator("OpenGVLab/InternVL3-8B-hf", samples.videos), path)
     generate(samples, OpenAIGenerator("internvl-26b", samples.videos, "http://localhost:8000/v1"), path)
@@ -48,9 +48,9 @@ _FIELDS_REMEDY = (
 _CUT = "{0.name}: responses are cut after {0.max_new_tokens} tokens and may miss their answer; raise max_new_tokens"
 
 
-def frames_of(samples: Sequence[Sample], videos: Path, num_frames: int) -> list[list[Image.Image] | VideoError]:
-    """Return N pictures per sample, in order of time; a VideoError for a clip that cannot be read."""
-    read = read_many([(videos / sample.video, sample.clip) for sample in samples], num_frames)
+def frames_of(samples: Sequence[Sample], videos: Path) -> list[list[Image.Image] | VideoError]:
+    """Return N = 4 pictures per sample, in order of time; a VideoError for a clip that cannot be read."""
+    read = read_many([(videos / sample.video, sample.clip) for sample in samples])
     return [clip if isinstance(clip, VideoError) else [Image.fromarray(frame) for frame in clip] for clip in read]
 
 
@@ -61,23 +61,16 @@ class TransformersGenerator:
     only; no code of the checkpoint runs. `cut`: how many responses `max_new_tokens` has ended so far.
     """
 
-    def __init__(
-        self,
-        model: str | Path,
-        videos: Path,
-        num_frames: int = 4,
-        max_new_tokens: int = MAX_NEW_TOKENS,
-        name: str | None = None,
-    ):
-        """Load `model`, a local folder or a hub id. name: in the reasoning file; default: the last part of `model`.
+    def __init__(self, model: str | Path, videos: Path, max_new_tokens: int = MAX_NEW_TOKENS):
+        """Load `model`, a local folder or a hub id, whose last part becomes the generator's name.
 
         Raises:
             GenerationError: the model is nowhere to be found, or its files are damaged or incomplete.
         """
         from transformers import AutoModelForImageTextToText
 
-        self.name = name or Path(model).name
-        self.videos, self.num_frames, self.max_new_tokens, self.cut = videos, num_frames, max_new_tokens, 0
+        self.name = Path(model).name
+        self.videos, self.max_new_tokens, self.cut = videos, max_new_tokens, 0
         device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
 
         def load(local_only: bool) -> tuple[Any, Any]:
@@ -103,7 +96,7 @@ class TransformersGenerator:
     @torch.inference_mode()
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str | VideoError]:
         """Return a response for each sample, see `Generator`."""
-        seen = frames_of(samples, self.videos, self.num_frames)
+        seen = frames_of(samples, self.videos)
         chats = [
             _chat([{"type": "image", "image": picture} for picture in pictures], prompt)
             for pictures, prompt in zip(seen, prompts, strict=True)
@@ -176,23 +169,20 @@ class OpenAIGenerator:
         model: str,
         videos: Path,
         base_url: str | None = None,
-        num_frames: int = 4,
         max_new_tokens: int = MAX_NEW_TOKENS,
         concurrency: int = 16,
         timeout: float = 300,
         retries: int = 8,
-        name: str | None = None,
         request: dict[str, Any] | None = None,
     ):
         """Check the address, the key and the proxy; nothing is sent yet.
 
         Args:
-            model: the server's name for the model.
+            model: the server's name for the model, whose last part becomes the generator's name.
             base_url: the server's address, ending in /v1; None: OPENAI_BASE_URL, or OpenAI's own.
             max_new_tokens: the token limit of a response.
             concurrency: requests in flight at a time.
             timeout: seconds that a request may take; a question with its repetitions may take (retries + 1) times that.
-            name: the generator's name in the reasoning file; default: the last part of `model`.
             request: further fields of each request, for servers that refuse ours or need others; None omits a field.
                 {"max_completion_tokens": 4096} replaces max_tokens, {"temperature": None} omits temperature 0.
 
@@ -204,8 +194,8 @@ class OpenAIGenerator:
         except ImportError:
             raise GenerationError("a served model needs the package openai: pip install 'reasvqa[served]'") from None
 
-        self.name, self.model = name or model.rstrip("/").rsplit("/", 1)[-1], model
-        self.videos, self.num_frames, self.concurrency, self.timeout = videos, num_frames, concurrency, timeout
+        self.name, self.model = model.rstrip("/").rsplit("/", 1)[-1], model
+        self.videos, self.concurrency, self.timeout = videos, concurrency, timeout
         self.tokens, self.seconds, self.requests, self.cut = (0, 0), 0.0, 0, 0
         limit = {"max_tokens": max_new_tokens} if "max_completion_tokens" not in (request or {}) else {}
         self.request = {**limit, "temperature": 0.0, **(request or {})}
@@ -229,7 +219,7 @@ class OpenAIGenerator:
         """
         from anyio.from_thread import start_blocking_portal  # openai requires anyio
 
-        pictures = frames_of(samples, self.videos, self.num_frames)
+        pictures = frames_of(samples, self.videos)
         began = time.monotonic()
         with start_blocking_portal() as portal:  # an event loop in its own thread: notebooks already run one in theirs
             answers = portal.call(self._ask_all, pictures, prompts)

@@ -137,10 +137,8 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
 def _text(sample: Sample, response: str, prediction: int | None, correct: bool, config: TrainConfig) -> str:
     text = response.strip()
     if config.reasoning == "refined":
-        if config.refinement == "strict" and prediction is not None:
-            text = _refined(response, sample.answer_text, correct, chosen=sample.options[prediction])
-        else:
-            text = _refined(response, sample.answer_text, correct)
+        chosen = None if config.refinement != "strict" or prediction is None else sample.options[prediction]
+        text = _refined(response, sample.answer_text, correct, chosen=chosen)
     return shuffled_words(text, sample.id) if config.control == "shuffled_words" else text
 
 
