@@ -202,13 +202,6 @@ def test_patterns_are_written_out():
 SAMPLE = Sample("1", "v.mp4", None, "Which object was tidied up by the person?", OPTIONS, 0, "Interaction")
 
 
-def test_the_tagged_prompt_asks_for_what_is_read():
-    prompt = build_prompt(SAMPLE, "tagged")
-    assert SAMPLE.question in prompt and SAMPLE.lettered.rstrip(".") in prompt
-    example = re.search(r"<answer>[A-J]</answer>", prompt).group()
-    assert parse_answer(f"<think>The answer may be D.</think>{example}", OPTIONS) == 0
-
-
 def test_an_unknown_prompt_is_an_error():
-    with pytest.raises(ValueError, match="kind='tags': choose one of reasoning, tagged, brief_caption"):
+    with pytest.raises(ValueError, match="kind='tags': choose one of reasoning, brief_caption"):
         build_prompt(SAMPLE, "tags")
