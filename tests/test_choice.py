@@ -1,6 +1,7 @@
 """The answer as a choice among the options' texts: the loss by hand, and a student that learns by it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from reasvqa.config import TrainConfig
 from reasvqa.learning import build_examples, train
 from reasvqa.learning.collate import Collator
+from reasvqa.learning.features import features_of
 from reasvqa.learning.objective import Objective
 from reasvqa.losses import IGNORE, SHARPNESS, choice, option_scores
 from reasvqa.students import load_student
@@ -32,7 +34,8 @@ def test_the_objective_scores_every_option(smoke_star):
     config = TrainConfig(dataset="smoke-star", objective="stl", reasoning="none", answer_format="choice").resolve()
     student = load_student("mini-blip2").eval()
     examples = build_examples(smoke_star[0][:3], None, config)
-    batch = Collator(student, examples, None, config)([0, 1, 2])
+    features = features_of(smoke_star[0], student, replace(config, blind=True))
+    batch = Collator(student, examples, features, config)([0, 1, 2])
     assert batch["labels"].shape[0] == 12 and batch["option_rows"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
     with torch.no_grad():
         found = Objective(student, 0.0)(**batch)["loss"]

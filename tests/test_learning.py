@@ -16,7 +16,7 @@ from reasvqa.generation import read_reasoning
 from reasvqa.learning import TrainConfig, build_examples, train
 from reasvqa.learning.answering import WRITTEN_PER_BATCH, group_by_length, predict, score_options
 from reasvqa.learning.collate import Collator
-from reasvqa.learning.features import MissingVideos, build_features, readable
+from reasvqa.learning.features import MissingVideos, build_features, features_of, readable
 from reasvqa.learning.objective import Objective
 from reasvqa.learning.targets import Example, answer_text, source_text
 from reasvqa.refinement import STOP_WORDS, refine
@@ -151,7 +151,7 @@ def test_reasoning_must_cover_the_questions(smoke_star, reasoning):
 
 
 @pytest.mark.parametrize("config", [CONFIG, STL, replace(STL, answer_format="letter")], ids=["mtl", "stl", "letter"])
-def test_a_long_target_keeps_its_answer(config, student, smoke_star, reasoning):
+def test_a_long_target_keeps_its_answer(config, student, smoke_star, reasoning, features):
     """Cuts are counted as a tokenizer counts them; of what is cut the beginning and the whole answer stay."""
     examples = build_examples(smoke_star[0], reasoning, config)
     reasonings = [e.reasoning for e in examples if e.reasoning is not None]
@@ -160,7 +160,7 @@ def test_a_long_target_keeps_its_answer(config, student, smoke_star, reasoning):
         return student.tokenizer(text).input_ids
 
     for limit in (1, 8, 20, 60, 1000):
-        collator = Collator(student, examples, None, replace(config, max_target_tokens=limit))
+        collator = Collator(student, examples, features[0], replace(config, max_target_tokens=limit))
         assert collator.cut == {
             "sources": 0,
             "targets": sum(len(tokens(e.target)) > limit for e in examples),
@@ -231,7 +231,9 @@ def test_texts_are_grouped_with_those_group_by_length(lengths):
 
 def test_blind_students_do_not_look(student, smoke_star, features):
     samples = list(smoke_star[1][:4])
-    seeing, blind = (torch.stack(score_options(student, samples, f, CONFIG)) for f in (features[1], None))
+    nothing = features_of(smoke_star[1], student, replace(CONFIG, blind=True))
+    assert nothing.tensor(samples).shape == (4, 0, *student.feature_shape)
+    seeing, blind = (torch.stack(score_options(student, samples, f, CONFIG)) for f in (features[1], nothing))
     assert not torch.allclose(seeing, blind)
 
 

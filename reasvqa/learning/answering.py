@@ -31,23 +31,17 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
 
 
 def encode_questions(
-    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
+    student: Student, samples: Sequence[Sample], features: Features, config: TrainConfig
 ) -> tuple[Tensor, Tensor]:
-    """Encode questions with their clips; return the states (B, S, D) and mask (B, S) of `Student.encode`.
-
-    Without `features` the student is blind: it reads the question alone.
-    """
+    """Encode questions with their clips; return the states (B, S, D) and mask (B, S) of `Student.encode`."""
     texts = [source_text(sample, config.answer_format) for sample in samples]
     ids, mask = pad(student.source_ids(texts, config.max_source_tokens), student.pad)
     device = student.device
-    visual = torch.zeros(len(samples), 0, *student.feature_shape) if features is None else features.tensor(samples)
-    return student.encode(visual.to(device), ids.to(device), mask.to(device))
+    return student.encode(features.tensor(samples).to(device), ids.to(device), mask.to(device))
 
 
 @torch.no_grad()
-def score_options(
-    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
-) -> list[Tensor]:
+def score_options(student: Student, samples: Sequence[Sample], features: Features, config: TrainConfig) -> list[Tensor]:
     """Return the options' scores of each sample, float (options,); the largest is the student's answer.
 
     "text", "choice": the mean log-likelihood of the option's tokens; all options of the batch are decoded at once.
@@ -98,7 +92,7 @@ def _rank(
 
 @torch.no_grad()
 def predict(
-    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
+    student: Student, samples: Sequence[Sample], features: Features, config: TrainConfig
 ) -> tuple[list[int | None], list[str | None]]:
     """Return the student's answers as option indices, and the texts it wrote (None where it writes none).
 
@@ -146,7 +140,7 @@ def group_by_length(texts: Sequence[list[int]]) -> list[list[int]]:
     return groups
 
 
-def answer_table(student: Student, samples: Samples, features: Features | None, config: TrainConfig) -> pd.DataFrame:
+def answer_table(student: Student, samples: Samples, features: Features, config: TrainConfig) -> pd.DataFrame:
     """Return the student's answers, a row per question: id, prediction (Int64, NA: none), answer, type, group, text."""
     predictions, texts = predict(student, samples, features, config)
     table = pd.DataFrame(samples.to_pandas(), columns=["id", "answer", "type", "group"])
@@ -157,7 +151,7 @@ def answer_table(student: Student, samples: Samples, features: Features | None, 
 
 @torch.no_grad()
 def generate_reasoning(
-    student: Student, samples: Sequence[Sample], features: Features | None, config: TrainConfig
+    student: Student, samples: Sequence[Sample], features: Features, config: TrainConfig
 ) -> list[str]:
     """Return the reasoning that an MTL student writes for each sample, decoded greedily."""
     student.eval()

@@ -24,11 +24,8 @@ class Collator:
         cut: numbers of "sources", "targets" and "reasonings" that were cut to the settings' token limits.
     """
 
-    def __init__(
-        self, student: Student, examples: Sequence[Example], features: Features | None, config: TrainConfig
-    ) -> None:
-        self.features, self.examples = features, examples
-        self.pad, self.feature_shape = student.pad, student.feature_shape
+    def __init__(self, student: Student, examples: Sequence[Example], features: Features, config: TrainConfig) -> None:
+        self.features, self.examples, self.pad = features, examples, student.pad
         sources, limit = [e.source for e in examples], config.max_target_tokens
         self.sources = student.source_ids(sources, config.max_source_tokens)
         targets = student.target_ids([e.target for e in examples])
@@ -58,10 +55,7 @@ class Collator:
     def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Return the arguments of `Objective.forward` for these examples."""
         source, mask = pad([self.sources[i] for i in indices], self.pad)
-        if self.features is None:
-            features = torch.zeros(len(indices), 0, *self.feature_shape)
-        else:
-            features = self.features.tensor([self.examples[i].sample for i in indices])
+        features = self.features.tensor([self.examples[i].sample for i in indices])
         batch = {"features": features, "input_ids": source, "attention_mask": mask}
         if self.options is None:
             batch["labels"], _ = pad([self.targets[i] for i in indices], IGNORE)

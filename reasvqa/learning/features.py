@@ -78,10 +78,11 @@ def feature_bytes(clips: int, num_frames: int, feature_shape: tuple[int, int], d
     return clips * num_frames * feature_shape[0] * feature_shape[1] * dtype.itemsize
 
 
-def features_of(samples: Samples, student: Student, config: TrainConfig) -> Features | None:
-    """Return what `build_features` does, from the cache under the data root; None for a blind student."""
+def features_of(samples: Samples, student: Student, config: TrainConfig) -> Features:
+    """Return what `build_features` does, from the cache under the data root; if blind, clips of no frames."""
     if config.blind:
-        return None
+        nothing = np.zeros((1, 0, *student.feature_shape), np.float32)
+        return Features(nothing, {_clip(sample): 0 for sample in samples}, {})
     return build_features(samples, student, config.student, config.num_frames, paths.features())
 
 
@@ -163,14 +164,12 @@ def to_disk(features: Tensor) -> np.ndarray:
     return features.view(torch.uint16).numpy() if features.dtype == torch.bfloat16 else features.numpy()
 
 
-def readable(samples: Samples, features: Features | None, skip_missing: bool) -> Samples:
-    """Return the samples whose videos could be read, and print how many could not; all if there are no features.
+def readable(samples: Samples, features: Features, skip_missing: bool) -> Samples:
+    """Return the samples whose videos could be read, and print how many could not.
 
     Raises:
         MissingVideos: some cannot be read and `skip_missing` is False, or none can.
     """
-    if features is None:
-        return samples
     kept = [sample for sample in samples if _clip(sample) not in features.missing]
     if len(kept) == len(samples):
         return samples

@@ -230,7 +230,7 @@ class Run:
         table = pd.read_csv(self.file(WRITTEN), dtype=str, keep_default_na=False)
         return dict(zip(table["asked"], table["text"], strict=True))
 
-    def _student_and_features(self, samples: Samples) -> tuple[Student, Features | None]:
+    def _student_and_features(self, samples: Samples) -> tuple[Student, Features]:
         """Load the student without its frozen half, and features of these clips. If the clips of the evaluated
         questions, whose features are cached, contain them, the features are of those."""
         evaluated, student = self.samples(), self.load_student()
