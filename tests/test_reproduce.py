@@ -16,7 +16,7 @@ from reasvqa.companion import reproduce, stamps
 from reasvqa.companion.claims import settings_of_claims
 from reasvqa.companion.experiments import EXPERIMENTS, all_settings
 from reasvqa.learning import Run, TrainConfig, run_key, train
-from reasvqa.learning.many import train_all
+from reasvqa.learning.many import train_all, train_quietly
 
 
 def tiny(seed: int, **values) -> TrainConfig:
@@ -98,12 +98,11 @@ def test_runs_on_a_dask_cluster(smoke_star, tmp_path):
 
         killer = threading.Thread(target=kill_one)
         killer.start()
-        tasks = {c.label: (reproduce.train_one, c, 1) for c in (*configs, bad)}
+        tasks = {c.label: (train_quietly, c) for c in (*configs, bad)}
         with tqdm(total=len(tasks), disable=True) as bar:
-            outcomes = reproduce.run_all(tasks, client.get_executor(pure=False).submit, bar)
+            errors = reproduce.run_all(tasks, client.get_executor(pure=False).submit, bar)
         killer.join()
-    errors = {outcome.name: outcome.error for outcome in outcomes}
-    assert len(outcomes) == 3 and "no checkpoint at 'no-such-student'" in errors.pop(bad.label)
+    assert len(errors) == 3 and "no checkpoint at 'no-such-student'" in errors.pop(bad.label)
     assert errors == {config.label: "" for config in configs} and killed_in_mid_run == [True]
     again = train(configs[0], runs=tmp_path / "again")
     pd.testing.assert_frame_equal(again.predictions, Run(paths.runs() / again.path.name).predictions)

@@ -2,7 +2,7 @@
 
     reasvqa reproduce                              everything, at mini scale, 3 seeds
     reasvqa reproduce --only figure4 table5        two of them
-    reasvqa reproduce --preview                    everything, with one seed and the validation questions
+    reasvqa reproduce --scale preview              everything, with one seed and the validation questions
     reasvqa reproduce --plan                       only print what would be done
     reasvqa reproduce --anew                       also train the runs that come with the repository
     reasvqa reproduce --dask tcp://scheduler:8786  train on other machines that share the data folder
@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -32,7 +33,7 @@ from reasvqa import paths
 from reasvqa.companion.claims import settings_of_claims
 from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
 from reasvqa.companion.scales import OFFICIAL_SCALES, SCALES
-from reasvqa.companion.stamps import LEDGER, commit, has_data, stale, stamp_of
+from reasvqa.companion.stamps import LEDGER, has_data, stale, stamp_of
 from reasvqa.config import check_seeds
 from reasvqa.datasets import DataError, load
 from reasvqa.files import write_text
@@ -42,14 +43,6 @@ from reasvqa.learning.many import kept_run, prepare_features, train_quietly
 from reasvqa.processes import Workers, cores, finish_all, result_of
 
 EPOCH_S = {"answers": 5.0, "reasoning": 9.0}  # of mini scale, on one core of a 2026 server
-
-
-@dataclass
-class Outcome:
-    """What became of one run or notebook: its name, and its error if any."""
-
-    name: str
-    error: str = ""
 
 
 @dataclass
@@ -109,18 +102,17 @@ def _kept(config: TrainConfig, anew: bool) -> Run | None:
 # --- work, in whatever process or machine -----------------------------------------------------------------------------
 
 
-def train_one(config: TrainConfig, threads: int, force: bool = False) -> Outcome:
-    """Train one run in a worker. What goes wrong with it is reported and does not stop the others."""
+def attempt(function: Callable, *arguments: Any) -> str:
+    """Call a function in a worker. What goes wrong is returned as text (else ""): not every error can be pickled."""
     try:
-        train_quietly(config, force, threads)
+        function(*arguments)
     except Exception as error:
-        return Outcome(config.label, f"{type(error).__name__}: {error}")
-    return Outcome(config.label)
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
-def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outcome:
-    """Execute one notebook. The executed copy, with the commit it was made at, goes to data/reproduced/<scale>/."""
-    import nbformat
+def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> None:
+    """Execute one notebook. The executed copy goes to data/reproduced/<scale>/."""
     import papermill
 
     out = paths.reproduced(scale) / f"{notebook}.ipynb"
@@ -130,30 +122,23 @@ def execute(notebook: str, scale: str, seeds: Sequence[int], stamp: str) -> Outc
     if "seeds" in papermill.inspect_notebook(source):
         parameters["seeds"] = list(seeds)
     try:
-        made = papermill.execute_notebook(source, partial, parameters, progress_bar=False, cwd=paths.CHECKOUT)
+        papermill.execute_notebook(source, partial, parameters, progress_bar=False, cwd=paths.CHECKOUT)
     except Exception as error:
-        return Outcome(notebook, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]} (see {partial})")
-    made.metadata["reasvqa"] = {"commit": commit()}
-    nbformat.write(made, partial)
+        raise RuntimeError(f"{str(error).strip().splitlines()[-1]} (see {partial})") from error
     os.replace(partial, out)
     write_text(out.with_suffix(".stamp"), stamp)
-    return Outcome(notebook)
 
 
-def run_all(tasks: dict[str, tuple], submit: Callable[..., Future], bar: tqdm) -> list[Outcome]:
-    """Return the outcomes of tasks: by name (function, argument, ...), where the function returns an `Outcome`."""
-    outcomes: list[Outcome] = []
-    for name, future in finish_all(submit, tasks):
-        try:
-            outcome = result_of(future)
-        except Exception as error:
-            outcome = Outcome(name, error=f"{type(error).__name__}: {error}")
-        outcomes.append(outcome)
+def run_all(tasks: dict[str, tuple], submit: Callable[..., Future], bar: tqdm) -> dict[str, str]:
+    """Run tasks, by name (function, argument, ...), and return the error of each by its name, "" for none."""
+    errors: dict[str, str] = {}
+    for name, future in finish_all(submit, {name: (attempt, *task) for name, task in tasks.items()}):
+        errors[name] = attempt(result_of, future) or future.result()
         bar.set_postfix_str(name[-60:])
         bar.update()
-        if outcome.error:
-            bar.write(f"failed: {outcome.name}: {outcome.error}", file=sys.stderr)
-    return outcomes
+        if errors[name]:
+            bar.write(f"failed: {name}: {errors[name]}", file=sys.stderr)
+    return errors
 
 
 @contextmanager
@@ -191,8 +176,9 @@ def reproduce(
     jobs: int | None = None,
     dask: str | None = None,
     anew: bool = False,
-) -> list[Outcome]:
-    """Train the missing runs of these tables and figures and execute their notebooks. Return all outcomes, with errors.
+) -> dict[str, str]:
+    """Train the missing runs of these tables and figures and execute their notebooks. Return the error of each, by its
+    name; "" for none.
 
     Args:
         scale: one of `reasvqa.companion.scales.SCALES`.
@@ -219,71 +205,54 @@ def reproduce(
         print(f"training: about {plan.seconds / slots / 60:.0f} min on {slots} worker{'s' if slots > 1 else ''}")
     prepare_features(plan.missing)
     threads = max(1, cores() // jobs)
-    tasks = {config.label: (train_one, config, threads, anew) for config in plan.missing}
-    outcomes: list[Outcome] = []
+    tasks = {config.label: (train_quietly, config, anew, threads) for config in plan.missing}
+    errors: dict[str, str] = {}
     if tasks:
         bar = tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05)
         with bar, local_workers(jobs, TQDM_DISABLE="1") as workers:  # started when something is submitted to them
-            outcomes += run_all(tasks, submit or workers.submit, bar)
+            errors |= run_all(tasks, submit or workers.submit, bar)
     names = _notebooks(only)
     for part in ([name for name in names if name == LEDGER], [name for name in names if name != LEDGER]):
         if left := part if anew else stale(part, scale, seeds):  # the others repeat the ledger's verdicts
-            outcomes += execute_all(left, scale, seeds, jobs)
+            errors |= execute_all(left, scale, seeds, jobs)
     whole = (scale, set(only), list(seeds)) == ("mini", set(EXPERIMENTS), list(SEEDS))
-    if whole and not any(outcome.error for outcome in outcomes):
+    if whole and not any(errors.values()):
         runs = {key: Run(paths.runs() / key) for key in map(run_key, plan.settings)}
         if plan.missing or records.names(paths.records()) != set(runs):
             records.pack(list(runs.values()), paths.records())
-    if not outcomes:
+    if not errors:
         print("nothing to do: all runs and notebooks are there")
-        return []
-    minutes, failed = (time.time() - began) / 60, [outcome for outcome in outcomes if outcome.error]
-    print(f"{len(outcomes) - len(failed)} done, {len(failed)} failed, in {minutes:.1f} min; {jobs} at a time")
-    print(*(f"  failed: {outcome.name}: {outcome.error}\n" for outcome in failed), sep="", end="")
-    return outcomes
+        return errors
+    minutes, failed = (time.time() - began) / 60, {name: error for name, error in errors.items() if error}
+    print(f"{len(errors) - len(failed)} done, {len(failed)} failed, in {minutes:.1f} min; {jobs} at a time")
+    print(*(f"  failed: {name}: {error}\n" for name, error in failed.items()), sep="", end="")
+    return errors
 
 
-def execute_all(notebooks: Sequence[str], scale: str, seeds: Sequence[int], jobs: int) -> list[Outcome]:
+def execute_all(notebooks: Sequence[str], scale: str, seeds: Sequence[int], jobs: int) -> dict[str, str]:
     """Execute these notebooks, `jobs` at a time."""
     tasks = {name: (execute, name, scale, list(seeds), stamp_of(name, scale, seeds)) for name in notebooks}
     with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar, local_workers(jobs) as workers:
         return run_all(tasks, workers.submit, bar)
 
 
-def options(command: str, description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with what this command and the book's share: the scale, the seeds, where runs are trained."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=f"reasvqa {command}", description=description, formatter_class=layout)
-    parser.add_argument("--scale", choices=SCALES, default="mini")
-    parser.add_argument("--preview", action="store_true", help="--scale preview --seeds 0")
-    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
-    parser.add_argument("--jobs", type=int, help="processes at a time (default: one per GPU, or per core without)")
-    parser.add_argument("--dask", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
-    return parser
-
-
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse and check the command line (default: `sys.argv`)."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `reasvqa reproduce` and return its exit status."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("reasvqa reproduce", description=__doc__, formatter_class=formatter)
+    names, add = list(EXPERIMENTS), parser.add_argument
+    add("--scale", choices=SCALES, default="mini")
+    add("--only", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {', '.join(names)}")
+    add("--seeds", nargs="+", type=int, help=f"default: {' '.join(map(str, SEEDS))}; of a preview: 0")
+    add("--jobs", type=int, help="processes at a time (default: one per GPU, or per core without)")
+    add("--dask", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
+    add("--anew", action="store_true", help="also train the runs that come with the repository")
+    add("--plan", action="store_true", help="only print what would be done")
     given = parser.parse_args(arguments)
-    if given.preview:
-        given.scale, given.seeds = "preview", seeds_at("preview")
     try:
-        given.seeds = check_seeds(given.seeds)
+        given.seeds = check_seeds(given.seeds or seeds_at(given.scale))
     except ValueError as error:
         parser.error(str(error))
-    return given
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    parser = options("reproduce", __doc__)
-    names = list(EXPERIMENTS)
-    parser.add_argument(
-        "--only", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {', '.join(names)}"
-    )
-    parser.add_argument("--anew", action="store_true", help="also train the runs that come with the repository")
-    parser.add_argument("--plan", action="store_true", help="only print what would be done")
-    given = parse(parser, arguments)
     if given.plan:
         plan = make_plan(given.scale, given.seeds, given.only, given.anew)
         minutes = f"about {plan.seconds / 60:.0f} min of one core"
@@ -292,8 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0
     try:
-        outcomes = reproduce(given.scale, given.only, given.seeds, given.jobs, given.dask, given.anew)
+        errors = reproduce(given.scale, given.only, given.seeds, given.jobs, given.dask, given.anew)
     except DataError as error:
         print(error, file=sys.stderr)  # it says what is missing and where it comes from
         return 1
-    return int(any(outcome.error for outcome in outcomes))
+    return int(any(errors.values()))

@@ -1,14 +1,13 @@
-"""The stamps of executed notebooks, which tell when they are out of date, and the commit that they were made at."""
+"""The stamps of executed notebooks, which tell when they are out of date."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 from reasvqa import paths
@@ -73,14 +72,3 @@ def has_data(dataset: str) -> bool:
     if DATASETS[dataset].make:
         return (folder / "complete.json").exists()
     return any(folder.glob("*.csv")) or any(folder.glob("*.json"))
-
-
-def commit() -> str:
-    """Return the checkout's commit, marked if code, notebooks or data have changed since; "" without git."""
-    git = partial(subprocess.check_output, cwd=paths.CHECKOUT, text=True, stderr=subprocess.DEVNULL)
-    try:
-        revision = git(["git", "rev-parse", "--short=12", "HEAD"]).strip()
-        changed = git(["git", "status", "--porcelain", "--", "reasvqa", "notebooks", "data"]).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return revision + ", with changes" * bool(changed)
