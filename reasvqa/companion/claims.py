@@ -13,7 +13,7 @@ over the whole range, in points.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -28,6 +28,7 @@ from reasvqa.companion.paper import PRINTED, cell
 from reasvqa.companion.scales import BENCHMARKS
 from reasvqa.config import TrainConfig
 from reasvqa.evaluation import margin_of
+from reasvqa.validation import one_of
 
 # A claim of the paper; one that compares what another does; one that the miniature was tuned to show, so that it is
 # no evidence; a control of ours; a prediction of ours about when reasoning helps.
@@ -102,8 +103,8 @@ def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:
     terms: dict[str, list[Term]] = {}
     for where, line in _lines(folder / "claims_terms.csv"):
         experiment, row = line["experiment"], line["row"]
-        _check(where, "experiment", experiment, EXPERIMENTS)
-        _check(where, "row", row, TABLE4 if experiment == "table4" else EXPERIMENTS[experiment].rows)
+        one_of(f"{where}, column experiment", experiment, EXPERIMENTS)
+        one_of(f"{where}, column row", row, TABLE4 if experiment == "table4" else EXPERIMENTS[experiment].rows)
         try:
             weight = float(Fraction(line["weight"]))
         except (ValueError, ZeroDivisionError):
@@ -116,9 +117,9 @@ def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:
         name, kind, datasets = line["claim"], line["kind"], tuple(line["datasets"].split())
         if name in found:
             raise ValueError(f"{where}, column claim: {name!r} occurs a second time; names must differ")
-        _check(where, "kind", kind, get_args(Kind))
+        one_of(f"{where}, column kind", kind, get_args(Kind))
         for dataset in datasets or ("",):
-            _check(where, "datasets", dataset, BENCHMARKS)
+            one_of(f"{where}, column datasets", dataset, BENCHMARKS)
         contrast = tuple(terms.pop(name, ()))
         if not contrast or abs(sum(term.weight for term in contrast)) > 1e-9:
             raise ValueError(
@@ -132,11 +133,6 @@ def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:
             f"{folder / 'claims_terms.csv'}: claims.csv has no {', '.join(map(repr, terms))}; add the claim there"
         )
     return tuple(found.values())
-
-
-def _check(where: str, column: str, value: str, possible: Iterable[str]) -> None:
-    if value not in possible:
-        raise ValueError(f"{where}, column {column}: expected one of {', '.join(possible)}, got {value!r}")
 
 
 def claims_at(scale: str) -> list[Claim]:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,11 @@ from PIL import Image
 
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
+from reasvqa.mini.generator import claims
+from reasvqa.mini.world import Story
 from reasvqa.refinement import RULES, WORD_RULE, removals
 from reasvqa.samples import LETTERS, Sample
 from reasvqa.video import read_frames
-
-if TYPE_CHECKING:
-    from reasvqa.mini.world import Story
 
 
 def frames(pictures: np.ndarray, alt: str = "frames of the clip, in order") -> HTML:
@@ -167,8 +166,6 @@ def marked_reasoning(text: str | None, story: Story | None = None, who: str = "t
     """
     if not text or story is None:
         return texts(**{who: text})
-    from reasvqa.mini.generator import claims
-
     told = claims(text, story)
     right = sum(claim.true is True for claim in told if claim.event is not None)
     marked = "\n".join(f"{_MARKS[claim.true]} {claim.sentence.strip()}." for claim in told)

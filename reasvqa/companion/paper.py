@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import combinations
 
 import pandas as pd
 
@@ -55,42 +54,3 @@ PRINTED = _Printed(nextqa="NExT-QA", star="STAR", intentqa="IntentQA")
 def column(number: int, dataset: str) -> pd.Series:
     """Return a data set's column of a printed table; of a data set that the paper does not have, all are NaN."""
     return table(number).get(PRINTED[dataset], pd.Series(float("nan"), table(number).index))
-
-
-def checks(tolerance: float = 0.051) -> pd.DataFrame:
-    """Check the paper's printed numbers against each other.
-
-    Averages of Tables 3 to 5, totals of Tables 1, 2, 6, 8 and 9, and rows of Table 1 are checked as such; gains, orders
-    and settings that are printed twice are listed in data/paper/stated.csv, with the cells from which they follow.
-
-    Args:
-        tolerance: how far a recomputed number may be off and still agree, in points.
-
-    Returns:
-        A row per check: kind, where, what, stated, recomputed (points; for a repeated row, how many values), agrees.
-    """
-    rows: list[tuple] = []
-    for number in (3, 4, 5):
-        for name, line in table(number).iterrows():
-            mean = line[list(PRINTED.values())].mean()
-            rows.append(("average", f"Table {number}", f"average of {name}", line["Avg"], mean))
-    for number, prefixes in ((1, ("NExT-QA ", "STAR ")), (2, ("",)), (6, ("",)), (8, ("",)), (9, ("",))):
-        for prefix in prefixes:
-            columns = [column for column in table(number) if str(column).startswith(prefix)]
-            for name, line in table(number)[columns].dropna().iterrows():
-                total, parts = line[f"{prefix}Tot"], line.drop(f"{prefix}Tot")
-                nearest = min(max(total, parts.min()), parts.max())
-                rows.append(("total between its parts", f"Table {number}", f"{prefix}{name}", total, nearest))
-    star = table(1).filter(like="STAR ").dropna()
-    for first, second in combinations(star.index, 2):
-        if (equal := int((star.loc[first] == star.loc[second]).sum())) >= 3:
-            what = f"STAR: {second} has {equal} of {star.shape[1]} values of {first}"
-            rows.append(("row repeats another", "Table 1", what, float("nan"), equal))
-    columns = ["kind", "where", "what", "stated", "recomputed"]
-    stated = pd.read_csv(paths.PAPER_NUMBERS / "stated.csv")
-    for *row, terms in stated[[*columns[:4], "terms"]].itertuples(index=False):
-        weighted = (term.split("*", 1) for term in terms.split(";"))
-        rows.append((*row, sum(float(weight) * cell(place) for weight, place in weighted)))
-    found = pd.DataFrame(rows, columns=columns)
-    agrees = (found["stated"] - found["recomputed"]).abs() <= tolerance
-    return found.assign(agrees=agrees.where(found["kind"] != "order", found["recomputed"] > 1e-9))

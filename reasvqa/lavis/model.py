@@ -236,25 +236,6 @@ class ReasVQABuilder(BaseDatasetBuilder):
         return {"train": ReasVQADataset(config.annotations, config.videos, config.num_frames, config.image_size)}
 
 
-def make_tiny_t5(folder: Path, words: str, seed: int = 0) -> None:
-    """Save a T5 with random weights and a vocabulary of these words in the form that LAVIS's T5 reads."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    tokens = ["<pad>", "</s>", "<unk>", "<extra_id_0>", *dict.fromkeys(words.split())]
-    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    special["additional_special_tokens"] = ["<extra_id_0>"]
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
-    torch.manual_seed(seed)
-    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4}
-    options = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "dropout_rate": 0.0}
-    config = T5Config(vocab_size=len(tokens), decoder_start_token_id=0, **sizes, **options)
-    T5ForConditionalGeneration(config).save_pretrained(folder)
-
-
 def train(cfg_path: str, options: list[str] | None = None) -> Path:
     """Train as a project YAML says, with LAVIS's runner, and return the folder of checkpoints.
 

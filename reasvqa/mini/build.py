@@ -69,7 +69,7 @@ class Asked:
     answer: int  # index of the right option
 
 
-def build(name: str, root: Path, split: str, sizes: dict[str, int] | None = None, look: float | None = None) -> None:
+def build(name: str, root: Path, split: str, sizes: dict[str, int] | None = None) -> None:
     """Make the data set `name` in `root`, and the videos of `split`, unless they are there.
 
     An interrupted build continues where it stopped: `complete.json` is written last, and each video appears whole.
@@ -78,11 +78,10 @@ def build(name: str, root: Path, split: str, sizes: dict[str, int] | None = None
         name: "mini-star", "smoke-nextqa", ... or, with one of `LOOKS` behind it, "mini-nextqa-clear".
         split: "train", "val", "test" or "atp-hard".
         sizes: videos per split; default: `SIZES`.
-        look: how far the pictures are from those of pretraining, 0 to 1; default: the name's.
     """
     scale, kind, *words = name.split("-")
     sizes = sizes or SIZES[scale]
-    look = LOOKS[words[0] if words else DEFAULT_LOOK] if look is None else look
+    look = LOOKS[words[0] if words else DEFAULT_LOOK]
     marker = root / "complete.json"
     wanted = {"name": name, "version": VERSION, "seed": SEED, "sizes": sizes, "look": look}
     if not _made(marker, wanted):  # nothing is written if it is: the folder may be read-only

@@ -45,11 +45,6 @@ class Measured:
         return self.low <= self.value <= self.high
 
 
-def shipped() -> pd.DataFrame:
-    """Return the gates of the miniature that ships: dataset and the fields of `Measured`."""
-    return pd.read_csv(paths.SHIPPED / "mini" / "gates.csv")
-
-
 def mean_accuracy(runs: Sequence[Run]) -> float:
     """Return the mean accuracy of runs, in percent."""
     return float(np.mean([run.accuracy for run in runs]))
@@ -139,11 +134,8 @@ def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], **values) ->
         build(dataset, more, split, sizes=SIZES[scale] | {"train": MORE_QUESTIONS * SIZES[scale]["train"], "test": 1})
     many = {"questions": MORE_QUESTIONS * len(load(dataset, "train")[: base.resolve().questions])}
     longer = {"epochs": round(1.5 * base.resolve().epochs)}
-    kinds = {
-        "answers only": (answers_only, runs(answers_only, seeds)),
-        "error-free": (error_free, runs(error_free, seeds)),
-    }
-    qa, free = (group for _, group in kinds.values())
+    configs = {"answers only": answers_only, "error-free": error_free}
+    qa, free = (runs(config, seeds) for config in configs.values())
     told = [grounding(run) for run in free[: len(few)]]
     measured = [*_start(dataset, base.resolve().student)]
     start = {each.what: each.value for each in measured}
@@ -154,7 +146,7 @@ def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], **values) ->
     measured.append(Measured("reads the video", "objects with new names", new))
     gain = mean_accuracy(free) - mean_accuracy(qa)
     measured.append(Measured("positive control", "error-free reasoning - answers only", gain, 3))
-    for name, (config, group) in kinds.items():
+    for (name, config), group in zip(configs.items(), (qa, free), strict=True):
         spread = float(np.std([run.accuracy for run in group], ddof=1))
         measured.append(Measured("takes off", f"{name}: sd over seeds", spread, high=2))
         lowest = mean_accuracy(group) - min(run.accuracy for run in group)

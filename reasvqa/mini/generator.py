@@ -81,7 +81,9 @@ def respond(query: Query, options: Sequence[str], story: Story, strength: Streng
     if rng.random() < strength.inference:
         choice = int(rng.choice([i for i in range(len(options)) if i != choice]))
         slipped = True
-    steps = describe(query, events, story.person)
+    # A sentence for each frame. Idle objects are mentioned where the question is about them.
+    bystanders = query.form.select == "never" or query.form.report == "bystander"
+    steps = [tell(i, event, story.person, bystanders) for i, event in enumerate(events)]
     steps += explain(query, events, story.person, options, choice, slipped, rng)
     body = " ".join(steps)
     if rng.random() < strength.silent:
@@ -95,12 +97,6 @@ def tell(i: int, event: Event, person: str, bystanders: bool = False) -> str:
     return (
         f"{ORDINALS[i].capitalize()}, the {person} {present(event.verb)} the {event.object} in the {event.room}{near}."
     )
-
-
-def describe(query: Query, events: Sequence[Event], person: str) -> list[str]:
-    """Return a sentence for each frame. Idle objects are mentioned where the question is about them."""
-    bystanders = query.form.select == "never" or query.form.report == "bystander"
-    return [tell(i, event, person, bystanders) for i, event in enumerate(events)]
 
 
 def explain(
