@@ -12,7 +12,7 @@ import pytest
 from tqdm import tqdm
 
 from reasvqa import paths
-from reasvqa.companion import reproduce, stamps
+from reasvqa.companion import reproduce
 from reasvqa.companion.claims import settings_of_claims
 from reasvqa.companion.experiments import EXPERIMENTS, all_settings
 from reasvqa.learning import Run, TrainConfig, run_key, train
@@ -48,7 +48,7 @@ def test_comments_docstrings_and_layout_do_not_count(tmp_path):
     dumps = []
     for name, text in (("a", code), ("b", same), ("c", code.replace("1", "2"))):
         (tmp_path / f"{name}.py").write_text(text)
-        dumps.append(stamps._code_without_comments(tmp_path / f"{name}.py"))
+        dumps.append(reproduce._code_without_comments(tmp_path / f"{name}.py"))
     assert dumps[0] == dumps[1] != dumps[2] and ast.parse(same)
 
 

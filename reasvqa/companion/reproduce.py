@@ -13,15 +13,18 @@ Stop and start it at any time: finished runs and notebooks are kept, and interru
 from __future__ import annotations
 
 import argparse
+import ast
+import hashlib
+import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +36,16 @@ from reasvqa import paths
 from reasvqa.companion.claims import settings_of_claims
 from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
 from reasvqa.companion.scales import OFFICIAL_SCALES, SCALES
-from reasvqa.companion.stamps import LEDGER, has_data, stale, stamp_of
 from reasvqa.config import check_seeds
-from reasvqa.datasets import DataError, load
+from reasvqa.datasets import DATASETS, DataError, load
 from reasvqa.files import write_text
 from reasvqa.learning import Run, TrainConfig, records, run_key
 from reasvqa.learning.key import videos_seen_once
 from reasvqa.learning.many import kept_run, prepare_features, train_quietly
 from reasvqa.processes import Workers, cores, finish_all, result_of
 
+COMMANDS = ("reproduce", "check", "benchmark", "book")  # modules that no table depends on
+LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks repeat
 EPOCH_S = {"answers": 5.0, "reasoning": 9.0}  # of mini scale, on one core of a 2026 server
 
 
@@ -97,6 +101,64 @@ def _kept(config: TrainConfig, anew: bool) -> Run | None:
     """Return the run if it is kept. Data that are missing or wrong are left for training to report."""
     with suppress(ValueError):
         return kept_run(config, weights=anew) if has_data(config.dataset) else None
+
+
+# --- stamps of executed notebooks, which tell when they are out of date -----------------------------------------------
+
+
+def stale(
+    notebooks: Sequence[str], scale: str, seeds: Sequence[int], keys: Mapping[TrainConfig, str] | None = None
+) -> list[str]:
+    """Return those of these notebooks whose executed copy is missing or out of date.
+
+    keys: run keys that are known already; the others are computed.
+    """
+    stamps = {name: paths.reproduced(scale) / f"{name}.stamp" for name in notebooks}
+    return [
+        name
+        for name, stamp in stamps.items()
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != stamp_of(name, scale, seeds, keys or {})
+    ]
+
+
+def stamp_of(notebook: str, scale: str, seeds: Sequence[int], keys: Mapping[TrainConfig, str] | None = None) -> str:
+    """Hash what can change a notebook's output: its code, parameters and run keys, the ledger whose verdicts it
+    repeats, what ships, and the companion's modules but for the commands."""
+    cells = json.loads((paths.notebooks() / f"{notebook}.ipynb").read_bytes())["cells"]
+    code = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    digest = hashlib.sha256(ast.dump(code).encode())
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        if module.stem not in COMMANDS:
+            digest.update(_code_without_comments(module).encode())
+    shipped = [*paths.PAPER_NUMBERS.rglob("*"), *(paths.SHIPPED / "mini").rglob("*.csv")]
+    verdicts = [paths.figures(scale) / "claims.csv"] if notebook != LEDGER else []  # the ledger's notebook writes them
+    for file in sorted(filter(Path.is_file, shipped + verdicts)):
+        digest.update(file.read_bytes())
+    names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
+    used = [(keys or {}).get(config) or _key(config) for config in all_settings(scale, seeds, names)]
+    return hashlib.sha256(json.dumps([digest.hexdigest(), scale, list(seeds), used]).encode()).hexdigest()
+
+
+@cache
+def _code_without_comments(file: Path) -> str:
+    """Return a module's syntax tree as text: comments, docstrings and layout do not count."""
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def _key(config: TrainConfig) -> str | None:
+    with suppress(ValueError):
+        return run_key(config) if has_data(config.dataset) else None
+
+
+def has_data(dataset: str) -> bool:
+    folder = paths.dataset(dataset)
+    if DATASETS[dataset].make:
+        return (folder / "complete.json").exists()
+    return any(folder.glob("*.csv")) or any(folder.glob("*.json"))
 
 
 # --- work, in whatever process or machine -----------------------------------------------------------------------------
