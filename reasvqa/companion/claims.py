@@ -80,18 +80,6 @@ class Claim:
         """The smallest effect that matters, in points."""
         return margin_of(self.paper)
 
-    @property
-    def comparison(self) -> frozenset:
-        """The runs that it compares, whatever the table: the paper claims some comparisons twice."""
-        return frozenset(
-            (dataset, self.split, term.weight, config)
-            for dataset in self.datasets
-            for term in self.terms
-            if term.experiment != "table4"
-            for configs in settings_of(term.experiment, "mini", [0], [dataset], [term.row]).values()
-            for config in configs
-        )
-
 
 @cache
 def claims(folder: Path = paths.PAPER_NUMBERS) -> tuple[Claim, ...]:

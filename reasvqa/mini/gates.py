@@ -78,9 +78,9 @@ def at_look(dataset: str, look: str) -> str:
     return dataset if look == DEFAULT_LOOK else f"{dataset}-{look}"
 
 
-def dial(dataset: str = "mini-nextqa", student: str = "mini-blip2", questions: int | None = 300) -> pd.DataFrame:
+def dial(dataset: str = "mini-nextqa") -> pd.DataFrame:
     """Return `before_training` at each look of `LOOKS`, a row a look, from clear pictures to the furthest."""
-    rows = {look: before_training(at_look(dataset, look), student, questions) for look in LOOKS}
+    rows = {look: before_training(at_look(dataset, look), questions=300) for look in LOOKS}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("look")
 
 
@@ -136,14 +136,12 @@ def measure(dataset: str, seeds: Sequence[int], few: Sequence[int], **values) ->
     longer = {"epochs": round(1.5 * base.resolve().epochs)}
     configs = {"answers only": answers_only, "error-free": error_free}
     qa, free = (runs(config, seeds) for config in configs.values())
-    told = [grounding(run) for run in free[: len(few)]]
+    told = pd.DataFrame([grounding(run) for run in free[: len(few)]]).mean()
     measured = [*_start(dataset, base.resolve().student)]
     start = {each.what: each.value for each in measured}
-    events = float(np.mean([each["event"] for each in told]))
-    least = max(80, start["events told before training"])
+    events, least = float(told["event"]), max(80, start["events told before training"])
     measured.append(Measured("reads the video", "events told after error-free reasoning", events, least))
-    new = float(np.mean([each["new"] for each in told]))
-    measured.append(Measured("reads the video", "objects with new names", new))
+    measured.append(Measured("reads the video", "objects with new names", float(told["new"])))
     gain = mean_accuracy(free) - mean_accuracy(qa)
     measured.append(Measured("positive control", "error-free reasoning - answers only", gain, 3))
     for (name, config), group in zip(configs.items(), (qa, free), strict=True):
