@@ -276,7 +276,9 @@ def reproduce(
     names = _notebooks(only)
     for part in ([name for name in names if name == LEDGER], [name for name in names if name != LEDGER]):
         if left := part if anew else stale(part, scale, seeds):  # the others repeat the ledger's verdicts
-            errors |= execute_all(left, scale, seeds, jobs)
+            tasks = {name: (execute, name, scale, list(seeds), stamp_of(name, scale, seeds)) for name in left}
+            with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar, local_workers(jobs) as workers:
+                errors |= run_all(tasks, workers.submit, bar)
     whole = (scale, set(only), list(seeds)) == ("mini", set(EXPERIMENTS), list(SEEDS))
     if whole and not any(errors.values()):
         runs = {key: Run(paths.runs() / key) for key in map(run_key, plan.settings)}
@@ -289,13 +291,6 @@ def reproduce(
     print(f"{len(errors) - len(failed)} done, {len(failed)} failed, in {minutes:.1f} min; {jobs} at a time")
     print(*(f"  failed: {name}: {error}\n" for name, error in failed.items()), sep="", end="")
     return errors
-
-
-def execute_all(notebooks: Sequence[str], scale: str, seeds: Sequence[int], jobs: int) -> dict[str, str]:
-    """Execute these notebooks, `jobs` at a time."""
-    tasks = {name: (execute, name, scale, list(seeds), stamp_of(name, scale, seeds)) for name in notebooks}
-    with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar, local_workers(jobs) as workers:
-        return run_all(tasks, workers.submit, bar)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,7 +25,6 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from reasvqa import paths
-from reasvqa.datasets import intentqa, nextqa, star
 from reasvqa.files import file_state, locked
 from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
 from reasvqa.mini.generator import STRENGTHS, Strength, caption, claims, perceive, respond, rng_for
@@ -45,6 +44,7 @@ from reasvqa.mini.render import DEFAULT_LOOK, FPS, LOOKS, SIZE, write_video
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
 from reasvqa.processes import Workers, cores, finish_all, result_of
 from reasvqa.refinement import refine
+from reasvqa.registry import DATASETS
 from reasvqa.samples import Sample
 
 VERSION = 4  # raise it when the world changes: data made by an older version are made again
@@ -103,7 +103,7 @@ def _write_texts(root: Path, kind: str, sizes: dict[str, int]) -> None:
     }
     (root / "stories.json").write_text(json.dumps(stories), encoding="utf-8")
     _WRITERS[kind](root, splits)
-    train = _READERS[kind](root, "train")
+    train = DATASETS[f"mini-{kind}"].read(root, "train")
     for strength in STRENGTHS.values():
         for what in ("reasoning", *CAPTION_PROMPTS):
             generator, path = SimulatedGenerator(root, strength, what), paths.reasoning(root, strength.name, what)
@@ -228,7 +228,6 @@ def _write_nextqa(root: Path, splits: dict[str, list[Asked]]) -> None:
     (root / "atp-hard-ct4.txt").write_text("\n".join(map(str, hard)) + "\n", encoding="utf-8")
 
 
-_READERS = {"star": star.load, "nextqa": nextqa.load, "intentqa": intentqa.load}
 _WRITERS = {
     "star": _write_star,
     "nextqa": _write_nextqa,

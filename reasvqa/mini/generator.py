@@ -84,7 +84,7 @@ def respond(query: Query, options: Sequence[str], story: Story, strength: Streng
     # A sentence for each frame. Idle objects are mentioned where the question is about them.
     bystanders = query.form.select == "never" or query.form.report == "bystander"
     steps = [tell(i, event, story.person, bystanders) for i, event in enumerate(events)]
-    steps += explain(query, events, story.person, options, choice, slipped, rng)
+    steps += explain(query, events, options, choice, slipped, rng)
     body = " ".join(steps)
     if rng.random() < strength.silent:
         return body + "\nIt is hard to tell from these frames alone."
@@ -100,19 +100,13 @@ def tell(i: int, event: Event, person: str, bystanders: bool = False) -> str:
 
 
 def explain(
-    query: Query,
-    events: Sequence[Event],
-    person: str,
-    options: Sequence[str],
-    choice: int,
-    slipped: bool,
-    rng: np.random.Generator,
+    query: Query, events: Sequence[Event], options: Sequence[str], choice: int, slipped: bool, rng: np.random.Generator
 ) -> list[str]:
     """Return the steps from what the generator saw to its choice.
 
     If it slipped, it mostly concludes without a step; with a chance of `RESTATED` it states the wrong choice as a fact.
     """
-    form = query.form
+    form, person = query.form, query.person
     steps = []
     if not slipped or rng.random() < RESTATED:
         words = options[choice].rstrip(".").split()
