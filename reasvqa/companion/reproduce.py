@@ -35,7 +35,7 @@ from tqdm.auto import tqdm
 from reasvqa import paths
 from reasvqa.companion.claims import settings_of_claims
 from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
-from reasvqa.companion.scales import OFFICIAL_SCALES, SCALES
+from reasvqa.companion.scales import SCALES
 from reasvqa.config import check_seeds
 from reasvqa.datasets import DATASETS, DataError, load
 from reasvqa.files import write_text
@@ -46,7 +46,6 @@ from reasvqa.processes import Workers, cores, finish_all, result_of
 
 COMMANDS = ("reproduce", "check", "benchmark", "book")  # modules that no table depends on
 LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks repeat
-EPOCH_S = {"answers": 5.0, "reasoning": 9.0}  # of mini scale, on one core of a 2026 server
 
 
 @dataclass
@@ -57,7 +56,6 @@ class Plan:
     missing: list[TrainConfig]  # those to train
     shipped: int  # how many came with the repository
     notebooks: list[str]  # to execute
-    seconds: float  # expected duration on one core
     uses: dict[str, int]  # number of runs by table or figure
 
     def __str__(self) -> str:
@@ -87,10 +85,9 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str], anew: bool 
     shipped = sum(run is not None and not run.has_weights for run in kept.values())
     uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
     uses["the ledger"] = len(settings) - first  # rows of left-out tables
-    seconds = sum(c.epochs * EPOCH_S["answers" if c.reasoning == "none" else "reasoning"] for c in missing)
     names = _notebooks(only)
     keys = {config: run.path.name for config, run in kept.items() if run}
-    return Plan(settings, missing, shipped, names if anew else stale(names, scale, seeds, keys), seconds, uses)
+    return Plan(settings, missing, shipped, names if anew else stale(names, scale, seeds, keys), uses)
 
 
 def _notebooks(only: Sequence[str]) -> list[str]:
@@ -256,15 +253,11 @@ def reproduce(
         load(dataset_name(scale, dataset), "train")  # a miniature is made on first use, once, before its runs
     plan = make_plan(scale, seeds, only, anew)
     print(plan)
-    slots, submit = jobs, None
+    submit = None
     if dask:
         from distributed import Client
 
-        client = Client(dask)
-        slots = max(1, sum(client.nthreads().values()))  # pyright: ignore[reportAttributeAccessIssue]  # not asynchronous
-        submit = client.get_executor(pure=False).submit
-    if plan.missing:
-        print(f"training: about {plan.seconds / slots / 60:.0f} min on {slots} worker{'s' if slots > 1 else ''}")
+        submit = Client(dask).get_executor(pure=False).submit
     prepare_features(plan.missing)
     threads = max(1, cores() // jobs)
     tasks = {config.label: (train_quietly, config, anew, threads) for config in plan.missing}
@@ -312,10 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     if given.plan:
         plan = make_plan(given.scale, given.seeds, given.only, given.anew)
-        minutes = f"about {plan.seconds / 60:.0f} min of one core"
-        if given.scale in OFFICIAL_SCALES:
-            minutes = "hours and GPUs: notebooks/40_benchmark.ipynb"
-        print(plan, minutes, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
+        print(plan, f"notebooks: {', '.join(plan.notebooks) or 'none'}", sep="\n")
         return 0
     try:
         errors = reproduce(given.scale, given.only, given.seeds, given.jobs, given.dask, given.anew)

@@ -240,12 +240,9 @@ def _vidor(name: str) -> str:
     return f"{int(name) % 97:04d}/{name}"
 
 
-def _video_file(kind: str, name: str) -> str:
-    return f"{_vidor(name)}.mp4" if kind == "nextqa" else f"{name}.mp4"
-
-
 def _write_videos(root: Path, kind: str, split: str, look: float) -> None:
-    files = {root / "videos" / _video_file(kind, id): story for id, story in read_stories(root, split).items()}
+    place = _vidor if kind == "nextqa" else str
+    files = {root / "videos" / f"{place(id)}.mp4": story for id, story in read_stories(root, split).items()}
     tasks = {path: (write_video, story, path, look) for path, story in files.items() if not path.exists()}
     if tasks:
         with Workers(min(cores(), len(tasks))) as workers:
