@@ -27,7 +27,7 @@ from reasvqa.students import STUDENTS, load_student
 from reasvqa.video import read_frames
 
 KINDS = ("star", "nextqa", "intentqa")
-SHIPPED_STUDENTS = ("mini-blip2", "mini-blip2-b", "mini-llava-ov-small", "mini-llava-ov")
+SHIPPED_STUDENTS = ("mini-blip2", "mini-llava-ov-small", "mini-llava-ov")
 MINI = paths.SHIPPED / "mini"
 MEASURED = pd.read_csv(MINI / "gates.csv")
 PROTOCOL = (MINI / "PROTOCOL.md").read_text()
@@ -252,7 +252,7 @@ def test_pretraining_shows_no_object_with_a_new_name():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ("mini-blip2", "mini-blip2-b", "mini-llava-ov-small"))
+@pytest.mark.parametrize("name", ("mini-blip2", "mini-llava-ov-small"))
 def test_the_students_that_ship_pass_their_gates(name):
     """`mini-llava-ov` is the first miniature's and fails these; notebook 90 shows by how much."""
     shares = pretrain.gates(load_student(name), count=200, seed=99)

@@ -212,16 +212,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             "MTL, shuffled words": _MTL | {"control": "shuffled_words"},
             "MTL, error-free reasoning": _ERROR_FREE,
             "STL_QA, twice as long": _QA | {"longer": 2},
-            "STL_QA, second student": _QA | {"student": "mini-blip2-b"},
-            "MTL_All, second student": _MTL | {"student": "mini-blip2-b"},
         },
-        more=(
-            "STL_QA",
-            "MTL_All",
-            "MTL, error-free reasoning",
-            "STL_QA, second student",
-            "MTL_All, second student",
-        ),
+        more=("STL_QA", "MTL_All", "MTL, error-free reasoning"),
         official=("MTL, shuffled words", "STL_QA, twice as long"),
     ),
     "strength": Experiment(
@@ -333,7 +325,6 @@ _OUR_NAMES = {
     "w. Cap brief": "MTL, brief captions",
     "w. Cap detailed": "MTL, detailed captions",
     "STL_QA, twice as long": "answers only, twice as long",
-    "STL_QA, second student": "answers only, second student",
     "0.0": "0.0, answers only (STL_QA)",
 }
 
