@@ -68,7 +68,10 @@ def _different(values: list) -> list:
 
 def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`; the ValueError otherwise lists them."""
-    return validated(name, TypeAdapter(among(choices)), value)
+    try:
+        return _chosen(value, choices)
+    except ValueError as error:
+        raise ValueError(f"{name}={shortened(value)}: {error}") from None
 
 
 def _chosen(value: Any, choices: Iterable[str]) -> str:
