@@ -28,8 +28,12 @@ PARTS = {
     "9": "The miniature; LAVIS",
     "": "More to read",
 }
-# Wide tables and outputs scroll inside their box.
-STYLE = "<style>.cell_output, .bd-article table { overflow-x: auto; } .bd-article table { display: block; }</style>"
+# Wide tables and outputs scroll inside their box; code within a sentence breaks at the end of a line.
+STYLE = """<style>
+.cell_output, .bd-article table { overflow-x: auto; }
+.bd-article table { display: block; }
+code.literal .pre { white-space: normal; overflow-wrap: anywhere; }
+</style>"""
 
 
 def setup(app):
