@@ -131,9 +131,10 @@ class Estimate:
         half = float(special.stdtrit(self.df, (1 + level) / 2)) * self.se
         return self.value - half, self.value + half
 
-    def equivalent(self, margin: float) -> bool:
-        """Tell by two one-sided tests whether the mean lies within `margin` points of zero (the 90 % interval does)."""
-        low, high = self.interval(1 - 2 * LEVEL)
+    def equivalent(self, margin: float, looks: int = 1) -> bool:
+        """Tell by two one-sided tests whether the mean lies within `margin` points of zero (the 90 % interval does; at
+        two looks at the data, the 95 % interval)."""
+        low, high = self.interval(1 - 2 * LEVEL / looks)
         return -margin < low and high < margin
 
     def detectable(self, level: float = LEVEL) -> float:
@@ -224,7 +225,9 @@ def _of_videos(outcomes: np.ndarray, videos: np.ndarray) -> tuple[float, int]:
     return float(between / count), count
 
 
-def verdict(effect: Estimate, margin: float, p_corrected: float, paper: float | None = None) -> Verdict | None:
+def verdict(
+    effect: Estimate, margin: float, p_corrected: float, paper: float | None = None, looks: int = 1
+) -> Verdict | None:
     """Judge the claim that `effect` is above zero. Every notebook and the ledger use this rule.
 
     `p_corrected` below 5 % finds an effect: "contradicted" below zero; above zero "reproduced", or "same sign, other
@@ -235,8 +238,9 @@ def verdict(effect: Estimate, margin: float, p_corrected: float, paper: float | 
     Args:
         effect: in points.
         margin: the smallest effect that matters, in points, set in advance; see `margin_of`.
-        p_corrected: the effect's p, corrected for the claims judged together (`holm`).
+        p_corrected: the effect's p, corrected for the claims judged together (`holm`) and for the looks.
         paper: the paper's effect, in points; None or NaN: not printed, so the sign decides.
+        looks: how often the runs were looked at; see `Estimate.equivalent`.
 
     Returns:
         None for one seed, which another may contradict.
@@ -244,7 +248,7 @@ def verdict(effect: Estimate, margin: float, p_corrected: float, paper: float | 
     if effect.seeds == 1:
         return None
     if p_corrected >= LEVEL or np.isnan(p_corrected):
-        return "no effect" if effect.equivalent(margin) else "undecided"
+        return "no effect" if effect.equivalent(margin, looks) else "undecided"
     if effect.value < 0:
         return "contradicted"
     alike = paper is None or np.isnan(paper) or paper / SIZE <= effect.value <= paper * SIZE

@@ -262,6 +262,8 @@ def test_verdicts(value, se, margin, expected):
     effect = found(value, se)
     assert verdict(effect, margin, effect.p) == expected
     assert verdict(found(value, se, seeds=1), margin, effect.p) is None
+    if expected == "no effect":  # its 95 % interval has to lie within the margin at a second look
+        assert (verdict(effect, margin, effect.p, looks=2) == "no effect") == (max(-effect.low, effect.high) < margin)
     assert verdict(effect, margin, 0.2) in ("undecided", "no effect")  # a correction can take a verdict away
 
 

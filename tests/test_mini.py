@@ -27,7 +27,7 @@ from reasvqa.students import STUDENTS, load_student
 from reasvqa.video import read_frames
 
 KINDS = ("star", "nextqa", "intentqa")
-SHIPPED_STUDENTS = ("mini-blip2", "mini-llava-ov-small", "mini-llava-ov")
+SHIPPED_STUDENTS = ("mini-blip2", "mini-blip2-b", "mini-llava-ov-small", "mini-llava-ov")
 MINI = paths.SHIPPED / "mini"
 MEASURED = pd.read_csv(MINI / "gates.csv")
 PROTOCOL = (MINI / "PROTOCOL.md").read_text()

@@ -46,11 +46,13 @@ def test_equal_settings_are_one_run():
     assert len(once) == len(set(once)) < sum(len(settings) for settings in of.values())
 
 
-def test_rows_get_five_seeds_but_for_those_of_little_weight():
+def test_important_rows_get_more_seeds():
     def seeds(experiment: str, row: str, dataset: str = "nextqa") -> list[int]:
         return [config.seed for config in settings_of(experiment, "mini", [0, 1, 2])[dataset, row]]
 
-    assert seeds("table5", "MTL_All") == seeds("table3", "BLIP-FlanT5(3B)") == [0, 1, 2, 3, 4]
+    assert seeds("table5", "MTL_All") == seeds("table3", "BLIP-FlanT5(3B)") == seeds("figure4", "0.9") == [*range(8)]
+    assert seeds("controls", "MTL_All") == seeds("dose", "answers only, clear pictures") == [0, 1, 2, 3, 4]
+    assert seeds("table3", "LLaVA-OV(7B)") == [0, 1, 2]
     assert seeds("table8", "w/o. LoRA", "star") == [1000, 1001, 1002]
     assert len(settings_of("table5", "smoke", [7])["star", "MTL_All"]) == 1
     for what in EXPERIMENTS.values():

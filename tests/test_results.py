@@ -85,6 +85,7 @@ def test_the_papers_effects_by_hand():
         "refined-all-4b": (76.5 + 76.4 - 76.2 - 76.3) / 2,
         "stronger": (76.8 + 77.0 - 76.5 - 76.4) / 2,
     }
+    by_hand["second"] = by_hand["mtl"]
     printed = {claim.id: claim.paper for claim in claims() if claim.paper is not None}
     assert printed == pytest.approx(by_hand)
     assert OF["mtl-intentqa"].margin == pytest.approx(3.7 / 2) and OF["all-cr"].margin == 1
@@ -249,6 +250,14 @@ def test_controls_are_a_family_of_their_own():
     """Holm by hand: of p = 0.01, 0.02, 0.04 in three claims 0.03, 0.04, 0.04 remain; a control keeps its own."""
     table = results.judge(effects(up=0.01, down=0.02, same=0.04, control=0.04))
     assert table["p_corrected"].tolist() == pytest.approx([0.03, 0.04, 0.04, 0.04])
+
+
+def test_a_second_look_counts_each_p_twice():
+    """By hand: 0.005, 0.01, 0.04 become 0.01, 0.02, 0.08, and after Holm 0.03, 0.04, 0.08; a control keeps its own."""
+    once, twice = (results.judge(effects(up=0.005, down=0.01, same=0.04, control=0.04), k) for k in ({}, {"claim": 2}))
+    assert twice["p_corrected"].tolist() == pytest.approx([0.03, 0.04, 0.08, 0.04])
+    assert twice["inner_low"].tolist()[:3] == pytest.approx(once["low"].tolist()[:3])  # a 95 % interval
+    assert twice["inner_low"].tolist()[3] == once["inner_low"].tolist()[3]
 
 
 def test_one_seed_gets_no_verdict():

@@ -33,6 +33,9 @@ from reasvqa.validation import one_of
 # A claim of the paper; one that compares what another does; one that the miniature was tuned to show, so that it is
 # no evidence; a control of ours; a prediction of ours about when reasoning helps.
 Kind = Literal["claim", "repeated", "set", "control", "prediction"]
+# How often the miniature's runs were looked at before the last ones were made, where that is more than once
+# (PROTOCOL.md, "A second look").
+LOOKS: dict[str, int] = {"claim": 2, "repeated": 2}
 
 
 @dataclass(frozen=True)

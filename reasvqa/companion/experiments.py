@@ -16,7 +16,8 @@ from reasvqa.config import TrainConfig, check_seeds
 from reasvqa.registry import DATASETS
 from reasvqa.validation import one_of
 
-SEEDS = (0, 1, 2)  # of every setting; rows that important claims rest on get two more
+SEEDS = (0, 1, 2)  # of every setting; rows that important claims rest on get more
+_AGAIN = 5  # more seeds for rows that were looked at a second time (PROTOCOL.md, "A second look")
 # Added to the seeds of a data set. A seed's initial weights and order of questions help or harm a method on all data
 # sets alike, so each data set gets seeds of its own: a mean over three then rests on three times as many.
 SEED_BLOCKS = {"nextqa": 0, "star": 1000, "intentqa": 2000}
@@ -73,7 +74,7 @@ class Experiment:
         notebook: the notebook that shows it.
         datasets: "nextqa", "star", "intentqa".
         rows: by the paper's name of the row, the values of `TrainConfig` that make it; models by the paper's names.
-        more: rows that important claims rest on; they get two more seeds.
+        more: rows that important claims rest on; they get `added` more seeds.
         official: rows that are only trained on official data, unless somebody asks for them: the miniature's ledger has
             to fit three hours.
     """
@@ -82,6 +83,7 @@ class Experiment:
     datasets: tuple[str, ...]
     rows: dict[str, dict]
     more: tuple[str, ...] = ()
+    added: int = 2
     official: tuple[str, ...] = ()
 
 
@@ -119,12 +121,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         ("nextqa", "star"),
         {"STL_QA (baseline)": _QA, "ReasVQA": _MTL},
         more=("STL_QA (baseline)", "ReasVQA"),
+        added=_AGAIN,
     ),
     "table2": Experiment(
         "11_table2_intentqa",
         ("intentqa",),
         {"STL_QA (baseline)": _QA, "ReasVQA": _MTL},
         more=("STL_QA (baseline)", "ReasVQA"),
+        added=_AGAIN,
     ),
     "table3": Experiment(
         "12_table3_backbones",
@@ -135,20 +139,22 @@ EXPERIMENTS: dict[str, Experiment] = {
             for label, values in (("", _QA), (" w. ReasVQA", _MTL))
         },
         more=("BLIP-FlanT5(3B)", "BLIP-FlanT5(3B) w. ReasVQA"),
-        official=("LLaVA-OV(7B)", "LLaVA-OV(7B) w. ReasVQA"),
+        added=_AGAIN,
     ),
     "table4": Experiment("13_table4_generators", _ALL, {}),
     "table5": Experiment(
         "14_table5_stl_vs_mtl",
         _ALL,
         {name: SETTINGS[name] for name in SETTINGS if name != "Blind"},
-        more=("STL_QA", "MTL_All"),
+        more=("STL_QA", "MTL_CR", "MTL_All"),
+        added=_AGAIN,
     ),
     "table6": Experiment(
         "15_table6_atp_hard",
         ("nextqa",),
         {"BLIP-FlanT5 (baseline)": _QA, "BLIP-FlanT5 (w. ReasVQA)": _MTL},
         more=("BLIP-FlanT5 (baseline)", "BLIP-FlanT5 (w. ReasVQA)"),
+        added=_AGAIN,
     ),
     "table7": Experiment("16_table7_datasets", _ALL, {}),
     "table8": Experiment(
@@ -161,6 +167,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "w/o. both": _QA | {"lora": False},
         },
         more=("ReasVQA (3B)", "w/o. Reasoning"),
+        added=_AGAIN,
     ),
     "table9": Experiment(
         "18_table9_captions",
@@ -172,6 +179,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "w. Reasoning": _MTL,
         },
         more=("QA only", "w. Reasoning"),
+        added=_AGAIN,
     ),
     "table10": Experiment(
         "19_table10_generator_4b",
@@ -181,6 +189,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             for kind in ("original", "refined")
             for amount in ("75% CR", "CR", "All")
         },
+        more=("Original, All", "Refined, All"),
+        added=_AGAIN,
         official=tuple(f"{kind}, {amount}" for kind in ("Original", "Refined") for amount in ("75% CR", "CR")),
     ),
     "figure1": Experiment("20_figure1_overview", ("star",), {}),
@@ -193,12 +203,16 @@ EXPERIMENTS: dict[str, Experiment] = {
             for kind in ("original", "refined")
             for amount, values in _AMOUNTS.items()
         },
+        more=tuple(f"{kind}, {amount}" for kind in ("Original", "Refined") for amount in ("25% CR", "CR", "All")),
+        added=_AGAIN,
         official=tuple(f"{kind}, {share}% CR" for kind in ("Original", "Refined") for share in (50, 75)),
     ),
     "figure4": Experiment(
         "23_figure4_beta",
         ("nextqa", "star"),
         {f"{beta:.1f}": _MTL | {"beta": beta} for beta in BETAS},
+        more=("0.0", "0.5", "0.7", "0.9"),
+        added=_AGAIN,
         official=("0.2", "0.4", "0.6", "0.8"),
     ),
     # Not in the paper: is it what the reasoning says, or something else about training on it?
@@ -212,8 +226,16 @@ EXPERIMENTS: dict[str, Experiment] = {
             "MTL, shuffled words": _MTL | {"control": "shuffled_words"},
             "MTL, error-free reasoning": _ERROR_FREE,
             "STL_QA, twice as long": _QA | {"longer": 2},
+            "STL_QA, second student": _QA | {"student": "mini-blip2-b"},
+            "MTL_All, second student": _MTL | {"student": "mini-blip2-b"},
         },
-        more=("STL_QA", "MTL_All", "MTL, error-free reasoning"),
+        more=(
+            "STL_QA",
+            "MTL_All",
+            "MTL, error-free reasoning",
+            "STL_QA, second student",
+            "MTL_All, second student",
+        ),
         official=("MTL, shuffled words", "STL_QA, twice as long"),
     ),
     "strength": Experiment(
@@ -245,7 +267,7 @@ def settings_of(
 ) -> dict[tuple[str, str], list[TrainConfig]]:
     """Return the runs of a table or figure: by (dataset, row) one resolved `TrainConfig` per seed.
 
-    With three seeds or more, the rows `more` get two more, the next integers. Each data set adds its own number to its
+    With three seeds or more, the rows `more` get others, the next integers. Each data set adds its own number to its
     seeds (`SEED_BLOCKS`).
 
     Args:
@@ -258,7 +280,7 @@ def settings_of(
     what = EXPERIMENTS[one_of("experiment", experiment, EXPERIMENTS)]
     one_of("scale", scale, SCALES)
     seeds = check_seeds(seeds)
-    extra = [max(seeds) + 1, max(seeds) + 2] if len(seeds) >= 3 else []
+    extra = [max(seeds) + 1 + i for i in range(what.added)] if len(seeds) >= 3 else []
     datasets = what.datasets if datasets is None else [one_of("datasets", name, what.datasets) for name in datasets]
     rows = rows_at(experiment, scale) if rows is None else [one_of("rows", row, what.rows) for row in rows]
     return {
@@ -325,6 +347,7 @@ _OUR_NAMES = {
     "w. Cap brief": "MTL, brief captions",
     "w. Cap detailed": "MTL, detailed captions",
     "STL_QA, twice as long": "answers only, twice as long",
+    "STL_QA, second student": "answers only, second student",
     "0.0": "0.0, answers only (STL_QA)",
 }
 

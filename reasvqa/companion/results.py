@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from reasvqa import paths
-from reasvqa.companion.claims import Claim, Term, claims, claims_at, settings_of_claims
+from reasvqa.companion.claims import LOOKS, Claim, Term, claims, claims_at, settings_of_claims
 from reasvqa.companion.experiments import TABLE4, dataset_name, name_at, our_name, settings_of
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
@@ -238,16 +238,21 @@ def ledger(scale: str, seeds: Sequence[int]) -> pd.DataFrame:
     Claims are left out whose rows are not trained at this scale (`claims_at`). Columns: see `judge`.
     """
     train_all(settings_of_claims(scale, seeds))  # all that are missing side by side
-    return judge([(claim, effect_of(claim, scale, seeds)) for claim in claims_at(scale)])
+    looks = LOOKS if scale == "mini" else {}
+    return judge([(claim, effect_of(claim, scale, seeds)) for claim in claims_at(scale)], looks)
 
 
-def judge(effects: Sequence[tuple[Claim, Estimate]]) -> pd.DataFrame:
+def judge(effects: Sequence[tuple[Claim, Estimate]], looks: Mapping[str, int] | None = None) -> pd.DataFrame:
     """Return the ledger of these claims and their effects.
+
+    Args:
+        looks: by kind of claim, how often its runs were looked at, if more than once: each look is another chance of an
+            effect that is not there, so p counts as often, and "no effect" needs the wider interval.
 
     Returns:
         Columns `LEDGER` and `STATISTICS`.
         kind: see `claims.Kind`. paper, effect, low, high (95 %), margin, se: points. df: of the effect's t
-        distribution. p: two-sided. p_corrected: after Holm over the claims of a kind. detectable: the effect (points)
+        distribution. p: two-sided. p_corrected: for the looks, and by Holm over the claims of a kind. detectable: the effect (points)
         that would have been found four times in five at the level that Holm's correction left to the claims that were
         not found. inner_low, inner_high: the interval that has to lie within the margin for "no effect". verdict: of
         `evaluation.verdict`. For a single seed verdict and p_corrected are missing.
@@ -260,14 +265,15 @@ def judge(effects: Sequence[tuple[Claim, Estimate]]) -> pd.DataFrame:
         for claim, effect in effects
     )
     table["paper"] = table["paper"].astype(float)
-    asked = table["p"].where(table["seeds"] > 1)
+    tries = table["kind"].map(looks or {}).fillna(1)
+    asked = (table["p"] * tries).clip(upper=1).where(table["seeds"] > 1)
     table["p_corrected"] = asked.groupby(table["kind"]).transform(holm)
     tested = asked.notna() if asked.notna().any() else table["p"].notna()
     left = (tested & ~(table["p_corrected"] < LEVEL)).groupby(table["kind"]).transform("sum").clip(lower=1)
-    rows = list(zip(effects, table["p_corrected"], left, strict=True))
-    table["detectable"] = [effect.detectable(LEVEL / n) for (_, effect), _, n in rows]
-    table["verdict"] = [verdict(effect, claim.margin, p, claim.paper) for (claim, effect), p, _ in rows]
-    table[["inner_low", "inner_high"]] = [effect.interval(1 - 2 * LEVEL) for _, effect in effects]
+    rows = list(zip(effects, table["p_corrected"], tries, left, strict=True))
+    table["detectable"] = [effect.detectable(LEVEL / n / k) for (_, effect), _, k, n in rows]
+    table["verdict"] = [verdict(effect, claim.margin, p, claim.paper, k) for (claim, effect), p, k, _ in rows]
+    table[["inner_low", "inner_high"]] = [effect.interval(1 - 2 * LEVEL / k) for (_, effect), _, k, _ in rows]
     return table[LEDGER + STATISTICS]
 
 

@@ -35,5 +35,5 @@ for _name, _read in {"star": star.load, "nextqa": nextqa.load, "intentqa": inten
     for _preset in ("mini", "smoke"):
         for _look in ("", "-clear", "-dusk", "-night"):  # see `reasvqa.mini.render.LOOKS`; the first is indoors
             DATASETS[f"{_preset}-{_name}{_look}"] = Dataset(_read, preset=_preset, make=_make)
-for _name in ("mini-blip2", "mini-llava-ov-small", "mini-llava-ov"):
+for _name in ("mini-blip2", "mini-blip2-b", "mini-llava-ov-small", "mini-llava-ov"):
     STUDENTS[_name] = str(SHIPPED / _name)

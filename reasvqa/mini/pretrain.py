@@ -100,9 +100,10 @@ class PretrainConfig:
     vocabulary: int = 768  # of the tokenizer
 
 
-# How students are made. The `mini-llava-ov` that ships is still the first miniature's.
+# How the students that ship were made.
 PRETRAINED = {
     "mini-blip2": PretrainConfig("mini-blip2"),
+    "mini-blip2-b": PretrainConfig("mini-blip2", seed=8),  # is it one student's luck?
     "mini-llava-ov-small": PretrainConfig("mini-llava-ov-small", phases=DECODER_PHASES),
     "mini-llava-ov": PretrainConfig("mini-llava-ov", phases=DECODER_PHASES),
 }
