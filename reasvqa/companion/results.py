@@ -252,10 +252,10 @@ def judge(effects: Sequence[tuple[Claim, Estimate]], looks: Mapping[str, int] | 
     Returns:
         Columns `LEDGER` and `STATISTICS`.
         kind: see `claims.Kind`. paper, effect, low, high (95 %), margin, se: points. df: of the effect's t
-        distribution. p: two-sided. p_corrected: for the looks, and by Holm over the claims of a kind. detectable: the effect (points)
-        that would have been found four times in five at the level that Holm's correction left to the claims that were
-        not found. inner_low, inner_high: the interval that has to lie within the margin for "no effect". verdict: of
-        `evaluation.verdict`. For a single seed verdict and p_corrected are missing.
+        distribution. p: two-sided. p_corrected: for the looks, and by Holm over the claims of a kind. detectable: the
+        effect (points) that would have been found four times in five at the level that the corrections left to the
+        claims that were not found. inner_low, inner_high: the interval that has to lie within the margin for "no
+        effect". verdict: of `evaluation.verdict`. For a single seed verdict and p_corrected are missing.
     """
     numbers = ("low", "high", "seeds", "questions", "se", "df", "p")
     table = pd.DataFrame(
