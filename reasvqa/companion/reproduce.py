@@ -242,7 +242,7 @@ def reproduce(
     Args:
         scale: one of `reasvqa.companion.scales.SCALES`.
         only: names of `EXPERIMENTS`.
-        seeds: of every run; most rows get two more.
+        seeds: of every run; important rows get more.
         jobs: processes at a time; default: one per GPU, or per core without one.
         dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder. The
             notebooks are executed here.

@@ -41,6 +41,7 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
     jobs = min(jobs or (1 if torch.cuda.is_available() else cores()), len(missing))
     if jobs > 1:
         prepare_features(missing)
+        missing.sort(key=lambda config: -config.epochs * (2 if config.objective == "mtl" else 1))  # longest first
         tasks = {config: (train_quietly, config, force) for config in missing}
         with Workers(jobs, TQDM_DISABLE="1") as workers:
             finished = finish_all(workers.submit, tasks)

@@ -225,27 +225,20 @@ def _background(room: str) -> np.ndarray:
     return np.asarray(image)
 
 
-def _paste(frame: np.ndarray, sprite: np.ndarray, cell: int, dy: int = 0) -> None:
-    """Lay a sprite over board cell `cell` of `frame`, in place, moved down by `dy` pixels and cut at the edges."""
+def _paste(frame: np.ndarray, sprite: np.ndarray, cell: int) -> None:
+    """Lay a sprite over board cell `cell` of `frame`, in place."""
     row, column = divmod(cell, BOARD)
-    top, left = row * CELL + dy, column * CELL
-    y0, y1 = max(top, 0), min(top + CELL, SIZE)
-    colour, alpha = np.split(sprite[y0 - top : y1 - top], [3], axis=2)
-    target = frame[y0:y1, left : left + CELL]
+    colour, alpha = np.split(sprite, [3], axis=2)
+    target = frame[row * CELL :, column * CELL :][:CELL, :CELL]
     target[:] = (target * (1 - alpha / 255.0) + colour * (alpha / 255.0)).astype(np.uint8)
 
 
-def draw_frame(event: Event, person: str, phase: float = 0.5) -> np.ndarray:
-    """Return the picture of an event, uint8 (256, 256, 3) RGB.
-
-    Args:
-        phase: the time within the event, 0 to 1; the person bobs a little.
-    """
+def draw_frame(event: Event, person: str) -> np.ndarray:
+    """Return the picture of an event, uint8 (256, 256, 3) RGB."""
     frame = _background(event.room).copy()
     for cell, name in event.idle:
         _paste(frame, _idle_sprite(name), cell)
-    actor = _event_sprite(person, event.verb, event.object)
-    _paste(frame, actor, event.cell, dy=round(2 * np.sin(4 * np.pi * phase)))
+    _paste(frame, _event_sprite(person, event.verb, event.object), event.cell)
     return frame
 
 
@@ -281,12 +274,11 @@ def write_video(story: Story, path: Path, look: float = 0.0) -> None:
         stream.width = stream.height = SIZE
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "31", "preset": "ultrafast", "threads": "1"}
-        per_event = int(FPS * SECONDS_PER_EVENT)
         for event in story.events:
-            for k in range(per_event):
+            scene = draw_frame(event, story.person).astype(np.float32) @ matrix + offset
+            for _ in range(int(FPS * SECONDS_PER_EVENT)):
                 dy, dx = 4 * noise.integers(0, 16, 2)
-                frame = draw_frame(event, story.person, k / per_event).astype(np.float32) @ matrix + offset
-                frame += grain[dy : dy + SIZE, dx : dx + SIZE]
+                frame = scene + grain[dy : dy + SIZE, dx : dx + SIZE]
                 picture = av.VideoFrame.from_ndarray(frame.clip(0, 255).astype(np.uint8), format="rgb24")
                 file.mux(stream.encode(picture))
         file.mux(stream.encode())
