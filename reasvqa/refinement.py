@@ -334,13 +334,17 @@ _SIGNS = re.compile(  # of a sentence that concludes, or says what the question 
 )
 
 
-def _stems(text: str) -> set[str]:
+@lru_cache(maxsize=4096)  # a sentence is compared with each option
+def _stems(text: str) -> frozenset[str]:
     """Return the content words of a text without their inflection: "opened" and "opening" are "open"."""
-    stems = set()
-    for word in set(normalised(text).split()) - STOP_WORDS:
-        stem = re.sub(r"(?:ing|ed|es|s|e)$", "", word) if len(word) > 3 else word
-        stems.add(re.sub(r"([^aeiou])\1$", r"\1", stem) if stem != word else stem)
-    return stems
+    return frozenset(map(_stem, set(normalised(text).split()) - STOP_WORDS))
+
+
+@lru_cache(maxsize=4096)
+def _stem(word: str) -> str:
+    """Return a word without its inflection."""
+    stem = re.sub(r"(?:ing|ed|es|s|e)$", "", word) if len(word) > 3 else word
+    return re.sub(r"([^aeiou])\1$", r"\1", stem) if stem != word else stem
 
 
 # Who acts; an option's text leaves the subject out.
