@@ -44,42 +44,30 @@ class Form:
     answer: str = "The {object}."
 
 
-def _forms(**rows: list[tuple]) -> tuple[Form, ...]:
-    """Return forms from rows of their fields; the keyword is the type."""
-    return tuple(Form(type, *row) for type, rows_of_type in rows.items() for row in rows_of_type)
-
-
 _THEY_DID = "They {past} the {object}."
-_STAR = _forms(
-    Interaction=[
-        (0.07, "Which object was {past} by the person?", "verb", "object"),
-        (0.14, "What did the person do with the {object}?", "object", "verb", "They {past} it."),
-        (0.14, "Which object was near when the person {past} the {object}?", "event", "bystander"),
-    ],
-    Sequence=[
-        (0.06, "Which object did the person use right after they {past} the {object}?", "after", "object"),
-        (0.18, "What happened right after the person {past} the {object}?", "after", "event", _THEY_DID),
-        (0.06, "Which object did the person use right before they {past} the {object}?", "before", "object"),
-        (0.18, "What happened right before the person {past} the {object}?", "before", "event", _THEY_DID),
-    ],
-    Prediction=[(0.10, "Which object will the person use next?", "never", "object")],
-    Feasibility=[(0.07, "Which other object is possible to be used by the person?", "never", "object")],
+_USED_BEFORE = "Which object did the person use right before they {past} the {object}?"
+_STAR = (
+    Form("Interaction", 0.07, "Which object was {past} by the person?", "verb", "object"),
+    Form("Interaction", 0.14, "What did the person do with the {object}?", "object", "verb", "They {past} it."),
+    Form("Interaction", 0.14, "Which object was near when the person {past} the {object}?", "event", "bystander"),
+    Form("Sequence", 0.06, "Which object did the person use right after they {past} the {object}?", "after", "object"),
+    Form("Sequence", 0.18, "What happened right after the person {past} the {object}?", "after", "event", _THEY_DID),
+    Form("Sequence", 0.06, _USED_BEFORE, "before", "object"),
+    Form("Sequence", 0.18, "What happened right before the person {past} the {object}?", "before", "event", _THEY_DID),
+    Form("Prediction", 0.10, "Which object will the person use next?", "never", "object"),
+    Form("Feasibility", 0.07, "Which other object is possible to be used by the person?", "never", "object"),
 )
-_NEXTQA = _forms(
-    CW=[
-        (0.26, "why did the {person} {verb} the {object}", "after", "event", "to {verb} the {object}"),
-        (0.10, "why did the {person} go to the {room}", "room", "event", "to {verb} the {object}"),
-    ],
-    CH=[
-        (0.08, "how did the {person} come to {verb} the {object}", "before", "event", "by {gerund} the {object}"),
-        (0.08, "how did the {person} use the {object}", "object", "verb", "{verb} it"),
-    ],
-    TN=[(0.17, "what did the {person} do after {gerund} the {object}", "after", "event", "{verb} the {object}")],
-    TP=[(0.05, "what did the {person} do before {gerund} the {object}", "before", "event", "{verb} the {object}")],
-    TC=[(0.11, "what stood by when the {person} {past} the {object}", "event", "bystander", "the {object}")],
-    DO=[(0.06, "what did the {person} {verb}", "verb", "object", "the {object}")],
-    DL=[(0.06, "where did the {person} {verb} the {object}", "event", "room", "in the {room}")],
-    DC=[(0.03, "how many rooms was the {person} in", "rooms", "number", "{number}")],
+_NEXTQA = (
+    Form("CW", 0.26, "why did the {person} {verb} the {object}", "after", "event", "to {verb} the {object}"),
+    Form("CW", 0.10, "why did the {person} go to the {room}", "room", "event", "to {verb} the {object}"),
+    Form("CH", 0.08, "how did the {person} come to {verb} the {object}", "before", "event", "by {gerund} the {object}"),
+    Form("CH", 0.08, "how did the {person} use the {object}", "object", "verb", "{verb} it"),
+    Form("TN", 0.17, "what did the {person} do after {gerund} the {object}", "after", "event", "{verb} the {object}"),
+    Form("TP", 0.05, "what did the {person} do before {gerund} the {object}", "before", "event", "{verb} the {object}"),
+    Form("TC", 0.11, "what stood by when the {person} {past} the {object}", "event", "bystander", "the {object}"),
+    Form("DO", 0.06, "what did the {person} {verb}", "verb", "object", "the {object}"),
+    Form("DL", 0.06, "where did the {person} {verb} the {object}", "event", "room", "in the {room}"),
+    Form("DC", 0.03, "how many rooms was the {person} in", "rooms", "number", "{number}"),
 )
 # IntentQA asks the first six of NExT-QA's forms.
 _INTENTQA = (0.40, 0.18, 0.08, 0.08, 0.20, 0.06)
