@@ -28,18 +28,7 @@ from reasvqa import paths
 from reasvqa.files import file_state, locked
 from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
 from reasvqa.mini.generator import STRENGTHS, Strength, caption, claims, perceive, respond, rng_for
-from reasvqa.mini.questions import (
-    FORMS,
-    NUM_OPTIONS,
-    UNANCHORED,
-    Form,
-    Query,
-    answer_of,
-    ask,
-    distractors,
-    needs_several_frames,
-    solve,
-)
+from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, ask, distractors, needs_several_frames, solve
 from reasvqa.mini.render import DEFAULT_LOOK, FPS, LOOKS, SIZE, write_video
 from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
 from reasvqa.processes import Workers, cores, finish_all, result_of
@@ -129,25 +118,23 @@ def compose(kind: str, split: str, videos: int) -> list[Asked]:
     counts = np.floor(shares * total).astype(int)
     counts[np.argsort(shares * total - counts)[::-1][: total - counts.sum()]] += 1
     waiting = [form for form, count in zip(forms, counts, strict=True) for _ in range(count)]
-    times = rng.random(total) * [0.8 if form.select in UNANCHORED else 1.0 for form in waiting]
+    times = rng.random(total) * [0.8 if form.select in ("never", "rooms") else 1.0 for form in waiting]
     waiting = [waiting[i] for i in np.argsort(times)]
     letters = rng.permutation(np.arange(total) % NUM_OPTIONS[dataset])
     clip = {"before": 1, "after": 1} if dataset == "mini-star" else {}
     made: list[Asked] = []
-    numbers: Counter[str] = Counter()  # how often each number word was the answer, to balance them
+    answers: Counter[str] = Counter()  # how often each was right, to balance number words
     for v in range(videos):
         for _ in range(1000):
             story = make_story(rng, _video_name(dataset, split, v), **clip)
-            chosen = _choose(waiting, per_video, story, rng, numbers)
-            if chosen is not None:
+            chosen = _choose(waiting, per_video, story, rng, answers)
+            if len(chosen) == per_video:
                 break
         else:
             raise RuntimeError(f"{dataset}/{split}: no story serves {per_video} of the remaining questions")
-        for number, (form, query) in enumerate(chosen):
-            waiting.remove(form)
-            truth = answer_of(query, story.seen)
-            if form.report == "number":
-                numbers[truth] += 1
+        for number, (query, truth) in enumerate(chosen):
+            waiting.remove(query.form)
+            answers[truth] += 1
             wrong = distractors(query, story, NUM_OPTIONS[dataset] - 1, rng)
             answer = int(letters[len(made)])
             made.append(Asked(number, story, query, tuple(wrong[:answer] + [truth] + wrong[answer:]), answer))
@@ -155,21 +142,20 @@ def compose(kind: str, split: str, videos: int) -> list[Asked]:
 
 
 def _choose(
-    waiting: Sequence[Form], count: int, story: Story, rng: np.random.Generator, numbers: Counter[str]
-) -> list[tuple[Form, Query]] | None:
-    """Return the first `count` waiting forms that a story serves, with different questions; None if it serves fewer."""
-    chosen: list[tuple[Form, Query]] = []
+    waiting: Sequence[Form], count: int, story: Story, rng: np.random.Generator, answers: Counter[str]
+) -> list[tuple[Query, str]]:
+    """Ask the first `count` waiting forms that a story serves, or fewer. Return different questions with answers."""
+    chosen: dict[str, tuple[Query, str]] = {}
+    rarest = min(answers[number] for number in ("two", "three", "four"))
     for form in waiting:
-        query = ask(form, story, rng)
-        if query is None or query.text in {other.text for _, other in chosen}:
+        if (asked := ask(form, story, rng)) is None:
             continue
-        rarest = min(numbers[number] for number in ("two", "three", "four"))
-        if form.report == "number" and numbers[answer_of(query, story.seen)] > rarest:
-            continue
-        chosen.append((form, query))
-        if len(chosen) == count:
-            return chosen
-    return None
+        query, answer = asked
+        if query.text not in chosen and (form.report != "number" or answers[answer] <= rarest):
+            chosen[query.text] = asked
+            if len(chosen) == count:
+                break
+    return list(chosen.values())
 
 
 def _video_name(dataset: str, split: str, v: int) -> str:
@@ -210,7 +196,7 @@ def _write_csv(root: Path, splits: dict[str, list[Asked]], id_column: str, extra
                 query, story = asked.query, asked.story
                 frames = int(len(story.events) * SECONDS_PER_EVENT * FPS)
                 row = [story.id, frames, SIZE, SIZE, query.text, asked.answer, asked.number, query.form.type]
-                action = query.anchor.verb if query.anchor else ""
+                action = query.anchor.verb
                 writer.writerow([*row, *asked.options, *[action, action, 0][: len(extra)]])
 
 
@@ -335,7 +321,7 @@ def understand(sample: Sample, story: Story, forms: Sequence[Form]) -> Query:
     """
     for form in forms:
         if form.type == sample.type:
-            for anchor in (None,) if form.select in UNANCHORED else story.seen:
+            for anchor in story.seen:
                 query = Query(form, anchor, story.person)
                 if query.text == sample.question:
                     return query

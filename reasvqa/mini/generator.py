@@ -112,10 +112,9 @@ def explain(
         words = options[choice].rstrip(".").split()
         name = words[-1]
         verb = next((v for v in VERBS if {v, past(v), gerund(v)} & set(words)), "use")
-        if query.anchor and form.select in ("after", "before"):
-            steps.append(
-                f"{form.select.capitalize()} the {query.anchor.object} the {person} {present(verb)} the {name}."
-            )
+        if form.select in ("after", "before"):
+            when = f"{form.select.capitalize()} the {query.anchor.object}"
+            steps.append(f"{when} the {person} {present(verb)} the {name}.")
         elif form.select == "never":
             steps.append(f"The {person} never uses the {name}.")
         elif form.select == "rooms":

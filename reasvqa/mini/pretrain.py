@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerFast
 from reasvqa.learning.answering import pad
 from reasvqa.losses import IGNORE, cross_entropy, shift_right
 from reasvqa.mini.generator import STRENGTHS, respond, tell
-from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, answer_of, ask, distractors
+from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, ask, distractors
 from reasvqa.mini.render import draw_frame
 from reasvqa.mini.untrained import make_student, save_student
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story, present
@@ -141,13 +141,10 @@ def read_text(rng: np.random.Generator) -> str:
     story = make_story(rng, "text", before=1, after=1)
     dataset = str(rng.choice(list(FORMS)))
     form = FORMS[dataset][int(rng.integers(len(FORMS[dataset])))]
-    query = ask(form, story, rng)
-    if query is None:
+    asked = ask(form, story, rng)
+    if asked is None or (kind := rng.random()) < 0.15:
         return narrate(story)
-    truth = answer_of(query, story.seen)
-    kind = rng.random()
-    if kind < 0.15:
-        return narrate(story)
+    query, truth = asked
     options = [truth, *distractors(query, story, NUM_OPTIONS[dataset] - 1, rng)]
     if kind < 0.4:
         # Any option: text must not teach which one is true.
@@ -217,8 +214,8 @@ def narration_of(story: Story, rows: list[int], prompt: str = "Describe the vide
     return Example(rows, prompt, narrate(in_colours(story)), True)
 
 
-def question_of(story: Story, rng: np.random.Generator, phase: Phase) -> Query | None:
-    """Draw a question about a story; None if the story does not serve the form that was drawn."""
+def question_of(story: Story, rng: np.random.Generator, phase: Phase) -> tuple[Query, str] | None:
+    """Draw a question about a story and its answer; None if the story does not serve the form that was drawn."""
     forms = ALL_FORMS
     if phase.order + phase.common > 0:
         drawn = rng.random()
@@ -234,15 +231,15 @@ def examples_of(story: Story, row: int, rng: np.random.Generator, phase: Phase) 
     i = int(rng.integers(4))
     examples = [caption_of(story, i, rows[i])] if rng.random() < phase.captions else []
     if rng.random() < phase.narrations:
-        query = question_of(story, rng, phase)
-        if query is not None and rng.random() < QUESTION_PROMPTS:
-            examples.append(narration_of(story, rows, query.text))
+        asked = question_of(story, rng, phase)
+        if asked is not None and rng.random() < QUESTION_PROMPTS:
+            examples.append(narration_of(story, rows, asked[0].text))
         else:
             examples.append(narration_of(story, rows))
     questions = 0
     while questions < phase.questions:
-        if (query := question_of(story, rng, phase)) is not None:
-            examples.append(Example(rows, query.text, answer_of(query, in_colours(story).seen), False))
+        if (asked := question_of(story, rng, phase)) is not None:
+            examples.append(Example(rows, asked[0].text, asked[1], False))
             questions += 1
     return examples
 
@@ -381,9 +378,9 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
         forms = [form for form in COMMON_FORMS if form.select in selects]
         examples = []
         for i, story in enumerate(map(in_colours, stories)):
-            query = ask(forms[int(rng.integers(len(forms)))], story, rng)
-            if query is not None:
-                examples.append(Example(rows[i], query.text, answer_of(query, story.seen), False))
+            asked = ask(forms[int(rng.integers(len(forms)))], story, rng)
+            if asked is not None:
+                examples.append(Example(rows[i], asked[0].text, asked[1], False))
         right[name] = [said == target for said, target in answers(examples)]
     student.train()
     return {name: round(100 * float(np.mean(marks)), 1) for name, marks in right.items()}

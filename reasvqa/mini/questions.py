@@ -17,7 +17,6 @@ from reasvqa.mini.world import OBJECTS, ROOMS, VERBS, Event, Story, gerund, past
 
 NUMBERS = ("one", "two", "three", "four", "five")
 NUM_OPTIONS = {"mini-star": 4, "mini-nextqa": 5, "mini-intentqa": 5}
-UNANCHORED = ("never", "rooms")  # the values of `Form.select` with which a question names no event
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,10 @@ FORMS: dict[str, tuple[Form, ...]] = {
 
 @dataclass(frozen=True)
 class Query:
-    """A form asked about one story. `anchor` is the event that the question names; None if the form names none."""
+    """A form asked about one story. `anchor` is the event that the question names; any, if it names none."""
 
     form: Form
-    anchor: Event | None
+    anchor: Event
     person: str
 
     @property
@@ -93,25 +92,15 @@ class Query:
         return fill(self.form.question, self.anchor, self.person)
 
 
-def fill(template: str, event: Event | None, person: str = "") -> str:
+def fill(template: str, event: Event, person: str) -> str:
     """Fill in a template: "{past} the {object}" becomes "opened the towel" for an event that opens the towel."""
-    words = {"person": person}
-    if event is not None:
-        words |= {"verb": event.verb, "past": past(event.verb), "gerund": gerund(event.verb)}
-        words |= {"object": event.object, "room": event.room}
-    return template.format(**words)
-
-
-def say(form: Form, field: str, word: str) -> str:
-    """Return the form's answer with one word filled in."""
-    return form.answer.format(**{field: word})
+    forms = {"verb": event.verb, "past": past(event.verb), "gerund": gerund(event.verb)}
+    return template.format(person=person, object=event.object, room=event.room, **forms)
 
 
 def locate(query: Query, events: Sequence[Event]) -> list[int]:
     """Return the indices of the events that the query is about; none if `events`, in order of time, do not show it."""
     select, anchor = query.form.select, query.anchor
-    if anchor is None or select in UNANCHORED:
-        return []
     if select in ("verb", "room"):
         return [i for i, event in enumerate(events) if getattr(event, select) == getattr(anchor, select)]
     # The object identifies an event: objects are all different within a clip.
@@ -129,28 +118,16 @@ def solve(query: Query, events: Sequence[Event]) -> str | None:
         # Idle in every frame and never used. A single frame leaves several candidates.
         idle = [{name for _, name in event.idle} for event in events]
         spare = set.intersection(*idle) - {event.object for event in events}
-        return say(form, "object", spare.pop()) if len(spare) == 1 and len(events) > 1 else None
+        return form.answer.format(object=spare.pop()) if len(spare) == 1 and len(events) > 1 else None
     found = locate(query, events)
     if len(found) != 1:
         return None
     event = events[found[0]]
     if form.report == "bystander":
-        return say(form, "object", event.idle[0][1]) if event.idle else None
+        return form.answer.format(object=event.idle[0][1]) if event.idle else None
     if form.report == "frame":
-        return say(form, "frame", NUMBERS[found[0]])
+        return form.answer.format(frame=NUMBERS[found[0]])
     return fill(form.answer, event, query.person)
-
-
-def answer_of(query: Query, events: Sequence[Event]) -> str:
-    """Return the answer to a question that `ask` made.
-
-    Raises:
-        ValueError: the events do not settle it.
-    """
-    answer = solve(query, events)
-    if answer is None:
-        raise ValueError(f"{query.text!r} has no answer in these events")
-    return answer
 
 
 def needs_several_frames(query: Query, story: Story) -> bool:
@@ -162,13 +139,12 @@ def needs_several_frames(query: Query, story: Story) -> bool:
     return query.form.select == "rooms" or all(solve(query, [event]) != truth for event in story.seen)
 
 
-def ask(form: Form, story: Story, rng: np.random.Generator) -> Query | None:
-    """Ask about an event of the story drawn at random; return None if the story does not settle the answer."""
-    order = [story.seen[i] for i in rng.permutation(len(story.seen))]
-    for anchor in [None] if form.select in UNANCHORED else order:
-        query = Query(form, anchor, story.person)
-        if solve(query, story.seen) is not None:
-            return query
+def ask(form: Form, story: Story, rng: np.random.Generator) -> tuple[Query, str] | None:
+    """Ask about an event drawn at random. Return the question and its answer; None if the story does not settle it."""
+    for i in rng.permutation(len(story.seen)):
+        query = Query(form, story.seen[i], story.person)
+        if (answer := solve(query, story.seen)) is not None:
+            return query, answer
     return None
 
 
@@ -185,7 +161,7 @@ def distractors(query: Query, story: Story, count: int, rng: np.random.Generator
     form, seen = query.form, story.seen
     truth = solve(query, seen)
     target = [seen[i] for i in locate(query, seen)]
-    anchor = query.anchor.object if query.anchor is not None and form.select in ("after", "before", "event") else None
+    anchor = query.anchor.object if form.select in ("after", "before", "event") else None
     used = [event.object for event in seen if event.object != anchor]
     absent = [name for name in OBJECTS if name not in {event.object for event in seen} | {story.spare}]
     if form.report == "event":
@@ -200,7 +176,7 @@ def distractors(query: Query, story: Story, count: int, rng: np.random.Generator
     elif form.report == "verb":
         words = [form.answer.format(verb=verb, past=past(verb)) for verb in shuffled(VERBS)]
     elif form.report == "room":
-        words = [say(form, "room", room) for room in shuffled(ROOMS)]
+        words = [form.answer.format(room=room) for room in shuffled(ROOMS)]
     elif form.report == "number":
         words = list(NUMBERS)
     else:
@@ -212,5 +188,5 @@ def distractors(query: Query, story: Story, count: int, rng: np.random.Generator
         else:
             spare = [story.spare] if form.select != "never" else []
             names = shuffled(used) + spare + shuffled(absent)
-        words = [say(form, "object", name) for name in names]
+        words = [form.answer.format(object=name) for name in names]
     return [word for word in dict.fromkeys(words) if word != truth][:count]
