@@ -21,7 +21,7 @@ from reasvqa.mini.questions import Query, solve
 from reasvqa.mini.world import OBJECTS, PEOPLE, VERBS, Event, Story, gerund, past, present
 from reasvqa.samples import LETTERS
 
-ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth")
 RESTATED = 0.2  # share of the wrong inferences that are stated as facts before the conclusion
 
 
@@ -77,14 +77,12 @@ def respond(query: Query, options: Sequence[str], story: Story, strength: Streng
     events = perceive(story, strength, rng)
     answer = solve(query, events)
     choice = options.index(answer) if answer in options else int(rng.integers(len(options)))
-    slipped = answer not in options
     if rng.random() < strength.inference:
         choice = int(rng.choice([i for i in range(len(options)) if i != choice]))
-        slipped = True
     # A sentence for each frame. Idle objects are mentioned where the question is about them.
     bystanders = query.form.select == "never" or query.form.report == "bystander"
     steps = [tell(i, event, story.person, bystanders) for i, event in enumerate(events)]
-    steps += explain(query, events, options, choice, slipped, rng)
+    steps += explain(query, events, options, choice, options[choice] != answer, rng)
     body = " ".join(steps)
     if rng.random() < strength.silent:
         return body + "\nIt is hard to tell from these frames alone."
@@ -94,9 +92,7 @@ def respond(query: Query, options: Sequence[str], story: Story, strength: Streng
 def tell(i: int, event: Event, person: str, bystanders: bool = False) -> str:
     """Return the sentence for frame `i`: "First, the man opens the towel in the hall near the cup and the box."."""
     near = " near the " + " and the ".join(name for _, name in event.idle) if bystanders else ""
-    return (
-        f"{ORDINALS[i].capitalize()}, the {person} {present(event.verb)} the {event.object} in the {event.room}{near}."
-    )
+    return f"{ORDINALS[i]}, the {person} {present(event.verb)} the {event.object} in the {event.room}{near}."
 
 
 def explain(
@@ -133,16 +129,9 @@ _EVENT = re.compile(rf"{DOES}(?: in the (\w+))?(?: near the (\w+)(?: and the (\w
 _STEP = re.compile(rf"(after|before) the (\w+) {DOES}$")
 
 
-def judge(sentence: str, story: Story, event: Event | None = None) -> bool | None:
-    """Return whether a sentence in this generator's language is true of the clip.
-
-    Args:
-        sentence: of a generator or a student.
-        event: the event that the sentence should tell, if it tells one.
-
-    Returns:
-        None: the sentence claims nothing that can be judged, or is broken.
-    """
+def judge(sentence: str, story: Story, event: Event | None) -> bool | None:
+    """Return whether a sentence in this generator's language is true of the clip; None if it claims nothing that can
+    be judged, or is broken. `event` is the one that the sentence should tell, if it tells one."""
     words = re.sub(r"[^a-z, ]", "", sentence.lower()).strip()
     seen = story.seen
     objects = [of.object for of in seen]
@@ -180,15 +169,10 @@ def claims(text: str, story: Story) -> list[Claim]:
     Events are told in order. A sentence that lost words keeps its place, so those behind it are still compared with
     their own frames.
     """
-    found: list[Claim] = []
-    told = 0
-    for sentence in re.findall(r"[^.\n]*[a-z][^.\n]*", text):
-        words = sentence.strip().lower()
-        event = None
-        if re.match(r"(first|second|third|fourth),", words) and told < len(story.seen):
-            event = story.seen[told]
-            told += 1
-        found.append(Claim(sentence.strip(), judge(words, story, event), event))
+    found, frames = [], iter(story.seen)
+    for sentence in map(str.strip, re.findall(r"[^.\n]*[a-z][^.\n]*", text)):
+        event = next(frames, None) if re.match(r"(first|second|third|fourth),", sentence.lower()) else None
+        found.append(Claim(sentence, judge(sentence, story, event), event))
     return found
 
 
@@ -215,8 +199,6 @@ def caption(story: Story, strength: Strength, detailed: bool, rng: np.random.Gen
     if not detailed:
         event = events[int(rng.integers(len(events)))]
         return f"A {story.person} is {gerund(event.verb)} the {event.object}."
-    sentences = [
-        f"The {story.person} {present(event.verb)} the {event.object} in the {event.room}." for event in events
-    ]
+    told = [f"The {story.person} {present(e.verb)} the {e.object} in the {e.room}." for e in events]
     idle = dict.fromkeys(name for event in events for _, name in event.idle)
-    return " ".join(sentences) + " The " + ", the ".join(idle) + " can be seen."
+    return " ".join(told) + " The " + ", the ".join(idle) + " can be seen."
