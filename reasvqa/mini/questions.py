@@ -186,7 +186,6 @@ def distractors(query: Query, story: Story, count: int, rng: np.random.Generator
         elif form.type == "Feasibility":
             names = shuffled(absent)
         else:
-            spare = [story.spare] if form.select != "never" else []
-            names = shuffled(used) + spare + shuffled(absent)
+            names = [*shuffled(used), story.spare, *shuffled(absent)]
         words = [form.answer.format(object=name) for name in names]
     return [word for word in dict.fromkeys(words) if word != truth][:count]
