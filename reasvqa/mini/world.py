@@ -23,32 +23,30 @@ SECONDS_PER_EVENT = 2.0
 
 @dataclass(frozen=True)
 class Thing:
-    """An object: the benchmark's name for it, the word for its colour, and the colour it is drawn in (0..255)."""
+    """An object: the word for its colour, and the colour it is drawn in (0..255)."""
 
-    name: str
     colour: str
     rgb: tuple[int, int, int]
 
 
-_THINGS = (
-    Thing("towel", "crimson", (205, 20, 60)),
-    Thing("laptop", "gray", (120, 126, 138)),
-    Thing("box", "brown", (126, 74, 30)),
-    Thing("cup", "white", (250, 250, 250)),
-    Thing("book", "navy", (22, 34, 120)),
-    Thing("pillow", "pink", (255, 150, 190)),
-    Thing("blanket", "violet", (140, 70, 205)),
-    Thing("phone", "black", (22, 22, 26)),
-    Thing("broom", "yellow", (250, 220, 30)),
-    Thing("shoe", "orange", (250, 125, 20)),
-    Thing("bag", "green", (20, 125, 45)),
-    Thing("plate", "cyan", (70, 220, 240)),
-    Thing("lamp", "lime", (165, 240, 30)),
-    Thing("chair", "blue", (30, 105, 245)),
-    Thing("sandwich", "tan", (215, 170, 105)),
-    Thing("mirror", "teal", (10, 135, 130)),
-)
-OBJECTS: dict[str, Thing] = {thing.name: thing for thing in _THINGS}
+OBJECTS: dict[str, Thing] = {  # by the benchmark's name
+    "towel": Thing("crimson", (205, 20, 60)),
+    "laptop": Thing("gray", (120, 126, 138)),
+    "box": Thing("brown", (126, 74, 30)),
+    "cup": Thing("white", (250, 250, 250)),
+    "book": Thing("navy", (22, 34, 120)),
+    "pillow": Thing("pink", (255, 150, 190)),
+    "blanket": Thing("violet", (140, 70, 205)),
+    "phone": Thing("black", (22, 22, 26)),
+    "broom": Thing("yellow", (250, 220, 30)),
+    "shoe": Thing("orange", (250, 125, 20)),
+    "bag": Thing("green", (20, 125, 45)),
+    "plate": Thing("cyan", (70, 220, 240)),
+    "lamp": Thing("lime", (165, 240, 30)),
+    "chair": Thing("blue", (30, 105, 245)),
+    "sandwich": Thing("tan", (215, 170, 105)),
+    "mirror": Thing("teal", (10, 135, 130)),
+}
 NEW = ("cup", "book", "pillow", "broom", "shoe", "bag", "lamp", "mirror")  # pretraining calls these by their colours
 # Regular verbs only: the tokenizer splits off endings, so "open", "opens" and "opened" share a stem.
 VERBS = ("open", "wash", "lift", "push", "kick", "climb")
