@@ -33,6 +33,7 @@ from reasvqa.students import Blip2Student, Student, load_student
 
 MAX_PROMPT_TOKENS = 160
 
+NARRATION_PROMPT = "Describe the video."
 QUESTION_PROMPTS = 0.8  # share of narrations whose prompt is a question: a captioner describes whatever it is asked
 
 # The question forms that pretraining knows: all of the benchmarks', in their wording, and some of its own, with colours
@@ -45,12 +46,9 @@ OWN_FORMS = (
 )
 BENCHMARK_FORMS = tuple(form for forms in FORMS.values() for form in forms)
 ALL_FORMS = (*{form.question: form for form in BENCHMARK_FORMS}.values(), *OWN_FORMS)
+_NEAR = ("verb", "after", "before")
 COMMON_FORMS = (
-    *(
-        form
-        for form in BENCHMARK_FORMS
-        if form.report == "room" or (form.select in ("verb", "after", "before") and form.type[0] in "ISTD")
-    ),
+    *(form for form in BENCHMARK_FORMS if form.report == "room" or (form.select in _NEAR and form.type[0] in "ISTD")),
     *OWN_FORMS,
 )
 ORDER_FORMS = tuple(form for form in ALL_FORMS if form.select in ("after", "before"))
@@ -209,19 +207,12 @@ def caption_of(story: Story, i: int, row: int) -> Example:
     return Example([row], "Describe the frame.", describe_frame(in_colours(story).seen[i], story.person), True)
 
 
-def narration_of(story: Story, rows: list[int], prompt: str = "Describe the video.") -> Example:
-    """Return the narration of a story in colour words; `rows`: where its frames are among the step's."""
-    return Example(rows, prompt, narrate(in_colours(story)), True)
-
-
 def question_of(story: Story, rng: np.random.Generator, phase: Phase) -> tuple[Query, str] | None:
     """Draw a question about a story and its answer; None if the story does not serve the form that was drawn."""
-    forms = ALL_FORMS
-    if phase.order + phase.common > 0:
+    forms, favoured = ALL_FORMS, phase.order + phase.common
+    if favoured > 0:
         drawn = rng.random()
-        forms = (
-            ORDER_FORMS if drawn < phase.order else COMMON_FORMS if drawn < phase.order + phase.common else ALL_FORMS
-        )
+        forms = ORDER_FORMS if drawn < phase.order else COMMON_FORMS if drawn < favoured else ALL_FORMS
     return ask(forms[int(rng.integers(len(forms)))], in_colours(story), rng)
 
 
@@ -232,15 +223,12 @@ def examples_of(story: Story, row: int, rng: np.random.Generator, phase: Phase) 
     examples = [caption_of(story, i, rows[i])] if rng.random() < phase.captions else []
     if rng.random() < phase.narrations:
         asked = question_of(story, rng, phase)
-        if asked is not None and rng.random() < QUESTION_PROMPTS:
-            examples.append(narration_of(story, rows, asked[0].text))
-        else:
-            examples.append(narration_of(story, rows))
-    questions = 0
-    while questions < phase.questions:
-        if (asked := question_of(story, rng, phase)) is not None:
-            examples.append(Example(rows, asked[0].text, asked[1], False))
-            questions += 1
+        prompt = asked[0].text if asked is not None and rng.random() < QUESTION_PROMPTS else NARRATION_PROMPT
+        examples.append(Example(rows, prompt, narrate(in_colours(story)), True))
+    for _ in range(phase.questions):
+        while (asked := question_of(story, rng, phase)) is None:
+            pass
+        examples.append(Example(rows, asked[0].text, asked[1], False))
     return examples
 
 
@@ -290,9 +278,9 @@ def pretrain(config: PretrainConfig, path: Path, log=print, resume: tuple[int, P
     pixels = torch.cat([student.preprocess(frames_of(story)).half() for story in stories])
     size = sum(p.numel() for p in student.parameters()) / 1e6
     log(f"{size:.2f} M parameters, vocabulary {len(student.tokenizer)}, {len(pixels)} frames")
-    if resume is not None:
-        student.model.load_state_dict(load_student(str(resume[1])).model.state_dict())
-    first = resume[0] if resume else 0
+    first, kept = resume or (0, None)
+    if kept is not None:
+        student.model.load_state_dict(load_student(str(kept)).model.state_dict())
     for i, phase in enumerate(config.phases[first:], first):
         if phase.learning_rate is not None:
             if i > 0:
@@ -365,7 +353,8 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
         return [*text.split(" while ")[:1], *sorted(text.split(" while ")[-1].replace(".", "").split(" "))]
 
     captions = answers([caption_of(story, 0, 4 * i) for i, story in enumerate(stories)])
-    narrations = answers([narration_of(story, rows[i]) for i, story in enumerate(stories)])
+    told = [in_colours(story) for story in stories]
+    narrations = answers([Example(rows[i], NARRATION_PROMPT, narrate(story), True) for i, story in enumerate(told)])
     right = {
         "caption": [facts(said) == facts(target) for said, target in captions],
         "narration": [
@@ -377,9 +366,8 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
     for name, selects in (("retrieval", ("verb",)), ("order", ("after", "before"))):
         forms = [form for form in COMMON_FORMS if form.select in selects]
         examples = []
-        for i, story in enumerate(map(in_colours, stories)):
-            asked = ask(forms[int(rng.integers(len(forms)))], story, rng)
-            if asked is not None:
+        for i, story in enumerate(told):
+            if (asked := ask(forms[int(rng.integers(len(forms)))], story, rng)) is not None:
                 examples.append(Example(rows[i], asked[0].text, asked[1], False))
         right[name] = [said == target for said, target in answers(examples)]
     student.train()
