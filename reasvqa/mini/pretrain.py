@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -27,7 +27,7 @@ from reasvqa.losses import IGNORE, cross_entropy, shift_right
 from reasvqa.mini.generator import STRENGTHS, respond, tell
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, ask, distractors
 from reasvqa.mini.render import draw_frame
-from reasvqa.mini.untrained import make_student, save_student
+from reasvqa.mini.untrained import byte_pairs, make_student, save_student
 from reasvqa.mini.world import NEW, OBJECTS, Event, Story, make_story, present
 from reasvqa.students import Blip2Student, Student, load_student
 
@@ -165,23 +165,10 @@ def make_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
         texts += [describe_frame(story.seen[0], story.person), narrate(story)]
     sentinels = ["<extra_id_0>", "<extra_id_1>"]
     own = sentinels if config.student == "mini-blip2" else ["<answer>", "<reasoning>", "<video>"]
-    tokenizer = Tokenizer(models.BPE())
+    endings = pre_tokenizers.Split(Regex(r"(?<=[a-z]{4})(?:ed|es|ing|s)\b"), "isolated")
+    digits, pieces = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = byte_pairs(texts, [endings, digits, pieces], ["<pad>", "</s>", *own], config.vocabulary)
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"(?<=[a-z]{4})(?:ed|es|ing|s)\b"), "isolated"),
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=config.vocabulary,
-        special_tokens=["<pad>", "</s>", *own],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     names = {"pad_token": "<pad>", "eos_token": "</s>", "additional_special_tokens": own}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **names)

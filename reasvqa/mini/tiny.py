@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, pre_tokenizers
 from transformers import (
     InternVLConfig,
     InternVLForConditionalGeneration,
@@ -20,6 +20,8 @@ from transformers import (
     SmolVLMForConditionalGeneration,
 )
 from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE
+
+from reasvqa.mini.untrained import byte_pairs, sizes
 
 # The tokenizers learn their pieces from the labels and prompts of the real families.
 _TEXT = (
@@ -54,38 +56,46 @@ def write_tiny(family: str, folder: Path) -> Path:
     transformers.logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    files = {"preprocessor_config.json": pictures, "processor_config.json": processor}
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for name, content in {"preprocessor_config": pictures, "processor_config": processor}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return folder
 
 
 def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
     """Return a tokenizer of at most 600 pieces with the family's special tokens and its way of cutting texts."""
-    return {"smolvlm": _smolvlm_tokenizer, "internvl": _internvl_tokenizer}[family]()
-
-
-def _smolvlm_tokenizer() -> PreTrainedTokenizerFast:
-    special = ["<|im_start|>", "<|im_end|>", "<fake_token_around_image>", "<image>", "<end_of_utterance>"]
-    cuts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    names = {"fake_image_token": "<fake_token_around_image>", "image_token": "<image>"}
-    names |= {"end_of_utterance_token": "<end_of_utterance>", "global_image_token": "<global-img>"}
-    ends = {"pad_token": "<|im_end|>", "eos_token": "<end_of_utterance>", "bos_token": "<|im_start|>"}
-    tokenizer = _tokenizer([*special, "<global-img>"], cuts, **ends, extra_special_tokens=names)
-    tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
-    return tokenizer
+    if family == "smolvlm":
+        special = ["<|im_start|>", "<|im_end|>", "<fake_token_around_image>", "<image>", "<end_of_utterance>"]
+        special += ["<global-img>"]
+        cuts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        names = {"fake_image_token": "<fake_token_around_image>", "image_token": "<image>"}
+        names |= {"end_of_utterance_token": "<end_of_utterance>", "global_image_token": "<global-img>"}
+        ends = {"pad_token": "<|im_end|>", "eos_token": "<end_of_utterance>", "bos_token": "<|im_start|>"}
+    else:
+        special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>"]
+        pieces = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        cuts = [pre_tokenizers.Split(Regex(_QWEN_CUTS), behavior="isolated"), pieces]
+        names = {"start_image_token": "<img>", "end_image_token": "</img>"}
+        names |= {"context_image_token": "<IMG_CONTEXT>", "video_token": "<video>"}
+        ends = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=byte_pairs([_TEXT] * 3, cuts, special, 600),
+        chat_template=DEFAULT_CHAT_TEMPLATE if family == "smolvlm" else _INTERNVL_TEMPLATE,
+        additional_special_tokens=special,
+        extra_special_tokens=names,
+        clean_up_tokenization_spaces=False,
+        **ends,
+    )
 
 
 def _smolvlm(tokenizer: PreTrainedTokenizerFast):
     """Return the model and the contents of preprocessor_config.json and processor_config.json."""
-    padding: dict[str, Any] = {"pad_token_id": tokenizer.pad_token_id}
     config = SmolVLMConfig(
-        vision_config={"image_size": _SIDE, "patch_size": 4, "initializer_range": 0.02, **_narrow(24)},
+        vision_config={"image_size": _SIDE, "patch_size": 4, "initializer_range": 0.02, **sizes(24, 2, 2)},
         text_config={"model_type": "llama", **_language(tokenizer)},
         image_token_id=tokenizer.get_vocab()["<image>"],
         scale_factor=4,
-        **padding,
     )
+    config.pad_token_id = tokenizer.pad_token_id
     half, named = [0.5, 0.5, 0.5], {"processor_class": "SmolVLMProcessor"}
     pictures = {"image_processor_type": "SmolVLMImageProcessor", **named, "do_convert_rgb": True}
     pictures |= {"do_image_splitting": False, "do_normalize": True, "do_pad": True, "do_rescale": True}
@@ -95,24 +105,10 @@ def _smolvlm(tokenizer: PreTrainedTokenizerFast):
     return SmolVLMForConditionalGeneration(config), pictures, {"image_seq_len": (_SIDE // 4 // 4) ** 2, **named}
 
 
-def _internvl_tokenizer() -> PreTrainedTokenizerFast:
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>"]
-    cuts = [
-        pre_tokenizers.Split(Regex(_QWEN_CUTS), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ]
-    names = {"start_image_token": "<img>", "end_image_token": "</img>"}
-    names |= {"context_image_token": "<IMG_CONTEXT>", "video_token": "<video>"}
-    ends = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
-    tokenizer = _tokenizer(special, cuts, **ends, extra_special_tokens=names)
-    tokenizer.chat_template = _INTERNVL_TEMPLATE
-    return tokenizer
-
-
 def _internvl(tokenizer: PreTrainedTokenizerFast):
     """Return the model and the contents of preprocessor_config.json and processor_config.json."""
     config = InternVLConfig(
-        vision_config={"image_size": [_SIDE, _SIDE], "patch_size": [4, 4], "attention_bias": True, **_narrow(24)},
+        vision_config={"image_size": [_SIDE, _SIDE], "patch_size": [4, 4], "attention_bias": True, **sizes(24, 2, 2)},
         text_config={"model_type": "qwen2", **_language(tokenizer)},
         image_token_id=tokenizer.get_vocab()["<IMG_CONTEXT>"],
         image_seq_length=(_SIDE // 4 // 2) ** 2,
@@ -126,35 +122,7 @@ def _internvl(tokenizer: PreTrainedTokenizerFast):
     return InternVLForConditionalGeneration(config), pictures, {"image_seq_length": (_SIDE // 4 // 2) ** 2, **named}
 
 
-def _narrow(width: int) -> dict[str, Any]:
-    sizes = {"hidden_size": width, "intermediate_size": 2 * width}
-    return sizes | {"num_hidden_layers": 2, "num_attention_heads": 2}
-
-
-def _language(tokenizer: PreTrainedTokenizerFast) -> dict:
-    return _narrow(32) | {
-        "vocab_size": len(tokenizer),
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 8192,
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "tie_word_embeddings": False,
-    }
-
-
-def _tokenizer(special: list[str], cuts: list, **names) -> PreTrainedTokenizerFast:
-    """Return a byte-pair tokenizer learned from `_TEXT`."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=special, initial_alphabet=sorted(alphabet), show_progress=False
-    )
-    tokenizer.train_from_iterator([_TEXT] * 3, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, additional_special_tokens=special, clean_up_tokenization_spaces=False, **names
-    )
+def _language(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    values = {"vocab_size": len(tokenizer), "max_position_embeddings": 8192, "tie_word_embeddings": False}
+    return sizes(32, 3) | {"num_key_value_heads": 2} | ids | values

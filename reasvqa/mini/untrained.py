@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
@@ -30,11 +33,23 @@ def make_student(name: str, tokenizer: PreTrainedTokenizerFast) -> Student:
     return LlavaStudent(_llava(name, tokenizer), tokenizer, preprocess)
 
 
-def _size(width: int, layers: int) -> dict:
-    return {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers, "num_attention_heads": 4}
+def byte_pairs(texts: Iterable[str], cuts: list, special: list[str], size: int) -> Tokenizer:
+    """Learn a byte-level BPE tokenizer of at most `size` tokens, none of which reaches across the `cuts`."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts)
+    tokenizer.decoder = decoders.ByteLevel()
+    options = {"initial_alphabet": pre_tokenizers.ByteLevel.alphabet(), "show_progress": False}
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, special_tokens=special, **options))
+    return tokenizer
 
 
-_VISION = _size(96, 3) | {"image_size": IMAGE_SIZE, "patch_size": 16}
+def sizes(width: int, layers: int, heads: int = 4) -> dict[str, Any]:
+    """Return the sizes of a stack of layers, in the words of a config."""
+    size = {"hidden_size": width, "intermediate_size": 2 * width}
+    return size | {"num_hidden_layers": layers, "num_attention_heads": heads}
+
+
+_VISION = sizes(96, 3) | {"image_size": IMAGE_SIZE, "patch_size": 16}
 
 
 def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
@@ -51,7 +66,7 @@ def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
     t5 |= {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
     config = Blip2Config(
         vision_config=_VISION | initial,
-        qformer_config=_size(96, 2) | qformer | initial,
+        qformer_config=sizes(96, 2) | qformer | initial,
         text_config=t5,
         num_query_tokens=4,
         initializer_range=INIT,
@@ -70,7 +85,7 @@ def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> LlavaOnevisionForCo
     """
     ids = tokenizer.get_vocab()
     vision = {"model_type": "siglip_vision_model", "hidden_act": "gelu", "vision_use_head": False}
-    text = _size(96 if name.endswith("small") else 128, 3) | {"model_type": "qwen2", "num_key_value_heads": 2}
+    text = sizes(96 if name.endswith("small") else 128, 3) | {"model_type": "qwen2", "num_key_value_heads": 2}
     text |= {"vocab_size": len(tokenizer), "max_position_embeddings": 1024, "tie_word_embeddings": False}
     text |= {"initializer_range": INIT, "bos_token_id": None, "pad_token_id": ids["<pad>"], "eos_token_id": ids["</s>"]}
     config = LlavaOnevisionConfig(
