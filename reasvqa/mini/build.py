@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from reasvqa import paths
@@ -30,7 +30,7 @@ from reasvqa.generation import CAPTION_PROMPTS, generate, parse_answer
 from reasvqa.mini.generator import STRENGTHS, Strength, caption, claims, perceive, respond, rng_for
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, ask, distractors, needs_several_frames, solve
 from reasvqa.mini.render import DEFAULT_LOOK, FPS, LOOKS, SIZE, write_video
-from reasvqa.mini.world import SECONDS_PER_EVENT, Event, Story, make_story
+from reasvqa.mini.world import SECONDS_PER_EVENT, Story, make_story
 from reasvqa.processes import Workers, cores, finish_all, result_of
 from reasvqa.refinement import refine
 from reasvqa.registry import DATASETS
@@ -248,14 +248,7 @@ def read_stories(root: Path, split: str | None = None) -> Mapping[str, Story]:
 
 @lru_cache(maxsize=8)
 def _stories(path: Path, _state: object) -> dict[str, dict[str, Story]]:
-    def event(values: dict[str, Any]) -> Event:
-        return Event(**values | dict[str, Any](idle=tuple(map(tuple, values["idle"]))))
-
-    def story(values: dict[str, Any]) -> Story:
-        return Story(**values | dict[str, Any](events=tuple(map(event, values["events"]))))
-
-    splits = json.loads(path.read_text(encoding="utf-8"))
-    return {split: {id: story(values) for id, values in stories.items()} for split, stories in splits.items()}
+    return TypeAdapter(dict[str, dict[str, Story]]).validate_json(path.read_bytes())
 
 
 # --- the simulated generator ------------------------------------------------------------------------------------------
