@@ -10,7 +10,6 @@ Everything follows from the data set's name and a seed. Videos of a split are ma
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections import ChainMap, Counter
@@ -87,9 +86,7 @@ def _write_texts(root: Path, kind: str, sizes: dict[str, int]) -> None:
     for folder in ("videos", "reasoning"):  # must not keep files of another version
         shutil.rmtree(root / folder, ignore_errors=True)
     splits = {split: compose(kind, split, count) for split, count in sizes.items()}
-    stories = {
-        split: {asked.story.id: asdict(asked.story) for asked in questions} for split, questions in splits.items()
-    }
+    stories = {split: {a.story.id: asdict(a.story) for a in asked} for split, asked in splits.items()}
     (root / "stories.json").write_text(json.dumps(stories), encoding="utf-8")
     _WRITERS[kind](root, splits)
     train = DATASETS[f"mini-{kind}"].read(root, "train")
@@ -189,29 +186,23 @@ def _write_star(root: Path, splits: dict[str, list[Asked]]) -> None:
 def _write_csv(root: Path, splits: dict[str, list[Asked]], id_column: str, extra: Sequence[str] = ()) -> None:
     columns = f"{id_column} frame_count width height question answer qid type a0 a1 a2 a3 a4".split()
     for split, questions in splits.items():
-        with (root / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([*columns, *extra])
-            for asked in questions:
-                query, story = asked.query, asked.story
-                frames = int(len(story.events) * SECONDS_PER_EVENT * FPS)
-                row = [story.id, frames, SIZE, SIZE, query.text, asked.answer, asked.number, query.form.type]
-                action = query.anchor.verb
-                writer.writerow([*row, *asked.options, *[action, action, 0][: len(extra)]])
+        rows = []
+        for asked in questions:
+            query, story, action = asked.query, asked.story, asked.query.anchor.verb
+            frames = int(len(story.events) * SECONDS_PER_EVENT * FPS)
+            row = [story.id, frames, SIZE, SIZE, query.text, asked.answer, asked.number, query.form.type]
+            rows.append([*row, *asked.options, *[action, action, 0][: len(extra)]])
+        table = pd.DataFrame(rows, columns=[*columns, *extra])
+        table.to_csv(root / f"{split}.csv", index=False, lineterminator="\r\n")
 
 
 def _write_nextqa(root: Path, splits: dict[str, list[Asked]]) -> None:
     _write_csv(root, splits, "video")
     names = {asked.story.id for questions in splits.values() for asked in questions}
-    (root / "map_vid_vidorID.json").write_text(
-        json.dumps({name: _vidor(name) for name in sorted(names)}, indent=1), encoding="utf-8"
-    )
-    hard = [
-        i
-        for i, asked in enumerate(splits["val"])
-        if asked.query.form.type[0] in "CT" and needs_several_frames(asked.query, asked.story)
-    ]
-    (root / "atp-hard-ct4.txt").write_text("\n".join(map(str, hard)) + "\n", encoding="utf-8")
+    places = json.dumps({name: _vidor(name) for name in sorted(names)}, indent=1)
+    (root / "map_vid_vidorID.json").write_text(places, encoding="utf-8")
+    hard = [a.query.form.type[0] in "CT" and needs_several_frames(a.query, a.story) for a in splits["val"]]
+    (root / "atp-hard-ct4.txt").write_text("\n".join(map(str, np.flatnonzero(hard))) + "\n", encoding="utf-8")
 
 
 _WRITERS = {
