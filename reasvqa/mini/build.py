@@ -304,9 +304,8 @@ def understand(sample: Sample, story: Story, forms: Sequence[Form]) -> Query:
         ValueError: no form and event of the story produce it.
     """
     for form in forms:
-        if form.type == sample.type:
-            for anchor in story.seen:
-                query = Query(form, anchor, story.person)
-                if query.text == sample.question:
-                    return query
+        for anchor in story.seen:
+            query = Query(form, anchor, story.person)
+            if form.type == sample.type and query.text == sample.question:
+                return query
     raise ValueError(f"sample {sample.id!r}: {sample.question!r} is not a question about story {story.id!r}")
