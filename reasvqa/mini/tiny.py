@@ -94,8 +94,8 @@ def _smolvlm(tokenizer: PreTrainedTokenizerFast):
         text_config={"model_type": "llama", **_language(tokenizer)},
         image_token_id=tokenizer.get_vocab()["<image>"],
         scale_factor=4,
+        **dict[str, Any](pad_token_id=tokenizer.pad_token_id),
     )
-    config.pad_token_id = tokenizer.pad_token_id
     half, named = [0.5, 0.5, 0.5], {"processor_class": "SmolVLMProcessor"}
     pictures = {"image_processor_type": "SmolVLMImageProcessor", **named, "do_convert_rgb": True}
     pictures |= {"do_image_splitting": False, "do_normalize": True, "do_pad": True, "do_rescale": True}
