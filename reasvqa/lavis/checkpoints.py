@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from reasvqa.learning.targets import Example
 
-# transformers' name -> LAVIS's, applied in order.
+# transformers' name -> LAVIS's, applied in order. No pattern fits a name that another one has changed.
 _RENAMES = (
     (r"^vision_model\.embeddings\.class_embedding$", "visual_encoder.cls_token"),
     (r"^vision_model\.embeddings\.position_embedding$", "visual_encoder.pos_embed"),
@@ -36,7 +36,6 @@ _RENAMES = (
     (r"^language_projection\.", "t5_proj."),
     (r"^language_model\.", "t5_model."),
 )
-_IGNORED = re.compile(r"(^|\.)position_ids$")
 
 
 class LavisError(ValueError):
@@ -46,9 +45,7 @@ class LavisError(ValueError):
 def lavis_keys(name: str) -> tuple[str, ...]:
     """Return LAVIS's key for a parameter of transformers' model; two keys for the vision attention's biases."""
     for pattern, replacement in _RENAMES:
-        name, count = re.subn(pattern, replacement, name)
-        if count:
-            break
+        name = re.sub(pattern, replacement, name)
     if name.endswith("attn.qkv.bias"):
         stem = name.removesuffix("qkv.bias")
         return f"{stem}q_bias", f"{stem}v_bias"
@@ -77,11 +74,10 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise LavisError(f"{path}: expected a dictionary of tensors, or one under 'model'")
-    own = model.state_dict()
     found: dict[str, Tensor] = {}
     missing: list[str] = []
     used: set[str] = set()
-    for name, value in own.items():
+    for name, value in model.state_dict().items():
         keys = lavis_keys(name)
         if not all(key in state for key in keys):
             missing.append(name)
@@ -93,20 +89,16 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
         if found[name].shape != value.shape:
             shapes = f"{keys[0]} has shape {tuple(found[name].shape)}, but {name} has {tuple(value.shape)}"
             raise LavisError(f"{path}: {shapes}: another model size?")
-    unmatched = sorted(key for key in state if key not in used and not _IGNORED.search(key))
+    unmatched = sorted(key for key in state if key not in used and key.split(".")[-1] != "position_ids")
     if unmatched:
         raise LavisError(f"{path}: {len(unmatched)} keys have no counterpart in the model: {', '.join(unmatched)}")
-    missing = [name for name in missing if not _IGNORED.search(name)]
     if missing and not partial:
         listed = f"{len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}"
         raise LavisError(f"{path}: {listed}. A fine-tuned delta? Use partial=True.")
     _untie(model.language_model, found)
     # LAVIS's last vision norm adds 1e-5 to the variance, transformers' 1e-6. `save_pretrained` does not keep it.
     model.vision_model.post_layernorm.eps = 1e-5
-    with torch.no_grad():
-        targets = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
-        for name, value in found.items():
-            targets[name].copy_(value)
+    model.load_state_dict(found, strict=False)
     return missing
 
 
