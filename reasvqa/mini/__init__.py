@@ -10,18 +10,9 @@ from reasvqa.registry import DATASETS, STUDENTS, Dataset
 SHIPPED = paths.SHIPPED / "mini"
 
 # Chosen on validation splits; notebooks/90_pretrain_mini.ipynb keeps the record.
-PRESETS["mini"] = PRESETS["paper"] | {
-    "student": "mini-blip2",
-    "generator": "sim-26b",
-    "answer_format": "choice",
-    "questions": 240,
-    "split": "test",
-    "learning_rate": 1e-3,
-    "lora_rank": 16,
-    "lora_alpha": 32,
-    "max_source_tokens": 256,
-    "precision": "fp32",
-}
+_mini = {"student": "mini-blip2", "generator": "sim-26b", "answer_format": "choice", "questions": 240, "split": "test"}
+_mini |= {"learning_rate": 1e-3, "lora_rank": 16, "lora_alpha": 32, "max_source_tokens": 256, "precision": "fp32"}
+PRESETS["mini"] = PRESETS["paper"] | _mini
 PRESETS["smoke"] = PRESETS["mini"] | {"epochs": 1, "lora_rank": 4, "lora_alpha": 8}
 
 

@@ -21,13 +21,8 @@ CELL = SIZE // BOARD
 FPS = 2
 _LARGE = 4 * CELL  # the side of a sprite in pixels before it is shrunk
 
-_ROOM_RGB = {
-    "kitchen": (205, 220, 236),
-    "garden": (196, 226, 180),
-    "bedroom": (240, 214, 222),
-    "hall": (238, 226, 190),
-    "garage": (204, 204, 208),
-}
+_ROOM_RGB = {"kitchen": (205, 220, 236), "garden": (196, 226, 180), "bedroom": (240, 214, 222)}
+_ROOM_RGB |= {"hall": (238, 226, 190), "garage": (204, 204, 208)}
 _SKIN = (240, 200, 165)
 _HAIR = {"man": (70, 45, 25), "woman": (190, 60, 30), "boy": (235, 190, 70), "girl": (40, 30, 60)}
 _SHIRT = {"man": (70, 90, 130), "woman": (150, 80, 120), "boy": (180, 90, 60), "girl": (110, 130, 70)}
