@@ -271,13 +271,9 @@ def train(cfg_path: str, options: list[str] | None = None) -> Path:
     return Path(runner.output_dir)
 
 
-def main() -> None:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser("python -m reasvqa.lavis.model", description="Train reasvqa_t5 in LAVIS.")
     parser.add_argument("--cfg-path", required=True, help="project YAML: reasvqa/lavis/configs/train_nextqa.yaml")
     parser.add_argument("--options", nargs="+", help="values of the YAML to override: run.max_epoch=2")
     given = parser.parse_args()
     print(f"checkpoints: {train(given.cfg_path, given.options)}")
-
-
-if __name__ == "__main__":
-    main()
