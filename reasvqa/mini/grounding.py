@@ -68,10 +68,9 @@ def probe(
 
     def frames(samples: Sequence[Sample], features: Features) -> tuple[np.ndarray, list[Event]]:
         clips = {sample.video: sample for sample in samples}.values()
-        rows = np.concatenate(
-            [np.asarray(features[sample], np.float64).reshape(len(features[sample]), -1) for sample in clips]
-        )
-        return rows, [event for sample in clips for event in stories[Path(sample.video).stem].seen]
+        read = [np.asarray(features[sample], np.float64) for sample in clips]
+        events = [event for sample in clips for event in stories[Path(sample.video).stem].seen]
+        return np.concatenate([clip.reshape(len(clip), -1) for clip in read]), events
 
     (x, seen), (y, asked) = frames(*train), frames(*test)
     mean, scale = x.mean(0), x.std(0) + 1e-6
