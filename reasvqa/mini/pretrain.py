@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from tokenizers import Regex, normalizers, pre_tokenizers, processors
 from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
 from transformers import PreTrainedTokenizerFast
 
 from reasvqa.learning.answering import pad
@@ -276,9 +277,7 @@ def pretrain(config: PretrainConfig, path: Path, log=print, resume: tuple[int, P
                 torch.manual_seed(config.seed + i - 1)
             optimizer = torch.optim.AdamW(student.parameters(), lr=phase.learning_rate, betas=(0.9, 0.98))
             steps = phase.steps if i > 0 else config.decay
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, phase.learning_rate, total_steps=steps, pct_start=config.warmup / steps
-            )
+            schedule = OneCycleLR(optimizer, phase.learning_rate, total_steps=steps, pct_start=config.warmup / steps)
         began, running = time.time(), {}
         for step in range(phase.steps):
             if phase.stories == 0:
@@ -297,8 +296,7 @@ def pretrain(config: PretrainConfig, path: Path, log=print, resume: tuple[int, P
             for example in examples:
                 groups.setdefault((len(example.frames), example.reasoning), []).append(example)
             view = pixels[rows].float()
-            view = view + config.noise * torch.randn_like(view)
-            features = student.vision(view)
+            features = student.vision(view + config.noise * torch.randn_like(view))
             losses = {key: loss_of(student, group, features) for key, group in groups.items()}
             loss = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad()
