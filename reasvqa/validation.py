@@ -8,14 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
-_EXPECTED = {
-    "bool_type": "True or False",
-    "int_type": "an integer",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "text",
-    "list_type": "a list",
-}
+_EXPECTED = {"bool_type": "True or False", "int_type": "an integer", "float_type": "a number", "string_type": "text"}
+_EXPECTED |= {"finite_number": "a finite number", "list_type": "a list"}
 
 
 def validated(name: str, kind: TypeAdapter, value: Any) -> Any:
