@@ -15,27 +15,12 @@ from reasvqa.registry import DATASETS, PRESETS
 from reasvqa.validation import among, list_of, one_of, validated
 
 # Appendix A.2 of the paper. What it leaves open is as in the code of SeViLA, which its baseline builds on.
-PRESETS["paper"] = _PAPER = {
-    "student": "blip2-flan-t5-xl",
-    "generator": "internvl-26b",
-    "answer_format": "letter",
-    "split": "val",
-    "epochs": 10,
-    "batch_size": 8,
-    "learning_rate": 3e-5,
-    "schedule": "cosine",
-    "warmup": 0.05,
-    "weight_decay": 0.01,
-    "max_grad_norm": 1.0,
-    "lora_rank": 8,
-    "lora_alpha": 16,
-    "lora_dropout": 0.0,
-    "max_source_tokens": 512,
-    "max_target_tokens": 256,
-    "max_new_tokens": 256,
-    "precision": "bf16",
-    "questions": None,
-}
+_PAPER: dict[str, Any] = {"student": "blip2-flan-t5-xl", "generator": "internvl-26b", "questions": None, "split": "val"}
+_PAPER |= {"epochs": 10, "batch_size": 8, "learning_rate": 3e-5, "schedule": "cosine", "warmup": 0.05}
+_PAPER |= {"weight_decay": 0.01, "max_grad_norm": 1.0, "lora_rank": 8, "lora_alpha": 16, "lora_dropout": 0.0}
+_PAPER |= {"max_source_tokens": 512, "max_target_tokens": 256, "max_new_tokens": 256}
+_PAPER |= {"answer_format": "letter", "precision": "bf16"}
+PRESETS["paper"] = _PAPER
 # A published model that fits a laptop or one small GPU, trained on a part of the official data.
 PRESETS["small"] = _PAPER | {"student": "smolvlm2-256m", "generator": "InternVL3-2B-hf", "questions": 2000}
 FROM_PRESET: Any = None  # the default of a setting that presets have
