@@ -5,15 +5,5 @@ from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt
 from reasvqa.generation.reasoning import ReasoningError, read_reasoning
 from reasvqa.generation.run import GenerationError, Generator, UnansweredError, Written, generate
 
-__all__ = [
-    "CAPTION_PROMPTS",
-    "GenerationError",
-    "Generator",
-    "ReasoningError",
-    "UnansweredError",
-    "Written",
-    "build_prompt",
-    "generate",
-    "parse_answer",
-    "read_reasoning",
-]
+__all__ = ["CAPTION_PROMPTS", "GenerationError", "Generator", "ReasoningError", "UnansweredError", "Written"]
+__all__ += ["build_prompt", "generate", "parse_answer", "read_reasoning"]
