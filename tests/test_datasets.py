@@ -289,7 +289,7 @@ def test_large_files_are_read_in_linear_time(tmp_path):
 def test_unknown_names():
     with pytest.raises(ValueError, match="choose one of nextqa"):
         load("activitynet", "val")
-    with pytest.raises(ValueError, match="NExT-QA has train, val, test, atp-hard"):
+    with pytest.raises(ValueError, match="split='dev': choose one of train, val, test, atp-hard"):
         load("nextqa", "dev")
 
 

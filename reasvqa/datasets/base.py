@@ -65,12 +65,6 @@ def annotation_file(root: Path, name: str, purpose: str) -> Path:
     return path
 
 
-def check_split(split: str, splits: Sequence[str], dataset: str) -> None:
-    """Raise ValueError if the data set has no split of this name."""
-    if split not in splits:
-        raise ValueError(f"split {split!r}: {dataset} has {', '.join(splits)}")
-
-
 def read_text(path: Path) -> str:
     """Read a file as UTF-8, without its byte order mark."""
     try:

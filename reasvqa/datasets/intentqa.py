@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reasvqa.datasets.base import Samples, annotation_file, check_split, read_map, safe_path
+from reasvqa.datasets.base import Samples, annotation_file, read_map, safe_path
 from reasvqa.datasets.nextqa import samples_of_csv
 from reasvqa.samples import INTENT_GROUPS
+from reasvqa.validation import one_of
 
 
 def load(root: Path, split: str) -> Samples:
     """See `reasvqa.datasets.load`."""
-    check_split(split, ("train", "val", "test"), "IntentQA")
+    one_of("split", split, ("train", "val", "test"))
     path = annotation_file(root, f"{split}.csv", "Put IntentQA's annotation files into this folder.")
     map_path = root / "map_vid_vidorID.json"
     folders = read_map(map_path) if map_path.is_file() else {}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reasvqa.datasets import base
 from reasvqa.samples import GROUPS, Sample
-from reasvqa.validation import shortened
+from reasvqa.validation import one_of, shortened
 
 TYPES = ("CW", "CH", "TN", "TP", "TC", "DC", "DL", "DO")
 OPTIONS = tuple(f"a{i}" for i in range(5))
@@ -19,7 +19,7 @@ OPTIONS = tuple(f"a{i}" for i in range(5))
 
 def load(root: Path, split: str) -> base.Samples:
     """See `reasvqa.datasets.load`. "atp-hard" has the rows of val.csv that atp-hard-ct4.txt lists, 0-based."""
-    base.check_split(split, ("train", "val", "test", "atp-hard"), "NExT-QA")
+    one_of("split", split, ("train", "val", "test", "atp-hard"))
     name = "val" if split == "atp-hard" else split
     path = base.annotation_file(root, f"{name}.csv", "Put NExT-QA's annotation files into this folder.")
     map_path = base.annotation_file(root, "map_vid_vidorID.json", "It maps NExT-QA's video ids to VidOR's folders.")

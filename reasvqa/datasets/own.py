@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from reasvqa.datasets import base
 from reasvqa.samples import LETTERS, Sample
-from reasvqa.validation import shortened
+from reasvqa.validation import one_of, shortened
 
 SPLITS = ("train", "val", "test")
 OPTIONS = tuple(f"a{i}" for i in range(len(LETTERS)))
@@ -27,7 +27,7 @@ OPTIONAL = ("start", "end", "id", "type", "reasoning", *OPTIONS[2:])
 
 def load(root: Path, split: str) -> base.Samples:
     """See `reasvqa.datasets.load`. Rows of all splits are checked. A sample's group is its type, or "All"."""
-    base.check_split(split, SPLITS, "a data set of your own")
+    one_of("split", split, SPLITS)
     path = _file(root)
     rows = list(_rows(path))
     base.check_samples([(place, sample) for place, _, sample in rows], path)

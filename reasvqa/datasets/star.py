@@ -13,7 +13,7 @@ from typing import Any
 
 from reasvqa.datasets import base
 from reasvqa.samples import Sample
-from reasvqa.validation import shortened
+from reasvqa.validation import one_of, shortened
 
 TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 
@@ -23,7 +23,7 @@ def load(root: Path, split: str) -> base.Samples:
 
     Answers are given as texts; if the answer's text occurs twice, its first option counts as right.
     """
-    base.check_split(split, ("train", "val", "test"), "STAR")
+    one_of("split", split, ("train", "val", "test"))
     path = base.annotation_file(root, f"STAR_{split}.json", "Put STAR's annotation files into this folder.")
     items = base.read_json(path)
     if not isinstance(items, list):
