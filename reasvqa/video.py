@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -133,20 +133,6 @@ class _Refused(Exception):
     """The file or the clip is at fault. The message says how."""
 
 
-class _Index(NamedTuple):
-    """What a video stream's packets say, one entry a packet, in decoding order."""
-
-    pts: np.ndarray  # int64, when its picture is shown, in units of `unit`
-    key: np.ndarray  # bool, whether decoding can start there
-    shown: np.ndarray  # bool; edit lists hide pictures that others need
-    unit: float  # seconds
-
-    @property
-    def times(self) -> np.ndarray:
-        """int64, ascending: the presentation times of the pictures that are shown."""
-        return np.sort(self.pts[self.shown])
-
-
 def decode(path: str, num_frames: int, clip: Clip) -> np.ndarray | str:
     """Return the frames, or what is wrong with the file, which may take this process down. `read_frames` is safer."""
     if not os.path.isfile(path):
@@ -172,18 +158,19 @@ def decode(path: str, num_frames: int, clip: Clip) -> np.ndarray | str:
 def _decode(path: str, num_frames: int, clip: Clip) -> np.ndarray:
     with _open(path) as container:
         stream = _video_stream(container)
-        index = _read_index(path, container, stream)
-        starts = index.times * index.unit
+        pts, key, shown = _read_packets(path, stream)
+        unit = float(stream.time_base)
+        starts = shown * unit
         picked = pick_frames(starts, num_frames, clip)
-        _check_whole(path, stream, container, starts, clip)
-        times = index.times[picked]
-        pictures = _seek_pictures(container, stream, index, times.tolist())
+        _check_whole(path, stream, starts, clip)
+        times = shown[picked]
+        pictures = _seek_pictures(stream, pts, key, times.tolist())
     if pictures is None:
         with _open(path) as container:
             stream = _video_stream(container)
-            pictures, shown = _collect_pictures(container.decode(stream), times.tolist())
-        if not _ascending(shown):  # avi does not say when pictures are shown, only their order is sure
-            picked = pick_frames(np.sort(shown) * index.unit, num_frames, clip)
+            pictures, decoded = _collect_pictures(container.decode(stream), times.tolist())
+        if not _ascending(decoded):  # avi does not say when pictures are shown, only their order is sure
+            picked = pick_frames(np.sort(decoded) * unit, num_frames, clip)
             with _open(path) as container:
                 frames = enumerate(container.decode(_video_stream(container)))
                 pictures = {place: frame for place, frame in frames if place in picked}
@@ -219,14 +206,14 @@ def _video_stream(container: Any) -> Any:
     return stream
 
 
-def _read_index(path: str, container: Any, stream: Any) -> _Index:
-    """Read all packets' times. Pictures that cannot be decoded are not shown: those before the first key frame, and
-    those right behind it that are shown before it and need a picture of the part that was cut away."""
-    packets = [(p.pts, p.is_keyframe, not p.is_discard) for p in container.demux(stream) if p.pts is not None]
+def _read_packets(path: str, stream: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return when each packet's picture is shown, in decoding order, and whether decoding can start there; and the
+    ascending times of the pictures that are shown. Edit lists hide pictures that others need. Others cannot be decoded:
+    those before the first key frame, and those behind it that are shown before it and need a picture that was cut."""
+    packets = [(p.pts, p.is_keyframe, not p.is_discard) for p in stream.container.demux(stream) if p.pts is not None]
     if not packets:
         raise _Refused("the video stream has no frames")
-    columns = list(zip(*packets, strict=True))
-    pts, key, shown = np.array(columns[0]), np.array(columns[1]), np.array(columns[2])
+    pts, key, shown = (np.array(column) for column in zip(*packets, strict=True))
     if not key[0] or (pts < pts[0]).any():
         with _open(path) as other:
             first = next((f.pts for f in other.decode(_video_stream(other)) if f.pts is not None), None)
@@ -234,7 +221,7 @@ def _read_index(path: str, container: Any, stream: Any) -> _Index:
             shown &= pts >= first
     if not shown.any():
         raise _Refused("the video stream has no frames")
-    return _Index(pts, key, shown, float(stream.time_base))
+    return pts, key, np.sort(pts[shown])
 
 
 def pick_frames(starts: np.ndarray, num_frames: int, clip: Clip) -> np.ndarray:
@@ -255,11 +242,11 @@ def _step(starts: np.ndarray) -> float:
     return float(np.median(np.diff(starts))) if len(starts) > 1 else 0.04
 
 
-def _check_whole(path: str, stream: Any, container: Any, starts: np.ndarray, clip: Clip) -> None:
+def _check_whole(path: str, stream: Any, starts: np.ndarray, clip: Clip) -> None:
     """Refuse a file that should last longer than its packets: other frames would be read. Sound may outlast the
     pictures, and a clip inside of what is left can be read."""
     own = bool(stream.duration)  # the video stream's length is known; else that of all streams, counted from time 0
-    lasts = float(stream.duration * stream.time_base) if own else (container.duration or 0) / 1e6
+    lasts = float(stream.duration * stream.time_base) if own else (stream.container.duration or 0) / 1e6
     begin, shown = float(starts[0]), float(starts[-1] - starts[0]) + _step(starts)
     enough = lasts - _SLACK_S - (_step(starts) if own else 0)  # mp4 counts from the first decoding time
     if own and 0 < begin < lasts:
@@ -278,23 +265,24 @@ def _check_whole(path: str, stream: Any, container: Any, starts: np.ndarray, cli
         )
 
 
-def _seek_pictures(container: Any, stream: Any, index: _Index, times: Sequence[int]) -> dict[int, Any] | None:
+def _seek_pictures(stream: Any, pts_of: np.ndarray, key: np.ndarray, times: Sequence[int]) -> dict[int, Any] | None:
     """Decode the pictures of these ascending times, each from the key frame before it; None where that is not safe:
     without an index, or if the container does not say when each picture is shown."""
-    codec, place = stream.codec_context, {pts: i for i, pts in enumerate(index.pts.tolist())}
+    container, codec = stream.container, stream.codec_context
+    place = {pts: i for i, pts in enumerate(pts_of.tolist())}
     indexed = container.format.name.startswith(("mov", "matroska"))
-    if not (indexed or (container.format.name == "avi" and not codec.has_b_frames)) or len(place) < len(index.pts):
+    if not (indexed or (container.format.name == "avi" and not codec.has_b_frames)) or len(place) < len(pts_of):
         return None
-    keys, wanted, pictures = np.flatnonzero(index.key), set(times), {}
+    keys, wanted, pictures = np.flatnonzero(key), set(times), {}
     packets: Iterator[Any] = iter(())
     reached: int | None = -1  # the place of the last packet that was decoded
     for pts in sorted(wanted):
         # A key frame that is decoded before the picture but shown after it is not enough: open groups of pictures.
-        before = keys[(keys <= place[pts]) & (index.pts[keys] <= pts)]
+        before = keys[(keys <= place[pts]) & (pts_of[keys] <= pts)]
         if pts not in pictures and len(before) == 0:
             return None
         if pts not in pictures and before[-1] > reached:
-            container.seek(int(index.pts[before[-1]]), stream=stream, backward=True)
+            container.seek(int(pts_of[before[-1]]), stream=stream, backward=True)
             packets, reached = container.demux(stream), None
         while pts not in pictures:
             packet = next(packets, None)
