@@ -20,8 +20,7 @@ _NO_KERNEL_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path with the same ending beside `path`; move what was written there into place on success,
-    remove it on failure."""
+    """Yield a temporary path beside `path`, with its ending, that replaces it on success and is removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -53,8 +52,7 @@ def swap_in(new: Path, path: Path) -> None:
 
 
 def file_state(path: str | Path) -> tuple[int, int] | None:
-    """Return a file's modification time in nanoseconds and its size in bytes, the key of caches of its content; None if
-    there is no such file."""
+    """Return a file's modification time in ns and size in bytes, the key of caches of its content; None: no file."""
     try:
         state = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -38,8 +38,7 @@ def unreachable() -> str:
 
 
 def cached(source: str, name: str, local_only: bool = True) -> Path | None:
-    """Return the path of a checkpoint's file, in a local folder, the hub's cache or (not `local_only`) from the hub;
-    None if there is no such file."""
+    """Return a checkpoint's file: in a folder, cached or (not `local_only`) from the hub; None if there is none."""
     from transformers.utils.hub import cached_file
 
     kinds = ("gated_repo", "missing_entries", "connection_errors")
@@ -49,7 +48,6 @@ def cached(source: str, name: str, local_only: bool = True) -> Path | None:
 
 
 def check_tokenizer(tokenizer: Any, source: str) -> None:
-    """Raise ValueError for an empty tokenizer, which transformers silently makes where the tokenizer's files are
-    missing."""
+    """Raise ValueError for an empty tokenizer, which transformers silently makes where its files are missing."""
     if not tokenizer("what is this", add_special_tokens=False).input_ids:
         raise ValueError(f"the tokenizer at {source!r} knows no words: its files are missing or damaged; get it again")

@@ -41,8 +41,7 @@ def dataset(name: str) -> Path:
 
 
 def reasoning(root: Path, generator: str, kind: str = "reasoning") -> Path:
-    """Return the file of a generator's responses ("reasoning", "brief_caption" or "detailed_caption") to the training
-    questions of the data set in `root`."""
+    """Return the file of a generator's responses (kind: see `build_prompt`) to the data set in `root`."""
     return root / "reasoning" / (f"{generator}.jsonl" if kind == "reasoning" else f"{generator}-{kind}.jsonl")
 
 

@@ -209,8 +209,7 @@ def failures_path(path: Path) -> Path:
 
 
 def read_failures(path: Path) -> dict[str, str]:
-    """Return, by id, why questions of the reasoning file `path` have no answer. Raise ReasoningError if the list is
-    damaged."""
+    """Return, by id, why questions of the file `path` have no answer. ReasoningError: the list is damaged."""
     if not (listed := failures_path(path)).exists():
         return {}
     try:

@@ -50,8 +50,7 @@ class Generator(Protocol):
     name: str
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> Iterable[str | Exception]:
-        """Return a response for each sample, in order, or the exception that prevented it. Raise GenerationError where
-        asking further makes no sense."""
+        """Return responses, in order, or the exceptions that prevented them. GenerationError: asking on is useless."""
         ...
 
 
@@ -113,8 +112,7 @@ def generate(
 
 
 def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tuple[list[Sample], dict[int, str | None]]:
-    """Check the file. Return the samples without a usable line, and the outdated lines as {line number: id}, with None
-    for an unfinished one."""
+    """Return the samples without a usable line, and the outdated lines as {number: id}; None: an unfinished line."""
     questions = {sample.id: sample for sample in samples}
     if len(questions) < len(samples):
         twice = Counter(sample.id for sample in samples).most_common(1)[0][0]
