@@ -76,7 +76,11 @@ def read_many(
 
 
 def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, workers: int):
-    process, pool = os.getpid(), _take_decoders(workers)
+    process = os.getpid()
+    try:
+        pool = _idle[workers].pop()
+    except IndexError:
+        pool = Workers(workers)
     pending: deque[tuple[str | Path, Future]] = deque()
 
     def next_result() -> np.ndarray | VideoError:
@@ -109,13 +113,6 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
 _idle: defaultdict[int, list[Workers]] = defaultdict(list)  # decoders that wait for the next call, by their number
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # the decoders belong to the parent
-
-
-def _take_decoders(count: int) -> Workers:
-    try:
-        return _idle[count].pop()
-    except IndexError:
-        return Workers(count)
 
 
 @atexit.register
@@ -167,9 +164,8 @@ def _decode(path: str, num_frames: int, clip: Clip) -> np.ndarray:
         pictures = _seek_pictures(stream, pts, key, times.tolist())
     if pictures is None:
         with _open(path) as container:
-            stream = _video_stream(container)
-            pictures, decoded = _collect_pictures(container.decode(stream), times.tolist())
-        if not _ascending(decoded):  # avi does not say when pictures are shown, only their order is sure
+            pictures, decoded = _collect_pictures(container.decode(_video_stream(container)), times.tolist())
+        if not (np.diff(decoded) > 0).all():  # avi does not say when pictures are shown, only their order is sure
             picked = pick_frames(np.sort(decoded) * unit, num_frames, clip)
             with _open(path) as container:
                 frames = enumerate(container.decode(_video_stream(container)))
@@ -226,8 +222,6 @@ def _read_packets(path: str, stream: Any) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def pick_frames(starts: np.ndarray, num_frames: int, clip: Clip) -> np.ndarray:
     """Pick which frames to read: int64 (N,) indices into `starts`, the ascending presentation times in seconds."""
-    if len(starts) == 0:
-        raise ValueError("starts is empty: the video has no frames")
     starts = starts - starts[0]
     begin, end = clip if clip is not None else (0.0, np.inf)
     end = min(end, float(starts[-1]) + _step(starts))
@@ -307,13 +301,9 @@ def _collect_pictures(frames: Iterator[Any], times: Sequence[int]) -> tuple[dict
             shown.append(frame.pts)
             if frame.pts in wanted:
                 pictures[frame.pts] = frame
-                if len(pictures) == len(wanted) and _ascending(shown):
+                if len(pictures) == len(wanted) and (np.diff(shown) > 0).all():
                     break
     return pictures, shown
-
-
-def _ascending(times: Sequence[int]) -> bool:
-    return bool((np.diff(times) > 0).all())
 
 
 def _upright(frame: Any) -> np.ndarray:
