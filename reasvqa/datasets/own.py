@@ -19,7 +19,7 @@ from reasvqa.datasets import base
 from reasvqa.samples import LETTERS, Sample
 from reasvqa.validation import one_of, shortened
 
-SPLITS = ("train", "val", "test")
+FILE, SPLITS = "questions.csv", ("train", "val", "test")
 OPTIONS = tuple(f"a{i}" for i in range(len(LETTERS)))
 COLUMNS = ("video", "question", "answer", "split", "a0", "a1")
 OPTIONAL = ("start", "end", "id", "type", "reasoning", *OPTIONS[2:])
@@ -28,8 +28,7 @@ OPTIONAL = ("start", "end", "id", "type", "reasoning", *OPTIONS[2:])
 def load(root: Path, split: str) -> base.Samples:
     """See `reasvqa.datasets.load`. Rows of all splits are checked. A sample's group is its type, or "All"."""
     one_of("split", split, SPLITS)
-    path = _file(root)
-    rows = list(_rows(path))
+    rows, path = list(_rows(root)), root / FILE
     base.check_samples([(place, sample) for place, _, sample in rows], path)
     samples = [sample for _, row, sample in rows if row["split"].strip() == split]
     if not samples:
@@ -39,16 +38,13 @@ def load(root: Path, split: str) -> base.Samples:
 
 def written_reasoning(root: Path) -> dict[str, str]:
     """Return the column `reasoning` by sample id, without the rows where it is empty."""
-    return {sample.id: text for _, row, sample in _rows(_file(root)) if (text := row.get("reasoning", "").strip())}
+    return {sample.id: text for _, row, sample in _rows(root) if (text := row.get("reasoning", "").strip())}
 
 
-def _file(root: Path) -> Path:
-    purpose = f"It holds one question per row, with the columns {', '.join(COLUMNS)}, ..."
-    return base.annotation_file(root, "questions.csv", purpose)
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, str], Sample]]:
+def _rows(root: Path) -> Iterator[tuple[str, dict[str, str], Sample]]:
     """Yield each row's place ("row 7"), its values and their sample."""
+    purpose = f"It holds one question per row, with the columns {', '.join(COLUMNS)}, ..."
+    path = base.annotation_file(root, FILE, purpose)
     for place, row in base.read_table(path, COLUMNS, OPTIONAL, {"split": SPLITS}):
         yield place, row, _sample(f"{path}, {place}", row)
 
