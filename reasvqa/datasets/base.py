@@ -17,6 +17,7 @@ import pandas as pd
 from reasvqa.samples import Sample
 from reasvqa.validation import shortened
 
+Choices = Mapping[str, Collection[str]]  # by column, the values that it may have
 MAX_PATH, MAX_NAME = 1000, 255  # of a video: characters in all, bytes in a folder's or file's name
 
 
@@ -111,10 +112,7 @@ def read_map(path: Path) -> dict[str, str]:
 
 
 def read_table(
-    path: Path,
-    required: Sequence[str],
-    possible: Sequence[str] | None = None,
-    choices: Mapping[str, Collection[str]] | None = None,
+    path: Path, required: Sequence[str], choices: Choices, possible: Sequence[str] | None = None
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the place ("row 7"; row 1 follows the header) and the values, as text, of each row of a CSV file.
 
@@ -122,8 +120,8 @@ def read_table(
 
     Args:
         required: columns that must be there.
-        possible: the only others that may be there; None: any.
         choices: by column, the values that it may have.
+        possible: the only others that may be there; None: any.
 
     Raises:
         DataError: the file has no rows; a column is missing, unknown or duplicate; a row has too few or too many
@@ -131,7 +129,7 @@ def read_table(
     """
     # Strict: otherwise an unclosed quote, or text behind a closing one, would swallow rows.
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    choices, header, number, count = choices or {}, [], -1, 0
+    header, number, count = [], -1, 0
     try:
         for number, values in enumerate(reader):
             if number == 0:
@@ -150,9 +148,7 @@ def read_table(
         raise DataError(f"{path}: the file holds {what}. Fill it in, or download it again.")
 
 
-def _checked_row(
-    where: str, values: list[str], header: list[str], choices: Mapping[str, Collection[str]]
-) -> dict[str, str]:
+def _checked_row(where: str, values: list[str], header: list[str], choices: Choices) -> dict[str, str]:
     if len(values) != len(header):
         found = f"{len(values)} values for {len(header)} columns"
         raise DataError(f"{where}: {found}. Quote values that contain commas.")
@@ -170,7 +166,7 @@ def _checked_row(
     return row
 
 
-def _holds_rows(values: list[str], at: int, header: list[str], choices: Mapping[str, Collection[str]]) -> bool:
+def _holds_rows(values: list[str], at: int, header: list[str], choices: Choices) -> bool:
     """Tell whether stray quotation marks joined several rows in one value: each of its lines, the first and last with
     the values around it, is a row of this file again."""
     lines = values[at].splitlines()

@@ -48,7 +48,7 @@ def samples_of_csv(
         video: (video id, place in the file) -> path.
     """
     columns = (id_column, "question", "qid", "type", *OPTIONS)
-    rows = list(base.read_table(path, columns, choices={"type": groups}))
+    rows = list(base.read_table(path, columns, {"type": groups}))
     labelled = any(row.get("answer", "").strip() for _, row in rows)
     placed = []
     for place, row in rows:

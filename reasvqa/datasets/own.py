@@ -45,7 +45,7 @@ def _rows(root: Path) -> Iterator[tuple[str, dict[str, str], Sample]]:
     """Yield each row's place ("row 7"), its values and their sample."""
     purpose = f"It holds one question per row, with the columns {', '.join(COLUMNS)}, ..."
     path = base.annotation_file(root, FILE, purpose)
-    for place, row in base.read_table(path, COLUMNS, OPTIONAL, {"split": SPLITS}):
+    for place, row in base.read_table(path, COLUMNS, {"split": SPLITS}, OPTIONAL):
         yield place, row, _sample(f"{path}, {place}", row)
 
 
