@@ -16,17 +16,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from reasvqa.files import atomic_path, locked, write_text
+from reasvqa.generation import reasoning
 from reasvqa.generation.prompts import build_prompt
-from reasvqa.generation.reasoning import (
-    ReasoningError,
-    failures_path,
-    judge,
-    open_lines,
-    read_failures,
-    read_reasoning,
-    rows_of,
-    without_surrogates,
-)
+from reasvqa.generation.reasoning import ReasoningError, read_reasoning, without_surrogates
 from reasvqa.samples import Sample
 from reasvqa.video import VideoError
 
@@ -119,7 +111,7 @@ def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tupl
         raise ReasoningError(f"two samples have the id {twice!r}. Make ids unique.")
     present: set[str] = set()
     outdated: dict[int, str | None] = {}
-    for number, row in rows_of(path) if path.exists() else ():
+    for number, row in reasoning.rows_of(path) if path.exists() else ():
         if row is None:
             outdated[number] = None
             continue
@@ -130,7 +122,7 @@ def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tupl
                 "Give each generator a file of its own."
             )
         present.add(id)
-        if id in questions and judge(path, number, row, questions[id], kind) is None:
+        if id in questions and reasoning.judge(path, number, row, questions[id], kind) is None:
             outdated[number] = id
     changed = {id for id in outdated.values() if id is not None}
     if len(changed) == len(present & questions.keys()) > 1:
@@ -154,9 +146,9 @@ def _move_out(path: Path, outdated: dict[int, str | None]) -> None:
         )
     with (
         atomic_path(path) as partial,
-        open_lines(path) as lines,
-        open_lines(partial, "w") as kept,
-        open_lines(removed_path, "a") as removed,
+        reasoning.open_lines(path) as lines,
+        reasoning.open_lines(partial, "w") as kept,
+        reasoning.open_lines(removed_path, "a") as removed,
     ):
         for number, line in enumerate(lines, 1):
             whole = line if line.endswith(("\n", "\r")) else line + "\n"
@@ -168,7 +160,7 @@ def _move_out(path: Path, outdated: dict[int, str | None]) -> None:
 
 def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, batch_size: int) -> None:
     """Append a line for each sample that gets an answer. Ask the others once more at the end, and list them."""
-    listed = read_failures(path)
+    listed = reasoning.read_failures(path)
     failed: dict[str, str] = {}
     unasked = 0
     _append(path, [])  # an unwritable disk shows now, not after the first answer
@@ -190,7 +182,7 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
                             in_a_row += not isinstance(answer, VideoError)
                             continue
                         row = {"id": sample.id, "generator": generator.name, "prompt": prompt, "response": answer}
-                        prediction, correct = judge(path, 0, row, sample, kind) or (None, None)
+                        prediction, correct = reasoning.judge(path, 0, row, sample, kind) or (None, None)
                         rows.append(row | {"prediction": prediction, "correct": correct})
                         failed.pop(sample.id, None)
                         listed.pop(sample.id, None)
@@ -205,15 +197,15 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
     finally:
         if listed:
             lines = (_line({"id": id, "error": error}) for id, error in listed.items())
-            write_text(failures_path(path), "".join(lines))
+            write_text(reasoning.failures_path(path), "".join(lines))
         else:
-            failures_path(path).unlink(missing_ok=True)
+            reasoning.failures_path(path).unlink(missing_ok=True)
     if failed:
         id, reason = next(iter(failed.items()))
         left = f" The last {HOPELESS} in a row failed, so {unasked} were not asked any more." if unasked else ""
         raise UnansweredError(
             f"{path}: {len(failed)} questions got no answer, e.g. {id!r} ({reason.rstrip('.')}).{left} All other "
-            f"responses are kept; {failures_path(path).name} lists these. Generate again to retry."
+            f"responses are kept; {reasoning.failures_path(path).name} lists these. Generate again to retry."
         )
 
 
