@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, overload
+from typing import Any
 
 import pandas as pd
 
@@ -35,13 +35,7 @@ class Samples(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Samples: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | Samples:
+    def __getitem__(self, index: int | slice) -> Any:  # a Sample, or the Samples of a slice
         return Samples(self._samples[index], self.videos) if isinstance(index, slice) else self._samples[index]
 
     def __repr__(self) -> str:
