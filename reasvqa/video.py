@@ -67,15 +67,11 @@ def read_many(
     not grow with their number.
 
     Raises:
-        ValueError: num_frames is not a positive integer.
+        ValueError: num_frames is not a positive integer; raised with the first result.
     """
     if not isinstance(num_frames, Integral) or num_frames < 1:
         raise ValueError(f"num_frames: expected an integer of at least 1, got {num_frames!r}")
-    wanted = min(workers or cores(), max(operator.length_hint(clips, 64), 1))
-    return _read_ahead(clips, int(num_frames), wanted)
-
-
-def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, workers: int):
+    workers = min(workers or cores(), max(operator.length_hint(clips, 64), 1))
     process = os.getpid()
     try:
         pool = _idle[workers].pop()
@@ -97,7 +93,7 @@ def _read_ahead(clips: Iterable[tuple[str | Path, Clip]], num_frames: int, worke
 
     try:
         for path, clip in clips:
-            pending.append((path, pool.submit(decode, os.fspath(path), num_frames, clip, timeout=TIMEOUT_S)))
+            pending.append((path, pool.submit(decode, os.fspath(path), int(num_frames), clip, timeout=TIMEOUT_S)))
             if len(pending) >= 4 * workers:
                 yield next_result()
         while pending:
