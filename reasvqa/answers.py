@@ -26,9 +26,6 @@ class Naming(NamedTuple):
     retracts: bool = False
 
 
-_NOTHING = Naming("")
-
-
 @lru_cache(maxsize=4096)  # reading, refining and checking what is left all look at the same sentences
 def named(sentence: str, foreign: bool = True) -> Naming:
     """Return what a sentence names as the answer when read alone. foreign: also look for other languages."""
@@ -41,12 +38,10 @@ def named(sentence: str, foreign: bool = True) -> Naming:
         if letters:
             return Naming(letters, explicit)
     end = sentence[-400:].lower().rstrip(" \t*_`\"'.\\[($")
-    if end.endswith(phrases.OPEN_ENDS) and has_one(end, phrases.MARKING):
-        announces = phrases.ANNOUNCES.search(plain(sentence)[-400:]) is not None
-    else:
-        announces = False
+    may_announce = end.endswith(phrases.OPEN_ENDS) and has_one(end, phrases.MARKING)
+    announces = may_announce and phrases.ANNOUNCES.search(plain(sentence)[-400:]) is not None
     retracts = len(sentence) < 30 and phrases.RETRACTING.match(plain(sentence)) is not None
-    return Naming("", announces=announces, retracts=retracts) if announces or retracts else _NOTHING
+    return Naming("", announces=announces, retracts=retracts)
 
 
 def _named(text: str, raw: str) -> Naming:
@@ -105,9 +100,9 @@ def _alternatives(text: str, at: int) -> str:
 
 def _supposed(before: str, words: str) -> bool:
     """Return True for "if the answer is A", "whether the answer is", "If it were shut, the answer would be A"."""
-    if phrases.SUPPOSES.search(before):
-        return True
-    return phrases.WOULD_BE.search(words) is not None and phrases.CONDITION.search(before) is not None
+    return bool(
+        phrases.SUPPOSES.search(before) or (phrases.WOULD_BE.search(words) and phrases.CONDITION.search(before))
+    )
 
 
 def _is_letter(text: str, end: int) -> bool:
@@ -126,10 +121,7 @@ def _follows_option(text: str, at: int) -> bool:
 
 @lru_cache(maxsize=1)
 def _table() -> list[tuple[str, list[str], re.Pattern[str]]]:
-    return [
-        (name, SIGNS[name].split("|") if name in SIGNS else [], compiled(text, FRAGMENTS))
-        for name, text in PHRASES.items()
-    ]
+    return [(name, SIGNS.get(name, "").split("|"), compiled(text, FRAGMENTS)) for name, text in PHRASES.items()]
 
 
 def _affirmed(text: str, folded: str, leads: bool) -> str:
@@ -138,7 +130,7 @@ def _affirmed(text: str, folded: str, leads: bool) -> str:
     for phrase, signs, pattern in _table():
         if leads:
             found = [pattern.match(text)] if phrase in phrases.BEGINNING else []
-        elif (articles and phrase != "praised") or (signs and not has_one(folded, signs)):
+        elif (articles and phrase != "praised") or not has_one(folded, signs):
             continue
         else:
             found = pattern.finditer(text, max(0, len(text) - 90) if phrase == "short" else 0)
@@ -160,8 +152,7 @@ def _letters_of(text: str, match: re.Match[str], phrase: str) -> str:
         return ""
     if phrase == "praised" and text[at + 1 : at + 2] != ")":
         word = phrases.LAST_WORD.search(text[max(0, at - 24) : at])
-        is_name = word and word[1].casefold() not in phrases.FREE  # "vitamin C is best"
-        if is_name and not _follows_option(text, at):
+        if word and word[1].casefold() not in phrases.FREE and not _follows_option(text, at):  # "vitamin C is best"
             return ""
     first = phrases.ONE_BEFORE.search(text[max(0, at - 20) : at])
     return (first[1] if first else "") + text[at] + _alternatives(text, at + 1)
@@ -194,7 +185,7 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
         check_text(option, f"option {LETTERS[i] if i < len(LETTERS) else i + 1}")
     letters = LETTERS[: len(options)]
     field = cleaned(text).answer
-    if field is not None and field.strip():
+    if field and field.strip():
         found = _stated(f"Answer: {field}")
         index = _named_text(f"Answer: {field}", options) if found is None else _index(found, letters)
         if index is not None:
@@ -218,28 +209,27 @@ def namings(text: str) -> Sequence[tuple[Sentence, Naming]]:
     text = cleaned(text).text
     foreign = may_be_foreign(text)
     for sentence in sentences(text):
-        naming, words = _NOTHING, sentence.words
+        naming, words = Naming(""), sentence.words
         if sentence.tag:
             announced, answered_line = sentence.tag == "answer", -1
         else:
             naming = named(words, foreign)
-            retracts = naming.retracts
             if naming.bare and sentence.line == answered_line:
-                naming = _NOTHING
+                naming = Naming("")
             elif naming.bare and not announced:
                 bare[len(found)] = naming.letters
             elif announced and not naming.letters and (first := FIRST.match(plain(words))):
                 naming = Naming(first[1], explicit=True)
             if naming.letters and retracted:
                 naming = naming._replace(explicit=True)
-            retracted = retracts and not naming.letters
+            retracted = naming.retracts
             announced = naming.announces
             answered_line = sentence.line if naming.letters else -1
         found.append((sentence, naming))
     if len(set(bare.values())) > 1:
         for i in bare:
             if 0 < i < len(found) - 1:
-                found[i] = (found[i][0], _NOTHING)
+                found[i] = (found[i][0], Naming(""))
     unnamed = not any(naming.letters for _, naming in found)
     for i in (0, len(found) - 1) if found else ():
         sentence, naming = found[i]
