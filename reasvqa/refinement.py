@@ -198,7 +198,7 @@ def removals(text: str, answer: str | None = None, correct: bool = True, *, chos
 def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]:
     """Yield the sentences, headings and tags that go. option: the chosen option's text if known, normalised."""
     pieces, read = namings(text), _reader(tuple(RULES.values()))
-    restates = _restatement(chosen) if chosen else None
+    chosen_words = _stems(chosen or "")
     announced = ""  # the rule of a heading or sentence that ends where its answer should stand
     section = ""  # "conclusion": in the paragraph of a conclusion; "element": between <answer> and </answer>
     begun = False  # whether the section's first sentence has passed
@@ -242,7 +242,7 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
                 rule = LETTER_RULE
             elif rule is None and section and not _SEEN.match(words) and (not begun or _CONCLUDES.search(words)):
                 rule = CONCLUSION_RULE
-            elif rule is None and restates and restates(words):
+            elif rule is None and chosen_words and _restates(words, chosen_words):
                 rule = RESTATED_RULE
             announced = ""
         begun, letter_line = True, -1
@@ -351,16 +351,11 @@ def _stem(word: str) -> str:
 _SUBJECTS = _stems("person man woman boy girl child kid baby lady people individual someone adult one")
 
 
-def _restatement(option: str) -> Callable[[str], bool]:
-    """Return a function that tells whether a sentence restates an option: it has all of the option's words, and either
-    no others, but for who acts, or a sign of a conclusion."""
-    wanted = _stems(option)
-
-    def restates(sentence: str) -> bool:
-        said = _stems(sentence)
-        return bool(wanted) and wanted <= said and (said - wanted <= _SUBJECTS or _SIGNS.search(sentence) is not None)
-
-    return restates
+def _restates(sentence: str, option: set[str]) -> bool:
+    """Return True for a sentence with all of an option's `_stems`, and either no others, but for who acts, or a sign of
+    a conclusion."""
+    said = _stems(sentence)
+    return option <= said and (said - option <= _SUBJECTS or _SIGNS.search(sentence) is not None)
 
 
 def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None) -> dict[str, bool | None]:
