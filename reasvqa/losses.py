@@ -12,27 +12,22 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 IGNORE = -100  # the label of padding, which no loss counts
 SHARPNESS = 4.0  # factor of the options' scores in `choice`: mean log-likelihoods of short texts lie close together
 
 
 def shift_right(labels: Tensor, start: int, pad: int) -> Tensor:
-    """Return decoder inputs, long (B, T), for labels, long (B, T): the start token, then all labels but the last.
-
-    -100 becomes `pad`.
-    """
+    """Return decoder inputs, long (B, T), for labels, long (B, T): the start token, then all labels but the last, with
+    `pad` in place of -100."""
     shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
     return shifted.masked_fill(shifted == IGNORE, pad)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the equations' CE, a float32 scalar: the mean over all target tokens.
-
-    Args:
-        logits: (B, T, V).
-        labels: long (B, T); -100 does not count.
-    """
+    """Return the equations' CE, a float32 scalar: the mean over all target tokens but -100; logits (B, T, V), labels
+    long (B, T)."""
     return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
 
 
@@ -50,11 +45,8 @@ def choice(scores: Tensor, rows: Tensor, answers: Tensor) -> Tensor:
         rows: long (O,) the sample that each option belongs to, ascending.
         answers: long (B,) the index of the right option of each sample.
     """
-    counts = torch.bincount(rows, minlength=len(answers))
-    place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-    table = scores.new_full((len(answers), int(counts.max())), -torch.inf)
-    table[rows, place] = SHARPNESS * scores
-    return F.cross_entropy(table, answers)
+    options = (SHARPNESS * scores).split(torch.bincount(rows).tolist())
+    return F.cross_entropy(pad_sequence(options, batch_first=True, padding_value=-torch.inf), answers)
 
 
 def multi_task(answer_loss: Tensor, reasoning_loss: Tensor | None, beta: float) -> Tensor:
