@@ -29,18 +29,16 @@ class Collator:
         sources, limit = [e.source for e in examples], config.max_target_tokens
         self.sources = student.source_ids(sources, config.max_source_tokens)
         targets = student.target_ids([e.target for e in examples])
-        endings = iter(student.target_ids([e.ending for e in examples if e.ending]))
-        self.targets = [
-            truncate(ids, limit, next(endings) if e.ending else ids[-1:])
-            for ids, e in zip(targets, examples, strict=True)
-        ]
+        endings = student.target_ids([e.ending for e in examples])  # of "": the end-of-text token
+        self.targets = [truncate(ids, limit, ending) for ids, ending in zip(targets, endings, strict=True)]
         # Options are decoded only where the answer is a choice among their texts.
         self.options: list[list[list[int]]] | None = None
         if config.answer_format == "choice" and (config.objective == "mtl" or config.reasoning == "none"):
             self.options = [student.target_ids(list(e.sample.options)) for e in examples]
-        reasonings = student.target_ids([e.reasoning for e in examples if e.reasoning is not None])
-        fitting = iter([truncate(ids, limit, ids[-1:]) for ids in reasonings])
-        self.reasonings = [next(fitting) if e.reasoning is not None else [] for e in examples]
+        reasonings = student.target_ids([e.reasoning or "" for e in examples])
+        self.reasonings = [
+            truncate(ids, limit, ids[-1:]) if e.reasoning else [] for e, ids in zip(examples, reasonings, strict=True)
+        ]
         self.cut = {
             "sources": student.too_long(sources, config.max_source_tokens),
             "targets": sum(len(ids) > limit for ids in targets),
