@@ -49,11 +49,9 @@ def score_options(student: Student, samples: Sequence[Sample], features: Feature
     A student that learned to answer first and explain afterwards is scored by likelihood after the word "Answer:".
     """
     states, mask = encode_questions(student, samples, features, config)
-    if config.target_order == "answer_first":
-        before = student.target_ids([ANSWER])[0][:-1]  # without the end-of-text token
-        return _rank(student, states, mask, samples, [before] * len(samples), config.answer_format)
-    if config.answer_format != "letter":
-        return _rank(student, states, mask, samples, [[]] * len(samples), config.answer_format)
+    before = student.target_ids([ANSWER])[0][:-1] if config.target_order == "answer_first" else []  # without its end
+    if before or config.answer_format != "letter":
+        return _rank(student, states, mask, samples, [before] * len(samples), config)
     rows = torch.arange(len(samples), device=states.device)
     (logits,) = student.decode(states, mask, [(torch.full_like(rows, student.answer_start)[:, None], rows)])
     letters = [ids[0] for ids in student.target_ids(LETTERS)]
@@ -61,32 +59,19 @@ def score_options(student: Student, samples: Sequence[Sample], features: Feature
 
 
 def _rank(
-    student: Student,
-    states: Tensor,
-    mask: Tensor,
-    samples: Sequence[Sample],
-    before: Sequence[list[int]],
-    answer_format: str,
+    student: Student, states: Tensor, mask: Tensor, asked: Sequence[Sample], prior: list[list[int]], config: TrainConfig
 ) -> list[Tensor]:
-    """Return the mean log-likelihood of each option's tokens; all options of the batch are decoded at once.
-
-    Args:
-        before: the tokens that precede the options of each sample; an empty list where the answer comes first.
-    """
-    counts = [len(sample.options) for sample in samples]
-    texts = [
-        (" " if before[k] else "") + answer_text(sample, answer_format, i)
-        for k, sample in enumerate(samples)
-        for i in range(len(sample.options))
-    ]
-    prefixes = [tokens for tokens, count in zip(before, counts, strict=True) for _ in range(count)]
-    options = student.target_ids(texts)
-    whole = [prefix + option for prefix, option in zip(prefixes, options, strict=True)]
-    counted = [[IGNORE] * len(prefix) + option for prefix, option in zip(prefixes, options, strict=True)]
+    """Return the mean log-likelihood of each option's tokens; all options of the batch are decoded at once. prior: the
+    tokens that precede the options of each sample, [] where the answer comes first."""
+    counts = [len(sample.options) for sample in asked]
+    rows = [k for k, count in enumerate(counts) for _ in range(count)]
+    texts = [answer_text(sample, config.answer_format, i) for sample in asked for i in range(len(sample.options))]
+    options = student.target_ids([" " + text if prior[k] else text for k, text in zip(rows, texts, strict=True)])
+    whole = [prior[k] + option for k, option in zip(rows, options, strict=True)]
+    counted = [[IGNORE] * len(prior[k]) + option for k, option in zip(rows, options, strict=True)]
     inputs = shift_right(pad(whole, IGNORE)[0], student.answer_start, student.pad).to(states.device)
     labels = pad(counted, IGNORE)[0].to(states.device)
-    rows = torch.arange(len(samples)).repeat_interleave(torch.tensor(counts)).to(states.device)
-    (logits,) = student.decode(states, mask, [(inputs, rows)])
+    (logits,) = student.decode(states, mask, [(inputs, torch.tensor(rows, device=states.device))])
     return list(option_scores(logits, labels).cpu().split(counts))
 
 
@@ -121,7 +106,7 @@ def predict(
             chosen: dict[int, int] = {}
             for rows in group_by_length(before):
                 asked, written = [batch[i] for i in rows], [before[i] for i in rows]
-                scores = _rank(student, states[rows], mask[rows], asked, written, config.answer_format)
+                scores = _rank(student, states[rows], mask[rows], asked, written, config)
                 chosen |= {i: int(of.argmax()) for i, of in zip(rows, scores, strict=True)}
             predictions += [chosen[i] for i in range(len(batch))]
     return predictions, texts
