@@ -33,16 +33,14 @@ _PROCESSING += ("chat_template.jinja", "chat_template.json")
 def write_adapter(student: Student, config: TrainConfig, folder: Path) -> None:
     """Write what was trained as `peft` keeps it: LoRA, and the connector as a module to save, in float32."""
     model = student.model
-    name_of = {module: name for name, module in model.named_modules()}
     # Inside of the language model only: a vision tower may have layers of the same names.
-    language = name_of[student.language_model].replace(".", "[.]")
-    pattern = rf"{language}[.](.*[.])?({'|'.join(student.lora_targets)})"
+    pattern = rf"{student.language_name.replace('.', '[.]')}[.](.*[.])?({'|'.join(student.lora_targets)})"
     lora = peft.LoraConfig(
         r=config.lora_rank,
         lora_alpha=cast(int, config.lora_alpha),
         lora_dropout=config.lora_dropout,
         target_modules=pattern if config.lora else DUMMY_TARGET_MODULES,
-        modules_to_save=[name_of[student.projection]],
+        modules_to_save=[student.projection_name],
         base_model_name_or_path=base_of(config),
         inference_mode=True,
     )
@@ -58,8 +56,7 @@ def write_merged(student: Student, config: TrainConfig, folder: Path) -> None:
     merge(student)
     source = STUDENTS.get(config.student, config.student)
     for name in _PROCESSING:
-        found = cached(source, name, local_only=False)
-        if found is not None:
+        if found := cached(source, name, local_only=False):
             shutil.copyfile(found, folder / name)
     student.tokenizer.save_pretrained(folder)
     if not (folder / "processor_config.json").exists():
