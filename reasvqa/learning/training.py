@@ -175,8 +175,8 @@ def _train(config: TrainConfig, root: Path, folder: Path, state: PartialState) -
         "root": None if root == paths.dataset(config.dataset) else str(root.resolve()),
     }
     history = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
-    columns = [c for c in ("step", "epoch", "loss", *LOSSES, "validation_loss", "learning_rate") if c in history]
-    history[columns].to_csv(folder / "history.csv", index=False)
+    columns = ["step", "epoch", "loss", *LOSSES, "validation_loss", "learning_rate"]
+    history.filter(columns).to_csv(folder / "history.csv", index=False)
     table.to_csv(folder / "predictions.csv", index=False)
     safetensors.torch.save_file(trained, folder / WEIGHTS)
     write_json(folder / "config.json", asdict(config))
@@ -204,7 +204,6 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
         seed=config.seed,
         logging_steps=log_every,
         logging_nan_inf_filter=False,
-        save_strategy="steps",
         # About ten checkpoints a run, each where a mean is logged: none may span an interruption.
         save_steps=log_every * max(1, round(0.1 * steps / log_every)),
         save_total_limit=2,
