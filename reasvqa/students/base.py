@@ -159,6 +159,16 @@ class Student(nn.Module):
         """Write a text for each sample, greedily, from the start token `start`."""
         raise NotImplementedError
 
+    def written_by(self, model: Any, max_new_tokens: int, **inputs: Any) -> list[str]:
+        """Return the texts that the model or its language model writes greedily, for `generate`."""
+        tokens = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1)
+        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+    def words(self, text: str) -> Tensor:
+        """Return the embeddings of a text and the special tokens in it, (1, L, D)."""
+        ids = torch.tensor([self.tokenizer(text, add_special_tokens=False).input_ids], dtype=torch.long)
+        return self.language_model.get_input_embeddings()(ids.to(self.device)).to(self.dtype)
+
     def source_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """Return the token ids of the prompts, in the family's form. A text is cut after `max_length` tokens."""
         return self.tokenizer(list(texts), truncation=True, max_length=max_length).input_ids if texts else []

@@ -57,13 +57,10 @@ class Blip2Student(Student):
         visual = self.projection(features.to(self.dtype))
         parts = [visual.flatten(1, 2)[:, :0]]  # without frames: no tokens
         for t in range(features.shape[1]):
-            text = f"{t + 1}" if self.numbers_added else f"{t + 1}:"
-            ids = self.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
-            number = self.language_model.get_input_embeddings()(ids.to(features.device)).to(visual.dtype)
             if self.numbers_added:
-                parts.append(visual[:, t] + number.mean(1))
+                parts.append(visual[:, t] + self.words(f"{t + 1}").mean(1))
             else:
-                parts += [number.expand(len(visual), -1, -1), visual[:, t]]
+                parts += [self.words(f"{t + 1}:").expand(len(visual), -1, -1), visual[:, t]]
         return torch.cat(parts, dim=1)
 
     @in_own_precision
@@ -85,15 +82,8 @@ class Blip2Student(Student):
     @in_own_precision
     def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
         """See `Student.generate`."""
-        tokens = self.language_model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
-            attention_mask=mask,
-            decoder_start_token_id=start,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-        )
-        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+        inputs = {"encoder_outputs": BaseModelOutput(last_hidden_state=states), "decoder_start_token_id": start}
+        return self.written_by(self.language_model, max_new_tokens, attention_mask=mask, **inputs)
 
     def write_processing(self, folder: Path) -> None:
         """See `Student.write_processing`. An unused sentinel of T5's gets the name of the picture token."""

@@ -54,11 +54,6 @@ class PackedStudent(Student):
         parts = [part for pair in zip(labels, seen.unbind(1), strict=False) for part in pair]
         return torch.cat([*parts, labels[-1]], dim=1)
 
-    def words(self, text: str) -> Tensor:
-        """Return the embeddings of a text and the special tokens in it, (1, L, D)."""
-        ids = torch.tensor([self.tokenizer(text, add_special_tokens=False).input_ids], dtype=torch.long)
-        return self.model.get_input_embeddings()(ids.to(self.device)).to(self.dtype)
-
     def source_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """Return the ids of texts, cut to `max_length` tokens, in the chat template, with the video token once.
 
@@ -124,16 +119,8 @@ class PackedStudent(Student):
         order = mask.argsort(dim=1, stable=True)  # padding, which is 0, comes first
         states = torch.cat([states.gather(1, order[..., None].expand_as(states)), first], dim=1)
         mask = F.pad(mask.gather(1, order), (0, 1), value=1)
-        tokens = self.model.generate(
-            inputs_embeds=states,
-            attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=self.pad,
-            eos_token_id=self.tokenizer.eos_token_id,
-        )
-        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+        ends = {"pad_token_id": self.pad, "eos_token_id": self.tokenizer.eos_token_id}
+        return self.written_by(self.model, max_new_tokens, inputs_embeds=states, attention_mask=mask, **ends)
 
 
 def own_token(tokenizer: Any, *words: str) -> int:
