@@ -76,7 +76,6 @@ _FULL_WIDTH = str.maketrans(
     | {ord(wide): sign for wide, sign in zip("：（），；", ":(),;", strict=True)}
     | dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2066\u2067\u2068\u2069\ufeff"), " ")
 )
-_HAS_FULL_WIDTH = re.compile(f"[{''.join(map(chr, _FULL_WIDTH))}]")
 
 
 class Clean(NamedTuple):
@@ -101,10 +100,7 @@ def cleaned(text: str) -> Clean:
     found += [(match.start(), match.end() - 1, SPEAKER_RULE, "") for match in _SPEAKER.finditer("\n" + text)]
     if has_one(text.lower(), ("user", "human")):
         found += [(*span, SPEAKER_RULE, "") for span in _other_turns(text)]
-    normal = text if text.isascii() or not _HAS_FULL_WIDTH.search(text) else text.translate(_FULL_WIDTH)
-    if not found:
-        return Clean(normal, text, [], None)
-    clean, shown, noise, at = list(normal), list(text), [], 0
+    clean, shown, noise, at = list(text.translate(_FULL_WIDTH)), list(text), [], 0
     for start, end, rule, becomes in sorted(found, key=lambda item: (item[0], -item[1])):
         start = max(start, at)
         if start >= end:
