@@ -39,15 +39,13 @@ _compiled = partial(compiled, fragments=FRAGMENTS)
 _DENIES = _compiled("{denies}")
 _DENIES_NEAR = _compiled("[^,.;，。、]{0,8}?{denies}")
 _FORWARD = _compiled("{names} ?{at}{ALONE}")  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähle D"
-_BACKWARD = _compiled(  # "Option D ist richtig", "Dが正解です", "D를 선택합니다"
-    r"""{ALONE}\)? ?{options}? ?(({links}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{0,20}?)?({right}|{answers}|選|선택|고르
-    |चुन|seç)"""
-)
-_SWAPPED = _compiled(  # "nicht B, sondern D", "BではなくD"
-    r"""{denies}[^.!?。\n]{0,12}?(?-i:[A-J])\)?[,，、]? ?(sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि|بل|utan|maar
-    |ale) ?({links} ?)?{at}{ALONE}|(?-i:[A-J])\)? ?(ではなく|じゃなく|[이가] 아니라|नहीं,?( बल्कि)?
-    |değil),?、? ?{ALONE}"""
-)
+# "Option D ist richtig", "Dが正解です", "D를 선택합니다"
+_BACKWARD = _compiled(r"""{ALONE}\)? ?{options}? ?(({links}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{0,20}?)?({right}
+    |{answers}|選|선택|고르|चुन|seç)""")
+# "nicht B, sondern D", "BではなくD"
+_SWAPPED = _compiled(r"""{denies}[^.!?。\n]{0,12}?(?-i:[A-J])\)?[,，、]? ?(sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि
+    |بل|utan|maar|ale) ?({links} ?)?{at}{ALONE}|(?-i:[A-J])\)? ?(ではなく|じゃなく|[이가] 아니라|नहीं,?( बल्कि)?
+    |değil),?、? ?{ALONE}""")
 _OTHERS = re.compile(
     r"\)?(?: ?(?:,|/|、|或者?|和|と|または|oder|und|ou|et|o|y|e|или|и|veya|ve|أو|و|या|और|또는) ?([A-J])(?!\w))+"
 )

@@ -167,11 +167,8 @@ DENIED = _compiled(r"""(\b(not|never|neither|nor|least|incorrect|wrong|unlikely|
     | question)|unlike|against|to see|to check)|n['’]t)\b[^.;:,]{0,30}$""")
 SUPPOSES = _compiled(r"\b(if|whether|unless|suppose|assum(e|ing)|not that|why|how|what)(?-i: the| my)?( \w+)? ?$")
 WOULD_BE, CONDITION = _compiled(r"\bwould be|could be\b"), _compiled(r"\b(if|were|had)\b")
-NAMES_OPTION, OPTION_BEFORE, LAST_WORD = (
-    _compiled("{noun}"),
-    _compiled("{noun}:? $"),
-    _compiled(r"(?P<word>[\w'’]+) ?$"),
-)
+NAMES_OPTION, OPTION_BEFORE = _compiled("{noun}"), _compiled("{noun}:? $")
+LAST_WORD = _compiled(r"(?P<word>[\w'’]+) ?$")
 # Words that may stand before a letter without "option"; any other makes it a name ("vitamin C", "segment A").
 FREE = frozenset(
     "why therefore thus so hence that and but because is as with think believe say answer option choice options"
@@ -198,9 +195,8 @@ RETRACTING = _compiled("((but|oh|ah|and|however|so),? )?{retracts}")
 NOT_BUT = _compiled(r"""(\bnot|n['’]t|\bneither|\brather than
     |\binstead of) (the )?({noun}:? )?\(?{J}\)?(?-i: n?or [A-J]\)?)?[,;.–—-]{0,2} ?(but|it is|it's|rather|instead)
     ( rather| instead)?,? (it is |it's |the )?({noun}:? )?{X}""")
-INITIAL = _compiled(
-    r"\b(initial|first|previous|original|earlier|old|wrong|incorrect)(ly)? (\w+ )?(answer|guess|choice)\b"
-)
+INITIAL = _compiled(r"""\b(initial|first|previous|original|earlier|old|wrong|incorrect)(ly)? (\w+ )?(answer|guess
+    |choice)\b""")
 ARROW = _compiled(r"(?<!\w){J}\)?\s?(→|[-=]{1,2}>)\s?\(?{L}(?!\w)")
 BOXED = _compiled(r"(?-i:\\boxed)\s?\{\s?(\\\w+\{)?\s?((the )?{noun}:?\s)?(\\\w+\{)?\s?\(?{L}\)?(?![\w^=+])")
 BARE, BARE_MANY = _compiled(r"(the )?({noun}:? ?)?{X}[).:! ]*$"), _compiled(r"[).: ]*($|\()")
@@ -221,6 +217,5 @@ MARKING = (
 ).split()
 OPEN_ENDS = ("answer", "option", "choice", "verdict", ":", "：", "–", "—", "-", " is", " be", " to", " are")
 HEADING = _compiled(r"[\s#*_>-]{0,8}(final )?answer\W{0,6}:")
-MARKER_ALONE = _compiled(
-    "{opening}((the )?{noun}:? )?|^{retracts}[,:…] ?(it is |it's )?|{answers}[^.!?。！？।\n]{0,40}?{links} ?"
-)
+MARKER_ALONE = _compiled("""{opening}((the )?{noun}:? )?|^{retracts}[,:…] ?(it is |it's )?|{answers}
+    [^.!?。！？।\n]{0,40}?{links} ?""")
