@@ -47,57 +47,34 @@ decor [\s#*_>`\"'“\[$]{0,12}(([-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,
 statement (the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?\s(is|are|was|were|has|have
     |had|can|could|does|do|appears?|seems?|shows?|remains?)\s|(he|she|it|there|(the|a|an|this|his|her|one|another)\s
     ([\w-]+\s){0,2}?[\w-]*[^s\W])\s(\w*[^s\W]s|\w+ed)(\s|\W*$)
+# What the rules below look for.
+concludes ^(\d+\. )?(in conclusion|to conclude)[,:]
+correct ^{so}(the|our|my) ((most|only|single|overall|likely|one|\w+ly) ){0,3}?{concluding} {choice}s?\b|\b(is|as|be
+    |seems|appears|remains)( (therefore|thus|clearly|likely|hence))? (the|our|my) (\w+ )?{qualifier} {choice}\b
+stated ^{so}(the|our|my) answer( to (the|this) question| here)? (is|would|should|must|seems|appears|can|could|has|will
+    |becomes)\b|\b(so|thus|hence|therefore|that|means|because|and|making|makes|conclude),? (the|our|my) (\w+ ){0,2}?
+    (answer|(correct|right|best) (option|choice))( is| must be| should be| would be| has to be|:)
+observing ^{so}{based} ((all )?(of )?((these|those|the above|this|my|our) (\w+ ){0,2}?|the ){observed}|the (visual[ ]
+    |available |provided )(evidence|observations?)(?=[,.;:]|$)|(all )?(of )?(these|those) (\w+ ){0,2}?(details|facts
+    |findings|points|hints|indications|considerations|analyses)\b)|^{so}({based} (the above|the|this|that|these|my|our
+    |process of)\b|by elimination|overall).{0,160}?\b{named}\b
+foreign ^[^.!?。:]{0,40}?{answers}[^.!?。:]{0,24}?({links}|$)
 """)
 _compiled = partial(compiled, fragments=_FRAGMENTS)
 
+_CHOICES = "answer option choice"
+_CLUES = f"{_CHOICES} conclu observ eviden clues cues details facts findings points hints indications considerations"
+_CLUES += " analyses explanation interpretation"
 # The first rule whose pattern matches a sentence removes it.
 _RULES = [
     Rule(ANSWER_RULE, 'a heading "Answer" with the answer', "#fde0c5"),
-    Rule(
-        CONCLUSION_RULE,
-        'a heading "Conclusion" and the conclusion below it',
-        "#d4e6f7",
-        r"^(\d+\. )?(in conclusion|to conclude)[,:]",
-        "conclu",
-    ),
+    Rule(CONCLUSION_RULE, 'a heading "Conclusion" and the conclusion below it', "#d4e6f7", "{concludes}", "conclu"),
     Rule(EXPLANATION_RULE, 'a heading "Explanation", without the text below it', "#e3daf1"),
     Rule(TAG_RULE, "a tag such as <think>, without the text in it", "#dde3c0"),
-    Rule(
-        CORRECT_RULE,
-        'a sentence that says which option is "the correct answer"',
-        "#c9e8c8",
-        r"""^{so}(the|our|my) ((most|only|single|overall|likely|one|\w+ly) ){0,3}?{concluding} {choice}s?\b|\b(is|as|be
-        |seems|appears|remains)( (therefore|thus|clearly|likely|hence))? (the|our
-        |my) (\w+ )?{qualifier}[ ]{choice}\b""",
-        "answer option choice",
-    ),
-    Rule(
-        "the answer is",
-        'a sentence with "the answer is"',
-        "#f7d9e3",
-        r"""^{so}(the|our|my) answer( to (the|this) question| here)? (is|would|should|must|seems|appears|can|could|has
-        |will|becomes)\b|\b(so|thus|hence|therefore|that|means|because|and|making|makes|conclude),? (the|our|my)[ ]
-        (\w+ ){0,2}?(answer|(correct|right|best) (option|choice))( is| must be| should be| would be| has to be|:)""",
-        "answer option choice",
-    ),
-    Rule(
-        "observations",
-        'a sentence that begins with "Based on these observations"',
-        "#e4e4e4",
-        r"""^{so}{based} ((all )?(of )?((these|those|the above|this|my|our) (\w+ ){0,2}?|the ){observed}
-        |the (visual |available |provided )(evidence|observations?)(?=[,.;:]|$)|(all )?(of )?(these
-        |those) (\w+ ){0,2}?(details|facts|findings|points|hints|indications|considerations|analyses)\b)|^{so}
-        ({based} (the above|the|this|that|these|my|our|process of)\b|by elimination|overall).{0,160}?\b{named}\b""",
-        "answer option choice conclu observ eviden clues cues details facts findings points hints indications"
-        " considerations analyses explanation interpretation",
-    ),
-    Rule(
-        "another language",
-        "the answer in a language other than English",
-        "#d9d2f0",
-        r"^[^.!?。:]{0,40}?{answers}[^.!?。:]{0,24}?({links}|$)",
-        ANSWER_SIGNS,
-    ),
+    Rule(CORRECT_RULE, 'a sentence that says which option is "the correct answer"', "#c9e8c8", "{correct}", _CHOICES),
+    Rule("the answer is", 'a sentence with "the answer is"', "#f7d9e3", "{stated}", _CHOICES),
+    Rule("observations", 'a sentence that begins with "Based on these observations"', "#e4e4e4", "{observing}", _CLUES),
+    Rule("another language", "the answer in a language other than English", "#d9d2f0", "{foreign}", ANSWER_SIGNS),
     Rule(LETTER_RULE, "any other sentence that names an option's letter as the answer", "#fff3b0"),
     Rule(
         RESTATED_RULE,
