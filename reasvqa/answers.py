@@ -173,10 +173,6 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
     with that option's text; the last place that calls an option's text the answer; an option's text that is the whole
     response, or the only one in its last sentence. A letter beyond the last option names none.
 
-    Args:
-        text: the response, any text.
-        options: the options' texts, 2 to 10.
-
     Raises:
         TypeError: the response or an option is not text.
     """

@@ -38,13 +38,8 @@ def option_scores(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def choice(scores: Tensor, rows: Tensor, answers: Tensor) -> Tensor:
-    """Return the cross-entropy of choosing the right option, a float32 scalar.
-
-    Args:
-        scores: float (O,) the scores of all options of the batch, a sample's options in order.
-        rows: long (O,) the sample that each option belongs to, ascending.
-        answers: long (B,) the index of the right option of each sample.
-    """
+    """Return the cross-entropy of choosing the right option, a float32 scalar, from the scores of all options of the
+    batch, float (O,), the samples they belong to, long (O,), ascending, and the right options' indices, long (B,)."""
     options = (SHARPNESS * scores).split(torch.bincount(rows).tolist())
     return F.cross_entropy(pad_sequence(options, batch_first=True, padding_value=-torch.inf), answers)
 

@@ -137,7 +137,6 @@ def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen
     A subsequence of the input remains, with its paragraphs and numbered steps; refining it again changes nothing.
 
     Args:
-        text: a generator's response.
         answer: the ground-truth option's text; needed only when `correct` is False.
         correct: whether the generator chose the right option (CR and IR of section 3.1).
         chosen: the text of the option that the response chose. It makes refinement strict, which goes beyond the paper:
@@ -341,12 +340,7 @@ def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None
     letter: a sentence names an option's letter as the answer. option text: a sentence has all content words of the
     chosen option, whatever their inflection. true option's words, wrongly chosen option's words: the text has one of
     its content words; the latter only where the generator was wrong, and without those that the true option shares.
-
-    Args:
-        text: a response, or what refinement has left of it.
-        options: the options' texts.
-        answer: the right option's index.
-        prediction: the index of the option that the response chose, or None.
+    answer, prediction: the indices of the right option and of the one that the response chose.
     """
     said = [(sentence.words, naming) for sentence, naming in namings(text) if not sentence.tag]
     chosen = _stems(options[prediction]) if prediction is not None else set()

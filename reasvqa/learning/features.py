@@ -93,8 +93,6 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
     computes its share.
 
     Args:
-        samples: questions; several may share a clip.
-        student: its `encode_frames` computes the features, in its own precision.
         name: the student's name or path, for the cache's key.
         num_frames: N.
         folder: the folder of the caches of all data sets, students and N.

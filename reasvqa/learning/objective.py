@@ -35,20 +35,17 @@ class Objective(nn.Module):
         option_rows: Tensor | None = None,
         answers: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return the losses of a batch.
+        """Return the losses of a batch: "loss", "answer_loss" and, when beta > 0 and there is reasoning,
+        "reasoning_loss": scalars.
 
         Args:
-            features: float (B, N, Q, E) visual features.
-            input_ids, attention_mask: long (B, L) source text.
+            features, input_ids, attention_mask: see `Student.encode`.
             labels: long (B, T) answer tokens, padded with -100 (in STL: reasoning and answer); or, with `answers`, long
                 (O, T) the tokens of all options of the batch.
             reasoning_labels, reasoning_rows: long (R, T') reasoning tokens, padded with -100, of R samples of the
                 batch, and these samples' indices, long (R,).
             option_rows: long (O,) the sample that each option belongs to, ascending.
             answers: long (B,) the index of each sample's right option: the answer is learned as a choice.
-
-        Returns:
-            "loss", "answer_loss" and, when beta > 0 and there is reasoning, "reasoning_loss": scalars.
         """
         states, mask = self.student.encode(features, input_ids, attention_mask)
         rows = torch.arange(len(labels), device=labels.device) if option_rows is None else option_rows
@@ -91,11 +88,8 @@ def target_losses(
     """Return the mean cross-entropy over each target's tokens, a float32 scalar a task, all decoded after one reading.
 
     Args:
-        states, mask: of `Student.encode`.
-        targets: for each task the labels, long (M, T) padded with -100, the start token, and their batch rows, long
-            (M,).
-        answers: the first task's targets are the options of each sample, of which the one with this index is to be
-            chosen, long (B,).
+        targets: for each task the labels, long (M, T) padded with -100, the start token, and the batch rows, long (M,).
+        answers: long (B,), the index of the option to be chosen, where the first task's targets are options.
     """
     inputs = [(shift_right(labels, start, student.pad), rows) for labels, start, rows in targets]
     logits = student.decode(states, mask, inputs)
