@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
-from transformers.trainer_pt_utils import get_length_grouped_indices
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from reasvqa.config import TrainConfig
 from reasvqa.learning.answering import pad
@@ -74,20 +73,18 @@ def truncate(ids: list[int], limit: int, ending: list[int]) -> list[int]:
     return ids if len(ids) <= limit else ids[: max(0, limit - len(ending))] + ending
 
 
-class ByLength(Sampler[int]):
+class ByLength(LengthGroupedSampler):
     """Sample examples in a random order that puts texts of similar length into one batch. Seed and epoch fix it, so a
     resumed run continues in it."""
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+        super().__init__(batch_size, lengths=lengths)
+        self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that the order depends on; the Trainer calls this before each one."""
         self.epoch = epoch
 
-    def __len__(self) -> int:
-        return len(self.lengths)
-
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+        self.generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
+        return super().__iter__()
