@@ -79,7 +79,6 @@ def build_examples(samples: Samples, responses: pd.DataFrame | None, config: Tra
     (The paper does not say whether MTL_CR drops the answers of the other questions.)
 
     Args:
-        samples: labelled questions.
         responses: the generator's, from `reasvqa.generation.read_reasoning`; None with reasoning "none".
         config: resolved settings; the seed counts only if a fraction is drawn.
 
@@ -94,10 +93,8 @@ def build_examples(samples: Samples, responses: pd.DataFrame | None, config: Tra
     for sample in samples:
         source = source_text(sample, config.answer_format)
         answer, text = answer_text(sample, config.answer_format), texts.get(sample.id)
-        if config.objective == "mtl":
+        if config.objective == "mtl" or config.reasoning == "none":
             examples.append(Example(sample, source, answer, text, ending=answer))
-        elif config.reasoning == "none":
-            examples.append(Example(sample, source, answer, ending=answer))
         elif text is not None and config.target_order == "answer_first":
             examples.append(Example(sample, source, f"{ANSWER} {answer}\n{text}"))
         elif text is not None:
@@ -116,17 +113,15 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
         raise ValueError(f"{found}, e.g. {absent[0]!r}. Finish generating the reasoning.")
     if config.control == "other_videos":
         responses = swapped(responses, samples)
-    columns = zip(responses["id"], responses["response"], responses["prediction"], responses["correct"], strict=True)
-    rows = {id: (response, prediction, correct) for id, response, prediction, correct in columns}
+    rows = {row.id: row for row in responses.itertuples()}
     texts = {}
     for sample in samples:
-        response, prediction, correct = rows[sample.id]
-        correct = bool(correct) if not pd.isna(correct) else False
-        if config.subset == "cr" and not correct:
-            continue
-        text = _text(sample, response, None if pd.isna(prediction) else int(prediction), correct, config)
-        if text:
-            texts[sample.id] = text
+        row = rows[sample.id]
+        correct = not pd.isna(row.correct) and bool(row.correct)
+        prediction = None if pd.isna(row.prediction) else int(row.prediction)
+        if correct or config.subset != "cr":
+            texts[sample.id] = _text(sample, row.response, prediction, correct, config)
+    texts = {id: text for id, text in texts.items() if text}
     keep = round(config.fraction * len(texts))
     if keep == len(texts):
         return texts
@@ -153,14 +148,9 @@ def swapped(responses: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
     `samples`; empty ones, of questions without an answer, stay where they are.
     """
     table = responses.set_index("id").loc[[sample.id for sample in samples]].reset_index()
-    keys = pd.DataFrame(
-        {
-            "type": [sample.type for sample in samples],
-            "correct": table["correct"].fillna(False).to_numpy(dtype=bool),
-            "answered": (table["response"] != "").to_numpy(dtype=bool),
-            "video": [sample.video for sample in samples],
-        }
-    )
+    keys = pd.DataFrame([(sample.type, sample.video) for sample in samples], columns=["type", "video"])
+    keys["correct"] = table["correct"].fillna(False).to_numpy(dtype=bool)
+    keys["answered"] = (table["response"] != "").to_numpy(dtype=bool)
     rng, source = np.random.default_rng(0), np.arange(len(samples))
     for _, group in keys.groupby(["type", "correct", "answered"]):
         # In a random order that keeps a video's questions together, roll by the largest number of questions on one
