@@ -95,8 +95,7 @@ def cleaned(text: str) -> Clean:
     if "<" in text or "[" in text or "~~" in text:
         found += [(*match.span(), MARKUP_RULE, "\n" if match["block"] else "") for match in _MARKUP.finditer(text)]
         found += [(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text)]
-    if has_one(text, ("assistant", "user", "model")):
-        found += [(*match.span(), TOKEN_RULE, "\n") for match in _ROLE.finditer(text)]
+    found += [(*match.span(), TOKEN_RULE, "\n") for match in _ROLE.finditer(text)]
     found += [(match.start(), match.end() - 1, SPEAKER_RULE, "") for match in _SPEAKER.finditer("\n" + text)]
     if has_one(text.lower(), ("user", "human")):
         found += [(*span, SPEAKER_RULE, "") for span in _other_turns(text)]
@@ -119,13 +118,11 @@ def cleaned(text: str) -> Clean:
 
 def _other_turns(text: str) -> Iterator[tuple[int, int]]:
     """Yield the parts that are not the model's turn: the prompt before it, or a conversation it made up behind it."""
-    users = [match.start() for match in _USER.finditer(text)]
-    if not users:
-        return
-    if text[: users[0]].strip():
-        yield users[0], len(text)
-    elif spoken := list(_ASSISTANT.finditer(text, users[0])):
-        yield users[0], spoken[-1].end()
+    if user := _USER.search(text):
+        if text[: user.start()].strip():
+            yield user.start(), len(text)
+        elif spoken := list(_ASSISTANT.finditer(text, user.start())):
+            yield user.start(), spoken[-1].end()
 
 
 # --- JSON, also broken -----------------------------------------------------------------------------------------------
@@ -158,8 +155,7 @@ def _json(text: str) -> tuple[list[tuple[int, int, str, str]], str | None]:
     answers: list[tuple[str, str]] = []
     at = 0
     while opened := _OBJECT.search(text, at):
-        before = text[max(at, opened.start() - 40) : opened.start()]
-        gap = opened.start() - len(before) + len(_OPENING.sub("", before, count=1))
+        gap = next(_OPENING.finditer(text, max(at, opened.start() - 40), opened.start())).start()
         at, depth, key, another = opened.end(), 1, "", False
         count = len(noise) + len(answers)
         while depth and (piece := _PIECE.match(text, at)):
