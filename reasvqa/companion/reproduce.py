@@ -20,7 +20,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -75,23 +75,17 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str], anew: bool 
     `anew` adds all runs that came with the repository, and all notebooks.
     """
     settings = all_settings(scale, seeds, only)
-    first = len(settings)
+    uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
     if "controls" in only:  # the ledger's notebook
-        settings = list(dict.fromkeys(settings + settings_of_claims(scale, seeds)))
+        whole = list(dict.fromkeys(settings + settings_of_claims(scale, seeds)))
+        settings, uses["the ledger"] = whole, len(whole) - len(settings)  # rows of left-out tables
     records.names(paths.records())  # fail on a damaged archive
     with videos_seen_once():
         kept = {config: _kept(config, anew) for config in settings}
+        notebooks = list(stale(only, scale, seeds, anew))
     missing = [config for config, run in kept.items() if run is None]
     shipped = sum(run is not None and not run.has_weights for run in kept.values())
-    uses = {name: sum(map(len, settings_of(name, scale, seeds).values())) for name in only}
-    uses["the ledger"] = len(settings) - first  # rows of left-out tables
-    names = _notebooks(only)
-    keys = {config: run.path.name for config, run in kept.items() if run}
-    return Plan(settings, missing, shipped, names if anew else stale(names, scale, seeds, keys), uses)
-
-
-def _notebooks(only: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(EXPERIMENTS[name].notebook for name in only))
+    return Plan(settings, missing, shipped, notebooks, uses)
 
 
 def _kept(config: TrainConfig, anew: bool) -> Run | None:
@@ -103,22 +97,19 @@ def _kept(config: TrainConfig, anew: bool) -> Run | None:
 # --- stamps of executed notebooks, which tell when they are out of date -----------------------------------------------
 
 
-def stale(
-    notebooks: Sequence[str], scale: str, seeds: Sequence[int], keys: Mapping[TrainConfig, str] | None = None
-) -> list[str]:
-    """Return those of these notebooks whose executed copy is missing or out of date.
-
-    keys: run keys that are known already; the others are computed.
-    """
-    stamps = {name: paths.reproduced(scale) / f"{name}.stamp" for name in notebooks}
-    return [
-        name
+def stale(only: Sequence[str], scale: str, seeds: Sequence[int], anew: bool) -> dict[str, str]:
+    """Return the stamps, by name, of those notebooks of tables and figures whose executed copy is missing or out of
+    date; of all if `anew`."""
+    stamps = {name: stamp_of(name, scale, seeds) for name in (EXPERIMENTS[what].notebook for what in only)}
+    kept = {name: paths.reproduced(scale) / f"{name}.stamp" for name in stamps}
+    return {
+        name: stamp
         for name, stamp in stamps.items()
-        if not stamp.exists() or stamp.read_text(encoding="utf-8") != stamp_of(name, scale, seeds, keys or {})
-    ]
+        if anew or not kept[name].exists() or kept[name].read_text(encoding="utf-8") != stamp
+    }
 
 
-def stamp_of(notebook: str, scale: str, seeds: Sequence[int], keys: Mapping[TrainConfig, str] | None = None) -> str:
+def stamp_of(notebook: str, scale: str, seeds: Sequence[int]) -> str:
     """Hash what can change a notebook's output: its code, parameters and run keys, the ledger whose verdicts it
     repeats, what ships, and the companion's modules but for the commands."""
     cells = json.loads((paths.notebooks() / f"{notebook}.ipynb").read_bytes())["cells"]
@@ -132,7 +123,7 @@ def stamp_of(notebook: str, scale: str, seeds: Sequence[int], keys: Mapping[Trai
     for file in sorted(filter(Path.is_file, shipped + verdicts)):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
-    used = [(keys or {}).get(config) or _key(config) for config in all_settings(scale, seeds, names)]
+    used = [_key(config) for config in all_settings(scale, seeds, names)]
     return hashlib.sha256(json.dumps([digest.hexdigest(), scale, list(seeds), used]).encode()).hexdigest()
 
 
@@ -266,10 +257,10 @@ def reproduce(
         bar = tqdm(total=len(tasks), desc="runs", unit="run", smoothing=0.05)
         with bar, local_workers(jobs, TQDM_DISABLE="1") as workers:  # started when something is submitted to them
             errors |= run_all(tasks, submit or workers.submit, bar)
-    names = _notebooks(only)
-    for part in ([name for name in names if name == LEDGER], [name for name in names if name != LEDGER]):
-        if left := part if anew else stale(part, scale, seeds):  # the others repeat the ledger's verdicts
-            tasks = {name: (execute, name, scale, list(seeds), stamp_of(name, scale, seeds)) for name in left}
+    ledger = [name for name in only if EXPERIMENTS[name].notebook == LEDGER]  # the others repeat its verdicts
+    for part in (ledger, [name for name in only if name not in ledger]):
+        if stamps := stale(part, scale, seeds, anew):
+            tasks = {name: (execute, name, scale, list(seeds), stamp) for name, stamp in stamps.items()}
             with tqdm(total=len(tasks), desc="notebooks", unit="notebook") as bar, local_workers(jobs) as workers:
                 errors |= run_all(tasks, workers.submit, bar)
     whole = (scale, set(only), list(seeds)) == ("mini", set(EXPERIMENTS), list(SEEDS))
