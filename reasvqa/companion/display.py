@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
-from IPython.display import display as _display
+from IPython.display import display as show  # several things from one cell, one below the other
 from PIL import Image
 
 from reasvqa.config import TrainConfig
@@ -130,16 +130,9 @@ def question_text(sample: Sample) -> str:
     return "\n".join([sample.question, *(f"{LETTERS[i]}. {option}" for i, option in enumerate(sample.options))])
 
 
-def show(*things) -> None:
-    """Show several things from one cell, one below the other."""
-    for thing in things:
-        _display(thing)
-
-
 def say(*sentences: str) -> None:
     """Show sentences that a cell computes as Markdown, a paragraph for each argument."""
-    if sentences:
-        _display(Markdown("\n\n".join(sentences)))
+    show(Markdown("\n\n".join(sentences)))
 
 
 def changed_settings(config: TrainConfig) -> dict[str, Any]:
