@@ -9,36 +9,19 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from reasvqa.companion import paper
+from reasvqa.companion import paper, results
 from reasvqa.companion.experiments import our_name
-from reasvqa.companion.results import (
-    PAPER,
-    accuracy_of,
-    contrast,
-    difference,
-    interval,
-    judged,
-    our_names,
-    outcomes,
-    values,
-    verdict_text,
-)
 from reasvqa.evaluation import Estimate, signed
 from reasvqa.learning import Run
 
-OURS = {
-    "mini": "ours, miniature",
-    "preview": "ours, miniature (preview)",
-    "smoke": "ours, smoke test",
-    "small": "ours, small model",
-    "paper": "ours, full scale",
-}
+OURS = {"mini": "ours, miniature", "preview": "ours, miniature (preview)", "smoke": "ours, smoke test"}
+OURS |= {"small": "ours, small model", "paper": "ours, full scale"}
 Runs = dict[tuple[str, str], list[Run]]
 
 
-def all_runs(*settings: Mapping[Any, Sequence[Run]]) -> list[Run]:
+def all_runs(settings: Mapping[Any, Sequence[Run]]) -> list[Run]:
     """Return all runs of all settings, in order."""
-    return [run for by_key in settings for seeds in by_key.values() for run in seeds]
+    return [run for seeds in settings.values() for run in seeds]
 
 
 def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
@@ -46,11 +29,11 @@ def by_dataset(runs: Runs, average: bool = True) -> pd.DataFrame:
     their average."""
     columns: dict[str, dict[str, Estimate]] = {}
     for (dataset, row), setting in runs.items():
-        columns.setdefault(paper.PRINTED[dataset], {})[row] = accuracy_of(setting)
+        columns.setdefault(paper.PRINTED[dataset], {})[row] = results.accuracy_of(setting)
     if average:
         for row in dict.fromkeys(row for _, row in runs):
-            terms = [[(1, outcomes(setting))] for (_, other), setting in runs.items() if other == row]
-            columns.setdefault("Avg", {})[row] = contrast(terms)
+            terms = [[(1, results.outcomes(setting))] for (_, other), setting in runs.items() if other == row]
+            columns.setdefault("Avg", {})[row] = results.contrast(terms)
     return pd.DataFrame(columns)
 
 
@@ -61,7 +44,7 @@ def with_intervals(runs: Runs, scale: str) -> pd.DataFrame:
         seeds = f", {found.seeds} seeds" if found.seeds > 1 else ""  # of a single one the estimate says so itself
         return f"{found}, n = {found.questions}{seeds}"
 
-    return our_names(by_dataset(runs, average=False).map(text, na_action="ignore"), scale)
+    return results.our_names(by_dataset(runs, average=False).map(text, na_action="ignore"), scale)
 
 
 def differences(
@@ -82,7 +65,7 @@ def differences(
                 cells = printed.get(name, printed.get("Tot"))  # neither, where the paper does not have the data set
                 theirs = "" if cells is None else signed(cells[better] - cells[worse])
             row = {"comparison": f"{our_name(better, scale)} - {our_name(worse, scale)}", "data set": name}
-            row["ours (points)"] = difference(runs[dataset, worse], runs[dataset, better]).points
+            row["ours (points)"] = results.difference(runs[dataset, worse], runs[dataset, better]).points
             rows.append(row | {"paper (points)": theirs})
     table = pd.DataFrame(rows, columns=["comparison", "data set", "ours (points)", "paper (points)"])
     return _without_empty(table.set_index("comparison"))
@@ -98,7 +81,7 @@ def differences_by_group(
         groups: by name, the ids of its questions; None: the paper's question groups, and all.
         split: another than the runs' own.
     """
-    first, second = (outcomes(runs, split=split) for runs in settings.values())
+    first, second = (results.outcomes(runs, split=split) for runs in settings.values())
     if groups is None:
         run = next(iter(settings.values()))[0]
         asked = run.predictions_on(split or run.config.split)
@@ -110,7 +93,7 @@ def differences_by_group(
         rows[name] = {"questions": len(a)}
         for setting, right in zip(settings, (a, b), strict=True):
             rows[name][f"{setting} (%)"] = f"{100 * right.to_numpy().mean():.1f}"
-        rows[name]["difference (points)"] = contrast([[(1, b), (-1, a)]]).points
+        rows[name]["difference (points)"] = results.contrast([[(1, b), (-1, a)]]).points
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -122,17 +105,17 @@ def readable_ledger(ledger: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in ledger.to_dict("records"):
         line = {"where": row["where"], "claim": row["text"], "paper (points)": signed(row["paper"])}
-        line |= {"ours (points)": interval(row), "seeds": f"{row['seeds']:.0f}"}
+        line |= {"ours (points)": results.interval(row), "seeds": f"{row['seeds']:.0f}"}
         line["detectable (points)"] = f"{row['detectable']:.1f}"
         p = row["p_corrected"]
         line["p, corrected"] = "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-        rows.append(line | {"verdict": verdict_text(row)})
+        rows.append(line | {"verdict": results.verdict_text(row)})
     return _without_empty(pd.DataFrame(rows).set_index("where"))
 
 
 def verdicts(experiment: str, scale: str) -> pd.DataFrame:
     """Return what the saved ledger says of a table or figure; see `results.judged`."""
-    rows = judged(experiment, scale)
+    rows = results.judged(experiment, scale)
     if rows.empty:
         return pd.DataFrame({"ledger": ["there are no verdicts at this scale yet; run 30_claims to make them"]}, [""])
     return readable_ledger(rows).set_axis(rows.index.rename("ledger"))
@@ -163,21 +146,20 @@ def training_summary(runs: dict[str, list[Run]]) -> pd.DataFrame:
 def beside(printed: pd.DataFrame, ours: pd.DataFrame, scale: str) -> pd.DataFrame:
     """Stack the paper's rows above ours, each block under a heading that says what it is, on the columns of either."""
     columns = list(dict.fromkeys([*printed.columns, *ours.columns]))
-    return pd.concat(
-        {PAPER: printed.reindex(columns=columns), OURS[scale]: ours.reindex(columns=columns)}, names=["source", "row"]
-    )
+    blocks = {results.PAPER: printed.reindex(columns=columns), OURS[scale]: ours.reindex(columns=columns)}
+    return pd.concat(blocks, names=["source", "row"])
 
 
 def styled(table: pd.DataFrame, caption: str = "", scale: str = "mini") -> HTML:
     """Return the table for a notebook: one decimal, the paper's block and ours told apart by their background, the
     values of estimates."""
-    table = our_names(values(table), scale)
+    table = results.our_names(results.values(table), scale)
     style = table.style.set_caption(html.escape(caption))
     style.format(precision=1, na_rep="–", escape="html")
     for axis in (0, 1):
         style.format_index(escape="html", axis=axis)
     if table.index.nlevels > 1:
         theirs, ours = ("background-color: #f2f2f2; color: #222222", "background-color: #fdf0e3; color: #222222")
-        looks = [theirs if source == PAPER else ours for source in table.index.get_level_values(0)]
+        looks = [theirs if source == results.PAPER else ours for source in table.index.get_level_values(0)]
         style.apply(lambda column: looks, axis=0)
     return HTML(style.to_html())
