@@ -12,18 +12,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from reasvqa import paths
-from reasvqa.companion import drawings, figures, results, saving, tables
-from reasvqa.companion.experiments import (
-    BETAS,
-    EXPERIMENTS,
-    GENERATORS,
-    TABLE4,
-    dataset_name,
-    name_at,
-    rows_at,
-    seeds_at,
-    settings_of,
-)
+from reasvqa.companion import drawings, experiments, figures, results, saving, tables
 from reasvqa.companion.parameters import checked
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
@@ -101,25 +90,25 @@ def exhibit(experiment: str, **parameters: Any) -> Exhibit:
         ValueError: a parameter is not possible; the message names the first one, and what is possible.
     """
     given = dict(zip(parameters, checked(**parameters), strict=True))
-    what, scale, seeds = EXPERIMENTS[experiment], given["scale"], given.get("seeds", [])
+    what, scale, seeds = experiments.EXPERIMENTS[experiment], given["scale"], given.get("seeds", [])
     datasets = given.get("datasets", list(what.datasets))
     chosen: list[tuple[Sequence, Sequence]] = [(datasets, what.datasets)]
-    usual_rows = rows_at(experiment, scale)
+    usual_rows = experiments.rows_at(experiment, scale)
     rows, generators = usual_rows, []
     if given.get("betas") is not None:
-        rows = [one_of("betas", str(beta), map(str, BETAS)) for beta in sorted(given["betas"])]
+        rows = [one_of("betas", str(beta), map(str, experiments.BETAS)) for beta in sorted(given["betas"])]
     if "generators" in given and rows:  # some of the simulated ones, which rows are named after
-        possible = GENERATORS[scale]
+        possible = experiments.GENERATORS[scale]
         generators = [one_of("generators", name, possible) for name in given["generators"] or possible]
         rows = [f"Refined, {name}" for name in generators] + ["STL_QA"]
         chosen.append((generators, possible))
     elif "generators" in given:  # Table 4's rows: whoever left a reasoning file
-        usual = [name_at(scale, name) for name in TABLE4.values()]
+        usual = [experiments.name_at(scale, name) for name in experiments.TABLE4.values()]
         generators = given["generators"] or usual
         chosen.append((generators, usual))
     if seeds:
-        chosen += [(seeds, seeds_at(scale)), (rows, usual_rows)]
-    settings = settings_of(experiment, scale, seeds, datasets, rows) if seeds else {}
+        chosen += [(seeds, experiments.seeds_at(scale)), (rows, usual_rows)]
+    settings = experiments.settings_of(experiment, scale, seeds, datasets, rows) if seeds else {}
     figures.style()
     return Exhibit(scale, seeds, datasets, generators, settings, not saving.is_complete(*chosen))
 
@@ -136,7 +125,7 @@ def wrong_answer(**parameters: Any) -> drawings.WrongAnswer:
         ValueError: a parameter is not possible; the message names the first one, and what is possible.
     """
     scale, dataset, generator, question = checked(**parameters)
-    config = TrainConfig(dataset=dataset_name(scale, dataset), generator=generator).resolve()
+    config = TrainConfig(dataset=experiments.dataset_name(scale, dataset), generator=generator).resolve()
     samples = load(config.dataset, "train")[: config.questions]
     responses = read_reasoning(paths.reasoning(paths.dataset(config.dataset), config.generator), samples)
     wrongly = responses["prediction"].notna() & ~responses["correct"].fillna(True).astype(bool)
