@@ -93,15 +93,14 @@ def exhibit(experiment: str, **parameters: Any) -> Exhibit:
     what, scale, seeds = experiments.EXPERIMENTS[experiment], given["scale"], given.get("seeds", [])
     datasets = given.get("datasets", list(what.datasets))
     chosen: list[tuple[Sequence, Sequence]] = [(datasets, what.datasets)]
-    usual_rows = experiments.rows_at(experiment, scale)
-    rows, generators = usual_rows, []
+    rows = usual_rows = experiments.rows_at(experiment, scale)
+    generators = []
     if given.get("betas") is not None:
         rows = [one_of("betas", str(beta), map(str, experiments.BETAS)) for beta in sorted(given["betas"])]
     if "generators" in given and rows:  # some of the simulated ones, which rows are named after
         possible = experiments.GENERATORS[scale]
         generators = [one_of("generators", name, possible) for name in given["generators"] or possible]
         rows = [f"Refined, {name}" for name in generators] + ["STL_QA"]
-        chosen.append((generators, possible))
     elif "generators" in given:  # Table 4's rows: whoever left a reasoning file
         usual = [experiments.name_at(scale, name) for name in experiments.TABLE4.values()]
         generators = given["generators"] or usual
