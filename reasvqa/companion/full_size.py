@@ -20,16 +20,7 @@ from reasvqa.learning.features import feature_bytes
 from reasvqa.learning.objective import Objective
 from reasvqa.mini.tiny import make_tokenizer
 from reasvqa.preprocess import Preprocess
-from reasvqa.students import (
-    Blip2Student,
-    InternVlStudent,
-    LlavaStudent,
-    PackedStudent,
-    SmolVlmStudent,
-    Student,
-    load_student,
-    own_device,
-)
+from reasvqa.students import FAMILIES, PackedStudent, Student, load_student, own_device
 from reasvqa.students.adapters import prepare
 
 ARCHITECTURES: dict[str, dict] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
@@ -51,17 +42,18 @@ def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: 
             part.update({key: layers for key in part if key.endswith("_layers")})
     family = values.pop("model_type")
     if family == "blip-2":
-        tokenizer, kind = load_student("mini-blip2").tokenizer, Blip2Student
+        tokenizer = load_student("mini-blip2").tokenizer
     elif family == "llava_onevision":
-        tokenizer, kind = load_student("mini-llava-ov-small").tokenizer, LlavaStudent
+        tokenizer = load_student("mini-llava-ov-small").tokenizer
         values["video_token_index"] = tokenizer.convert_tokens_to_ids("<video>")
     else:
-        tokenizer, kind = make_tokenizer(family), SmolVlmStudent if family == "smolvlm" else InternVlStudent
+        tokenizer = make_tokenizer(family)
         values["image_token_id"] = tokenizer.get_vocab()["<image>" if family == "smolvlm" else "<IMG_CONTEXT>"]
     with torch.device(device):
         model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(family, **values), dtype=dtype)
     side, half = model.config.vision_config.image_size, (0.5, 0.5, 0.5)
-    return kind(model, tokenizer, Preprocess(side if isinstance(side, int) else side[0], half, half))
+    preprocess = Preprocess(side if isinstance(side, int) else side[0], half, half)
+    return FAMILIES[family][1](model, tokenizer, preprocess)
 
 
 def sizes(name: str) -> dict[str, float]:
@@ -70,10 +62,10 @@ def sizes(name: str) -> dict[str, float]:
     A frozen weight takes 2 FLOP a token forward and 2 backward (it has no gradient); attention and LoRA are left out.
     Tokens: 80 of question and options, 130 of reasoning and answer, N = 4 frames.
     """
-    student = random_student(name, torch.device("meta"), torch.bfloat16)
+    family, student = ARCHITECTURES[name]["model_type"], random_student(name, torch.device("meta"), torch.bfloat16)
     vision = sum(_parameters(student.model.get_submodule(module)) for module in student.vision_modules)
     queries, _ = student.feature_shape
-    if isinstance(student, Blip2Student):
+    if family == "blip-2":
         t5 = student.language_model
         words = t5.shared.weight.numel()  # looked up, not multiplied
         encoder = _parameters(t5.encoder) - words
@@ -82,15 +74,14 @@ def sizes(name: str) -> dict[str, float]:
         flop = 4 * (encoder * read + decoder * 130)
     else:
         head = _parameters(student.model.lm_head)  # as large as the embeddings, which are looked up
-        language, patches = _parameters(student.language_model) + head, queries
-        if isinstance(student, InternVlStudent):
-            patches = 4 * queries  # four patches are one feature
-        frame_tokens = 4 * (queries + 8)  # "Frame1: <img>" and "</img>\n"
-        if isinstance(student, LlavaStudent):
-            frame_tokens = 4 * math.ceil(queries**0.5 / 2) ** 2 + 1  # pooled 2 x 2, newline
-        elif isinstance(student, SmolVlmStudent):
-            frame_tokens = 4 * queries // 16 + 70  # introduction and times, of SmolLM2's tokenizer about
-        read = 80 + frame_tokens
+        language = _parameters(student.language_model) + head
+        patches = 4 * queries if family == "internvl" else queries  # there, four patches are one feature
+        frame_tokens = {
+            "llava_onevision": 4 * math.ceil(queries**0.5 / 2) ** 2 + 1,  # pooled 2 x 2, newline
+            "smolvlm": 4 * queries // 16 + 70,  # introduction and times, of SmolLM2's tokenizer about
+            "internvl": 4 * (queries + 8),  # "Frame1: <img>" and "</img>\n"
+        }
+        read = 80 + frame_tokens[family]
         flop = 4 * ((language - 2 * head) * (read + 130) + head * 130)
     return {
         "language_b": language / 1e9,
@@ -126,14 +117,9 @@ def memory(name: str, batch_size: int = 8) -> dict[str, float]:
     activations = batch_size * (rest + depth * layer) / 1e9
     recomputed = batch_size * (rest + 2 * layer + depth * 2 * tokens * width) / 1e9
     logits = batch_size * 10 * targets * text["vocab_size"] / 1e9
-    return {
-        "weights": weights,
-        "activations": activations,
-        "recomputed": recomputed,
-        "logits": logits,
-        "together": weights + activations + logits,
-        "together, recomputed": weights + recomputed + logits,
-    }
+    parts = {"weights": weights, "activations": activations, "recomputed": recomputed, "logits": logits}
+    together = {"together": weights + activations + logits, "together, recomputed": weights + recomputed + logits}
+    return parts | together
 
 
 @cache
