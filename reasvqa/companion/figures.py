@@ -24,23 +24,11 @@ from reasvqa.companion.words import seeds_text
 from reasvqa.learning import Run
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by its steps of lightness.
-COLOURS = {
-    "Blind": "#999999",
-    "STL_QA": "#0072B2",
-    "STL_CR": "#56B4E9",
-    "STL_All": "#CC79A7",
-    "MTL_CR": "#E69F00",
-    "MTL_All": "#D55E00",
-}
-COLOURS["MTL"] = COLOURS["MTL_All"]
+COLOURS = {"Blind": "#999999", "STL_QA": "#0072B2", "STL_CR": "#56B4E9", "STL_All": "#CC79A7", "MTL_CR": "#E69F00"}
+COLOURS |= dict.fromkeys(("MTL", "MTL_All"), "#D55E00")
 PAPER_COLOUR, OUR_COLOUR = "#222222", "#0072B2"
-VERDICT_COLOURS = {
-    "reproduced": "#009E73",
-    "same sign, other size": "#56B4E9",
-    "contradicted": "#D55E00",
-    "no effect": "#0072B2",
-    "undecided": "#777777",
-}
+VERDICT_COLOURS = {"reproduced": "#009E73", "same sign, other size": "#56B4E9", "contradicted": "#D55E00"}
+VERDICT_COLOURS |= {"no effect": "#0072B2", "undecided": "#777777"}
 NO_VERDICT = "#bbbbbb"  # of a single seed, or of a claim that served to set up the miniature
 
 
