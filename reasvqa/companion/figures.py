@@ -100,11 +100,11 @@ def _diamonds(axis: Axes, x: Any, y: Any, label: str = "", **look) -> None:
     axis.plot(x, y, "D", label=label, **look)
 
 
-def _equal_spans(axes: Sequence[Axes], ranges: Sequence[tuple[float, float]], set_limits: str) -> None:
+def _equal_spans(ranges: Mapping[Axes, tuple[float, float]], limits: str) -> None:
     """Give each axis the limits around its (lowest, highest) value, all of the widest one's span and a margin."""
-    span = max(1.15 * max(high - low for low, high in ranges), 2.0)
-    for axis, (low, high) in zip(axes, ranges, strict=True):
-        getattr(axis, set_limits)((low + high - span) / 2, (low + high + span) / 2)
+    span = max(1.15 * max(high - low for low, high in ranges.values()), 2.0)
+    for axis, (low, high) in ranges.items():
+        axis.set(**{limits: ((low + high - span) / 2, (low + high + span) / 2)})
 
 
 def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, message: str, scale: str) -> Figure:
@@ -120,36 +120,30 @@ def beside_paper(ours: pd.DataFrame, printed: pd.DataFrame, message: str, scale:
     theirs = [row for row in rows if row in printed.index]
     blocks = ([theirs] if theirs else []) + [rows]
     width, height = max(5.2, 1.7 + 1.85 * len(datasets)), 0.23 * sum(map(len, blocks)) + 0.75 * len(blocks) + 0.5
-    figure, axes = plt.subplots(
-        len(blocks),
-        len(datasets),
-        figsize=(min(7.2, width), height),
-        sharey="row",
-        squeeze=False,
-        height_ratios=[len(block) + 0.6 for block in blocks],
-    )
-    drawn: list[tuple[Axes, tuple[float, float]]] = []
+    shape: dict[str, Any] = {"figsize": (min(7.2, width), height), "sharey": "row", "squeeze": False}
+    shape["height_ratios"] = [len(block) + 0.6 for block in blocks]
+    figure, axes = plt.subplots(len(blocks), len(datasets), **shape)
+    ranges = {}
     for k, dataset in enumerate(datasets):
         name = paper.PRINTED[dataset]
         if theirs:
             values = printed.loc[theirs, name if name in printed else "Tot"]
             _diamonds(axes[0, k], values, np.arange(len(theirs)))
             axes[0, k].set_title(f"Paper, {name}")
-            drawn.append((axes[0, k], (values.min(), values.max())))
+            ranges[axes[0, k]] = values.min(), values.max()
         table = ours[ours["dataset"] == dataset].set_index("row").reindex(rows)
         axis = axes[-1, k]
-        axis.errorbar(
-            table["accuracy"], np.arange(len(rows)), xerr=_spread(table), fmt="o", color=OUR_COLOUR, lw=2, ms=5
-        )
+        look = {"fmt": "o", "color": OUR_COLOUR, "lw": 2, "ms": 5}
+        axis.errorbar(table["accuracy"], np.arange(len(rows)), xerr=_spread(table), **look)
         axis.set(title=panel_title(f"Ours, {name}", scale), xlabel=f"accuracy (%)\n{_support(table)}\n95 % intervals")
-        drawn.append((axis, (table["low"].min(), table["high"].max())))
+        ranges[axis] = table["low"].min(), table["high"].max()
     for line, block in zip(axes, blocks, strict=True):
         names = [row if block is theirs and block is not rows else our_name(row, scale) for row in block]
         line[0].set_yticks(np.arange(len(block)), names)
         line[0].set_ylim(len(block) - 0.5, -0.6)
         for axis in line:
             axis.grid(axis="y", color="#dddddd", lw=0.8)
-    _equal_spans([axis for axis, _ in drawn], [ends for _, ends in drawn], "set_xlim")
+    _equal_spans(ranges, "xlim")
     return finished(figure, message)
 
 
@@ -182,7 +176,7 @@ def curves(
         _diamonds(axes[0], *zip(*points, strict=True), label=f"{name}, paper", mec=colour, color=colour, ls=":")
     axes[0].set(title="Paper, NExT-QA (its text)", xlabel=xlabel, ylabel="accuracy (%)")
     values = [value for points in stated.values() for _, value in points] or [0.0]
-    ranges = [(min(values), max(values))]
+    ranges = {axes[0]: (min(values), max(values))}
     for axis, dataset in zip(axes[1:], datasets, strict=True):
         table = ours[ours["dataset"] == dataset].set_index("row")
         for k, (name, rows) in enumerate(lines.items()):
@@ -191,8 +185,8 @@ def curves(
             axis.errorbar(np.arange(len(x)) + 0.08 * k, line["accuracy"], yerr=_spread(line), **look)
         title = panel_title(f"Ours, {paper.PRINTED[dataset]}", scale)
         axis.set(title=title, xlabel=f"{xlabel}\n{_support(table)}, 95 % intervals")
-        ranges.append((table["low"].min(), table["high"].max()))
-    _equal_spans(axes, ranges, "set_ylim")
+        ranges[axis] = table["low"].min(), table["high"].max()
+    _equal_spans(ranges, "ylim")
     for axis in axes:
         step = 2 if len(x) > 6 else 1  # labels must not touch
         axis.set_xticks(range(len(x)), [name if k % step == 0 else "" for k, name in enumerate(x)])
