@@ -81,17 +81,18 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str], anew: bool 
         settings, uses["the ledger"] = whole, len(whole) - len(settings)  # rows of left-out tables
     records.names(paths.records())  # fail on a damaged archive
     with videos_seen_once():
-        kept = {config: _kept(config, anew) for config in settings}
+        kept = {config: _if_possible(kept_run, config, weights=anew) for config in settings}
         notebooks = list(stale(only, scale, seeds, anew))
     missing = [config for config, run in kept.items() if run is None]
     shipped = sum(run is not None and not run.has_weights for run in kept.values())
     return Plan(settings, missing, shipped, notebooks, uses)
 
 
-def _kept(config: TrainConfig, anew: bool) -> Run | None:
-    """Return the run if it is kept. Data that are missing or wrong are left for training to report."""
+def _if_possible(function: Callable, config: TrainConfig, **options: Any) -> Any:
+    """Return a function of settings, or None: data that are missing or wrong are left for training to report."""
+    made = DATASETS[config.dataset].make is None or (paths.dataset(config.dataset) / "complete.json").exists()
     with suppress(ValueError):
-        return kept_run(config, weights=anew) if has_data(config.dataset) else None
+        return function(config, **options) if made else None
 
 
 # --- stamps of executed notebooks, which tell when they are out of date -----------------------------------------------
@@ -123,7 +124,7 @@ def stamp_of(notebook: str, scale: str, seeds: Sequence[int]) -> str:
     for file in sorted(filter(Path.is_file, shipped + verdicts)):
         digest.update(file.read_bytes())
     names = [name for name, what in EXPERIMENTS.items() if what.notebook == notebook]
-    used = [_key(config) for config in all_settings(scale, seeds, names)]
+    used = [_if_possible(run_key, config) for config in all_settings(scale, seeds, names)]
     return hashlib.sha256(json.dumps([digest.hexdigest(), scale, list(seeds), used]).encode()).hexdigest()
 
 
@@ -135,18 +136,6 @@ def _code_without_comments(file: Path) -> str:
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
             node.body = node.body[1:]
     return ast.dump(tree)
-
-
-def _key(config: TrainConfig) -> str | None:
-    with suppress(ValueError):
-        return run_key(config) if has_data(config.dataset) else None
-
-
-def has_data(dataset: str) -> bool:
-    folder = paths.dataset(dataset)
-    if DATASETS[dataset].make:
-        return (folder / "complete.json").exists()
-    return any(folder.glob("*.csv")) or any(folder.glob("*.json"))
 
 
 # --- work, in whatever process or machine -----------------------------------------------------------------------------
