@@ -186,12 +186,10 @@ def compare_recipes(
             optimizer.step()
             optimizer.zero_grad()
 
-    uses_vision = not all(recipe.cached for recipe in recipes.values())
     times, losses, peaks = {name: [] for name in recipes}, {}, {}
     for turn in range(rounds + 1):  # the first to warm up
         for name, recipe in recipes.items():
-            if uses_vision:
-                student.move_vision_encoder(torch.device("cpu") if recipe.cached else student.device)
+            student.move_vision_encoder(torch.device("cpu") if recipe.cached else student.device)
             if recipe.recompute:
                 student.language_model.gradient_checkpointing_enable({"use_reentrant": False})
             try:
@@ -267,8 +265,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work = full_size_workload(given.student, given.batch_size)
     else:
         work = mini_workload(given.student, given.dataset, given.batch_size)
-    if all(recipe.cached for recipe in recipes.values()):
-        work.student.without_vision_encoder(own_device())
     table = compare_recipes(work, given.steps, given.rounds, recipes)
     print(table.round(3).to_string())
     found = {"device": device_name(), "dtype": str(work.student.dtype)[6:]}
