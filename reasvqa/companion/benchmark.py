@@ -165,9 +165,7 @@ def step_loss(work: Workload, objective: Objective, rows: list[int], recipe: Rec
     return multi_task(losses[0], losses[1] if len(losses) == 2 else None, objective.beta)
 
 
-def compare_recipes(
-    work: Workload, steps: int = 10, rounds: int = 3, recipes: dict[str, Recipe] = RECIPES
-) -> pd.DataFrame:
+def compare_recipes(work: Workload, steps: int, rounds: int, recipes: dict[str, Recipe]) -> pd.DataFrame:
     """Time training steps (forward, backward, optimizer) of every recipe, in turns.
 
     Returns:
@@ -214,9 +212,7 @@ def compare_recipes(
     table["times_reference"], table["smallest"], table["largest"] = ratios.median(), ratios.min(), ratios.max()
     first = np.nan if work.random else losses[next(iter(recipes))]
     table["loss_gap"] = [abs(losses[name] - first) for name in recipes]
-    if peaks:
-        table["peak_gb"] = pd.Series(peaks)
-    return table
+    return table.assign(peak_gb=pd.Series(peaks)) if peaks else table
 
 
 def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
@@ -231,12 +227,8 @@ def matrix_fraction(work: Workload, samples_per_s: float) -> dict:
     a, b = (torch.randn(size, size, device=own_device()).to(work.student.dtype) for _ in range(2))
     rate = 2 * size**3 / seconds(lambda: (a @ b).sum().item(), 5)
     flop = counter.get_total_flops() / len(rows)
-    return {
-        "gflop_per_sample": flop / 1e9,
-        "gflop_per_s": flop * samples_per_s / 1e9,
-        "matrix_gflop_per_s": rate / 1e9,
-        "fraction": flop * samples_per_s / rate,
-    }
+    found = {"gflop_per_sample": flop / 1e9, "gflop_per_s": flop * samples_per_s / 1e9}
+    return found | {"matrix_gflop_per_s": rate / 1e9, "fraction": flop * samples_per_s / rate}
 
 
 def seconds(function: Callable[[], object], times: int = 1) -> float:
@@ -251,8 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("reasvqa benchmark", description=__doc__, formatter_class=formatter)
     students = f"of the miniature, or of full size with random weights: {', '.join(FULL_SIZE)}"
-    names = list(FULL_SIZE_RECIPES)
-    add = parser.add_argument
+    names, add = list(FULL_SIZE_RECIPES), parser.add_argument
     add("--dataset", default="mini-star", help="for students of the miniature")
     add("--student", default="mini-blip2", help=students)
     add("--recipes", nargs="+", choices=names, default=names, metavar="RECIPE", help=f"of {', '.join(names)}")
