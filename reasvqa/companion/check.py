@@ -68,11 +68,8 @@ def check(configs: Sequence[TrainConfig], decode_all: bool = False, generator: s
         if not root.exists() and DATASETS[config.dataset].make:
             yield Row(NOTE, config.dataset, "not made yet", "it is made on first use, in about a minute")
             continue
-        splits: dict[str, Samples] = {}
-        yield from annotation_files(config, root, splits)
-        used = {split: splits[split] for split in ("train", config.split) if split in splits}
-        if "train" in used:
-            used["train"] = used["train"][: config.questions]
+        used: dict[str, Samples] = {}
+        yield from annotation_files(config, root, used)
         if used:
             yield from videos(config, used, decode_all)
             yield disk(config, used)
@@ -80,8 +77,8 @@ def check(configs: Sequence[TrainConfig], decode_all: bool = False, generator: s
             yield reasoning(config, root, used.get("train"))
 
 
-def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]) -> Iterator[Row]:
-    """Yield a row for each annotation file of a data set and put the readable splits into `splits`."""
+def annotation_files(config: TrainConfig, root: Path, used: dict[str, Samples]) -> Iterator[Row]:
+    """Yield a row for each annotation file of a data set; put the questions that a run uses into `used`, by split."""
     for row in official():
         split, what, official_count = row["split"], f"{config.dataset} {row['file']}", int(row["questions"])
         needed = split in ("train", config.split)
@@ -91,10 +88,12 @@ def annotation_files(config: TrainConfig, root: Path, splits: dict[str, Samples]
             yield Row(NOTE, what, "not there", "only Table 6 uses it" if split == "atp-hard" else "not needed here")
             continue
         try:
-            samples = splits[split] = load(config.dataset, split, root)
+            samples = load(config.dataset, split, root)
         except DataError as error:
             yield Row(FAILS if needed else NOTE, what, str(error))
             continue
+        if needed:
+            used[split] = samples[: config.questions] if split == "train" else samples
         found, unlabelled = f"{len(samples):,} questions", sum(sample.answer is None for sample in samples)
         if unlabelled and split == "train":
             yield Row(FAILS, what, f"{found}, {unlabelled:,} without an answer", "get the labelled file")
