@@ -38,7 +38,7 @@ def root(tmp_path_factory) -> Path:
     cells += [new_code_cell(source) for source in CELLS]
     cells[1].metadata["tags"] = ["parameters"]
     nbformat.write(new_notebook(cells=cells, metadata=KERNEL), folder / "notebooks" / "00_short.ipynb")
-    book.execute(folder / "notebooks" / "00_short.ipynb", {"word": "two"})
+    book.execute(folder / "notebooks" / "00_short.ipynb")
     return folder
 
 
@@ -49,7 +49,7 @@ def test_outputs_are_stored_clean_until_a_cell_or_the_data_change(root, monkeypa
     assert [cell.source for cell in code] == CELLS and executed.metadata.keys() == {"kernelspec", "reasvqa"}
     assert [cell.metadata.keys() for cell in code] == [{"tags"}] + [set()] * 4
     printed, warned = (output.text for output in code[1].outputs)
-    assert printed == "two data/runs" and warned == "UserWarning: texts are cut"
+    assert printed == "one data/runs" and warned == "UserWarning: texts are cut"
     (widget,) = (output.data for output in code[2].outputs)
     assert widget["text/html"] == "<p>its first state</p>" and not any("widget" in kind for kind in widget)
     assert [output.output_type for output in code[3].outputs] == ["display_data"]

@@ -32,7 +32,7 @@ _WARNING = re.compile(r"^\S+:\d+: (\w+Warning: .*)\n(?:  .*(?:\n|$))?", re.MULTI
 _EMBEDDED = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+")
 
 
-def execute(path: Path, parameters: dict[str, object] | None = None) -> None:
+def execute(path: Path) -> None:
     """Execute a notebook and store its cleaned outputs and a stamp (see `is_stale`) in it; its cells stay as they are.
 
     Raises:
@@ -42,9 +42,8 @@ def execute(path: Path, parameters: dict[str, object] | None = None) -> None:
 
     notebook = nbformat.read(path, 4)
     with tempfile.TemporaryDirectory() as folder:
-        out = papermill.execute_notebook(path, Path(folder) / "out.ipynb", parameters or {}, cwd=paths.CHECKOUT)
-    ran = [cell for cell in _code(out) if "injected-parameters" not in cell.metadata.get("tags", [])]
-    for count, (cell, done) in enumerate(zip(_code(notebook), ran, strict=True), 1):
+        out = papermill.execute_notebook(path, Path(folder) / "out.ipynb", cwd=paths.CHECKOUT)
+    for count, (cell, done) in enumerate(zip(_code(notebook), _code(out), strict=True), 1):
         cell.outputs, cell.execution_count = [o for o in done.outputs if _clean(o, count)], count
     notebook.metadata["reasvqa"] = {"stamp": stamp(notebook)}
     path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
