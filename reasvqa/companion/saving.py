@@ -5,7 +5,6 @@ Drawing again from the same runs changes no byte.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +16,7 @@ import reasvqa
 from reasvqa import paths
 from reasvqa.companion.latex import to_latex
 from reasvqa.companion.results import values
-from reasvqa.files import atomic_path, write_text
+from reasvqa.files import atomic_path, write_json, write_text
 from reasvqa.learning import Run
 
 _SETTINGS = ("student", "epochs", "learning_rate", "batch_size", "lora_rank")
@@ -48,8 +47,8 @@ def save_figure(
 
 def save_table(
     table: pd.DataFrame, name: str, scale: str, runs: Sequence[Run] = (), caption: str = "", own: bool = False
-) -> Path:
-    """Write <name>.{csv,tex,json}: numbers, a LaTeX table and provenance. Return the path of the LaTeX file.
+) -> None:
+    """Write <name>.{csv,tex,json}: numbers, a LaTeX table and provenance.
 
     Args:
         table: numbers, texts and estimates, see `latex.to_latex`.
@@ -58,7 +57,6 @@ def save_table(
     tex = (paths.own_figures if own else paths.figures)(scale) / f"{name}.tex"
     _save_numbers(tex, values(table), scale, runs, caption)
     write_text(tex, to_latex(table, describe(caption, runs), name, scale))
-    return tex
 
 
 def _save_numbers(path: Path, data: pd.DataFrame, scale: str, runs: Sequence[Run], caption: str, **about: str) -> None:
@@ -74,7 +72,7 @@ def _save_numbers(path: Path, data: pd.DataFrame, scale: str, runs: Sequence[Run
         "versions": runs[0].meta["versions"] if runs else {},
     }
     write_text(path.with_suffix(".csv"), data.to_csv(float_format="%.4f"))
-    write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+    write_json(path.with_suffix(".json"), record)
 
 
 def describe(caption: str, runs: Sequence[Run] = ()) -> str:
@@ -86,10 +84,8 @@ def describe(caption: str, runs: Sequence[Run] = ()) -> str:
     recipe = f"{epochs} epoch{'' if epochs == '1' else 's'}, learning rate {_listed(c.learning_rate for c in configs)}"
     recipe += f", batch {_listed(c.batch_size for c in configs)}"
     students, seeds = _listed(Path(c.student).name for c in configs), sorted({c.seed for c in configs})
-    ranges = []  # of seeds in a row
-    for _, run in groupby(enumerate(seeds), lambda pair: pair[1] - pair[0]):
-        row = [str(seed) for _, seed in run]
-        ranges.append(row[0] if len(row) == 1 else f"{row[0]} to {row[-1]}")
+    in_a_row = [[seed for _, seed in row] for _, row in groupby(enumerate(seeds), lambda pair: pair[1] - pair[0])]
+    ranges = [f"{row[0]} to {row[-1]}" if len(row) > 1 else str(row[0]) for row in in_a_row]
     words = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(ranges)}"
     return f"{caption} ({students}; {recipe}; n = {questions} questions, {words})"
 
