@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
 from html import escape
 from typing import Any
 
@@ -136,15 +135,13 @@ def say(*sentences: str) -> None:
 
 
 def changed_settings(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings of a run that differ from its scale's preset, by name."""
-    config = config.resolve()
-    preset = asdict(TrainConfig(dataset=config.dataset, student=config.student, seed=config.seed).resolve())
-    return {name: value for name, value in asdict(config).items() if value != preset[name]}
+    """Return the settings of a run that differ from its scale's preset, by name. config: resolved."""
+    preset = TrainConfig(dataset=config.dataset, student=config.student, seed=config.seed).resolve()
+    return {name: value for name, value in vars(config).items() if value != getattr(preset, name)}
 
 
 def settings_sentence(config: TrainConfig) -> str:
     """Return the student, data set, epochs and `changed_settings` of a run as a sentence."""
-    config = config.resolve()
     changed = ", ".join(f"`{name}` = {value!r}" for name, value in changed_settings(config).items())
     return (
         f"`{config.student}` on `{config.dataset}`, {config.epochs} epoch{'s' if config.epochs > 1 else ''}; "
@@ -161,11 +158,9 @@ def marked_reasoning(text: str | None, story: Story | None = None, who: str = "t
         return texts(**{who: text})
     told = claims(text, story)
     right = sum(claim.true is True for claim in told if claim.event is not None)
-    marked = "\n".join(f"{_MARKS[claim.true]} {claim.sentence.strip()}." for claim in told)
+    marks = {True: "✓", False: "✗", None: "–"}
+    marked = "\n".join(f"{marks[claim.true]} {claim.sentence.strip()}." for claim in told)
     return texts(**{f"{who} ({right} of {len(story.seen)} events as they happened)": marked})
-
-
-_MARKS = {True: "✓", False: "✗", None: "–"}
 
 
 def stacked(*views: HTML) -> HTML:
