@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Container, Mapping
 from html import escape
 from typing import Any
 
@@ -65,11 +65,7 @@ def question(sample: Sample, chosen: Mapping[str, int | None] | int | None = Non
 
 
 def refinement(
-    text: str,
-    answer: str | None = None,
-    correct: bool = True,
-    chosen: str | None = None,
-    rules: Collection[str] = RULES,
+    text: str, answer: str | None = None, correct: bool = True, chosen: str | None = None, rules: Container[str] = RULES
 ) -> HTML:
     """Return a response with what refinement removes struck out; each colour is a rule, named below and on hovering.
 
@@ -98,11 +94,7 @@ def _coloured(text: str, rule: str, tag: str) -> str:
 
 
 def pieces(
-    text: str,
-    answer: str | None = None,
-    correct: bool = True,
-    chosen: str | None = None,
-    rules: Collection[str] = RULES,
+    text: str, answer: str | None = None, correct: bool = True, chosen: str | None = None, rules: Container[str] = RULES
 ) -> list[tuple[str, str]]:
     """Split a response into pieces, each with the rule that removes it or "" if it stays. Arguments of `refinement`."""
     parts, at = [], 0
