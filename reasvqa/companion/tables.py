@@ -11,12 +11,12 @@ from IPython.display import HTML
 
 from reasvqa.companion import paper, results
 from reasvqa.companion.experiments import our_name
+from reasvqa.companion.words import Runs
 from reasvqa.evaluation import Estimate, signed
 from reasvqa.learning import Run
 
 OURS = {"mini": "ours, miniature", "preview": "ours, miniature (preview)", "smoke": "ours, smoke test"}
 OURS |= {"small": "ours, small model", "paper": "ours, full scale"}
-Runs = dict[tuple[str, str], list[Run]]
 
 
 def all_runs(settings: Mapping[Any, Sequence[Run]]) -> list[Run]:
@@ -53,7 +53,6 @@ def differences(
     """Return differences between settings: a row per pair and data set, on the seeds that both have.
 
     Args:
-        runs: by (dataset, row).
         pairs: names of rows, (better, worse).
         printed: the paper's table, for its own differences where it prints them.
     """

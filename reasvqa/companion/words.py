@@ -15,6 +15,8 @@ from reasvqa.datasets import Samples
 from reasvqa.evaluation import Estimate, plain, signed
 from reasvqa.learning import Run
 
+Runs = Mapping[tuple[str, str], Sequence[Run]]  # by (dataset, row) a run per seed
+
 
 def questions_and_clips(samples: Samples) -> str:
     """Return for example "960 questions about 320 clips"."""
@@ -49,17 +51,11 @@ def comparison(better: str, worse: str, effect: Estimate, margin: float) -> str:
     return text if effect.seeds > 1 else f"{text} The interval covers other questions, but not other seeds."
 
 
-def finding(
-    runs: Mapping[tuple[str, str], Sequence[Run]],
-    better: str,
-    worse: str,
-    scale: str,
-    printed: pd.DataFrame | None = None,
-) -> str:
+def finding(runs: Runs, better: str, worse: str, scale: str, printed: pd.DataFrame | None = None) -> str:
     """Return a figure's title: how two settings compare, on average over data sets, in our runs and in the paper.
 
     Args:
-        runs: by (dataset, row); `better` and `worse` are rows.
+        better, worse: names of rows.
         printed: the paper's table; None: the paper prints no numbers for the two.
     """
     datasets = list(dict.fromkeys(dataset for dataset, row in runs if row == better and (dataset, worse) in runs))
@@ -73,15 +69,9 @@ def finding(
     return f"{text}; the paper {signed(means[better] - means[worse])}"
 
 
-def trend(
-    runs: Mapping[tuple[str, str], Sequence[Run]], rows: Sequence[str], positions: Sequence[float] | None = None
-) -> Estimate:
+def trend(runs: Runs, rows: Sequence[str], positions: Sequence[float] | None = None) -> Estimate:
     """Return how far the accuracy of `rows`, in order, rises along a straight line, in points over its whole range.
-
-    Args:
-        runs: by (dataset, row).
-        positions: of the rows on the line; None: equally spaced.
-    """
+    positions: of the rows on the line; None: equally spaced."""
     x = np.asarray(positions if positions is not None else range(len(rows)), dtype=float)
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum() * (x.max() - x.min())
     datasets = dict.fromkeys(dataset for dataset, _ in runs)
