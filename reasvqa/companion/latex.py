@@ -46,14 +46,10 @@ def to_latex(table: pd.DataFrame, caption: str, label: str, scale: str = "mini")
     columns = ""
     for n, right in zip(letters, numeric, strict=True):
         columns += "r" if right else "l" if n <= WRAPPED else rf"p{{{0.6 * n / wrapped:.2f}\linewidth}}"
-    text = style.to_latex(
-        column_format=f"@{{}}{columns}@{{}}",
-        hrules=True,
-        multirow_align="naive",
-        caption=_cell(re.sub(r"([&%$#_{}])", r"\\\1", _without_number(caption))),
-        label=f"tab:{label}",
-        **({"environment": "longtable"} if len(table) > PAGE else {"position_float": "centering"}),  # type: ignore
-    )
+    caption = _cell(re.sub(r"([&%$#_{}])", r"\\\1", _without_number(caption)))
+    look: dict[str, Any] = {"column_format": f"@{{}}{columns}@{{}}", "hrules": True, "multirow_align": "naive"}
+    look |= {"environment": "longtable"} if len(table) > PAGE else {"position_float": "centering"}
+    text = style.to_latex(caption=caption, label=f"tab:{label}", **look)
     if len(table) > PAGE:
         return f"{{\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n{text}}}\n"
     fitted = "\\small\n\\begin{adjustbox}{max width=\\linewidth}\n\\begin{tabular}"
