@@ -83,15 +83,10 @@ def sizes(name: str) -> dict[str, float]:
         }
         read = 80 + frame_tokens[family]
         flop = 4 * ((language - 2 * head) * (read + 130) + head * 130)
-    return {
-        "language_b": language / 1e9,
-        "vision_b": vision / 1e9,
-        "tokens_read": read,
-        "tflop_per_sample": flop / 1e12,
-        "tflop_per_clip": 2 * vision * 4 * patches / 1e12,
-        "weights_gb": 2 * (language + vision) / 1e9,
-        "cache_mb_per_clip": feature_bytes(1, 4, student.feature_shape, torch.bfloat16) / 1e6,
-    }
+    found = {"language_b": language / 1e9, "vision_b": vision / 1e9, "tokens_read": read}
+    found |= {"tflop_per_sample": flop / 1e12, "tflop_per_clip": 2 * vision * 4 * patches / 1e12}
+    cache = feature_bytes(1, 4, student.feature_shape, torch.bfloat16) / 1e6
+    return found | {"weights_gb": 2 * (language + vision) / 1e9, "cache_mb_per_clip": cache}
 
 
 def _parameters(module: nn.Module) -> int:
