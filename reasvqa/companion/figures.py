@@ -210,10 +210,9 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     heights = np.array([1.5 if "\n" in text else 1.0 for text in texts])  # two lines take more room than one
     places = np.cumsum(heights) - heights / 2
     figure, axis = plt.subplots(figsize=(7.2, 0.2 * heights.sum() + 1.6))
-    before = None
-    for y, top, row in zip(places, places - heights / 2, shown.to_dict("records"), strict=True):
-        judged = row["kind"] != "set" and not pd.isna(row["verdict"])
-        colour = VERDICT_COLOURS[row["verdict"]] if judged else NO_VERDICT
+    before, verdicts = None, shown["verdict"].where(shown["kind"] != "set")
+    for y, top, row, verdict in zip(places, places - heights / 2, shown.to_dict("records"), verdicts, strict=True):
+        colour = VERDICT_COLOURS.get(verdict, NO_VERDICT)
         axis.plot([-row["margin"], row["margin"]], [y, y], color="#e4e4e4", lw=8, solid_capstyle="butt", zorder=0)
         axis.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.1, solid_capstyle="butt")
         axis.plot([row["inner_low"], row["inner_high"]], [y, y], color=colour, lw=3, solid_capstyle="butt")
@@ -236,9 +235,8 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     axis.set_xticks([], minor=True)
     axis.set_xlabel("effect in the claimed direction (points; logarithmic beyond 5)\nthin: 95 %, thick: 90 % interval")
     axis.set_title(panel_title(message, scale), fontsize=9, loc="right")
-    judged = set(shown.loc[shown["kind"] != "set", "verdict"])
-    colours = {name: VERDICT_COLOURS[name] for name in VERDICT_COLOURS if name in judged}
-    if shown["verdict"].isna().any() or (shown["kind"] == "set").any():
+    colours = {name: colour for name, colour in VERDICT_COLOURS.items() if name in set(verdicts)}
+    if verdicts.isna().any():
         colours["no evidence: tuned to hold, or one seed"] = NO_VERDICT
     marks = [Line2D([], [], color=colour, marker="o", lw=2, label=name) for name, colour in colours.items()]
     if len(printed):
