@@ -160,6 +160,6 @@ def stacked(*views: HTML) -> HTML:
     return HTML("".join(str(view.data) for view in views))
 
 
-def folded(view: HTML, summary: str) -> HTML:
+def folded(view: HTML, summary: str, is_open: bool = False) -> HTML:
     """Return a view that the reader opens by clicking its summary: for long tables."""
-    return HTML(f"<details><summary>{escape(summary)}</summary>{view.data}</details>")
+    return HTML(f"<details{' open' if is_open else ''}><summary>{escape(summary)}</summary>{view.data}</details>")

@@ -4,7 +4,6 @@ folded views to open. Nothing here trains a student."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from html import escape
 
 import ipywidgets
 from IPython.display import HTML
@@ -43,11 +42,9 @@ def pick(pages: Mapping[str, HTML], label: str, first: str | None = None) -> Non
     names, first = list(pages), first or next(iter(pages))
     look = {"style": {"description_width": "initial"}, "layout": {"width": "min(46em, 98%)"}}
     picker = ipywidgets.Dropdown(options=names, value=first, description=label, **look)
-    folded = ""
-    for name in sorted({*names[: FOLDED - 1], first}, key=names.index):
-        is_open = " open" if name == first else ""
-        folded += f"<details{is_open}><summary>{escape(name)}</summary>{pages[name].data}</details>"
-    explore(lambda name: pages[name], {"name": picker}, folded)
+    shown = sorted({*names[: FOLDED - 1], first}, key=names.index)
+    still = display.stacked(*(display.folded(pages[name], name, name == first) for name in shown))
+    explore(lambda name: pages[name], {"name": picker}, str(still.data))
 
 
 def pages_of(runs: Mapping[str, Run], shown: Samples) -> list[HTML]:
