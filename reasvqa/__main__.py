@@ -21,9 +21,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command with the arguments that follow its name and return its exit status.
 
     A command is `main(arguments)` of the module of its name in `reasvqa.companion`. Only that module is imported.
-
-    Args:
-        arguments: the command line without the program's name; None: that of this process.
     """
     parser = argparse.ArgumentParser(prog="reasvqa", description=reasvqa.__doc__)
     parser.add_argument("--version", action="version", version=reasvqa.__version__)
