@@ -209,24 +209,12 @@ def take_gpu(turns: Sequence[str], locks: str) -> None:
 
 
 def reproduce(
-    scale: str = "mini",
-    only: Sequence[str] = tuple(EXPERIMENTS),
-    seeds: Sequence[int] = SEEDS,
-    jobs: int | None = None,
-    dask: str | None = None,
-    anew: bool = False,
+    scale: str, only: Sequence[str], seeds: Sequence[int], jobs: int | None, dask: str | None, anew: bool
 ) -> dict[str, str]:
-    """Train the missing runs of these tables and figures and execute their notebooks. Return the error of each, by its
-    name; "" for none.
+    """Train the missing runs of these tables and figures and execute their notebooks; the arguments are the command's
+    options. Return the error of each, by its name; "" for none.
 
-    Args:
-        scale: one of `reasvqa.companion.scales.SCALES`.
-        only: names of `EXPERIMENTS`.
-        seeds: of every run; important rows get more.
-        jobs: processes at a time; default: one per GPU, or per core without one.
-        dask: address of a Dask scheduler for the runs. Its workers need this package and the same data folder. The
-            notebooks are executed here.
-        anew: also train what came with the repository.
+    The workers of Dask need this package and the same data folder. The notebooks are executed here.
     """
     jobs, began = jobs or torch.cuda.device_count() or cores(), time.time()
     for dataset in dict.fromkeys(d for name in only for d in EXPERIMENTS[name].datasets):
