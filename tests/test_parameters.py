@@ -52,7 +52,7 @@ WHOLE = {"scale": "smoke", "seeds": [0, 1, 2]}
 def test_a_whole_table_has_the_settings_of_its_experiment():
     table5 = exhibit("table5", **WHOLE, datasets=["star", "nextqa", "intentqa"])
     assert table5.settings == settings_of("table5", "smoke", [0, 1, 2]) and not table5.own
-    assert table5.plan == "15 settings, 57 runs" and table5.seeds == [0, 1, 2]
+    assert table5.plan == "15 settings, 90 runs" and table5.seeds == [0, 1, 2]
     assert table5.on("star").settings == settings_of("table5", "smoke", [0, 1, 2], ["star"])
 
 
