@@ -41,7 +41,7 @@ def choice(scores: Tensor, rows: Tensor, answers: Tensor) -> Tensor:
     """Return the cross-entropy of choosing the right option, a float32 scalar, from the scores of all options of the
     batch, float (O,), the samples they belong to, long (O,), ascending, and the right options' indices, long (B,)."""
     options = (SHARPNESS * scores).split(torch.bincount(rows).tolist())
-    return F.cross_entropy(pad_sequence(options, batch_first=True, padding_value=-torch.inf), answers)
+    return F.cross_entropy(pad_sequence(list(options), batch_first=True, padding_value=-torch.inf), answers)
 
 
 def multi_task(answer_loss: Tensor, reasoning_loss: Tensor | None, beta: float) -> Tensor:

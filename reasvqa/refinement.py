@@ -327,7 +327,7 @@ def _stem(word: str) -> str:
 _SUBJECTS = _stems("person man woman boy girl child kid baby lady people individual someone adult one")
 
 
-def _restates(sentence: str, option: set[str]) -> bool:
+def _restates(sentence: str, option: frozenset[str]) -> bool:
     """Return True for a sentence with all of an option's `_stems`, and either no others, but for who acts, or a sign of
     a conclusion."""
     said = _stems(sentence)

@@ -233,7 +233,8 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     ticks = [tick for tick in (-50, -10, -4, -2, 0, 2, 4, 10, 50) if abs(tick) <= largest]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=7)
     axis.set_xticks([], minor=True)
-    axis.set_xlabel("effect in the claimed direction (points; logarithmic beyond 5)\nthin: 95 %, thick: 90 % interval")
+    note = "thin: 95 % interval; thick: interval that lies within the grey margin if the verdict is “no effect”"
+    axis.set_xlabel(f"effect in the claimed direction (points; logarithmic beyond 5)\n{note}")
     axis.set_title(panel_title(message, scale), fontsize=9, loc="right")
     colours = {name: colour for name, colour in VERDICT_COLOURS.items() if name in set(verdicts)}
     if verdicts.isna().any():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +114,7 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
         raise ValueError(f"{found}, e.g. {absent[0]!r}. Finish generating the reasoning.")
     if config.control == "other_videos":
         responses = swapped(responses, samples)
-    rows = {row.id: row for row in responses.itertuples()}
+    rows: dict[str, Any] = {str(row.id): row for row in responses.itertuples()}
     texts = {}
     for sample in samples:
         row = rows[sample.id]
