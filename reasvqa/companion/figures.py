@@ -200,7 +200,7 @@ def curves(
 def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     """Draw claims' effects in points with their 95 % intervals, coloured by verdict and grouped by place in the paper.
 
-    Thick is the 90 % interval, which has to lie in the margin for "no effect". At most 26 rows fit a page.
+    Thick is the interval that has to lie in the margin for "no effect". At most 26 rows fit a page.
 
     Args:
         table: of `results.ledger`, or rows of it.
