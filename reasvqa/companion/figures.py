@@ -53,7 +53,7 @@ def panel_title(title: str, scale: str) -> str:
 def finished(figure: Figure, message: str = "") -> Figure:
     """Tidy and close a figure, under a message: a notebook shows what a cell returns, and an open figure once more."""
     if message:
-        figure.suptitle(textwrap.fill(message, 95), fontsize=9)
+        figure.suptitle("\n".join(textwrap.fill(line, 95) for line in message.splitlines()), fontsize=9)
     figure.tight_layout()
     plt.close(figure)
     return figure
@@ -233,7 +233,7 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     ticks = [tick for tick in (-50, -10, -4, -2, 0, 2, 4, 10, 50) if abs(tick) <= largest]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=7)
     axis.set_xticks([], minor=True)
-    note = "thin: 95 % interval; thick: interval that lies within the grey margin if the verdict is “no effect”"
+    note = "thin: 95 % interval; thick: for “no effect”, has to lie within the margin"
     axis.set_xlabel(f"effect in the claimed direction (points; logarithmic beyond 5)\n{note}")
     axis.set_title(panel_title(message, scale), fontsize=9, loc="right")
     colours = {name: colour for name, colour in VERDICT_COLOURS.items() if name in set(verdicts)}
