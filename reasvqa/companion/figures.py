@@ -173,7 +173,8 @@ def curves(
     looks = dict(zip(lines, (("#D55E00", "o"), ("#0072B2", "s")), strict=False))
     for name, points in stated.items():
         colour = looks[name][0]
-        _diamonds(axes[0], *zip(*points, strict=True), label=f"{name}, paper", mec=colour, color=colour, ls=":")
+        x_stated, y_stated = [x for x, _ in points], [y for _, y in points]
+        _diamonds(axes[0], x_stated, y_stated, label=f"{name}, paper", mec=colour, color=colour, ls=":")
     axes[0].set(title="Paper, NExT-QA (its text)", xlabel=xlabel, ylabel="accuracy (%)")
     values = [value for points in stated.values() for _, value in points] or [0.0]
     ranges = {axes[0]: (min(values), max(values))}
