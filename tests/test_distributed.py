@@ -84,10 +84,10 @@ def checkpoints(store: Path) -> list[Path]:
 def test_a_batch_that_cannot_be_shared_is_refused(smoke_star, tmp_path, monkeypatch):
     from accelerate import PartialState
 
-    from reasvqa.learning.training import _train
+    from reasvqa.learning.trainer import fit
 
     state = PartialState(cpu=True)
     monkeypatch.setattr(state, "num_processes", 3)
     config = TrainConfig(dataset="smoke-star").resolve()
     with pytest.raises(ValueError, match="batch_size=8: 3 processes cannot divide it evenly"):
-        _train(config, paths.dataset("smoke-star"), tmp_path / "run", state)
+        fit(config, paths.dataset("smoke-star"), tmp_path / "run", state)

@@ -15,7 +15,7 @@ import pytest
 from reasvqa import files, paths
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples, load
-from reasvqa.learning import DamagedRun, Diverged, Run, train, training
+from reasvqa.learning import DamagedRun, Diverged, Run, train, trainer, training
 from reasvqa.learning.answering import predict
 from reasvqa.learning.features import build_features
 from reasvqa.learning.runs import RESULT
@@ -46,7 +46,7 @@ def trainings(trained, monkeypatch) -> list[Path]:
         asked.append(folder)
         shutil.copytree(trained.path, folder, dirs_exist_ok=True)
 
-    monkeypatch.setattr(training, "_train", copied)
+    monkeypatch.setattr(trainer, "fit", copied)
     return asked
 
 
@@ -87,6 +87,7 @@ def test_stl_students_write_and_are_parsed(tmp_path):
 @pytest.mark.slow
 def test_a_run_remembers_where_its_data_lay(smoke_star, tmp_path, monkeypatch):
     """What is asked of it later is about the data it learned from, wherever data of that name lie, too."""
+    load("smoke-star", "val")  # makes its videos
     root = Path(shutil.copytree(paths.dataset("smoke-star"), tmp_path / "mine"))
     own = json.loads((root / "STAR_val.json").read_text())
     (root / "STAR_val.json").write_text(json.dumps(own[:5]))
@@ -290,7 +291,7 @@ def broken_off(undisturbed, tmp_path_factory) -> Path:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(training._Progress, "on_save", interrupt)
+        patched.setattr(trainer._Progress, "on_save", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(STEPS, runs=store)
     return store
@@ -304,7 +305,7 @@ def test_a_half_written_checkpoint_is_left_for_the_one_before(damage, broken_off
     (newest,) = store.glob("*.partial/checkpoints/checkpoint-3")
     if damage:
         damage(newest / "trainer_state.json")
-    begins_at = training._last_checkpoint(newest.parent)
+    begins_at = trainer._last_checkpoint(newest.parent)
     assert begins_at == str(newest.with_name("checkpoint-2") if damage else newest)
     assert same(train(STEPS, runs=store), undisturbed)
 

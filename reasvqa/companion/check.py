@@ -21,8 +21,8 @@ from functools import cache
 from pathlib import Path
 
 import torch
+import transformers
 from tqdm import tqdm
-from transformers import AutoConfig, AutoTokenizer
 
 from reasvqa import hub, paths
 from reasvqa.companion import full_size
@@ -193,11 +193,11 @@ def weights(name: str, role: str) -> Row:
             nothing = "no checkpoint" if local else "not in the hub's cache"
             found = nothing if len(absent) == len(files) else f"some of its files are missing: {_some(absent)}"
             return Row(FAILS, what, found, remedy)
-        kind = AutoConfig.from_pretrained(source, local_files_only=True).model_type
+        kind = transformers.AutoConfig.from_pretrained(source, local_files_only=True).model_type
     except (OSError, ValueError, KeyError) as error:
         return Row(FAILS, what, textwrap.shorten(str(error), 200), remedy)
     try:
-        hub.check_tokenizer(AutoTokenizer.from_pretrained(source, local_files_only=True), source)
+        hub.check_tokenizer(transformers.AutoTokenizer.from_pretrained(source, local_files_only=True), source)
     except (OSError, ValueError) as error:
         return Row(FAILS, what, f"its tokenizer does not work: {textwrap.shorten(str(error), 200)}", remedy)
     if role == "student" and kind not in FAMILIES:
@@ -211,11 +211,11 @@ def student_without_weights(name: str) -> Student | None:
     """Return a student for its shapes, by its configuration or, where that is missing, by its published size."""
     source, half = STUDENTS.get(name, name), (0.5, 0.5, 0.5)
     try:
-        config = AutoConfig.from_pretrained(source, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(source, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=True)
         model_class, student_class = FAMILIES[config.model_type]
         with torch.device("meta"):
-            return student_class(model_class(config), tokenizer, Preprocess(1, half, half))
+            return student_class(getattr(transformers, model_class)(config), tokenizer, Preprocess(1, half, half))
     except (OSError, ValueError, KeyError):
         published = name in full_size.FULL_SIZE
         return full_size.random_student(name, torch.device("meta"), torch.bfloat16) if published else None

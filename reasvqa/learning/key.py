@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
-import peft
 import torch
 import transformers
 
@@ -23,6 +23,7 @@ from reasvqa.learning.features import video_stamp
 from reasvqa.learning.targets import build_examples, responses_of
 from reasvqa.students import fingerprint
 
+PEFT = version("peft")  # without its import, which takes seconds
 PROCEDURE = 2  # raise it when the same settings and texts lead to another student or other answers
 # The settings that training examples depend on. A seed counts only where it draws a fraction.
 _OF_EXAMPLES = ("dataset", "questions", "generator", "objective", "reasoning", "refinement", "control", "subset")
@@ -51,7 +52,7 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
         _examples_digest(reduced, root, learned, file_state(responses)),
         questions_digest(asked),
         fingerprint(config.student),
-        [*versions, peft.__version__],
+        [*versions, PEFT],
     ]
     if not config.blind:
         everything += [videos_digest(learned), videos_digest(asked)]
@@ -63,9 +64,14 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
 @lru_cache(maxsize=4096)
 def _examples_digest(config: TrainConfig, root: Path, samples: Samples, _responses: object) -> str:
     """Return a hash of the texts of the training examples, in their order."""
-    samples = samples[: config.questions] if config.questions else samples
+    samples = _first(samples, config.questions)
     examples = build_examples(samples, responses_of(config, root, samples), config)
     return digest((e.sample.id, e.source, e.target, e.reasoning or "", e.ending) for e in examples)
+
+
+@lru_cache(maxsize=64)
+def _first(samples: Samples, questions: int | None) -> Samples:
+    return samples[:questions]  # the same object every time, for which responses are read once
 
 
 @lru_cache(maxsize=64)

@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
 import pandas as pd
-import peft
 import torch
 import transformers
 
@@ -31,12 +31,10 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.files import locked, write_text
 from reasvqa.learning.answering import answer_table, generate_reasoning
-from reasvqa.learning.export import card, export_folder, write_adapter, write_merged
 from reasvqa.learning.features import Features, dtype_of, features_of, readable
 from reasvqa.learning.key import digest, load_existing, questions_digest, videos_digest
 from reasvqa.samples import Sample
 from reasvqa.students import Student, load_student, own_device
-from reasvqa.students.adapters import load_trained, prepare
 
 WEIGHTS = "weights.safetensors"
 RESULT = ("config.json", "metrics.json", "predictions.csv", "history.csv", WEIGHTS)
@@ -174,6 +172,8 @@ class Run:
                 f"{self.path.name} came with the repository, without weights. "
                 "Retrain with train(run.config, force=True); a student of the miniature takes about a minute."
             )
+        from reasvqa.students.adapters import load_trained, prepare  # with peft, in seconds
+
         student = load_student(self.config.student, dtype_of(self.config))
         prepare(student, self.config)
         load_trained(student, self.file(WEIGHTS))
@@ -252,6 +252,8 @@ class Run:
             DataError: the questions that it was evaluated on are gone; the card shows one of them.
             FileNotFoundError: the base's processor, for `merged`, is missing.
         """
+        from reasvqa.learning.export import card, export_folder, write_adapter, write_merged  # with peft, in seconds
+
         about = {"run": self.path.name, "merged": merged, "config": asdict(self.config)}
         with export_folder(Path(path), about) as folder:
             sample, student = self.samples()[0], self.load_student()
@@ -263,8 +265,8 @@ class Run:
 
 def seal(folder: Path, meta: dict) -> None:
     """Write meta.json with versions and the checksums of the result: the last step of a run."""
-    versions = {module.__name__: module.__version__ for module in (reasvqa, torch, transformers, peft)}
-    versions["python"] = platform.python_version()
+    versions = {module.__name__: module.__version__ for module in (reasvqa, torch, transformers)}
+    versions |= {"peft": version("peft"), "python": platform.python_version()}
     files = {name: _file_checksum(folder / name) for name in RESULT}
     write_text(folder / "meta.json", meta_text(meta | {"versions": versions, "files": files}))
 

@@ -67,7 +67,7 @@ def responses_of(config: TrainConfig, root: Path, samples: Samples) -> pd.DataFr
     return _responses(path, samples, config.kind, file_state(path))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _responses(path: Path, samples: Samples, kind: str, _state: object) -> pd.DataFrame:
     return read_reasoning(path, samples, kind)
 

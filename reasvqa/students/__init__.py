@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoTokenizer
 
 from reasvqa import hub
 from reasvqa.files import file_state
@@ -35,12 +34,12 @@ STUDENTS.update(
         "internvl3-2b": "OpenGVLab/InternVL3-2B-hf",
     }
 )
-# By the model type in a checkpoint's config.json: transformers' class, and ours around it.
-FAMILIES: dict[str, tuple[type, type[Student]]] = {
-    "blip-2": (transformers.Blip2ForConditionalGeneration, Blip2Student),
-    "llava_onevision": (transformers.LlavaOnevisionForConditionalGeneration, LlavaStudent),
-    "smolvlm": (transformers.SmolVLMForConditionalGeneration, SmolVlmStudent),
-    "internvl": (transformers.InternVLForConditionalGeneration, InternVlStudent),
+# By the model type in config.json: transformers' class, by its name since its import takes seconds, and ours.
+FAMILIES: dict[str, tuple[str, type[Student]]] = {
+    "blip-2": ("Blip2ForConditionalGeneration", Blip2Student),
+    "llava_onevision": ("LlavaOnevisionForConditionalGeneration", LlavaStudent),
+    "smolvlm": ("SmolVLMForConditionalGeneration", SmolVlmStudent),
+    "internvl": ("InternVLForConditionalGeneration", InternVlStudent),
 }
 
 
@@ -69,7 +68,7 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
 
 
 def _load(name: str, source: str, dtype: torch.dtype, local_only: bool) -> Student:
-    config = AutoConfig.from_pretrained(source, local_files_only=local_only)
+    config = transformers.AutoConfig.from_pretrained(source, local_files_only=local_only)
     reasons = why_not(config)
     if reasons or config.model_type not in FAMILIES:
         why = f", which cannot be a student: {' '.join(reasons)} Students" if reasons else "; students"
@@ -79,8 +78,10 @@ def _load(name: str, source: str, dtype: torch.dtype, local_only: bool) -> Stude
         raise ValueError(f"student {name!r}: its language model is {kind}, but this student needs T5")
     model_class, student_class = FAMILIES[config.model_type]
     options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, found = model_class.from_pretrained(source, dtype=dtype, local_files_only=local_only, **options)
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local_only)
+    model, found = getattr(transformers, model_class).from_pretrained(
+        source, dtype=dtype, local_files_only=local_only, **options
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local_only)
     hub.check_tokenizer(tokenizer, source)
     problems = {what: sorted(map(str, found[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
     listed = "; ".join(

@@ -6,12 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from torch import Tensor
-from transformers.models.smolvlm.processing_smolvlm import (
-    DEFAULT_CHAT_TEMPLATE,
-    DEFAULT_MEDIA_OUTTRO,
-    DEFAULT_VIDEO_INTRO,
-    FRAME_TIMESTAMP_MESSAGE,
-)
 
 from reasvqa.preprocess import Preprocess
 from reasvqa.students.packed import PackedStudent
@@ -33,13 +27,16 @@ class SmolVlmStudent(PackedStudent):
 
     vision_modules = ("model.vision_model",)
     language_name, projection_name = "model.text_model", "model.connector"
-    template = DEFAULT_CHAT_TEMPLATE  # transformers takes this one for videos, whatever the checkpoint brings
-    # The blank belongs to the introduction's first word, the line breaks behind the video to the question. So each
-    # piece has the ids that it has in the whole text.
-    video_mark, after_video = " <video>", DEFAULT_MEDIA_OUTTRO
 
     def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocess):
+        from transformers.models.smolvlm import processing_smolvlm as own  # its import takes seconds
+
         super().__init__(model, tokenizer, preprocess)
+        self.template = own.DEFAULT_CHAT_TEMPLATE  # transformers takes it for videos, whatever the checkpoint brings
+        # The blank belongs to the introduction's first word, the line breaks behind the video to the question. So each
+        # piece has the ids that it has in the whole text.
+        self.video_mark, self.after_video = " <video>", own.DEFAULT_MEDIA_OUTTRO
+        self.introduction, self.before_frame = own.DEFAULT_VIDEO_INTRO, own.FRAME_TIMESTAMP_MESSAGE
         vision = self.model.config.vision_config
         self.feature_shape = (vision.image_size // vision.patch_size) ** 2, vision.hidden_size
         self.video_token = self.model.config.image_token_id
@@ -53,9 +50,9 @@ class SmolVlmStudent(PackedStudent):
         around = getattr(self.tokenizer, "fake_image_token", "<fake_token_around_image>")
         picture = f"{around}{getattr(self.tokenizer, 'global_image_token', '<global-img>')}"
         length = str(timedelta(seconds=frames))
-        introduction = DEFAULT_VIDEO_INTRO.format(frame_count=in_words(frames), video_duration=length)
+        introduction = self.introduction.format(frame_count=in_words(frames), video_duration=length)
         starts = [f" {introduction}", *[around] * (frames - 1)]
-        times = [FRAME_TIMESTAMP_MESSAGE.format(timestamp=f"{s // 60:02d}:{s % 60:02d}") for s in range(frames)]
+        times = [self.before_frame.format(timestamp=f"{s // 60:02d}:{s % 60:02d}") for s in range(frames)]
         return [*(f"{start}{time}{picture}" for start, time in zip(starts, times, strict=True)), around]
 
 
