@@ -92,7 +92,7 @@ def found(right: int, wrong: int, seeds: int = 1):
     [
         (found(60, 10), "MTL does better than STL_QA"),
         (found(10, 60), "MTL does worse than STL_QA"),
-        (found(20, 18), "do not tell the two apart"),
+        (found(20, 18), "do not separate the two"),
         (found(0, 0), "alike within 1.5 points"),
     ],
 )
@@ -116,4 +116,4 @@ def test_the_ledger_says_what_it_holds(tmp_path, monkeypatch):
     line = dict.fromkeys(results.LEDGER, 0.0) | {"claim": "mtl-star", "text": "... on STAR", "kind": "claim"}
     line |= {"effect": 2.125, "low": -0.5, "high": 4.0, "seeds": 5, "verdict": "undecided"}
     pd.DataFrame([line])[results.LEDGER].to_csv(tmp_path / "claims.csv", index=False)
-    assert words.ledger_says("table5", "mtl-star", "mini") == "on STAR: +2.1 [-0.5, 4.0] points, 5 seeds, undecided"
+    assert words.ledger_says("table5", "mtl-star", "mini") == "“on STAR”: +2.1 [-0.5, 4.0] points, 5 seeds, undecided"

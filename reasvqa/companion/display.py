@@ -81,7 +81,7 @@ def refinement(
     legend = " ".join(_coloured(rule, rule, "span") for rule in RULES if rule in used) or "nothing"
     kind = "CR: the generator was right"
     if not correct:
-        kind = f"IR: the generator was wrong, so the words of the true answer are removed too ({WORD_RULE})"
+        kind = f"IR: the generator was wrong, so the words of the true answer, where they occur, are removed too ({WORD_RULE})"
     return HTML(
         "<div style='border-left:3px solid #999;padding:.3em .8em;margin:.5em 0;line-height:1.6;white-space:pre-wrap'>"
         f"{body}</div><div style='opacity:.8;font-size:90%'>{escape(kind)}. Removed by rule: {legend}</div>"
@@ -137,7 +137,7 @@ def settings_sentence(config: TrainConfig) -> str:
     changed = ", ".join(f"`{name}` = {value!r}" for name, value in changed_settings(config).items())
     return (
         f"`{config.student}` on `{config.dataset}`, {config.epochs} epoch{'s' if config.epochs > 1 else ''}; "
-        f"all settings are the preset's{f' but {changed}' if changed else ''}."
+        f"all settings are the preset's{f' except {changed}' if changed else ''}."
     )
 
 

@@ -58,7 +58,7 @@ class WrongAnswer:
         """How much of the response refinement keeps: a figure's title."""
         words = self.pieces["piece"].str.count(r"\S+")
         kept = words[self.pieces["kept"]].sum()
-        return f"The generator's answer is wrong; refinement keeps {kept} of its {words.sum()} words"
+        return f"The generator's answer is wrong; refinement keeps {kept} of the {words.sum()} words"
 
 
 def shortened_pieces(parts: Pieces, letters: int) -> Pieces:

@@ -284,7 +284,7 @@ def interval(row: Mapping[Any, Any]) -> str:
 
 def verdict_text(row: Mapping[Any, Any]) -> str:
     """Return a ledger row's verdict; a single seed has none."""
-    found = "none: one seed" if pd.isna(row["verdict"]) else row["verdict"]
+    found = "no verdict: one seed" if pd.isna(row["verdict"]) else row["verdict"]
     return f"{found} (set: no evidence)" if row["kind"] == "set" else found
 
 

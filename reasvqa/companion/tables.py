@@ -107,7 +107,7 @@ def readable_ledger(ledger: pd.DataFrame) -> pd.DataFrame:
         line |= {"ours (points)": results.interval(row), "seeds": f"{row['seeds']:.0f}"}
         line["detectable (points)"] = f"{row['detectable']:.1f}"
         p = row["p_corrected"]
-        line["p, corrected"] = "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+        line["p, corrected"] = "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{round(p, 4):g}"
         rows.append(line | {"verdict": results.verdict_text(row)})
     return _without_empty(pd.DataFrame(rows).set_index("where"))
 

@@ -38,7 +38,7 @@ def comparison(better: str, worse: str, effect: Estimate, margin: float) -> str:
         better, worse: the settings' names; `effect` is better - worse, in points.
         margin: the smallest effect that matters, in points.
     """
-    found = f"these runs do not tell the two apart (they could have detected {effect.detectable():.1f} points)"
+    found = f"these runs do not separate the two (they can detect a difference of {effect.detectable():.1f} points)"
     if effect.low > 0 or effect.high < 0:
         found = f"{better} does {'better' if effect.low > 0 else 'worse'} than {worse}"
     elif effect.equivalent(margin):
@@ -90,4 +90,4 @@ def ledger_says(experiment: str, claim: str, scale: str) -> str:
     if claim not in table.index:
         return "there is no ledger at this scale yet; run 30_claims to make it"
     row = table.loc[claim].to_dict()
-    return f"{row['text'].strip('. ')}: {interval(row)} points, {seeds_text(row['seeds'])}, {verdict_text(row)}"
+    return f"“{row['text'].strip('. ')}”: {interval(row)} points, {seeds_text(row['seeds'])}, {verdict_text(row)}"
