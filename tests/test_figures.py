@@ -49,6 +49,7 @@ def drawn() -> dict[str, figures.plt.Figure]:
         "table3": figures.beside_paper(accuracies(list(table3.index), every), table3, MESSAGE, "mini"),
         "table8": figures.beside_paper(accuracies(list(table8.index), ["star"]), table8, MESSAGE, "mini"),
         "figure3": figures.curves(accuracies(rows, two), list("abcde"), lines, stated, MESSAGE, "amount", "mini"),
+        "unstated": figures.curves(accuracies(betas, two), betas, {"MTL": betas}, {}, MESSAGE, "beta", "mini"),
         "figure4": figures.curves(accuracies(betas, two), betas, {"MTL": betas}, peak, MESSAGE, "beta", "mini"),
         "blind": figures.beside_paper(blind, paper.table(5), "MTL on mini-star", "mini"),
         "ledger": figures.ledger(ledger(), "Claims of the paper", "mini"),
