@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -20,44 +19,34 @@ from reasvqa.preprocess import Preprocess
 Targets = tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True)
 class Packed:
-    """All targets of a batch for one decoder pass, those of one row one after the other.
+    """All targets of `batch` rows for one decoder pass, those of one row one after the other: any number of each group.
 
     Attributes:
         ids: long (B, W) tokens, 0 where a row has no target.
         owner: long (W,), the number of the target that a place belongs to, from 1.
         within: long (W,), a place's position in its target, from 0.
-        spans: for each group of targets its rows, long (M,), the place where each target begins, long (M,), and T.
+        indices: for each group of targets the rows of its tokens, long (M, 1), and their places, long (M, T).
     """
 
-    ids: Tensor
-    owner: Tensor
-    within: Tensor
-    spans: list[tuple[Tensor, Tensor, int]]
+    def __init__(self, targets: Sequence[Targets], batch: int):
+        owners, positions, self.indices, at, before = [], [], [], 0, 1
+        for ids, rows in targets:
+            slots = torch.tril(rows[:, None] == rows[None, :], -1).sum(1)  # how many targets of this group precede it
+            count, width = int(slots.max()) + 1, ids.shape[1]
+            position = torch.arange(width, device=ids.device)
+            owners.append((before + torch.arange(count, device=ids.device)).repeat_interleave(width))
+            positions.append(position.repeat(count))
+            self.indices.append((rows[:, None], at + slots[:, None] * width + position))
+            at, before = at + count * width, before + count
+        self.owner, self.within = torch.cat(owners), torch.cat(positions)
+        self.ids = self.owner.new_zeros(batch, at)
+        for (ids, _), index in zip(targets, self.indices, strict=True):
+            self.ids[index] = ids
 
     def unpack(self, values: Tensor) -> list[Tensor]:
         """Split values of all places, (B, W, D), into those of each group of targets, (M, T, D)."""
-        return [
-            values[rows[:, None], first[:, None] + torch.arange(width, device=rows.device)]
-            for rows, first, width in self.spans
-        ]
-
-
-def pack(targets: Sequence[Targets], batch: int) -> Packed:
-    """Pack groups of targets of a batch of `batch` rows. A row may have any number of targets of each group."""
-    blocks, owners, places, spans, at, before = [], [], [], [], 0, 1
-    for ids, rows in targets:
-        slots = torch.tril(rows[:, None] == rows[None, :], -1).sum(1)  # how many targets of this group precede it
-        count, width = int(slots.max()) + 1, ids.shape[1]
-        block = ids.new_zeros(batch, count, width)
-        block[rows, slots] = ids
-        blocks.append(block.flatten(1))
-        owners.append((before + torch.arange(count, device=ids.device)).repeat_interleave(width))
-        places.append(torch.arange(width, device=ids.device).repeat(count))
-        spans.append((rows, at + slots * width, width))
-        at, before = at + count * width, before + count
-    return Packed(torch.cat(blocks, dim=1), torch.cat(owners), torch.cat(places), spans)
+        return [values[index] for index in self.indices]
 
 
 def in_own_precision(method: Callable) -> Callable:

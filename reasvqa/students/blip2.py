@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from reasvqa.preprocess import Preprocess
-from reasvqa.students.base import Student, Targets, in_own_precision, pack
+from reasvqa.students.base import Packed, Student, Targets, in_own_precision
 
 
 class Blip2Student(Student):
@@ -66,7 +66,7 @@ class Blip2Student(Student):
     @in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
         """See `Student.decode`. T5 knows only distances, so a target may stand anywhere in the packed row."""
-        packed = pack(targets, len(states))
+        packed = Packed(targets, len(states))
         sees = torch.tril(packed.owner[:, None] == packed.owner[None, :])
         bias = states.new_zeros(sees.shape).masked_fill(~sees, torch.finfo(states.dtype).min)
         logits = self.language_model(

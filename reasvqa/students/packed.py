@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reasvqa.preprocess import Preprocess
-from reasvqa.students.base import Student, Targets, in_own_precision, pack
+from reasvqa.students.base import Packed, Student, Targets, in_own_precision
 
 
 class PackedStudent(Student):
@@ -95,7 +95,7 @@ class PackedStudent(Student):
     @in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
         """See `Student.decode`. One pass reads the prompts and all targets; the logits equal those of a pass each."""
-        packed = pack(targets, len(states))
+        packed = Packed(targets, len(states))
         words = self.model.get_input_embeddings()(packed.ids).to(states.dtype)
         positions = [(mask.cumsum(1) - 1).clamp(min=0), mask.sum(1, keepdim=True) + packed.within]
         # 0: the reading; -1: its padding; from 1: the targets.
