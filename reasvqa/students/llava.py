@@ -59,8 +59,6 @@ class LlavaStudent(PackedStudent):
 
     def visual_tokens(self, features: Tensor) -> Tensor:
         """See `PackedStudent.visual_tokens`. V is N * Q / 4 + 1: pooled patches and the newline."""
-        if features.shape[1] == 0:
-            return self.words("").expand(len(features), -1, -1)
         patches = self.projection(features.to(self.dtype).flatten(0, 1))
         pooled = self.model.model.apply_pooling(patches).reshape(len(features), -1, patches.shape[-1])
         newline = self.model.model.image_newline.to(pooled.dtype).expand(len(features), 1, -1)

@@ -47,8 +47,6 @@ class PackedStudent(Student):
     def visual_tokens(self, features: Tensor) -> Tensor:
         """Return what the decoder reads of features (B, N, Q, E): projected, between the family's labels, (B, V, D)."""
         batch, frames = features.shape[:2]
-        if frames == 0:
-            return self.words("").expand(batch, -1, -1)
         seen = self.projection(features.to(self.dtype).flatten(0, 1)).unflatten(0, (batch, frames)).to(self.dtype)
         labels = [self.words(label).expand(batch, -1, -1) for label in self.labels(frames)]
         parts = [part for pair in zip(labels, seen.unbind(1), strict=False) for part in pair]
@@ -87,7 +85,8 @@ class PackedStudent(Student):
         at = (input_ids == self.video_token).int().argmax(1)
         if not bool((input_ids[torch.arange(len(at)), at] == self.video_token).all()) or len(at.unique()) != 1:
             raise ValueError("the video's token must stand once, and at the same place, in every prompt")
-        at, visual = int(at[0]), self.visual_tokens(features)
+        at = int(at[0])
+        visual = self.visual_tokens(features) if features.shape[1] else text[:, :0]  # a blind student reads no label
         embeds = torch.cat([text[:, :at], visual, text[:, at + 1 :]], dim=1)
         ones = attention_mask.new_ones(visual.shape[:2])
         return embeds, torch.cat([attention_mask[:, :at], ones, attention_mask[:, at + 1 :]], dim=1)
