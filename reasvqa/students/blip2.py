@@ -81,7 +81,6 @@ class Blip2Student(Student):
     @torch.no_grad()
     @in_own_precision
     def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
-        """See `Student.generate`."""
         inputs = {"encoder_outputs": BaseModelOutput(last_hidden_state=states), "decoder_start_token_id": start}
         return self.written_by(self.language_model, max_new_tokens, attention_mask=mask, **inputs)
 

@@ -40,7 +40,6 @@ class InternVlStudent(PackedStudent):
         return self.model.model.pixel_shuffle(patches.unflatten(1, (side, side)), config.downsample_ratio).flatten(1, 2)
 
     def labels(self, frames: int) -> list[str]:
-        """See `PackedStudent.labels`."""
         before = getattr(self.tokenizer, "start_image_token", "<img>")
         after = getattr(self.tokenizer, "end_image_token", "</img>")
         ends = ["", *[f"{after}\n"] * (frames - 1)]

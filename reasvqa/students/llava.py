@@ -30,7 +30,6 @@ class LlavaStudent(PackedStudent):
         self.video_token = config.video_token_index
 
     def write_processing(self, folder: Path) -> None:
-        """See `Student.write_processing`."""
         chat = (
             "{% for m in messages %}{% for c in m['content'] %}"
             "{% if c['type'] == 'text' %}{{ c['text'] }}{% else %}<{{ c['type'] }}>{% endif %}"

@@ -73,7 +73,6 @@ class PackedStudent(Student):
         return self.tokenizer(prompts, add_special_tokens=template is None).input_ids if prompts else []
 
     def target_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """See `Student.target_ids`."""
         ids = self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
         return [row + [self.tokenizer.eos_token_id] for row in ids]
 

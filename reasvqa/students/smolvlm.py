@@ -46,7 +46,6 @@ class SmolVlmStudent(PackedStudent):
         return self.model.model.vision_model(pixels).last_hidden_state
 
     def labels(self, frames: int) -> list[str]:
-        """See `PackedStudent.labels`."""
         around = getattr(self.tokenizer, "fake_image_token", "<fake_token_around_image>")
         picture = f"{around}{getattr(self.tokenizer, 'global_image_token', '<global-img>')}"
         length = str(timedelta(seconds=frames))
