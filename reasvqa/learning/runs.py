@@ -196,14 +196,13 @@ class Run:
         samples = self.samples(split)
         asked = questions_digest(samples), *([] if self.config.blind else [videos_digest(samples)])
         name = f"predictions-{split}-{digest([asked])[:8]}.csv"
-        if self.has(name):
-            return _read_predictions(self.file(name))
-        with self._adding():
-            if self.has(name):  # another process answered meanwhile
-                return _read_predictions(self.file(name))
-            text = self.answer(samples).to_csv(index=False)
-            self._add(name, text)
-        return _read_predictions(io.StringIO(text))
+        if not self.has(name):
+            with self._adding():
+                if not self.has(name):  # no other process answered meanwhile
+                    text = self.answer(samples).to_csv(index=False)
+                    self._add(name, text)
+                    return _read_predictions(io.StringIO(text))
+        return _read_predictions(self.file(name))
 
     def explain(self, samples: Samples) -> list[str]:
         """Return the reasoning that the student writes for questions of its data set, decoded once and kept as in
