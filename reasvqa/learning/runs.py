@@ -233,9 +233,8 @@ class Run:
         """Load the student without its frozen half, and features of these clips. If the clips of the evaluated
         questions, whose features are cached, contain them, the features are of those."""
         evaluated, student = self.samples(), self.load_student()
-        clips = {(sample.video, sample.clip) for sample in evaluated}
-        covered = all((sample.video, sample.clip) in clips for sample in samples)
-        features = features_of(evaluated if covered else samples, student, self.config)
+        asked, cached = ({(sample.video, sample.clip) for sample in part} for part in (samples, evaluated))
+        features = features_of(evaluated if asked <= cached else samples, student, self.config)
         return student.without_vision_encoder(own_device()), features
 
     def export(self, path: str | Path, merged: bool = False) -> Path:
