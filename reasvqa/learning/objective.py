@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reasvqa.losses import IGNORE, choice, cross_entropy, multi_task, option_scores, shift_right
@@ -55,10 +56,10 @@ class Objective(nn.Module):
         losses = target_losses(self.student, states, mask, targets, answers)
         if torch.distributed.is_initialized():
             counts = [(of != IGNORE).sum() for of, _, _ in targets]
-            losses = _weight_by_counts(
-                losses, counts if answers is None else [counts[0].new_tensor(len(answers)), *counts[1:]]
-            )
-        answer_loss, reasoning_loss = losses if len(losses) == 2 and self.beta > 0 else (losses[0], None)
+            if answers is not None:
+                counts[0].fill_(len(answers))
+            losses = _weight_by_counts(losses, counts)
+        answer_loss, reasoning_loss = losses if len(losses) == 2 else (losses[0], None)
         result = {"loss": multi_task(answer_loss, reasoning_loss, self.beta), "answer_loss": answer_loss.detach()}
         return result if reasoning_loss is None else result | {"reasoning_loss": reasoning_loss.detach()}
 
@@ -66,9 +67,7 @@ class Objective(nn.Module):
 def _weight_by_counts(losses: list[Tensor], counted: list[Tensor]) -> list[Tensor]:
     """Weight this process's means over `counted` tokens (or choices) so that the mean over processes is over all:
     they average their gradients, so one with more target tokens must count for more."""
-    if len(counted) == 1:  # this process has no reasoning
-        counted = [*counted, torch.zeros_like(counted[0])]
-    own = torch.stack(counted).float()
+    own = F.pad(torch.stack(counted).float(), (0, 2 - len(counted)))  # 0 where this process has no reasoning
     counts = own.clone()
     torch.distributed.all_reduce(counts)
     weights = own * torch.distributed.get_world_size() / counts.clamp(min=1)
