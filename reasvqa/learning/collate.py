@@ -31,9 +31,8 @@ class Collator:
         endings = student.target_ids([e.ending for e in examples])  # of "": the end-of-text token
         self.targets = [truncate(ids, limit, ending) for ids, ending in zip(targets, endings, strict=True)]
         # Options are decoded only where the answer is a choice among their texts.
-        self.options: list[list[list[int]]] | None = None
-        if config.answer_format == "choice" and (config.objective == "mtl" or config.reasoning == "none"):
-            self.options = [student.target_ids(list(e.sample.options)) for e in examples]
+        chosen = config.answer_format == "choice" and (config.objective == "mtl" or config.reasoning == "none")
+        self.options = [student.target_ids(e.sample.options) for e in examples] if chosen else None
         reasonings = student.target_ids([e.reasoning or "" for e in examples])
         self.reasonings = [
             truncate(ids, limit, ids[-1:]) if e.reasoning else [] for e, ids in zip(examples, reasonings, strict=True)
