@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -83,18 +84,14 @@ def _load(name: str, source: str, dtype: torch.dtype, local_only: bool) -> Stude
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local_only)
     hub.check_tokenizer(tokenizer, source)
-    problems = {what: sorted(map(str, found[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
     listed = "; ".join(
         f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
-        for what, keys in problems.items()
-        if keys
+        for what in ("missing", "unexpected", "mismatched")
+        if (keys := sorted(map(str, found[f"{what}_keys"])))
     )
     if listed:  # transformers would draw missing weights at random and go on
         raise ValueError(f"student {name!r}: the weights at {source!r} do not fit the model ({listed}). Get it again.")
     return student_class(model, tokenizer, read_preprocess(source, local_only))
-
-
-_RECURRENT = ("linear", "mamba", "recurrent", "conv")  # in the names of layer types
 
 
 def why_not(config: transformers.PretrainedConfig) -> list[str]:
@@ -108,8 +105,7 @@ def why_not(config: transformers.PretrainedConfig) -> list[str]:
             "the text, but packed targets need positions of one number."
         )
     kinds = {str(kind) for kind in getattr(text, "layer_types", None) or ()}
-    recurrent = sorted(kind for kind in kinds if any(name in kind for name in _RECURRENT))
-    if recurrent:
+    if recurrent := sorted(kind for kind in kinds if re.search("linear|mamba|recurrent|conv", kind)):
         reasons.append(
             f"It has recurrent layers ({', '.join(recurrent)}), which pass their state from token to token whatever "
             "the mask says, but packed targets must not see each other."
