@@ -123,16 +123,15 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
         frames = read_many(to_read, num_frames)
         blank = np.zeros((num_frames, 8, 8, 3), np.uint8)  # in place of what cannot be read
         for batch in tqdm(batches, desc="features", unit=f"{CLIPS_PER_BATCH} clips", disable=not batches):
-            read = {i: next(frames) for i in batch}
-            failed = {i: str(clip) for i, clip in read.items() if isinstance(clip, VideoError)}
-            missing |= {clips[i]: reason for i, reason in failed.items()}
-            pictures = [blank if isinstance(clip, VideoError) else clip for clip in read.values()]
+            read = {clips[i]: next(frames) for i in batch}
+            missing |= {clip: str(found) for clip, found in read.items() if isinstance(found, VideoError)}
+            pictures = [blank if isinstance(found, VideoError) else found for found in read.values()]
             # On a full disk this raises an error, where writing to mapped memory would kill the process.
             file.seek(array.offset + batch.start * array[0].nbytes)
             file.write(to_disk(student.encode_frames(pictures)).tobytes())
             file.flush()
             os.fsync(file.fileno())
-            valid[batch.start : batch.stop] = [0 if i in failed else stamps[i] for i in batch]
+            valid[batch.start : batch.stop] = [0 if clips[i] in missing else stamps[i] for i in batch]
         student.move_vision_encoder(torch.device("cpu"))
     missing = {clip: reason for of_process in gather_object([missing]) for clip, reason in of_process.items()}
     return Features(array, {clip: i for i, clip in enumerate(clips)}, missing)
