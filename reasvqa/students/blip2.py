@@ -40,9 +40,7 @@ class Blip2Student(Student):
         """See `Student.vision`. The features are the Q-Former's outputs, which transformers keeps in float32."""
         queries = self.model.query_tokens.to(pixels.device).expand(len(pixels), -1, -1)
         patches = self.model.vision_model(pixels).last_hidden_state
-        return self.model.qformer(
-            query_embeds=queries, encoder_hidden_states=patches.to(queries.dtype)
-        ).last_hidden_state
+        return self.model.qformer(queries, encoder_hidden_states=patches.to(queries.dtype)).last_hidden_state
 
     @in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
