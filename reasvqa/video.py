@@ -312,10 +312,9 @@ def _upright(frame: Any) -> np.ndarray:
     if matrix is None:
         return picture
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    across, down = a, d
     if abs(b) + abs(c) > abs(a) + abs(d):
         picture, across, down = picture.transpose(1, 0, 2), c, b
-    else:
-        across, down = a, d
     return picture[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
 
 
