@@ -45,8 +45,7 @@ class Collator:
 
     def lengths(self) -> list[int]:
         """Return the number of tokens that each example reads and writes."""
-        rows = zip(self.sources, self.targets, self.reasonings, strict=True)
-        return [len(source) + len(target) + len(reasoning) for source, target, reasoning in rows]
+        return [sum(map(len, row)) for row in zip(self.sources, self.targets, self.reasonings, strict=True)]
 
     def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Return the arguments of `Objective.forward` for these examples."""
