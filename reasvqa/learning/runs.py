@@ -99,10 +99,9 @@ class Run:
 
     def has(self, name: str) -> bool:
         """Tell whether a file is there and intact."""
-        try:
+        with suppress(DamagedRun):
             return bool(self.file(name))
-        except DamagedRun:
-            return False
+        return False
 
     @contextmanager
     def _adding(self) -> Iterator[None]:
@@ -130,8 +129,7 @@ class Run:
     @property
     def root(self) -> Path:
         """Folder of the data set it learned from."""
-        kept = self.meta.get("root")
-        return Path(kept) if kept else paths.dataset(self.config.dataset)
+        return Path(self.meta.get("root") or paths.dataset(self.config.dataset))
 
     @cached_property
     def metrics(self) -> dict:
