@@ -65,8 +65,7 @@ def merge(student: Student) -> None:
             linear = cast(nn.Linear, layer.get_base_layer())
             with torch.no_grad():
                 linear.weight.copy_(linear.weight.float() + layer.get_delta_weight("default").float())
-            parent, _, child = name.rpartition(".")
-            setattr(student.get_submodule(parent), child, linear)
+            student.set_submodule(name, linear)
     student.projection.to(student.dtype)
     student.requires_grad_(False)
 
