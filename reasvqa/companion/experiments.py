@@ -37,22 +37,14 @@ SETTINGS: dict[str, dict] = {
     "MTL_CR": {"objective": "mtl", "reasoning": "refined", "subset": "cr"},
     "MTL_All": {"objective": "mtl", "reasoning": "refined", "subset": "all"},
 }
-# What stands for the paper's models in the miniature: the same role, nothing else in common.
+# What stands for the paper's models: in the miniature, with the same role and nothing else in common; and at the scale
+# "small", a published model that fits a laptop or a small GPU.
 STANDS_FOR = {
-    "blip2-flan-t5-xl": "mini-blip2",
-    "llava-ov-0.5b": "mini-llava-ov-small",
-    "llava-ov-7b": "mini-llava-ov",
-    "internvl-4b": "sim-4b",
-    "internvl-26b": "sim-26b",
-}
-
-# The same at the scale "small": published models that fit a laptop or a small GPU.
-STANDS_FOR_SMALL = {
-    "blip2-flan-t5-xl": "smolvlm2-256m",
-    "llava-ov-0.5b": "smolvlm2-500m",
-    "llava-ov-7b": "internvl3-1b",
-    "internvl-4b": "InternVL3-1B-hf",
-    "internvl-26b": "InternVL3-2B-hf",
+    "blip2-flan-t5-xl": ("mini-blip2", "smolvlm2-256m"),
+    "llava-ov-0.5b": ("mini-llava-ov-small", "smolvlm2-500m"),
+    "llava-ov-7b": ("mini-llava-ov", "internvl3-1b"),
+    "internvl-4b": ("sim-4b", "InternVL3-1B-hf"),
+    "internvl-26b": ("sim-26b", "InternVL3-2B-hf"),
 }
 
 
@@ -60,7 +52,8 @@ def name_at(scale: str, name: str) -> str:
     """Return the name of a model of the paper at a scale: its own at paper scale, its stand-in's at the others."""
     if scale == "paper":
         return name
-    return (STANDS_FOR_SMALL if scale == "small" else STANDS_FOR)[name]
+    in_miniature, small = STANDS_FOR[name]
+    return small if scale == "small" else in_miniature
 
 
 # --- the tables and figures -------------------------------------------------------------------------------------------
