@@ -80,13 +80,12 @@ class Experiment:
     official: tuple[str, ...] = ()
 
 
-_ALL = ("nextqa", "star", "intentqa")
 _QA, _MTL = SETTINGS["STL_QA"], SETTINGS["MTL_All"]
 _MODELS = {"BLIP-FlanT5(3B)": "blip2-flan-t5-xl", "LLaVA-OV(0.5B)": "llava-ov-0.5b", "LLaVA-OV(7B)": "llava-ov-7b"}
-_AMOUNTS = {f"{share}% CR": {"subset": "cr", "fraction": share / 100} for share in (25, 50, 75)} | {
-    "CR": {"subset": "cr"},
-    "All": {"subset": "all"},
-}
+_AMOUNTS = {f"{share}% CR": {"subset": "cr", "fraction": share / 100} for share in (25, 50, 75)}
+_AMOUNTS |= {"CR": {"subset": "cr"}, "All": {"subset": "all"}}
+_TABLES_1_2 = {"STL_QA (baseline)": _QA, "ReasVQA": _MTL}
+_TABLE_6 = {"BLIP-FlanT5 (baseline)": _QA, "BLIP-FlanT5 (w. ReasVQA)": _MTL}
 BETAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # Beyond the paper: simulated generators from guessing to faultless, weakest first. At paper scale, those that exist.
 GENERATORS = {
@@ -109,21 +108,11 @@ _PREDICTED = ("default", "clear pictures", "60 questions", "text answers")  # th
 TABLE4 = {"InternVL(4B)": "internvl-4b", "InternVL(26B)": "internvl-26b"}  # its rows are generators; nothing is trained
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "table1": Experiment(
-        "10_table1_nextqa_star",
-        ("nextqa", "star"),
-        {"STL_QA (baseline)": _QA, "ReasVQA": _MTL},
-        more=("STL_QA (baseline)", "ReasVQA"),
-    ),
-    "table2": Experiment(
-        "11_table2_intentqa",
-        ("intentqa",),
-        {"STL_QA (baseline)": _QA, "ReasVQA": _MTL},
-        more=("STL_QA (baseline)", "ReasVQA"),
-    ),
+    "table1": Experiment("10_table1_nextqa_star", ("nextqa", "star"), _TABLES_1_2, more=tuple(_TABLES_1_2)),
+    "table2": Experiment("11_table2_intentqa", ("intentqa",), _TABLES_1_2, more=tuple(_TABLES_1_2)),
     "table3": Experiment(
         "12_table3_backbones",
-        _ALL,
+        BENCHMARKS,
         {
             row + label: values | {"student": student}
             for row, student in _MODELS.items()
@@ -131,20 +120,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
         more=("BLIP-FlanT5(3B)", "BLIP-FlanT5(3B) w. ReasVQA"),
     ),
-    "table4": Experiment("13_table4_generators", _ALL, {}),
+    "table4": Experiment("13_table4_generators", BENCHMARKS, {}),
     "table5": Experiment(
         "14_table5_stl_vs_mtl",
-        _ALL,
+        BENCHMARKS,
         {name: SETTINGS[name] for name in SETTINGS if name != "Blind"},
         more=("STL_QA", "MTL_CR", "MTL_All"),
     ),
-    "table6": Experiment(
-        "15_table6_atp_hard",
-        ("nextqa",),
-        {"BLIP-FlanT5 (baseline)": _QA, "BLIP-FlanT5 (w. ReasVQA)": _MTL},
-        more=("BLIP-FlanT5 (baseline)", "BLIP-FlanT5 (w. ReasVQA)"),
-    ),
-    "table7": Experiment("16_table7_datasets", _ALL, {}),
+    "table6": Experiment("15_table6_atp_hard", ("nextqa",), _TABLE_6, more=tuple(_TABLE_6)),
+    "table7": Experiment("16_table7_datasets", BENCHMARKS, {}),
     "table8": Experiment(
         "17_table8_components",
         ("star",),
@@ -201,7 +185,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     # Not in the paper: is it what the reasoning says, or something else about training on it?
     "controls": Experiment(
         "30_claims",
-        _ALL,
+        BENCHMARKS,
         {
             "STL_QA": _QA,
             "MTL_All": _MTL,
@@ -212,13 +196,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "STL_QA, second student": _QA | {"student": "mini-blip2-b"},
             "MTL_All, second student": _MTL | {"student": "mini-blip2-b"},
         },
-        more=(
-            "STL_QA",
-            "MTL_All",
-            "MTL, error-free reasoning",
-            "STL_QA, second student",
-            "MTL_All, second student",
-        ),
+        more=("STL_QA", "MTL_All", "MTL, error-free reasoning", "STL_QA, second student", "MTL_All, second student"),
         added=2,
         official=("MTL, shuffled words", "STL_QA, twice as long"),
     ),
@@ -234,10 +212,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "33_when_reasoning_helps",
         ("nextqa",),
         {f"{arm}, {step}": values | change for step, change in DIALS.items() for arm, values in ARMS.items()},
-        more=(
-            *(f"{arm}, {step}" for step in _PREDICTED for arm in ("answers only", "MTL_All")),
-            "error-free, default",
-        ),
+        more=(*(f"{arm}, {step}" for step in _PREDICTED for arm in ("answers only", "MTL_All")), "error-free, default"),
         added=2,
     ),
 }
