@@ -243,30 +243,25 @@ def settings_of(
     extra = [max(seeds) + 1 + i for i in range(what.added)] if len(seeds) >= 3 else []
     datasets = what.datasets if datasets is None else [one_of("datasets", name, what.datasets) for name in datasets]
     rows = rows_at(experiment, scale) if rows is None else [one_of("rows", row, what.rows) for row in rows]
+    seeds_of = {row: seeds + extra if row in what.more else seeds for row in rows}
     return {
-        (dataset, row): [
-            _config(experiment, row, scale, dataset, seed) for seed in seeds + (extra if row in what.more else [])
-        ]
+        (dataset, row): [_config(experiment, row, scale, dataset, seed) for seed in seeds_of[row]]
         for dataset in datasets
         for row in rows
-        if _is_possible(what.rows[row], scale)
     }
 
 
 def rows_at(experiment: str, scale: str) -> list[str]:
-    """Return the rows of a table or figure that are trained at a scale if nobody asks for others."""
+    """Return the rows of a table or figure that are trained at a scale if nobody asks for others. Looks, tiny students
+    and simulated generators are the miniature's."""
     what = EXPERIMENTS[experiment]
-    return [
-        row
-        for row, values in what.rows.items()
-        if _is_possible(values, scale) and (scale in OFFICIAL_SCALES or row not in what.official)
-    ]
+    if scale not in OFFICIAL_SCALES:
+        return [row for row in what.rows if row not in what.official]
 
+    def tiny(values: dict) -> bool:
+        return values.get("student", "").startswith("mini-") or values.get("generator", "").startswith("sim-")
 
-def _is_possible(values: dict, scale: str) -> bool:
-    """Return whether a scale has these values: looks, simulated generators and tiny students are the miniature's."""
-    tiny = values.get("student", "").startswith("mini-") or values.get("generator", "").startswith("sim-")
-    return scale not in OFFICIAL_SCALES or not (tiny or "look" in values)
+    return [row for row, values in what.rows.items() if not (tiny(values) or "look" in values)]
 
 
 @cache
@@ -288,11 +283,8 @@ def _config(experiment: str, row: str, scale: str, dataset: str, seed: int) -> T
 
 def all_settings(scale: str, seeds: Sequence[int], only: Iterable[str] = tuple(EXPERIMENTS)) -> list[TrainConfig]:
     """Return the distinct runs that these tables and figures need, each once, in order of first use."""
-    return list(
-        dict.fromkeys(
-            config for name in only for configs in settings_of(name, scale, seeds).values() for config in configs
-        )
-    )
+    each = (settings_of(name, scale, seeds).values() for name in only)
+    return list(dict.fromkeys(config for settings in each for configs in settings for config in configs))
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
