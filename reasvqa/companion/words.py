@@ -51,21 +51,15 @@ def comparison(better: str, worse: str, effect: Estimate, margin: float) -> str:
     return text if effect.seeds > 1 else f"{text} The interval covers other questions, but not other seeds."
 
 
-def finding(runs: Runs, better: str, worse: str, scale: str, printed: pd.DataFrame | None = None) -> str:
+def finding(runs: Runs, better: str, worse: str, scale: str, printed: pd.DataFrame) -> str:
     """Return a figure's title: how two settings compare, on average over data sets, in our runs and in the paper.
-
-    Args:
-        better, worse: names of rows.
-        printed: the paper's table; None: the paper prints no numbers for the two.
-    """
+    better, worse: names of rows, also of the paper's table `printed`."""
     datasets = list(dict.fromkeys(dataset for dataset, row in runs if row == better and (dataset, worse) in runs))
     effect = contrast([[(1, outcomes(runs[d, better])), (-1, outcomes(runs[d, worse]))] for d in datasets])
     verb = "beats" if effect.low > 0 else "loses to" if effect.high < 0 else "cannot be distinguished from"
-    text = f"{our_name(better, scale)} {verb} {our_name(worse, scale)}: {effect.points} points"
-    if printed is None or not {better, worse} <= set(printed.index):
-        return text
     columns = [paper.PRINTED[dataset] for dataset in datasets if paper.PRINTED[dataset] in printed] or ["Tot"]
     means = printed[columns].mean(axis=1).to_dict()
+    text = f"{our_name(better, scale)} {verb} {our_name(worse, scale)}: {effect.points} points"
     return f"{text}; the paper {signed(means[better] - means[worse])}"
 
 
