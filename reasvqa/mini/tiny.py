@@ -12,13 +12,7 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Regex, pre_tokenizers
-from transformers import (
-    InternVLConfig,
-    InternVLForConditionalGeneration,
-    PreTrainedTokenizerFast,
-    SmolVLMConfig,
-    SmolVLMForConditionalGeneration,
-)
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedTokenizerFast
 from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE
 
 from reasvqa.mini.untrained import byte_pairs, sizes
@@ -48,7 +42,8 @@ def write_tiny(family: str, folder: Path) -> Path:
     """Write a checkpoint of the family "smolvlm" or "internvl" into a new folder and return the folder."""
     torch.manual_seed(0)
     tokenizer = make_tokenizer(family)
-    model, pictures, processor = {"smolvlm": _smolvlm, "internvl": _internvl}[family](tokenizer)
+    values, pictures, processor = {"smolvlm": _smolvlm, "internvl": _internvl}[family](tokenizer)
+    model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(family, **values))
     with torch.no_grad():  # larger weights, so that the output depends on the frames
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -87,39 +82,32 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
     )
 
 
-def _smolvlm(tokenizer: PreTrainedTokenizerFast):
-    """Return the model and the contents of preprocessor_config.json and processor_config.json."""
-    config = SmolVLMConfig(
-        vision_config={"image_size": _SIDE, "patch_size": 4, "initializer_range": 0.02, **sizes(24, 2, 2)},
-        text_config={"model_type": "llama", **_language(tokenizer)},
-        image_token_id=tokenizer.get_vocab()["<image>"],
-        scale_factor=4,
-        **dict[str, Any](pad_token_id=tokenizer.pad_token_id),
-    )
+def _smolvlm(tokenizer: PreTrainedTokenizerFast) -> tuple[dict, dict, dict]:
+    """Return the contents of config.json, preprocessor_config.json and processor_config.json."""
+    vision = {"image_size": _SIDE, "patch_size": 4, "initializer_range": 0.02} | sizes(24, 2, 2)
+    config = {"vision_config": vision, "text_config": {"model_type": "llama"} | _language(tokenizer), "scale_factor": 4}
+    config |= {"image_token_id": tokenizer.get_vocab()["<image>"], "pad_token_id": tokenizer.pad_token_id}
     half, named = [0.5, 0.5, 0.5], {"processor_class": "SmolVLMProcessor"}
     pictures = {"image_processor_type": "SmolVLMImageProcessor", **named, "do_convert_rgb": True}
     pictures |= {"do_image_splitting": False, "do_normalize": True, "do_pad": True, "do_rescale": True}
     pictures |= {"do_resize": True, "image_mean": half, "image_std": half, "max_image_size": {"longest_edge": _SIDE}}
     pictures |= {"resample": 1, "rescale_factor": 1 / 255, "size": {"longest_edge": 4 * _SIDE}}
     pictures |= {"video_sampling": {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": _SIDE}}}
-    return SmolVLMForConditionalGeneration(config), pictures, {"image_seq_len": (_SIDE // 4 // 4) ** 2, **named}
+    return config, pictures, {"image_seq_len": (_SIDE // 4 // 4) ** 2, **named}
 
 
-def _internvl(tokenizer: PreTrainedTokenizerFast):
-    """Return the model and the contents of preprocessor_config.json and processor_config.json."""
-    config = InternVLConfig(
-        vision_config={"image_size": [_SIDE, _SIDE], "patch_size": [4, 4], "attention_bias": True, **sizes(24, 2, 2)},
-        text_config={"model_type": "qwen2", **_language(tokenizer)},
-        image_token_id=tokenizer.get_vocab()["<IMG_CONTEXT>"],
-        image_seq_length=(_SIDE // 4 // 2) ** 2,
-        tie_word_embeddings=False,
-    )
+def _internvl(tokenizer: PreTrainedTokenizerFast) -> tuple[dict, dict, dict]:
+    """Return the contents of config.json, preprocessor_config.json and processor_config.json."""
+    vision = {"image_size": [_SIDE, _SIDE], "patch_size": [4, 4], "attention_bias": True} | sizes(24, 2, 2)
+    length = {"image_seq_length": (_SIDE // 4 // 2) ** 2}
+    config = {"vision_config": vision, "text_config": {"model_type": "qwen2"} | _language(tokenizer), **length}
+    config |= {"image_token_id": tokenizer.get_vocab()["<IMG_CONTEXT>"], "tie_word_embeddings": False}
     named = {"processor_class": "InternVLProcessor"}
     pictures = {"image_processor_type": "GotOcr2ImageProcessor", **named, "crop_to_patches": False}
     pictures |= {"do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True}
     pictures |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "max_patches": 12}
     pictures |= {"min_patches": 1, "resample": 3, "rescale_factor": 1 / 255, "size": {"height": _SIDE, "width": _SIDE}}
-    return InternVLForConditionalGeneration(config), pictures, {"image_seq_length": (_SIDE // 4 // 2) ** 2, **named}
+    return config, pictures, length | named
 
 
 def _language(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
