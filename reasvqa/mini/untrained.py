@@ -9,16 +9,10 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    Blip2Config,
-    Blip2ForConditionalGeneration,
-    LlavaOnevisionConfig,
-    LlavaOnevisionForConditionalGeneration,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, PreTrainedTokenizerFast
 
 from reasvqa.preprocess import Preprocess
-from reasvqa.students import Blip2Student, LlavaStudent, Student, load_student
+from reasvqa.students import FAMILIES, Blip2Student, Student, load_student
 
 IMAGE_SIZE = 64
 INIT = 0.08  # about 1/sqrt(width); with the library's 0.02 captions took ten times as long to learn
@@ -27,10 +21,8 @@ MEAN, STD = (0.84, 0.84, 0.82), (0.2, 0.2, 0.2)  # measured on the miniature's f
 
 def make_student(name: str, tokenizer: PreTrainedTokenizerFast) -> Student:
     """Return an untrained student of the miniature."""
-    preprocess = Preprocess(IMAGE_SIZE, MEAN, STD)
-    if name == "mini-blip2":
-        return Blip2Student(_blip2(len(tokenizer)), tokenizer, preprocess)
-    return LlavaStudent(_llava(name, tokenizer), tokenizer, preprocess)
+    model = _blip2(len(tokenizer)) if name == "mini-blip2" else _llava(name, tokenizer)
+    return FAMILIES[model.config.model_type][1](model, tokenizer, Preprocess(IMAGE_SIZE, MEAN, STD))
 
 
 def byte_pairs(texts: Iterable[str], cuts: list, special: list[str], size: int) -> Tokenizer:
@@ -52,7 +44,7 @@ def sizes(width: int, layers: int, heads: int = 4) -> dict[str, Any]:
 _VISION = sizes(96, 3) | {"image_size": IMAGE_SIZE, "patch_size": 16}
 
 
-def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
+def _blip2(vocabulary: int) -> PreTrainedModel:
     """Return mini-blip2 with random weights.
 
     Two of the library's defaults assume pretrained weights and would keep the model from learning: the range of the
@@ -64,20 +56,14 @@ def _blip2(vocabulary: int) -> Blip2ForConditionalGeneration:
     t5 = {"model_type": "t5", "vocab_size": vocabulary, "d_model": 128, "d_kv": 32, "d_ff": 256, "num_heads": 4}
     t5 |= {"num_layers": 3, "num_decoder_layers": 2, "feed_forward_proj": "gated-gelu", "dropout_rate": 0.0}
     t5 |= {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
-    config = Blip2Config(
-        vision_config=_VISION | initial,
-        qformer_config=sizes(96, 2) | qformer | initial,
-        text_config=t5,
-        num_query_tokens=4,
-        initializer_range=INIT,
-    )
-    config.frame_numbers = "added"
-    model = Blip2ForConditionalGeneration(config)
+    parts = {"vision_config": _VISION | initial, "qformer_config": sizes(96, 2) | qformer | initial, "text_config": t5}
+    config = AutoConfig.for_model("blip-2", **parts, num_query_tokens=4, frame_numbers="added", **initial)
+    model = AutoModelForImageTextToText.from_config(config)
     torch.nn.init.normal_(model.query_tokens, std=0.5)
     return model
 
 
-def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> LlavaOnevisionForConditionalGeneration:
+def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Return a decoder-only student whose language model has random weights.
 
     Both sizes have the same vision tower, as the real ones do. It starts as mini-blip2's ViT, which knows this world's
@@ -88,15 +74,10 @@ def _llava(name: str, tokenizer: PreTrainedTokenizerFast) -> LlavaOnevisionForCo
     text = sizes(96 if name.endswith("small") else 128, 3) | {"model_type": "qwen2", "num_key_value_heads": 2}
     text |= {"vocab_size": len(tokenizer), "max_position_embeddings": 1024, "tie_word_embeddings": False}
     text |= {"initializer_range": INIT, "bos_token_id": None, "pad_token_id": ids["<pad>"], "eos_token_id": ids["</s>"]}
-    config = LlavaOnevisionConfig(
-        vision_config=_VISION | vision,
-        text_config=text,
-        video_token_index=ids["<video>"],
-        image_token_index=len(tokenizer) - 1,
-        image_grid_pinpoints=[[IMAGE_SIZE, IMAGE_SIZE]],
-        tie_word_embeddings=False,
-    )
-    model = LlavaOnevisionForConditionalGeneration(config)
+    image = {"image_token_index": len(tokenizer) - 1, "image_grid_pinpoints": [[IMAGE_SIZE, IMAGE_SIZE]]}
+    parts = {"vision_config": _VISION | vision, "text_config": text, "video_token_index": ids["<video>"], **image}
+    config = AutoConfig.for_model("llava_onevision", **parts, tie_word_embeddings=False)
+    model = AutoModelForImageTextToText.from_config(config)
     weights = {}
     for key, value in load_student("mini-blip2").model.vision_model.state_dict().items():
         if ".qkv." in key:
