@@ -98,7 +98,7 @@ def exhibit(experiment: str, **parameters: Any) -> Exhibit:
     if given.get("betas") is not None:
         rows = [one_of("betas", str(beta), map(str, experiments.BETAS)) for beta in sorted(given["betas"])]
     if "generators" in given and rows:  # some of the simulated ones, which rows are named after
-        possible = experiments.GENERATORS[scale]
+        possible = experiments.GENERATORS
         generators = [one_of("generators", name, possible) for name in given["generators"] or possible]
         rows = [f"Refined, {name}" for name in generators] + ["STL_QA"]
     elif "generators" in given:  # Table 4's rows: whoever left a reasoning file

@@ -87,13 +87,8 @@ _AMOUNTS |= {"CR": {"subset": "cr"}, "All": {"subset": "all"}}
 _TABLES_1_2 = {"STL_QA (baseline)": _QA, "ReasVQA": _MTL}
 _TABLE_6 = {"BLIP-FlanT5 (baseline)": _QA, "BLIP-FlanT5 (w. ReasVQA)": _MTL}
 BETAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-# Beyond the paper: simulated generators from guessing to faultless, weakest first. At paper scale, those that exist.
-GENERATORS = {
-    "mini": ("sim-chance", "sim-weak", "sim-4b", "sim-26b", "sim-strong", "sim-perfect"),
-    "small": ("InternVL3-1B-hf", "InternVL3-2B-hf"),
-    "paper": ("internvl-4b", "internvl-26b"),
-}
-GENERATORS["smoke"] = GENERATORS["preview"] = GENERATORS["mini"]
+# Beyond the paper: simulated generators from guessing to faultless, weakest first.
+GENERATORS = ("sim-chance", "sim-weak", "sim-4b", "sim-26b", "sim-strong", "sim-perfect")
 _OTHER, _ERROR_FREE = _MTL | {"control": "other_videos"}, _MTL | {"generator": "sim-perfect"}
 # What the dose-response of notebook 33 compares, and where: the look of the pictures (`reasvqa.mini.render.LOOKS`), the
 # number of labelled questions, and answers that say more.
@@ -203,8 +198,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "strength": Experiment(
         "31_generator_strength",
         ("nextqa",),
-        {f"Refined, {name}": {"reasoning": "refined", "generator": name} for name in GENERATORS["mini"]}
-        | {"STL_QA": _QA},
+        {f"Refined, {name}": {"reasoning": "refined", "generator": name} for name in GENERATORS} | {"STL_QA": _QA},
     ),
     "numbers": Experiment("32_paper_numbers", (), {}),
     # When does reasoning help? Each way of training at each step of two dials, and with answers learned as texts.
