@@ -257,14 +257,11 @@ def judge(effects: Sequence[tuple[Claim, Estimate]], looks: Mapping[str, int] | 
         claims that were not found. inner_low, inner_high: the interval that has to lie within the margin for "no
         effect". verdict: of `evaluation.verdict`. For a single seed verdict and p_corrected are missing.
     """
-    numbers = ("low", "high", "seeds", "questions", "se", "df", "p")
     table = pd.DataFrame(
-        {name: getattr(effect, name) for name in numbers}
-        | {name: getattr(claim, name) for name in ("where", "text", "kind", "paper", "margin")}
-        | {"claim": claim.id, "effect": effect.value}
+        vars(effect) | vars(claim) | {"claim": claim.id, "effect": effect.value, "margin": claim.margin}
         for claim, effect in effects
     )
-    table["paper"] = table["paper"].astype(float)
+    table["paper"] = pd.Series([claim.paper for claim, _ in effects], dtype=float)
     tries = table["kind"].map(looks or {}).fillna(1)
     asked = (table["p"] * tries).clip(upper=1).where(table["seeds"] > 1)
     table["p_corrected"] = asked.groupby(table["kind"]).transform(holm)
