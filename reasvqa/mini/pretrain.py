@@ -248,15 +248,13 @@ def loss_of(student: Student, group: list[Example], features: Tensor) -> Tensor:
     return cross_entropy(logits, labels)
 
 
-def pretrain(config: PretrainConfig, path: Path, log=print, resume: tuple[int, Path] | None = None) -> Student:
+def pretrain(config: PretrainConfig, path: Path, log=print, resume: int = 0) -> Student:
     """Train a student and write it to `path`. `PRETRAINED` has the settings.
 
     A BLIP-2 takes 90 minutes of one core, a decoder-only student 40.
 
-    The student as it is before phase i, if that starts afresh, is kept in "<path>-before-<i>".
-
-    Args:
-        resume: an interrupted pretraining continues with this phase and the student kept before it, to the same result.
+    The student as it is before phase i, if that starts afresh, is kept in "<path>-before-<i>": an interrupted
+    pretraining continues with phase `resume` from there, to the same result.
     """
     torch.manual_seed(config.seed)
     rng = np.random.default_rng([config.seed, 2])
@@ -266,13 +264,12 @@ def pretrain(config: PretrainConfig, path: Path, log=print, resume: tuple[int, P
     pixels = torch.cat([student.preprocess(frames_of(story)).half() for story in stories])
     size = sum(p.numel() for p in student.parameters()) / 1e6
     log(f"{size:.2f} M parameters, vocabulary {len(student.tokenizer)}, {len(pixels)} frames")
-    first, kept = resume or (0, None)
-    if kept is not None:
-        student.model.load_state_dict(load_student(str(kept)).model.state_dict())
-    for i, phase in enumerate(config.phases[first:], first):
+    if resume:
+        student.model.load_state_dict(load_student(f"{path}-before-{resume}").model.state_dict())
+    for i, phase in enumerate(config.phases[resume:], resume):
         if phase.learning_rate is not None:
             if i > 0:
-                save_student(student, path.with_name(f"{path.name}-before-{i}"))
+                save_student(student, Path(f"{path}-before-{i}"))
                 rng = np.random.default_rng([config.seed, 2 + i])
                 torch.manual_seed(config.seed + i - 1)
             optimizer = torch.optim.AdamW(student.parameters(), lr=phase.learning_rate, betas=(0.9, 0.98))
@@ -350,10 +347,8 @@ def gates(student: Student, count: int = 300, seed: int = 11) -> dict[str, float
     }
     for name, selects in (("retrieval", ("verb",)), ("order", ("after", "before"))):
         forms = [form for form in COMMON_FORMS if form.select in selects]
-        examples = []
-        for i, story in enumerate(told):
-            if (asked := ask(forms[int(rng.integers(len(forms)))], story, rng)) is not None:
-                examples.append(Example(rows[i], asked[0].text, asked[1], False))
+        asked = [ask(forms[int(rng.integers(len(forms)))], story, rng) for story in told]
+        examples = [Example(rows[i], one[0].text, one[1], False) for i, one in enumerate(asked) if one]
         right[name] = [said == target for said, target in answers(examples)]
     student.train()
     return {name: round(100 * float(np.mean(marks)), 1) for name, marks in right.items()}
