@@ -24,7 +24,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from transformers import PreTrainedTokenizerFast
 
 from reasvqa.learning.answering import pad
-from reasvqa.losses import IGNORE, cross_entropy, shift_right
+from reasvqa.learning.objective import target_losses
+from reasvqa.losses import IGNORE
 from reasvqa.mini.generator import STRENGTHS, respond, tell
 from reasvqa.mini.questions import FORMS, NUM_OPTIONS, Form, Query, ask, distractors
 from reasvqa.mini.render import draw_frame
@@ -243,9 +244,7 @@ def loss_of(student: Student, group: list[Example], features: Tensor) -> Tensor:
     """Return the mean cross-entropy per target token of a group of examples, see `read`."""
     states, mask, start = read(student, group, features)
     labels, _ = pad(student.target_ids([example.target for example in group]), IGNORE)
-    targets = (shift_right(labels, start, student.pad), torch.arange(len(group)))
-    (logits,) = student.decode(states, mask, [targets])
-    return cross_entropy(logits, labels)
+    return target_losses(student, states, mask, [(labels, start, torch.arange(len(group)))])[0]
 
 
 def pretrain(config: PretrainConfig, path: Path, log=print, resume: int = 0) -> Student:
