@@ -97,8 +97,11 @@ def cleaned(text: str) -> Clean:
         found += [(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text)]
     found += [(*match.span(), TOKEN_RULE, "\n") for match in _ROLE.finditer(text)]
     found += [(match.start(), match.end() - 1, SPEAKER_RULE, "") for match in _SPEAKER.finditer("\n" + text)]
-    if has_one(text.lower(), ("user", "human")):
-        found += [(*span, SPEAKER_RULE, "") for span in _other_turns(text)]
+    if has_one(text.lower(), ("user", "human")) and (user := _USER.search(text)):
+        if text[: user.start()].strip():  # a conversation that the model made up behind its turn
+            found.append((user.start(), len(text), SPEAKER_RULE, ""))
+        elif spoken := list(_ASSISTANT.finditer(text, user.start())):  # the prompt before its turn
+            found.append((user.start(), spoken[-1].end(), SPEAKER_RULE, ""))
     clean, shown, noise, at = list(text.translate(_FULL_WIDTH)), list(text), [], 0
     for start, end, rule, becomes in sorted(found, key=lambda item: (item[0], -item[1])):
         start = max(start, at)
@@ -114,15 +117,6 @@ def cleaned(text: str) -> Clean:
                 noise.append((start, start + len(line.rstrip("\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029")), rule))
             start += len(line)
     return Clean("".join(clean), "".join(shown), noise, answer)
-
-
-def _other_turns(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the parts that are not the model's turn: the prompt before it, or a conversation it made up behind it."""
-    if user := _USER.search(text):
-        if text[: user.start()].strip():
-            yield user.start(), len(text)
-        elif spoken := list(_ASSISTANT.finditer(text, user.start())):
-            yield user.start(), spoken[-1].end()
 
 
 # --- JSON, also broken -----------------------------------------------------------------------------------------------
