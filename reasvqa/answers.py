@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from reasvqa import phrases
 from reasvqa.languages import may_be_foreign, named_in_foreign
-from reasvqa.phrases import CONTRAST, FIRST, FRAGMENTS, HEADING, LETTER, PHRASES, SIGNS
+from reasvqa.phrases import CONTRAST, FIRST, HEADING, LETTER
 from reasvqa.samples import LETTERS
-from reasvqa.text import Sentence, check_text, cleaned, compiled, has_one, normalised, plain, sentences
+from reasvqa.text import Sentence, check_text, cleaned, has_one, normalised, plain, sentences
 
 
 class Naming(NamedTuple):
@@ -119,15 +119,10 @@ def _follows_option(text: str, at: int) -> bool:
     return phrases.OPTION_BEFORE.search(text[max(0, at - 12) : at]) is not None
 
 
-@lru_cache(maxsize=1)
-def _table() -> list[tuple[str, list[str], re.Pattern[str]]]:
-    return [(name, SIGNS.get(name, "").split("|"), compiled(text, FRAGMENTS)) for name, text in PHRASES.items()]
-
-
 def _affirmed(text: str, folded: str, leads: bool) -> str:
     """Return the letters that the first matching row of `PHRASES` finds."""
     articles = not leads and not any(_is_option(text, match.start()) for match in LETTER.finditer(text))
-    for phrase, signs, pattern in _table():
+    for phrase, signs, pattern in phrases.TABLE:
         if leads:
             found = [pattern.match(text)] if phrase in phrases.BEGINNING else []
         elif (articles and phrase != "praised") or not has_one(folded, signs):

@@ -158,8 +158,8 @@ closest best|clos|near|correct|right|proper|accurate|most|only
 short so|thus|hence|therefore|ly|that|think|believe|guess|i'd|all|yes|leav|must|then|ok|because|since|is|remains
 it_is it|that|this|which|fit|match|suit|describ|best|all|every|none|nothing|any
 ticked ✓|✔|✅|☑|correct|right|best
-item match|fit|align|correct|accurate|consistent|right|best|support|describ|correspond
 """)
+TABLE = [(name, SIGNS.get(name, "").split("|"), _compiled(text)) for name, text in PHRASES.items()]
 WEAK = ("held", "concluded", "is_letter", "item")  # a contrast behind it ("but ...") takes it back
 BEGINNING = ("praised", "held", "short", "ticked", "item")  # those of which the letter may be the first word
 DENIED = _compiled(r"""(\b(not|never|neither|nor|least|incorrect|wrong|unlikely|cannot|if|whether|unless|rather than
