@@ -174,17 +174,14 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
     check_text(text, "a response")
     for i, option in enumerate(options):
         check_text(option, f"option {LETTERS[i] if i < len(LETTERS) else i + 1}")
-    letters = LETTERS[: len(options)]
-    field = cleaned(text).answer
-    if field and field.strip():
-        found = _stated(f"Answer: {field}")
-        index = _named_text(f"Answer: {field}", options) if found is None else _index(found, letters)
+    field = cleaned(text).answer or ""
+    for part in (f"Answer: {field}", text) if field.strip() else (text,):
+        thought = max(part.rfind("</think"), part.rfind("◁/think"))
+        found = (_stated(part[thought:]) if thought > 0 else None) or _stated(part)
+        index = _named_text(part, options) if found is None else _index(found, LETTERS[: len(options)])
         if index is not None:
             return index
-    thought = max(text.rfind("</think"), text.rfind("◁/think"))
-    found = _stated(text[thought:]) if thought > 0 else None
-    found = _stated(text) if found is None else found
-    return _named_text(text, options) if found is None else _index(found, letters)
+    return None
 
 
 def _index(found: str, letters: str) -> int | None:
