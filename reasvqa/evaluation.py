@@ -14,8 +14,6 @@ from statsmodels.stats.multitest import multipletests
 
 from reasvqa.samples import Sample
 
-TOTAL = "Total"
-
 
 class PredictionError(ValueError):
     """Predictions that do not fit the samples."""
@@ -53,19 +51,17 @@ def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFra
             f"{len(unknown)} predictions are for unknown ids, e.g. {unknown[0]!r}. Give those of this data set and "
             "split, and read ids as text: pd.read_csv(..., dtype={'id': str})"
         )
-    columns = ["id", "answer", "type", "group"]
-    table = pd.DataFrame([[getattr(sample, name) for name in columns] for sample in samples], columns=columns)
+    table = pd.DataFrame(map(vars, samples), columns=["id", "answer", "type", "group"])
     table = table.merge(given, on="id", how="left")
     table["prediction"] = pd.to_numeric(table["prediction"]).astype("Int64")
     table["correct"] = (table["prediction"] == table["answer"]).fillna(False).astype(bool)
     previous = (table["type"] == "TP") & (table["group"] == "Tem")
     table.loc[previous, "type"] = "TN"  # NExT-QA's evaluator counts "previous" questions as "next" ones (eval_mc.py)
-    parts = [table.groupby(column, sort=False)["correct"].agg(["size", "sum"]) for column in ("type", "group")]
-    parts.append(pd.DataFrame({"size": [len(table)], "sum": [int(table["correct"].sum())]}, index=[TOTAL]))
-    result = pd.concat(parts).rename(columns={"size": "n", "sum": "correct"})
+    parts = [table.groupby(column, sort=False)["correct"].agg(n="size", correct="sum") for column in ("type", "group")]
+    parts.append(pd.DataFrame({"n": [len(table)], "correct": [int(table["correct"].sum())]}, index=["Total"]))
+    result = pd.concat(parts)
     result = result[~result.index.duplicated()]
     result["accuracy"] = 100 * result["correct"] / result["n"].where(result["n"] > 0)
-    result.index.name = None
     result.attrs["unanswered"] = int(table["prediction"].isna().sum())
     return result
 
