@@ -43,8 +43,7 @@ class Samples(Sequence[Sample]):
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per sample, with the columns of `Sample`; answer is Int64."""
-        columns = {name: [getattr(sample, name) for sample in self] for name in Sample.__dataclass_fields__}
-        return pd.DataFrame(columns).astype({"answer": "Int64"})
+        return pd.DataFrame(map(vars, self), columns=list(Sample.__dataclass_fields__)).astype({"answer": "Int64"})
 
     def select(self, ids: Iterable[str]) -> Samples:
         """Return the samples with these ids, in file order."""
