@@ -97,10 +97,10 @@ def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tupl
         raise ReasoningError(
             f"{path}, line {number}: its prompt asks for {found}, not {kind}. Give each kind a file of its own."
         )
-    if not _asks(row.get("prompt"), sample, kind):
-        return None
     if kind in CAPTION_PROMPTS:
         return None, None
+    if not _asks(prompt, sample):
+        return None
     prediction = row["prediction"] if "prediction" in row else parse_answer(row["response"], sample.options)
     if prediction is not None and prediction >= len(sample.options):
         raise ReasoningError(
@@ -110,10 +110,10 @@ def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tupl
     return prediction, None if sample.answer is None else prediction == sample.answer
 
 
-def _asks(prompt: str | None, sample: Sample, kind: str) -> bool:
+def _asks(prompt: str, sample: Sample) -> bool:
     """Tell whether a prompt, in anybody's words, holds the sample's question, and its options if it letters any. A
     missing prompt, or one too short for a question, says nothing; then the line's id decides."""
-    if not prompt or kind in CAPTION_PROMPTS or prompt == build_prompt(sample, kind):
+    if not prompt or prompt == build_prompt(sample):
         return True
     if parts := _parts(prompt):
         return parts == _parts(build_prompt(sample))
