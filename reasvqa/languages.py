@@ -63,11 +63,14 @@ SIGNS = tuple(
     " correcta correcto corrett corret letra bonne doğru kies juist väljer rätt wybieram poprawn chọn đúng memilih"
     " benar σωστ выбираю обираю правильн верн вірн 选 選 합적 맞 옳 선택 고르 विकल्प चुन सही خيار صحيح เลือก ถูกต้อง".split()
 )
+_ASCII_SIGNS = tuple(sign for sign in SIGNS if sign.isascii())
+_FOREIGN_LETTERS = re.compile("[À-ÖØ-öø-ɏͰ-῿\u3040-\ud7ff]")
 
 
 def may_be_foreign(text: str) -> bool:
     """Return True when a text may name an answer in another language, after a quick look that overlooks none."""
-    return has_one(text.lower(), SIGNS)
+    foreign = not text.isascii() and _FOREIGN_LETTERS.search(text)
+    return has_one(text.lower(), SIGNS if foreign else _ASCII_SIGNS)
 
 
 def named_in_foreign(text: str) -> tuple[str, bool]:
