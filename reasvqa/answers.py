@@ -48,7 +48,7 @@ def _named(text: str, raw: str) -> Naming:
     """Do the same for English. text: the sentence, plain; raw: as it stands."""
     if len(text) < 60 and (bare := phrases.BARE.match(text)):
         return Naming(bare[1], explicit=True, bare=True)
-    if "boxed" in raw and (boxed := phrases.BOXED.search(raw)):
+    if "boxed" in raw and (boxed := phrases.BOXED.search(raw)) and _is_letter(raw, boxed.end(1)):
         return Naming(_unique(boxed[1] + _alternatives(raw, boxed.end(1))), explicit=True)
     folded, asks, first = text.lower(), text.endswith("?"), LETTER.search(text)
     # Does the only letter number an item of a list?
@@ -63,7 +63,7 @@ def _named(text: str, raw: str) -> Naming:
     explicit, letters = False, ""
     for match in phrases.MARKED.finditer(text) if not asks and has_one(folded, phrases.MARKING) else ():
         before = text[max(0, match.start() - 120) : match.start()]
-        if _supposed(before[-60:], match[0]) or phrases.INITIAL.search(before[-20:] + match[0]):
+        if _supposed(before[-60:], match[0]) or phrases.INITIAL.search(before[-30:] + match[0]):
             continue
         if match["many"]:
             letters += match["many"] if phrases.BARE_MANY.match(text, match.end()) else ""

@@ -17,7 +17,7 @@ FRAGMENTS = {
     **languages.FRAGMENTS,
     "J": "(?-i:[A-J])",
     "L": "(?-i:([A-J]))",
-    "X": r"(?-i:([A-J]))(?<![\w'’^.].)(?<!\w-.)(?![\w'’^=+]|-\w|\.\w)",
+    "X": r"(?-i:([A-J]))(?<![\w'’^.].)(?<!\w-.)(?![\w'’^=+]|-\w|\.\w|\)? ?[❌✗✘])",
     **fragments(r"""
 noun ((answer )?(option|choice|letter)|answer)s?
 item ({noun}:? )?{X}
@@ -57,13 +57,18 @@ says {adverb}{0,2}({is} {adverb}{0,2}((the|our|my|an?|that|in) )?{adverb}{0,1}{m
     |best) sense\b|{best} {fits}\b|{fits} (the )?{best}\b|{fits}( \w+){1,4}? (best|better|perfectly|most closely
     |very well)\b|(might|could|may)( well)? be (the|my) (best|most|correct|right|closest|only)\b|(provides|offers|gives
     |has|contains|presents|is) (the|an?) (best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b)
+seen (the|all) (\w+ )?(frames|video|images|options)( again)?
 retracts ((up)?on|after) (\w+ ){0,2}(thought|reflection|look|inspection|consideration|examination|review|analysis)s?|
-    (upon|after) re\w+|correction|wait( a \w+)?|actually|sorry|apologies|oops|my (mistake|bad)|(scratch|strike
-    |make) that|i (mean|meant)|or rather|(edit|updated?|revised|corrected|no|nope|hmm+|instead|better|rather)
-    (?=[,.:;–—…-])|(let me|i('ll| will| must| need to| have to| should| would)?) (correct|revise|change|switch
-    |reconsider|rethink)\b|(changing|revising|correcting|switching|changed|reconsidering|re-?examining|re-?thinking
-    |re-?checking|looking)\b|(new|updated|revised|amended|corrected) (answer|choice)|it should (be|have been)|(that|this
-    |which|it|[A-J])('s| is| was) (incorrect|wrong|not (right|correct)|a mistake|mistaken)
+    (upon|after) (re|double.?check)\w+( {seen})?|(correction|wait|hold on)( a \w+)?|actually|(sorry|apologies
+    |i apologi[sz]e)( for [\w ]{1,30})?|oops|my (mistake|bad)|i (made a mistake|was (wrong|mistaken))|(scratch|strike
+    |make|take) (that|it)( back)?|never ?mind|i (mean|meant)|or rather|(edit|erratum|updated?|revised|corrected|amended
+    |mistake|second thoughts|in hindsight|not quite|oh|no|nope|nah|hmm+|instead|better|rather)(?= ?[,.:;–—…-])|(let me
+    |i('ll|'d like to| will| must| need to| want to| have to| should| would)?) (correct|revise|change|switch|reconsider
+    |rethink|double.?check)\b|(changing|revising|correcting|switching|changed|thinking|looking|re-?(consider|examin
+    |think|check|evaluat|assess|view)ing( {seen})?)\b|however, (?=({noun} )?{J} is (the )?(correct|right)
+    ( {thing})?[.! ]*$)|(corrected|changed|revised|updated) to|(new|updated|revised|amended|corrected) (answer|choice)|
+    (it|that|{J}\)?) should (be|have been)|(that|this|which|it|[A-J])('s| is| was) (incorrect|wrong|not (right|correct)
+    |a mistake|mistaken)
 fill (no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think|believe|see|the|my|our|answer|choice
     |option|letter|correct|right|should|must|be|been|have|would|will|to|with|as|for|choose|pick|say|go|final|best|let's
     |rather|more|again|closer|likely|probably|really|clearly|made|make|mind|mistake|instead|now|and|so|its|a
@@ -73,16 +78,16 @@ fill (no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think
 _compiled = partial(compiled, fragments=FRAGMENTS)
 
 LETTER, FIRST = _compiled("{X}"), _compiled("{item}[).:]")
-MARKED = _compiled(r"""{opening}((the )?{noun}:? )?({L}(?![\w'’^=+]|-\w|\.\w)|(?-i:(?P<low>[a-j]))(?=\)|[.:,] |[.:]?$)|
+MARKED = _compiled(r"""{opening}((the )?{noun}:? )?({X}|(?-i:(?P<low>[a-j]))(?=\)|[.:,] |[.:]?$)|
     (?-i:(?P<many>[A-J]{2,5}))(?!\w))""")
 LABELLED = _compiled(r"""(({thus}|final|my|the|correct|best|predicted|chosen|selected|step|\d+)[,.:]? ){0,4}({thing}|ans
     |decision|verdict|solution|result|response|final|correct|output) ?[:：=–—→-]{1,3}>? ?(?-i:{softener}?){item}(\)
     |[.:]? ?$|[.:,] )""")
 ALTERNATIVE = _compiled(r"""[).:]?( ?(,|/|&|(?-i:or\b|and\b))){1,3} ?({noun} )?{L}(?=\W*$|[).,;:/}]| ?(?-i:,|or|and|are
     |both|depending)\b)""")
-OPENS = _compiled(r"""(({thus}|wait|no|actually|hmm|but|however|and|okay|ok|well|then|now|clearly|step \d+|\d+
-    |for these reasons|given (this|that)|based on (this|that|the above))[,.:;]? ){0,4}((the|my|our|this|that
-    |your) )?(\w+ ){0,2}?$""")
+OPENS = _compiled(r"""([^;]{1,90}; )?(({thus}|wait|no|actually|hmm|but|however|and|okay|ok|well|then|now|clearly
+    |(step )?\d+|for these reasons|given (this|that)|based on (this|that|the above))[,.:;]? ){0,4}((the|my|our|this
+    |that|your) )?(\w+ ){0,2}?$""")
 ASIDE = _compiled(r"""\({noun}:?\s{L}\)[.!*_\s]{0,6}$|\b(therefore|thus|hence|most|best|closest|consistent with|match
     (es)?|corresponds to|indicates|suggests)\b.{0,120}\({L}\)[.!*_\s]{0,6}$""")
 WEAK_ASIDE = _compiled(r"\w(\W{0,4} \(|, [*_]{1,3}){L}(\)|[*_])[.!*_\s]{0,6}$")
@@ -188,22 +193,25 @@ CORRECTED = _compiled(r"""\b{retracts}[\s,.:;–—…-]{0,4}{fill}{0,7}{X}(?=\)
     |ruled|elim|excl)))""")
 CORRECTING = (
     "thought flection look inspection consider examin review upon after correct wait actually sorry apolog oops"
-    " mistake scratch strike make mean rather edit updat revis no, no. no: no; no– nope hmm instead better chang"
-    " switch think recheck re-check should wrong not neither n't n’t →"
+    " mistake bad hold scratch strike make take mean rather edit errat updat amend revis no, no. no: no; no– nope nah"
+    " oh, hmm instead better chang switch think check evaluat assess mind hindsight should wrong however, not neither"
+    " n't n’t →"
 ).split()
-RETRACTING = _compiled("((but|oh|ah|and|however|so),? )?{retracts}")
+RETRACTING = _compiled(
+    r"((but|oh|ah|and|however|so),? )?{retracts}|.{1,60}(\b{J}\)? instead|, not ({noun} )?{J})\)?[.!]*$"
+)
 NOT_BUT = _compiled(r"""(\bnot|n['’]t|\bneither|\brather than
     |\binstead of) (the )?({noun}:? )?\(?{J}\)?(?-i: n?or [A-J]\)?)?[,;.–—-]{0,2} ?(but|it is|it's|rather|instead)
     ( rather| instead)?,? (it is |it's |the )?({noun}:? )?{X}""")
 INITIAL = _compiled(r"""\b(initial|first|previous|original|earlier|old|wrong|incorrect)(ly)? (\w+ )?(answer|guess
-    |choice)\b""")
-ARROW = _compiled(r"(?<!\w){J}\)?\s?(→|[-=]{1,2}>)\s?\(?{L}(?!\w)")
+    |choice)\b|\b(initially|first) \w+ (that )?(the )?answer\b""")
+ARROW = _compiled(r"(?<!\w){J}\)?(\s\(\w+\))?\s?(→|[-=]{1,2}>)\s?\(?{L}(?!\w)")
 BOXED = _compiled(r"(?-i:\\boxed)\s?\{\s?(\\\w+\{)?\s?((the )?{noun}:?\s)?(\\\w+\{)?\s?\(?{L}\)?(?![\w^=+])")
 BARE, BARE_MANY = _compiled(r"(the )?({noun}:? ?)?{X}[).:! ]*$"), _compiled(r"[).: ]*($|\()")
 ARTICLE = _compiled(r"""(?-i: (?!(is|it is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]| (?!(The|This
     |That|These|He|She|They|It|We|His|Her|Their|Because|Since|As|Based|Given|In|From|For|Here|Looking|There|Both|When
     |After|Before|During|Explanation|Detailed|Reason\w*|Rationale|Analysis|Justification|Step|Frame|Option|Correct
-    |Final)\b)[A-Z]\w)""")
+    |Final)\b)([A-Z]\w|[A-Z]-|\d+-))""")
 # Letters that only plain text shows.
 HIDDEN = _compiled(r"""(?-i:[\WA-J]([a-j]\b(?<=\W.)([).]|\s*($|[^\w\s])|\s+_)|(?<=['‘])[A-J]['’]|(?<=[A-J])([A-J]{1,4}\b
     |_)))""")
