@@ -17,7 +17,7 @@ FRAGMENTS = {
     **languages.FRAGMENTS,
     "J": "(?-i:[A-J])",
     "L": "(?-i:([A-J]))",
-    "X": r"(?-i:([A-J]))(?<![\w'’^.].)(?<!\w-.)(?![\w'’^=+]|-\w|\.\w|\)? ?[❌✗✘])",
+    "X": r"(?-i:([A-J]))(?<![\w'’^.].)(?<!\w-.)(?![\w'’^=+]|-\w|\.[A-Za-z\d]|\)? ?[❌✗✘])",
     **fragments(r"""
 noun ((answer )?(option|choice|letter)|answer)s?
 item ({noun}:? )?{X}
@@ -77,7 +77,7 @@ fill (no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think
 }
 _compiled = partial(compiled, fragments=FRAGMENTS)
 
-LETTER, FIRST = _compiled("{X}"), _compiled("{item}[).:]")
+LETTER, FIRST = _compiled("{X}"), _compiled("{item}([).:]|、(?![A-J]))")
 MARKED = _compiled(r"""{opening}((the )?{noun}:? )?({X}|(?-i:(?P<low>[a-j]))(?=\)|[.:,] |[.:]?$)|
     (?-i:(?P<many>[A-J]{2,5}))(?!\w))""")
 LABELLED = _compiled(r"""(({thus}|final|my|the|correct|best|predicted|chosen|selected|step|\d+)[,.:]? ){0,4}({thing}|ans

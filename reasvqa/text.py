@@ -73,7 +73,7 @@ _MARKUP = _compiled(r"""~~[^~\n]{1,80}~~|<(?P<tag>del|strike)>[^<\n]{1,80}</(?P=
     |center|html|body)(\s[^<>\n]{0,60})?/?>""")
 _FULL_WIDTH = str.maketrans(
     {ord(first) + i: letter for first in "ＡⒶ" for i, letter in enumerate(LETTERS)}
-    | {ord(wide): sign for wide, sign in zip("：（），；", ":(),;", strict=True)}
+    | {ord(wide): sign for wide, sign in zip("：（），；．", ":(),;.", strict=True)}
     | dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2066\u2067\u2068\u2069\ufeff"), " ")
 )
 
@@ -280,7 +280,7 @@ _LATEX = _compiled(r"(?-i:\\(text(bf|it|rm|sf|tt)?|math(bf|rm|it|sf)|boxed|fbox|
 _WRAPPED = re.compile(
     r"(?<![\w\\])(?:[(\[]{1,3}\s?([A-Ja-j])\s?[)\]]{1,3}|[<{«‹「『【〔⟨]{1,3}\s?([A-J])\s?[>}»›」』】〕⟩]{1,3}|(?:\*\*"
     r"|[`\"“$'‘]|\\\()\s?([A-J])\s?(?:\*\*|[`\"”$'’]|\\\))|([b-h])\)|\\(?:boxed|fbox|text(?:bf)?|math(?:bf"
-    r"|rm))\s?\{\s?(?:\\\w+\{)?\s?\(?([A-Ja-j])\)?\s?\})(?!\w)"
+    r"|rm))\s?\{\s?(?:\\\w+\{)?\s?\(?([A-Ja-j])\)?\s?\})(?![A-Za-zÀ-ɏ\d_])"
 )
 _DELETE = str.maketrans(
     dict.fromkeys('*`$#_"“”') | dict.fromkeys("([]{}~|<>«»‹›「」『』【】〔〕⟨⟩", " ") | {"\\": " ", "。": ". "}
