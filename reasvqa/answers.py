@@ -48,7 +48,7 @@ def _named(text: str, raw: str) -> Naming:
     """Do the same for English. text: the sentence, plain; raw: as it stands."""
     if len(text) < 60 and (bare := phrases.BARE.match(text)):
         return Naming(bare[1], explicit=True, bare=True)
-    if "boxed" in raw and (boxed := phrases.BOXED.search(raw)) and _is_letter(raw, boxed.end(1)):
+    if "oxed" in raw and (boxed := phrases.BOXED.search(raw)) and _is_letter(raw, boxed.end(1)):
         return Naming(_unique(boxed[1] + _alternatives(raw, boxed.end(1))), explicit=True)
     folded, asks, first = text.lower(), text.endswith("?"), LETTER.search(text)
     # Does the only letter number an item of a list?

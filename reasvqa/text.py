@@ -43,7 +43,7 @@ def fragments(table: str) -> dict[str, str]:
 TOKEN_RULE, SPEAKER_RULE, MARKUP_RULE, JSON_RULE = "special token", "speaker", "markup", "JSON"
 
 _FRAGMENTS = fragments(r"""
-roles assistant|user|system|model|human|bot|developer|tool|analysis|commentary|final
+roles assistant|user|system|model|human|bot|developer|tool|analysis|commentary|final|thought
 comma \s{0,20}([}\]]|,\s{0,20}([\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)
 closers [\"'”’)\]}*_`$]{0,6}
 heading (?-i:[*_]{0,2}(Final |Correct |Detailed )?(Answer|Explanation|Reasoning|Conclusion|Rationale)\b)
@@ -54,23 +54,27 @@ marked \\boxed\{[^{}\n]{0,20}\{?[^{}\n]{0,8}\}{1,2}(\$|\\\)|\\\]|\*\*)?(?=\s+[A-
 _compiled = partial(compiled, fragments=_FRAGMENTS)
 
 # <|im_end|>, </s>, <end_of_turn>, [/INST] ..., with the role that follows; or a role alone on its line.
-_TOKEN = _compiled(r"""(?m-i:[<\[]((?<=<)([|｜](?!(begin|end)_of_box)[^\s<>|｜]{1,40}[|｜]>|/?(s|eos|bos|pad|unk|sep|cls
-    |mask|image|video|sop|eop|eod|eoa|eoh|(end|start)_of_(turn|text|utterance)|turn_end|endoftext|end|im_end|im_start
-    |eot|extra_id_\d+|unused\d+|0x[0-9A-F]{2})>|</?SYS>>)|(?<=\[)/?(INST|SYS|EOS|BOS|PAD|UNK|SEP|CLS|MASK|gMASK
-    |TOOL_CALLS)\])(\s?{roles}\b(?=\s*([:\n<]|$)))?)""")
-_ROLE = re.compile(r"^[ \t]*(?:assistant|user|model)(?=[ \t]*$)", re.MULTILINE)
+_TOKEN = _compiled(r"""(?m-i:[<\[]((?<=<)([|｜](?!(begin|end)_of_box)[^\s<>|｜]{1,40}[|｜]?(>|\Z)|\w{1,20}\|>|/?(s|eos
+    |bos|pad|unk|sep|cls|mask|image|video|sop|eop|eod|eoa|eoh|(end|start)_of_(turn|text|utterance)|turn_end|endoftext
+    |end|END|STOP|im_end|im_start|eot|extra_(id_)?\d+|unused\d+|reserved_\d+|0x[0-9A-F]{2}|EOS_TOKEN|assistant|ai|AI)(>
+    |\Z)|</?SYS>>)|(?<=\[)(/?(INST|SYS|EOS|BOS|PAD|UNK|SEP|CLS|MASK|gMASK|TOOL_CALLS)|END|STOP|DONE|(BEGIN
+    |END) FINAL[ ]RESPONSE|\|\w{1,30}\|)\])(\s?{roles}\b(?=\s*([:\n<]|$|\(?[A-J]\b)))?)""")
+_ROLE = re.compile(r"^[ \t#*\[]*(?:[Aa]ssistant|user|model)[\]*]*(?=[ \t]*$)", re.MULTILINE)
 # The model's name in front of a line.
-_SPEAKER = _compiled(r"""\n[ \t]*((\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?(
-    (the |my )?(ai |visual )?(assistant|model|chatbot|bot|ai|agent|vlm|llm|system)|(chat)?gpt[\w.-]{0,6}|gemini|claude|
-    (video-?)?llava[\w.-]{0,12}|qwen[\w.-]{0,12}|internvl[\w.-]{0,12}|response|output|reply)(?-i:'s (answer|response
-    |reply))?[\]>*_]{0,3}[ ]?[:：>][*_]{0,3}|(?-i:A: (?=\(?[A-J]\)?[.)]?\s*\Z)))""")
-_USER = _compiled(r"(^|\n)[#*_\[ ]{0,6}(user|human)[\]*_]{0,3} ?:|(?-i:<\|(im_start\|>|start_header_id\|>)?user\b)")
-_ASSISTANT = _compiled(r"""[#*_\[]{0,6}\b(assistant|model|ai|gpt)[\]*_]{0,3} ?:[*_]{0,3}|(?-i:<\|(im_start\|>
+_SPEAKER = _compiled(r"""\n[ \t]*((\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?((the |my )?
+    (ai |visual )?(assistant|model|chatbot|bot|ai|agent|vlm|llm|system)( (output|prediction|response|reply))?
+    |(video-?)?((chat)?gpt|llava|gemini|claude|qwen|internvl|minicpm|phi-|smolvlm|llama|deepseek|molmo|pixtral|mistral
+    |grok|gemma-|glm|kimi)[\w.-]{0,20}( [\d.]{1,4}( \w{1,9})?)?|response|output|reply|assistente?|asistente|助手|模型
+    |ассистент|アシスタント)(?-i:'s (answer|response|reply))?[\]>*_]{0,3}[ ]?[:：>][*_]{0,3}|(?-i:A: (?=\(?[A-J]([.)]
+    |\s*\Z))))""")
+_USER = _compiled(r"""(^|\n)(\([^()\n]{0,40}\) ?)?[#*_\[ ]{0,6}(user|human)[\]*_]{0,3} ?:|(?-i:<\|(im_start\|>
+    |start_header_id\|>)?user\b)""")
+_ASSISTANT = _compiled(r"""[#*_\[]{0,6}\b(assistant|model|ai|gpt|bot)[\]*_]{0,3} ?:[*_]{0,3}|(?-i:<\|(im_start\|>
     |start_header_id\|>)?assistant\b(<\|end_header_id)?(\|>)?)""")
 # Formatting, and text that is struck out.
-_MARKUP = _compiled(r"""~~[^~\n]{1,80}~~|<(?P<tag>del|strike)>[^<\n]{1,80}</(?P=tag)>
-    |</?((?P<block>p|br|hr|div|section|li|ul|ol|h[1-6]|t[dr]|table)|b|strong|i|em|u|span|code|pre|mark|font|small|big|sub|sup
-    |center|html|body)(\s[^<>\n]{0,60})?/?>""")
+_MARKUP = _compiled(r"""~~[^~\n]{1,80}~~|<(?P<tag>del|strike)>[^<\n]{1,80}</(?P=tag)>|</?((?P<block>p|br|hr|div|section
+    |li|ul|ol|h[1-6]|t[dr]|table)|b|strong|i|em|u|span|code|pre|mark|font|small|big|sub|sup|ins|center|html|body)
+    (\s[^<>\n]{0,60})?/?>""")
 _FULL_WIDTH = str.maketrans(
     {ord(first) + i: letter for first in "ＡⒶ" for i, letter in enumerate(LETTERS)}
     | {ord(wide): sign for wide, sign in zip("：（），；．", ":(),;.", strict=True)}
@@ -190,10 +194,11 @@ def _unescaped(escape: re.Match[str]) -> str:
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 # A tag that answers, or one around a text.
-_TAG = _compiled(r"""[<◁\[](\s?(?P<closes>/?)\s?((?P<answer>(\w{1,12}_)?(answer|final|conclusion|choice|option|ans
-    |result|prediction|selected|letter|label|verdict)(_\w{1,8})?)|(?P<text>think|thinking|thought|reasoning|rationale
-    |explanation|analysis|summary|caption|observation|solution|response|output))(\s[^<>\[\]\n]{0,40})?\s?([>▷]|\](?!\())
-    |(?<=<)\|(?P<box>begin|end)_of_box\|>)""")
+_TAG = _compiled(r"""[<◁\[](\s?(?P<closes>/?)\s?((?P<answer>(\w{1,12}[_-]|final)?(answers?|final|conclusion|choice
+    |option|ans|result|prediction|select(ed|ion)|letter|label|verdict)(_\w{1,8})?)|(?P<text>(\w{1,9}:)?think(ing)?
+    |thoughts?|reason(ing)?|rationale|expla(in|nation)|analysis|summary|details|descri(be|ption)|caption|observations?
+    |perception|reflection|plan|evidence|solution|response|output|json|tool_call))(\s[^<>\[\]\n]{0,40})?\s?([>▷]
+    |\](?!\())|(?<=<)\|(?P<box>begin|end)_of_box\|>)""")
 # A sentence ends at . ! ? before white space; at a line's end; behind a boxed or bold letter that a capital follows;
 # where a heading is glued to what stands before it, or a sentence to an answer's letter.
 _END = _compiled("(?-i:{end})")
@@ -210,8 +215,8 @@ _SPOKEN = re.compile(r"[^\W_]")
 
 
 class Sentence(NamedTuple):
-    """A sentence of a text, `words` = text[start:end], or a tag. line: counted from 0. after_blank: an empty line
-    precedes it. tag: the name of a tag, "answer" for all that answer, with a slash if it closes."""
+    """A sentence of a text, `words` = text[start:end], or a tag. line: counted from 0; a tag ends one. after_blank: an
+    empty line precedes it. tag: the name of a tag, "answer" for all that answer, with a slash if it closes."""
 
     start: int
     end: int
@@ -223,15 +228,15 @@ class Sentence(NamedTuple):
 
 def sentences(text: str) -> Iterator[Sentence]:
     """Yield the sentences of a text in order. None crosses a line; those without a letter or digit are left out."""
-    at, blank = 0, False
-    for number, line in enumerate(text.splitlines(keepends=True)):
+    at, number, blank = 0, 0, False
+    for line in text.splitlines(keepends=True):
         if line.isspace():
             blank = True
         else:
             for start, words, tag in _pieces(line):
                 yield Sentence(at + start, at + start + len(words), words, number, blank, tag)
-                blank = False
-        at += len(line)
+                number, blank = number + bool(tag), False
+        at, number = at + len(line), number + 1
 
 
 @lru_cache(maxsize=4096)  # a response is read, refined, and checked for what is left: most lines come three times
