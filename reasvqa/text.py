@@ -44,7 +44,8 @@ TOKEN_RULE, SPEAKER_RULE, MARKUP_RULE, JSON_RULE = "special token", "speaker", "
 
 _FRAGMENTS = fragments(r"""
 roles assistant|user|system|model|human|bot|developer|tool|analysis|commentary|final|thought
-comma \s{0,20}([}\]]|,\s{0,20}([\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)
+comma \s{0,20}([}\]]|[,;]?\s{1,20}\"\w{1,30}\"\s?:|,\s{0,20}([\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)
+field (\w{0,20}_)?(answer|option|choice|prediction|reasoning|explanation|rationale)
 closers [\"'”’)\]}*_`$]{0,6}
 heading (?-i:[*_]{0,2}(Final |Correct |Detailed )?(Answer|Explanation|Reasoning|Conclusion|Rationale)\b)
 end [.!?…。！？।؟۔]((?<=[。！？।؟۔]){closers}|(?<=[.!?…]){closers}(?=\s))
@@ -95,7 +96,7 @@ class Clean(NamedTuple):
 @lru_cache(maxsize=8)
 def cleaned(text: str) -> Clean:
     """Return a response without the tokens, speakers, markup and JSON around its text."""
-    found, answer = _json(text) if "{" in text else ([], None)
+    found, answer = _json(text) if has_one(text, ("{", '":', "”:")) else ([], None)
     if "<" in text or "[" in text or "~~" in text:
         found += [(*match.span(), MARKUP_RULE, "\n" if match["block"] else "") for match in _MARKUP.finditer(text)]
         found += [(*match.span(), TOKEN_RULE, "\n") for match in _TOKEN.finditer(text)]
@@ -125,30 +126,31 @@ def cleaned(text: str) -> Clean:
 
 # --- JSON, also broken -----------------------------------------------------------------------------------------------
 
-_OBJECT = _compiled(r"""\{(?<![\w\\].)\s{0,20}(?=\"[^\"\n]{1,40}\"\s?:|'[^'\n]{1,40}'\s?:|(\w{0,20}_)?(answer|option
-    |choice|prediction|reasoning|explanation|rationale)\s?:)""")
-_OPENING = _compiled(r"(```[ \t]*\w{0,10}\s{0,4})?(\[\s{0,4})?\Z")
+_OBJECT = _compiled(r"""\{(?<![\w\\].)\s{0,20}(?=\"[^\"\n]{1,40}\"\s?:|'[^'\n]{1,40}'\s?:|{field}\s?:)
+    |\A\s{0,9}(?=\"{field}\"\s?:)""")
+_OPENING = _compiled(r"((```[ \t]*\w{0,10}|^json)\s{0,4})?(\[\s{0,4})?\Z")
 # A value ends at a quotation mark that a comma, a bracket or the end follows, so that unescaped marks may stand in it.
 _PIECE = _compiled(r"""(?s-i:(?P<key>(\"[^\"\n]{1,40}\"|'[^'\n]{1,40}'|(?<=[{,\s])[^\W\d]\w{0,30})\s{0,4}:)|\"
     (?P<double>([^\"\\]++|\\.|\"(?!{comma}))*+)(\"|\\?\Z)|'(?P<single>([^'\\]++|\\.|'(?!{comma}))*+)('|\\?\Z)|
     (?P<bare>[^\s\"'{}\[\],:`]([^\n\"{}\[\],]|,(?!\s{0,9}[\w\"']{1,30}\s?:)){0,2000})|(?P<sign>[{}\[\],:])|```|\s+
     |.)""")
-_CLOSING = _compiled(r"\s{0,4}\]?(\s{0,4}```)?")
+_CLOSING = _compiled(r"[\s}\]]{0,4}[,.]?(\s{0,4}```)?")
 _ESCAPE = re.compile(r"\\(?:u([Dd][89ABab]\w\w)\\u([Dd]\w{3})|u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
-_ANSWER_KEY = _compiled(r"""ans|option|choice|choose|chosen|predict|select|pick|letter|label|final|verdict|conclusion
-    |result|decision|response|output|答|选|選|정답|답|antwort|respuesta|resposta|risposta|r[ée]ponse|ответ|उत्तर|جواب
-    |إجاب|cevap""")
-_TEXT_KEY = _compiled(r"""reason|expla|rational|thought|think|analy|descri|justif|observ|evidence|caption|step|cot|chain
-    |why|detail|summary|narrat|content|text|解|理|说明|이유|설명|begründ|erkl|motiv|pourquoi|объясн|рассужд|обоснов|कारण
-    |सبب|شرح|açıkla|gerek""")
+_ANSWER_KEY = _compiled(r"""ans|option|choice|choose|chosen|\bpred|select|pick|guess|letter|label|final|verdict
+    |conclusion|result|decision|response|output|答|选|選|정답|답|antwort|respuesta|resposta|risposta|r[ée]ponse|ответ
+    |उत्तर|جواب|إجاب|cevap""")
+_TEXT_KEY = _compiled(r"""reason|expla|rational|thought|think|analy|descri|justif|observ|evidence|caption|step|cot
+    |chain|why|detail|summary|narrat|(?<!answer|option|choice)(?<!answer.|option.|choice.)(content|text)|解|理|说明
+    |이유|설명|begründ|erkl|motiv|pourquoi|объясн|рассужд|обоснов|कारण|सبب|شرح|açıkla|gerek""")
 _OTHER_KEY = _compiled(r"""wrong|incorrect|second|alternativ|reject|eliminat|\bnot|least|question|first|initial|all
-    |options|choices|candidates|truth|confiden|score|prob|rank|\bid\b|type|version|^(video|model|status|time)
-    |^[A-J]$""")
+    |options|choices|candidates|truth|confiden|score|prob|rank|\bid\b|type|version|^(video|model|status|time)|^[A-J]$
+    |(answer|option|choice).?(content|text)""")
 
 
 def _json(text: str) -> tuple[list[tuple[int, int, str, str]], str | None]:
     """Return what stands around the texts of the JSON objects in a response, and what their answer fields say. The
     former are (start, end, rule, becomes): the last character of text[start:end] is read as `becomes`, if given."""
+    text = re.sub("[“”]", '"', text) if "”:" in text else text
     noise: list[tuple[int, int, str, str]] = []
     answers: list[tuple[str, str]] = []
     at = 0
@@ -164,13 +166,13 @@ def _json(text: str) -> tuple[list[tuple[int, int, str, str]], str | None]:
                 key, another = piece[0].strip("\"': \n"), False
             elif kind:
                 value = piece[kind]
-                words, other = len(value.split()), _OTHER_KEY.search(key)
+                words, other = len(value.split()), _OTHER_KEY.search(key) or value in ("", "null")
                 if words <= 12 and _ANSWER_KEY.search(key) and not _TEXT_KEY.search(key) and not other:
                     if another:  # a list's next value
                         value = f"{answers.pop()[1]}, {value}"
                     answers.append((key, value))
                     another = True
-                elif _TEXT_KEY.search(key) or (words > 2 and not other):
+                elif (_TEXT_KEY.search(key) and (words > 1 or kind != "bare")) or (words > 2 and not other):
                     start, end = piece.span(kind)
                     noise.append((gap, start, JSON_RULE, "\n"))
                     for escape in _ESCAPE.finditer(text, start, end) if kind != "bare" else ():
