@@ -207,7 +207,7 @@ INITIAL = _compiled(r"""\b(initial|first|previous|original|earlier|old|wrong|inc
     |choice)\b|\b(initially|first) \w+ (that )?(the )?answer\b""")
 ARROW = _compiled(r"(?<!\w){J}\)?(\s\(\w+\))?\s?(→|[-=]{1,2}>)\s?\(?{L}(?!\w)")
 BOXED = _compiled(r"(?-i:\\?b?oxed)\s?\{\s?(\\\w+\{)?\s?((the )?{noun}:?\s)?(\\\w+\{)?\s?\(?{L}\)?(?![\w^=+])")
-BARE, BARE_MANY = _compiled(r"(the )?({noun}:? ?)?{X}[).:! ]*$"), _compiled(r"[).: ]*($|\()")
+BARE, BARE_MANY = _compiled(r"(the )?({noun}:? ?)?{X}[).:! ]*[,;]?$"), _compiled(r"[).: ]*($|\()")
 ARTICLE = _compiled(r"""(?-i: (?!(is|it is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]| (?!(The|This
     |That|These|He|She|They|It|We|His|Her|Their|Because|Since|As|Based|Given|In|From|For|Here|Looking|There|Both|When
     |After|Before|During|Explanation|Detailed|Reason\w*|Rationale|Analysis|Justification|Step|Frame|Option|Correct

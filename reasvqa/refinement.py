@@ -45,8 +45,8 @@ named the (\w+ )?{choice}|({qualifier}|most \w+) ({choice}|conclusion|explanatio
 choice answer|option|choice
 decor [\s#*_>`\"'“\[$]{0,12}(([-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}
 statement (the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?\s(is|are|was|were|has|have
-    |had|can|could|does|do|appears?|seems?|shows?|remains?)\s|(he|she|it|there|(the|a|an|this|his|her|one|another)\s
-    ([\w-]+\s){0,2}?[\w-]*[^s\W])\s(\w*[^s\W]s|\w+ed)(\s|\W*$)
+    |had|can|could|does|do|appears?|seems?|shows?|remains?)\s|(he|she|it|there|some(one|body)|everyone|(the|a|an|this
+    |his|her|one|another)\s([\w-]+\s){0,2}?[\w-]*[^s\W])\s(\w*[^s\W]s|\w+ed)(\s|\W*$)
 # What the rules below look for.
 concludes ^(\d+\. )?(in conclusion|to conclude)[,:]
 correct ^{so}(the|our|my) ((most|only|single|overall|likely|one|\w+ly) ){0,3}?{concluding} {choice}s?\b|\b(is|as|be
@@ -100,7 +100,7 @@ STOP_WORDS = frozenset(
 _ENDS_WITH_LETTER = re.compile(r"(?<![\w'’])[A-J]\W{0,8}$")
 _HEADING = _compiled(r"""{decor}((the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief
     |answer)\s+){0,3}((?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(\s+and\s+answer)?|(explanation
-    |reasoning|rationale|justification)(\s+(process|steps?|of\s+the\s+(answer|frames|video
+    |reason(ing)?|rationale|justification)(\s+(process|steps?|of\s+the\s+(answer|frames|video
     |reasoning))){0,2})[\s*_`\"'”)\]]{0,6}((?P<colon>[:：])[*_ \t]{0,6}|[–—=-]{1,2}>?(?=[\s*_(\"])[\s*_]{0,4}|\.?$)""")
 _HEADING_SIGNS = ("nswer", "erdict", "onclu", "xplan", "eason", "ational", "ustif")
 # Without a colon: "###Detailed Explanation The man ..." loses two words, "### Explanation of why B is correct" all.
@@ -254,11 +254,11 @@ def _reader(rules: tuple[Rule, ...]) -> Callable[[str], tuple[int, str, str | No
 
 def _description_behind(body: str, option: str) -> str:
     """Return what stays of the text behind "Answer:" or "Conclusion:" in the same sentence: a description, or ""."""
-    letter = re.match(r"[\s*_(\[\"-]{0,6}[A-J][).:\]\"]{0,2}[*_]{0,2}[.:;,)]?\s+(?:[|–—-]\s+)?", body)
+    letter = re.match(r"[\s*_(\[\"`-]{0,6}(?:[Oo]ption )?[A-J][).:\]\"`]{0,2}[*_]{0,2}[.:;,)]?\s+(?:[|–—-]\s+)?", body)
     rest = body[letter.end() :] if letter else body
     if letter and re.match(r"[\W_]*[AI]\s", body) and not _STATES.match(rest):
         letter = None  # an article or a pronoun
-    describes = len(rest.split()) > 5 or _STATES.match(rest.lstrip(" *_-–"))
+    describes = len(rest.split()) > 5 or _STATES.match(rest.lstrip(" *_-–("))
     if letter and describes and not _is_option(rest, option) and not _CONCLUDES.match(rest):
         return rest
     if not letter and _SEEN.match(body) and not _CONCLUDES.search(body) and not named(body).letters:

@@ -47,10 +47,12 @@ roles assistant|user|system|model|human|bot|developer|tool|analysis|commentary|f
 comma \s{0,20}([}\]]|[,;]?\s{1,20}\"\w{1,30}\"\s?:|,\s{0,20}([\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)
 field (\w{0,20}_)?(answer|option|choice|prediction|reasoning|explanation|rationale)
 closers [\"'”’)\]}*_`$]{0,6}
-heading (?-i:[*_]{0,2}(Final |Correct |Detailed )?(Answer|Explanation|Reasoning|Conclusion|Rationale)\b)
-end [.!?…。！？।؟۔]((?<=[。！？।؟۔]){closers}|(?<=[.!?…]){closers}(?=\s))
-marked \\boxed\{[^{}\n]{0,20}\{?[^{}\n]{0,8}\}{1,2}(\$|\\\)|\\\]|\*\*)?(?=\s+[A-Z])|
-    (?<=[\s(*])[A-J][)\]]?\*\*(?=\s*[A-Z][a-z])
+heading (?-i:[*_]{0,2}(Final |Correct |Detailed )?(Answer|Explanation|Reason(ing)?|Conclusion|Rationale|ANSWER
+    |EXPLANATION)\b)
+end [.!?…。！？।؟۔]((?<=[。！？।؟۔]){closers}|(?<=[.!?…]){closers}(?=\s)|(?<=[a-z]{2}[.!?]|[A-J]\)\.
+    |\s[A-J]\.)(?=[A-Z][a-z]+,? [a-z]|\\boxed))
+marked \\boxed\{[^{}\n]{0,20}\{?[^{}\n]{0,8}\}{1,2}(\$|\\\)|\\\]|\*\*)?(?=\s+[A-Z])
+    |(?<=[\s(*])[A-J][)\]]?\*\*(?=\s*[A-Z][a-z])|\*\*(\w+ ){0,2}Answer:? \(?[A-J]\b[^*\n]{2,90}\*\*(?=\s+[A-Z])
 """)
 _compiled = partial(compiled, fragments=_FRAGMENTS)
 
@@ -206,10 +208,10 @@ _TAG = _compiled(r"""[<◁\[](\s?(?P<closes>/?)\s?((?P<answer>(\w{1,12}[_-]|fina
 _END = _compiled("(?-i:{end})")
 _MARKED_END = _compiled("(?-i:{end}|{marked})")
 _GLUED_END = _compiled(r"""(?-i:{end}|{marked}|(?<=[^\s#])\s?(?=##+ ?[\w*])|(?<=\w)(?=\*\*{heading})|[.!?](?={heading})
-    |\b(?!the |my |final |correct |best )[a-z]+[,;)]? (?={heading}[*_]{0,2} ?:[*_]{0,2} ?\(?[A-J]\b)|
-    (?<=[:\s*(][A-J])[).:,;|]{0,2} ?([|–—-] )?(?={heading}[*_]{0,2} ?:)|((?<=: [A-J])|(?<=:[A-J]))[.)]{0,2}
-    (?=[A-Z][a-z]+ ))""")
-_GLUE = ("##", "nswer", "xplan", "eason", "onclu", "ational")
+    |\b(?!the |my |final |correct |best )[a-z]+[,;)]? (?={heading}[*_]{0,2} ?:[*_]{0,2} ?\(?[A-J]\b)
+    |(?<=[:\s*(][A-J])[).:,;|]{0,2} ?(([|/–—]|--?-?) )?(?={heading}[*_]{0,2} ?:)|((?<=: [A-J])
+    |(?<=:[A-J]))[.)]{0,2}(?=[A-Z][a-z]+ ))""")
+_GLUE = ("##", "nswer", "NSWER", "xplan", "eason", "onclu", "ational")
 # It does not end behind what numbers it ("1.", "C.", "Step 2.", "Option B.") or behind an abbreviation.
 _ENUMERATOR = _compiled(r"[\s#*_>\-•(\[]{0,12}((option|choice|step|frame)\s)?(\d{1,3}|[A-Z])[)\]]?")
 _ABBREVIATION = _compiled(r"\b(e\.g|i\.e|vs|etc|fig|dr|mrs?|ms|approx|cf|eq|st|no|[A-Z]\.[A-Z])$")
