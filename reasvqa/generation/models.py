@@ -39,8 +39,8 @@ MAX_NEW_TOKENS = 512  # of a response; a detailed one takes 150 to 400
 MAX_ANSWER_BYTES = 16 * 2**20  # of a server's answer; a response takes some kB
 CONNECT_WITHIN_S = 10
 JPEG_QUALITY = 92
-# Fields in which servers put what a reasoning model thought: vLLM and SGLang, OpenRouter, Ollama.
-THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+# Fields, and types of parts, in which servers put what a reasoning model thought.
+THOUGHT_FIELDS = tuple("reasoning_content reasoning thinking reasoning_details thinking_blocks reasoning_text".split())
 _FIELDS_REMEDY = (
     "If the server refuses a field, change it in OpenAIGenerator(request=...): {'temperature': None} omits the "
     "temperature, {'max_completion_tokens': 4096} replaces max_tokens"
@@ -329,8 +329,8 @@ def read_answer(body: bytes) -> tuple[str, tuple[int, int], bool]:
 def _text_and_thought(message: dict, cut: bool) -> str:
     content = message.get("content")
     parts = content if isinstance(content, list) else [content]
-    thoughts = [part for part in parts if isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")]
-    text = _text_in([part for part in parts if part not in thoughts]).strip()
+    thoughts = [part for part in parts if isinstance(part, dict) and part.get("type") in THOUGHT_FIELDS]
+    text = re.sub(r"<think>\s*</think>", "", _text_in([part for part in parts if part not in thoughts])).strip()
     found = (_text_in(value) for value in (thoughts, *map(message.get, THOUGHT_FIELDS)))
     thought = next((bare for value in found if (bare := re.sub(r"</?think>", "", value).strip())), "")
     if not text:
@@ -343,7 +343,7 @@ def _text_in(value: object) -> str:
     if isinstance(value, list):
         return "".join(map(_text_in, value))
     if isinstance(value, dict):
-        return next((_text_in(value[name]) for name in ("text", "thinking", "summary") if value.get(name)), "")
+        return next(filter(None, map(_text_in, map(value.get, ("text", "summary", "content", *THOUGHT_FIELDS)))), "")
     return value if isinstance(value, str) else ""
 
 
