@@ -30,8 +30,7 @@ denies 不|非|没|ない|ません|なく|않|아니|아닙|틀|नहीं|�
     |nie|không|sai|bukan|tidak|salah)(?![^\W\d_]{3})
 links [:=→–—-]|היא|הוא|是|为|為|は、?|が|은|는|이|가|है|होगा|هي|هو|คือ|(?<![^\W\d_])(ist|lautet|wäre|es|ser[ií]a|será
     |est|é|è|sarebbe|is|är|jest|je|este|to|adalah|là|είναι|является|будет|on|er)(?![^\W\d_])
-at ((donc|also|daher|quindi|portanto|entonces|поэтому) )?({the} ?)?({options}:? ?)?
-the (?<![^\W\d_])(la|die|der|das|a|o|le|el|il|de|l['’])
+at ((donc|also|daher|quindi|portanto) )?((?<![^\W\d_])(la|die|der|das|a|o|le|el|il|de|l['’]) ?)?({options}:? ?)?
 be です|だ|입니다|이다|예요
 names {answers}([^.!?。！？।\n]{0,40}?{links})?|{choose}( ?{links})?|^{options}:?(?= ?(?-i:[A-J])({be}|\W)*$)|(?<!不)
     ({right}\w{0,4} ?(的|な)?({options}|(?={links}))|{options} {right}\w{0,4})([^.!?。！？।\n]{0,20}?{links})?
@@ -44,7 +43,7 @@ _DENIES = _compiled("{denies}")
 _DENIES_NEAR = _compiled("[^,.;，。、]{0,8}?{denies}")
 _FORWARD = _compiled("{names} ?{at}{ALONE}")  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähle D"
 # "Option D ist richtig", "Dが正解です", "D를 선택합니다"
-_BACKWARD = _compiled(r"""{ALONE}(\)? ?{options}? ?(({links}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{0,20}?)?({the} )?
+_BACKWARD = _compiled(r"""{ALONE}(\)? ?{options}? ?(({links}|も|を|를|을|ही) ?[^.!?,;。！？、，।\n]{0,20}?)?{at}
     ({right}|{answers}|選|선택|고르|चुन|seç|wählen|trifft zu|passt)|(?<=^.)\)? ?({options}|{be}){1,2}\W*$)""")
 # "nicht B, sondern D", "BではなくD"; "Nein, D."
 _SWAPPED = _compiled(r"""{denies}[^.!?。\n]{0,12}?(?-i:[A-J])\)?[,，、]? ?(sondern|sino|mais|ma|mas|а|но|але|而是|बल्कि
@@ -63,12 +62,12 @@ ANSWER_SIGNS = (
     " jawab απάντηση 答 解 正 更正 訂正 정 답 उत्तर जवाब جاب جواب پاسخ คำตอบ תשובה উত্তর"
 )
 SIGNS = tuple(
-    f"{ANSWER_SIGNS} です 입니다 项 項 번 应 應 最 ข้อ ตอบ أختار passt trifft passend pilihan opsi seçen şık верен лучш"
-    " подход adecuad adequad phương lựa 適 不 いや 아니 no, non, nein não нет korrekt richtig wähle entscheide"
-    " opcion opción opção opzione mejor melhor miglior meilleur beste elijo escojo escolho scelgo choisis"
-    " correcta correcto correcte corrett corret letra lettre вариант bonne doğru kies juist väljer rätt"
-    " wybieram poprawn chọn đúng memilih benar σωστ выбираю обираю правильн верн вірн 选 選 합적 맞 옳 선택 고르 विकल्प"
-    " चुन सही خيار صحيح เลือก ถูกต้อง alternativa appropriée elegir".split()
+    f"{ANSWER_SIGNS} です 입니다 项 項 번 应 應 最 ข้อ ตอบ أختار passt trifft passend seçen şık верен лучш подход"
+    " adecuad adequad 適 不 いや 아니 no, non, nein não нет korrekt richtig wähle entscheide opcion opción opção"
+    " opzione mejor melhor miglior meilleur beste elijo escojo escolho scelgo choisis correcta correcto correcte"
+    " corret letra lettre вариант bonne doğru kies juist väljer rätt wybieram poprawn chọn đúng memilih benar σωστ"
+    " выбираю обираю правильн верн вірн 选 選 맞 옳 선택 고르 विकल्प चुन सही خيار صحيح เลือก alternativa appropriée"
+    " elegir ถูก".split()
 )
 _ASCII_SIGNS = tuple(sign for sign in SIGNS if sign.isascii())
 _FOREIGN_LETTERS = re.compile("[À-ÖØ-öø-ɏͰ-῿\u3040-\ud7ff]")

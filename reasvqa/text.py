@@ -47,8 +47,7 @@ roles assistant|user|system|model|human|bot|developer|tool|analysis|commentary|f
 comma \s{0,20}([}\]]|[,;]?\s{1,20}\"\w{1,30}\"\s?:|,\s{0,20}([\"'{\[}\]\d-]|null|true|false|\w{1,30}\s?:|\Z)|\Z|```)
 field (\w{0,20}_)?(answer|option|choice|prediction|reasoning|explanation|rationale)
 closers [\"'”’)\]}*_`$]{0,6}
-heading (?-i:[*_]{0,2}(Final |Correct |Detailed )?(Answer|Explanation|Reason(ing)?|Conclusion|Rationale|ANSWER
-    |EXPLANATION)\b)
+heading (?-i:[*_]{0,2}(Final |Correct |Detailed )?(Answer|Explanation|EXPLANATION|Reason(ing)?|Conclusion|Rationale)\b)
 end [.!?…。！？।؟۔]((?<=[。！？।؟۔]){closers}|(?<=[.!?…]){closers}(?=\s)|(?<=[a-z]{2}[.!?]|[A-J]\)\.
     |\s[A-J]\.)(?=[A-Z][a-z]+,? [a-z]|\\boxed))
 marked \\boxed\{[^{}\n]{0,20}\{?[^{}\n]{0,8}\}{1,2}(\$|\\\)|\\\]|\*\*)?(?=\s+[A-Z])
@@ -67,9 +66,8 @@ _ROLE = re.compile(r"^[ \t#*\[]*(?:[Aa]ssistant|user|model)[\]*]*(?=[ \t]*$)", r
 _SPEAKER = _compiled(r"""\n[ \t]*((\([^()\n]{0,40}\) ?|\[\d[^\[\]\n]{0,20}\] ?)?[#*_\[<]{0,6} ?((the |my )?
     (ai |visual )?(assistant|model|chatbot|bot|ai|agent|vlm|llm|system)( (output|prediction|response|reply))?
     |(video-?)?((chat)?gpt|llava|gemini|claude|qwen|internvl|minicpm|phi-|smolvlm|llama|deepseek|molmo|pixtral|mistral
-    |grok|gemma-|glm|kimi)[\w.-]{0,20}( [\d.]{1,4}( \w{1,9})?)?|response|output|reply|assistente?|asistente|助手|模型
-    |ассистент|アシスタント)(?-i:'s (answer|response|reply))?[\]>*_]{0,3}[ ]?[:：>][*_]{0,3}|(?-i:A: (?=\(?[A-J]([.)]
-    |\s*\Z))))""")
+    |grok|gemma-)[\w.-]{0,20}( [\d.]{1,4}( \w{1,9})?)?|response|output|reply|assistente?|asistente|助手|模型
+    |ассистент)(?-i:'s (answer|response|reply))?[\]>*_]{0,3}[ ]?[:：>][*_]{0,3}|(?-i:A: (?=\(?[A-J]([.)]|\s*\Z))))""")
 _USER = _compiled(r"""(^|\n)(\([^()\n]{0,40}\) ?)?[#*_\[ ]{0,6}(user|human)[\]*_]{0,3} ?:|(?-i:<\|(im_start\|>
     |start_header_id\|>)?user\b)""")
 _ASSISTANT = _compiled(r"""[#*_\[]{0,6}\b(assistant|model|ai|gpt|bot)[\]*_]{0,3} ?:[*_]{0,3}|(?-i:<\|(im_start\|>
@@ -79,9 +77,8 @@ _MARKUP = _compiled(r"""~~[^~\n]{1,80}~~|<(?P<tag>del|strike)>[^<\n]{1,80}</(?P=
     |li|ul|ol|h[1-6]|t[dr]|table)|b|strong|i|em|u|span|code|pre|mark|font|small|big|sub|sup|ins|center|html|body)
     (\s[^<>\n]{0,60})?/?>""")
 _FULL_WIDTH = str.maketrans(
-    {ord(first) + i: letter for first in "ＡⒶ" for i, letter in enumerate(LETTERS)}
-    | {ord(wide): sign for wide, sign in zip("：（），；．", ":(),;.", strict=True)}
-    | dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2066\u2067\u2068\u2069\ufeff"), " ")
+    "：（），；．ＡＢＣＤＥＦＧＨＩＪⒶⒷⒸⒹⒺⒻⒼⒽⒾⒿ\u200b\u200e\u200f\u2066\u2067\u2068\u2069\ufeff",
+    f":(),;.{LETTERS}{LETTERS}{'':8}",
 )
 
 
