@@ -63,7 +63,7 @@ ANSWER_SIGNS = (
 )
 SIGNS = tuple(
     f"{ANSWER_SIGNS} です 입니다 项 項 번 应 應 最 ข้อ ตอบ أختار passt trifft passend seçen şık верен лучш подход"
-    " adecuad adequad 適 不 いや 아니 no, non, nein não нет korrekt richtig wähle entscheide opcion opción opção"
+    " adecuad adequad 適 不 いや 아니 perdón non, nein não нет korrekt richtig wähle entscheide opcion opción opção"
     " opzione mejor melhor miglior meilleur beste elijo escojo escolho scelgo choisis correcta correcto correcte"
     " corret letra lettre вариант bonne doğru kies juist väljer rätt wybieram poprawn chọn đúng memilih benar σωστ"
     " выбираю обираю правильн верн вірн 选 選 맞 옳 선택 고르 विकल्प चुन सही خيار صحيح เลือก alternativa appropriée"
