@@ -57,17 +57,18 @@ says {adverb}{0,2}({is} {adverb}{0,2}((the|our|my|an?|that|in) )?{adverb}{0,1}{m
     |best) sense\b|{best} {fits}\b|{fits} (the )?{best}\b|{fits}( \w+){1,4}? (best|better|perfectly|most closely
     |very well)\b|(might|could|may)( well)? be (the|my) (best|most|correct|right|closest|only)\b|(provides|offers|gives
     |has|contains|presents|is) (the|an?) (best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b)
-retracts ((up)?on|after) (\w+ ){0,2}(thought|reflection|look|inspection|consideration|examination|review|analysis)s?
-    |((upon|after) (re|double.?check)\w+|re-?(consider|examin|think|check|evaluat|assess|view)ing)( (the|all) (\w+ )?
-    (frames|video|images|options)( again)?)?|(correction|wait|hold on)( a \w+)?|actually|(sorry|apologies
-    |i apologi[sz]e)( for [\w ]{1,30})?|oops|my (mistake|bad)|i (made a mistake|was (wrong|mistaken))|(scratch|strike
-    |make|take) (that|it)( back)?|never ?mind|i (mean|meant)|or rather|(edit|erratum|updated?|revised|corrected|amended
-    |mistake|second thoughts|not quite|oh|no|nope|nah|hmm+|instead|better|rather)(?= ?[,.:;–—…-])|(let me|i('ll
-    |'d like to| will| must| need to| want to| have to| should| would)?) (correct|revise|change|switch|reconsider
-    |rethink|double.?check)\b|(changing|revising|correcting|switching|changed|thinking|looking)\b|however, (?=
-    ({noun} )?{J} is (the )?(correct|right)( {thing})?[.! ]*$)|(corrected|changed|revised|updated) to|(new|updated
-    |revised|amended|corrected) (answer|choice)|(it|that|{J}\)?) should (be|have been)|(that|this|which|it|[A-J])('s
-    | is| was) (incorrect|wrong|not (right|correct)|a mistake|mistaken)
+retracts in (hindsight|retrospect)|to correct( (myself|this|that|it))?|((up)?on|after) (\w+ ){0,2}(thought|reflection
+    |look|inspection|consideration|examination|review|analysis)s?|((upon|after) (re|double.?check)\w+|re-?(consider
+    |examin|think|check|evaluat|assess|view)ing)( (the|all) (\w+ )?(frames|video|images|options)( again)?)?|(correction
+    |wait|hold on)( a \w+)?|actually|(sorry|apologies|i apologi[sz]e)( for [\w ]{1,30})?|oops|my (mistake|bad)
+    |i (made a mistake|was (wrong|mistaken))|(scratch|strike|make|take) (that|it)( back)?|never ?mind|i (mean|meant)
+    |or rather|(edit|erratum|updated?|revised|corrected|amended|mistake|second thoughts|not quite|oh|no|nope|nah|hmm+
+    |instead|better|rather)(?= ?[,.:;–—…-])|(let me|i('ll|'d like to| will| must| need to| want to| have to| should
+    | would)?) (correct|revise|change|switch|reconsider|rethink|double.?check)\b|(changing|revising|correcting
+    |switching|changed|thinking|looking)\b|however, (?=({noun} )?{J} is (the )?(correct|right)( {thing})?[.! ]*$)
+    |(corrected|changed|revised|updated) to|(new|updated|revised|amended|corrected) (answer|choice)|(it|that
+    |{J}\)?) should (be|have been)|(that|this|which|it|[A-J])('s| is| was) (incorrect|wrong|not (right|correct)
+    |a mistake|mistaken)
 fill (no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think|believe|see|the|my|our|answer|choice
     |option|letter|correct|right|should|must|be|been|have|would|will|to|with|as|for|choose|pick|say|go|final|best|let's
     |rather|more|again|closer|likely|probably|really|clearly|made|make|mind|mistake|instead|now|and|so|its|a
@@ -192,8 +193,9 @@ CORRECTED = _compiled(r"""\b{retracts}[\s,.:;–—…-]{0,4}{fill}{0,7}{X}(?=\)
     |ruled|elim|excl)))""")
 CORRECTING = (
     "thought flection look inspection consider examin review upon after correct wait actually sorry apolog oops bad"
-    " hold scratch strike make take mean rather edit errat updat amend revis no, no. no: no; no– nope nah oh, hmm"
-    " instead better chang switch think check evaluat assess mind should wrong however, not neither n't n’t →"
+    " hindsight retrospect hold scratch strike make take mean rather edit errat updat amend revis no, no. no: no; no–"
+    " nope nah oh, hmm instead better chang switch think check evaluat assess mind should wrong however,"
+    " not neither n't n’t →"
 ).split()
 RETRACTING = _compiled(
     r"((but|oh|ah|and|however|so),? )?{retracts}|.{1,60}(\b{J}\)? instead|, not ({noun} )?{J})\)?[.!]*$"
@@ -205,11 +207,12 @@ INITIAL = _compiled(r"""\b(initial|first|previous|original|earlier|old|wrong|inc
     |choice)\b|\b(initially|first) \w+ (that )?(the )?answer\b""")
 ARROW = _compiled(r"(?<!\w){J}\)?(\s\(\w+\))?\s?(→|[-=]{1,2}>)\s?\(?{L}(?!\w)")
 BOXED = _compiled(r"(?-i:\\?b?oxed)\s?\{\s?(\\\w+\{)?\s?((the )?{noun}:?\s)?(\\\w+\{)?\s?\(?{L}\)?(?![\w^=+])")
-BARE, BARE_MANY = _compiled(r"(the )?({noun}:? ?)?{X}[).:! ]*[,;]?$"), _compiled(r"[).: ]*($|\()")
+BARE = _compiled(r"(the )?({noun}:? ?)?{X}(\)?,? (instead|actually|after all))?[).:! ]*[,;]?$")
+BARE_MANY = _compiled(r"[).: ]*($|\()")
 ARTICLE = _compiled(r"""(?-i: (?!(is|it is|as|because|since|based|for|due|which|with|and|or|in)\b)[a-z]| (?!(The|This
     |That|These|He|She|They|It|We|His|Her|Their|Because|Since|As|Based|Given|In|From|For|Here|Looking|There|Both|When
     |After|Before|During|Explanation|Detailed|Reason\w*|Rationale|Analysis|Justification|Step|Frame|Option|Correct
-    |Final)\b)([A-Z]\w|[A-Z]-|\d+-))""")
+    |Final)\b)([A-Z]\w|[A-Z]-|\d+(-| year)))""")
 # Letters that only plain text shows.
 HIDDEN = _compiled(r"""(?-i:[\WA-J]([a-j]\b(?<=\W.)([).]|\s*($|[^\w\s])|\s+_)|(?<=['‘])[A-J]['’]|(?<=[A-J])([A-J]{1,4}\b
     |_)))""")
