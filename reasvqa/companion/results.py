@@ -13,17 +13,7 @@ from reasvqa.companion.claims import LOOKS, Claim, Term, claims, claims_at, sett
 from reasvqa.companion.experiments import TABLE4, dataset_name, name_at, our_name, settings_of
 from reasvqa.config import TrainConfig
 from reasvqa.datasets import load
-from reasvqa.evaluation import (
-    LEVEL,
-    Estimate,
-    estimate,
-    holm,
-    mean_estimate,
-    plain,
-    right_or_wrong,
-    signed,
-    verdict,
-)
+from reasvqa.evaluation import LEVEL, Estimate, estimate, holm, mean_estimate, plain, right_or_wrong, signed, verdict
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, train_all
 from reasvqa.learning.many import kept_run
