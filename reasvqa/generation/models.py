@@ -198,7 +198,8 @@ class OpenAIGenerator:
         self.videos, self.concurrency, self.timeout = videos, concurrency, timeout
         self.tokens, self.seconds, self.requests, self.cut = (0, 0), 0.0, 0, 0
         limit = {"max_tokens": max_new_tokens} if "max_completion_tokens" not in (request or {}) else {}
-        self.request = {**limit, "temperature": 0.0, **(request or {})}
+        fields = {**limit, "temperature": 0.0, **(request or {})}
+        self.request = {name: value for name, value in fields.items() if value is not None}
         self.max_new_tokens: Any = self.request.get("max_completion_tokens") or self.request.get("max_tokens")
         address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
@@ -243,17 +244,13 @@ class OpenAIGenerator:
         if isinstance(pictures, VideoError):
             return pictures
         images = [{"type": "image_url", "image_url": {"url": _as_url(picture)}} for picture in pictures]
-        messages = _chat(images, prompt)
-        fields = {name: value for name, value in self.request.items() if value is not None}
         limit, body = self.timeout * (client.max_retries + 1), bytearray()
-        create = client.chat.completions.with_streaming_response.create
+        chat = client.chat.completions.with_streaming_response
         async with gate:
             self.requests += 1
             try:
-                async with (
-                    asyncio.timeout(limit),
-                    create(model=self.model, messages=messages, extra_body=fields) as answer,
-                ):
+                ask = chat.create(model=self.model, messages=_chat(images, prompt), extra_body=self.request)
+                async with asyncio.timeout(limit), ask as answer:
                     async for chunk in answer.iter_bytes():
                         body += chunk
                         if len(body) > MAX_ANSWER_BYTES:
@@ -262,7 +259,7 @@ class OpenAIGenerator:
             except (openai.AuthenticationError, openai.NotFoundError) as error:
                 return _Refusal(self._sentence(error, "Check OPENAI_API_KEY, the model's name, and base_url"))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if any(name in str(error) for name in fields):
+                if any(name in str(error) for name in self.request):
                     return _Refusal(self._sentence(error, _FIELDS_REMEDY))
                 return GenerationError(self._sentence(error))
             except (TimeoutError, openai.APITimeoutError):
