@@ -263,7 +263,7 @@ class OpenAIGenerator:
                     return _Refusal(self._sentence(error, _FIELDS_REMEDY))
                 return GenerationError(self._sentence(error))
             except (TimeoutError, openai.APITimeoutError):
-                return GenerationError(self._sentence(f"no whole answer within {limit:g} s"))
+                return GenerationError(self._sentence(ValueError(f"no whole answer within {limit:g} s")))
             except Exception as error:  # openai's, and whatever a question's text or a strange server leads to
                 return GenerationError(self._sentence(error))
         self.tokens = (self.tokens[0] + used[0], self.tokens[1] + used[1])
@@ -271,12 +271,11 @@ class OpenAIGenerator:
         secrets = self._secrets()
         return without_secrets(text, secrets) if any(secret in text for secret in secrets) else text
 
-    def _sentence(self, error: Exception | str, remedy: str = "") -> str:
+    def _sentence(self, error: Exception, remedy: str = "") -> str:
         """Return what went wrong, without the key, the address's password, or a whole page of HTML."""
-        if isinstance(error, Exception):
-            cause = f" {error.__cause__}" if error.__cause__ else ""
-            error = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}{cause}"
-        text = f"{self.client.base_url}: no answer from {self.model!r} ({error})"
+        cause = f" {error.__cause__}" if error.__cause__ else ""
+        problem = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}{cause}"
+        text = f"{self.client.base_url}: no answer from {self.model!r} ({problem})"
         return shortened(without_secrets(text, self._secrets())) + (f". {remedy}." if remedy else "")
 
     def _secrets(self) -> set[str]:
