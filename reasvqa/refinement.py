@@ -156,9 +156,8 @@ def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen
 def removals(text: str, answer: str | None = None, correct: bool = True, *, chosen: str | None = None) -> list[Removal]:
     """Return what one pass of refinement removes, in order, without overlaps. Arguments and errors as in `refine`."""
     check_text(text, "a response")
-    for name, option in (("the answer", answer), ("the chosen option", chosen)):
-        if option is not None:
-            check_text(option, name)
+    check_text("" if answer is None else answer, "the answer")
+    check_text("" if chosen is None else chosen, "the chosen option")
     found = [*_concluding(text, normalised(chosen or (correct and answer) or ""), chosen)]
     found += [Removal(*noise) for noise in cleaned(text).noise]
     if not correct and answer and (words := _words_of(answer)):
