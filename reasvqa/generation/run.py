@@ -175,9 +175,8 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
                 try:
                     for sample, prompt, answer in _answers(generator, questions[at : at + batch_size], kind):
                         if isinstance(answer, Exception):
-                            reason = str(answer)
-                            if not isinstance(answer, GenerationError | VideoError):
-                                reason = f"{type(answer).__name__}: {reason}"
+                            ours = isinstance(answer, GenerationError | VideoError)
+                            reason = str(answer) if ours else f"{type(answer).__name__}: {answer}"
                             failed[sample.id] = listed[sample.id] = shortened(without_secrets(reason))
                             in_a_row += not isinstance(answer, VideoError)
                             continue
