@@ -76,9 +76,8 @@ class TransformersGenerator:
         def load(local_only: bool) -> tuple[Any, Any]:
             processor = _processor(model, local_only)
             hub.check_tokenizer(processor.tokenizer, str(model))
-            where: Any = {"local_files_only": local_only}
-            where["adapter_kwargs"] = dict(where)  # otherwise transformers looks for an adapter on the hub
-            where |= {"dtype": dtype, "use_safetensors": True}
+            where: Any = {"local_files_only": local_only, "dtype": dtype, "use_safetensors": True}
+            where["adapter_kwargs"] = {"local_files_only": local_only}  # otherwise it looks for an adapter on the hub
             loaded: Any = AutoModelForImageTextToText.from_pretrained(model, **where)
             return processor, loaded.to(device).eval()
 
