@@ -214,7 +214,7 @@ ARTICLE = _compiled(r"""(?-i: (?!(is|it is|as|because|since|based|for|due|which|
     |After|Before|During|Explanation|Detailed|Reason\w*|Rationale|Analysis|Justification|Step|Frame|Option|Correct
     |Final)\b)([A-Z]\w|[A-Z]-|\d+(-| year)))""")
 # Letters that only plain text shows.
-HIDDEN = _compiled(r"""(?-i:[\WA-J]([a-j]\b(?<=\W.)([).]|\s*($|[^\w\s])|\s+_)|(?<=['‘])[A-J]['’]|(?<=[A-J])([A-J]{1,4}\b
+HIDDEN = _compiled(r"""(?-i:[\WA-J]((?<=\W)([a-j]([).]|\s*($|[^\w\s])|\s+_)|(?<=['‘])[A-J]['’])|(?<=[A-J])([A-J]{1,4}\b
     |_)))""")
 ANNOUNCES = _compiled(r"""({opening}(the )?({noun}:? ?)?|\b(best|closest|nearest|correct|right|proper|most \w+)
     ( {word}){0,3}?[ ]({thing}|conclusion|expression|value)( {word}){0,12}?( ?:| {copula}\b| are\b)( (therefore|likely

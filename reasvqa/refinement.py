@@ -232,13 +232,14 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
 def _reader(rules: tuple[Rule, ...]) -> Callable[[str], tuple[int, str, str | None]]:
     """Return a function that looks at a sentence alone. It returns the length and the rule of the heading that the
     sentence begins with, (0, "") if none, and the first rule whose pattern it has, or None."""
-    rows = [(rule.name, rule.words.split(), _compiled(rule.pattern)) for rule in rules if rule.pattern]
+    rows = [(rule, rule.words.split(), _compiled(rule.pattern)) for rule in rules if rule.pattern]
+    rows = [(rule.name, signs, [sign for sign in signs if sign.isascii()], pattern) for rule, signs, pattern in rows]
 
     @lru_cache(maxsize=4096)
     def read(words: str) -> tuple[int, str, str | None]:
-        folded, matched = words.lower(), None
-        for name, signs, pattern in rows:
-            if (not signs or has_one(folded, signs)) and pattern.search(plain(words)):
+        folded, is_ascii, matched = words.lower(), words.isascii(), None
+        for name, signs, ascii_signs, pattern in rows:
+            if (not signs or has_one(folded, ascii_signs if is_ascii else signs)) and pattern.search(plain(words)):
                 matched = name
                 break
         heading = _HEADING.match(words) if has_one(folded, _HEADING_SIGNS) else None
