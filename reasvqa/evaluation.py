@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,8 @@ def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFra
     table["correct"] = (table["prediction"] == table["answer"]).fillna(False).astype(bool)
     previous = (table["type"] == "TP") & (table["group"] == "Tem")
     table.loc[previous, "type"] = "TN"  # NExT-QA's evaluator counts "previous" questions as "next" ones (eval_mc.py)
-    parts = [table.groupby(column, sort=False)["correct"].agg(n="size", correct="sum") for column in ("type", "group")]
+    grouped = (table.groupby(column, sort=False)["correct"] for column in ("type", "group"))
+    parts: list[Any] = [correct.agg(n="size", correct="sum") for correct in grouped]
     parts.append(pd.DataFrame({"n": [len(table)], "correct": [int(table["correct"].sum())]}, index=["Total"]))
     result = pd.concat(parts)
     result = result[~result.index.duplicated()]
