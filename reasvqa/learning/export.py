@@ -93,9 +93,13 @@ def _files(folder: Path) -> set[str]:
 
 
 def _check_replaceable(path: Path) -> None:
-    foreign = {path.name} if path.is_symlink() or path.is_file() else _files(path)
-    with suppress(OSError, ValueError, KeyError, TypeError):  # no export, or a damaged one
-        foreign -= {MARK, *json.loads((path / MARK).read_text(encoding="utf-8"))["files"]}
+    foreign: set[str] = set()
+    if path.is_symlink() or path.is_file():
+        foreign = {path.name}
+    elif path.exists():
+        foreign = _files(path)
+        with suppress(OSError, ValueError, KeyError, TypeError):  # no export, or a damaged one
+            foreign -= {MARK, *json.loads((path / MARK).read_text(encoding="utf-8"))["files"]}
     if foreign:
         raise FileExistsError(
             f"{path}: {min(foreign)} is not part of an export. Choose another folder, or move it away."
