@@ -92,7 +92,7 @@ def found(right: int, wrong: int, seeds: int = 1):
     [
         (found(60, 10), "MTL does better than STL_QA"),
         (found(10, 60), "MTL does worse than STL_QA"),
-        (found(20, 18), "do not separate the two"),
+        (found(20, 18), "do not show which of the two is better"),
         (found(0, 0), "alike within 1.5 points"),
     ],
 )

@@ -38,7 +38,7 @@ def comparison(better: str, worse: str, effect: Estimate, margin: float) -> str:
         better, worse: the settings' names; `effect` is better - worse, in points.
         margin: the smallest effect that matters, in points.
     """
-    found = f"these runs do not separate the two (they can detect a difference of {effect.detectable():.1f} points)"
+    found = f"these runs do not show which of the two is better (they would detect {effect.detectable():.1f} points)"
     if effect.low > 0 or effect.high < 0:
         found = f"{better} does {'better' if effect.low > 0 else 'worse'} than {worse}"
     elif effect.equivalent(margin):
