@@ -139,7 +139,7 @@ def test_waiting_for_a_lock_is_announced(tmp_path, monkeypatch, capsys):
         pass
 
 
-@pytest.mark.parametrize("missing", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("missing", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
 def test_file_systems_without_locks(missing, tmp_path, monkeypatch, capsys):
     """A marker takes the lock's place. One of a killed process is removed, one of another machine is named."""
     path = tmp_path / "x.lock"
