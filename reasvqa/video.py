@@ -148,10 +148,11 @@ def decode(path: str, num_frames: int, clip: Clip) -> np.ndarray | str:
         return f"PyAV: {lines[0] if lines else type(error).__name__}"
 
 
-def _decode(path: str, num_frames: int, clip: Clip) -> np.ndarray:
+def _decode(path: str, num_frames: int, clip: Clip, first: float = -np.inf) -> np.ndarray:
     with _open(path) as container:
         stream = _video_stream(container)
         pts, key, shown = _read_packets(path, stream)
+        shown = shown[shown >= first]
         unit = float(stream.time_base)
         starts = shown * unit
         picked = pick_frames(starts, num_frames, clip)
@@ -161,6 +162,8 @@ def _decode(path: str, num_frames: int, clip: Clip) -> np.ndarray:
     if pictures is None:
         with _open(path) as container:
             pictures, decoded = _collect_pictures(container.decode(_video_stream(container)), times.tolist())
+        if len(pictures) < len(set(times.tolist())) and decoded and decoded[0] > shown[0]:
+            return _decode(path, num_frames, clip, decoded[0])  # the first pictures need others, that were cut
         if not (np.diff(decoded) > 0).all():  # avi does not say when pictures are shown, only their order is sure
             picked = pick_frames(np.sort(decoded) * unit, num_frames, clip)
             with _open(path) as container:
@@ -246,8 +249,10 @@ def _check_whole(path: str, stream: Any, starts: np.ndarray, clip: Clip) -> None
         return
     with _open(path) as other:  # the last frame may be shown for longer than the others
         streams = [_video_stream(other)] if own else list(other.streams)
-        ends = ((p.pts + (p.duration or 0)) * p.time_base for p in other.demux(streams) if p.pts is not None)
-        held = max(held, float(max(ends)) - (begin if own else 0))
+        packets = (p for p in other.demux(streams) if p.pts is not None and not p.is_discard)
+        spans = [(p.pts * p.time_base, (p.pts + (p.duration or 0)) * p.time_base) for p in packets]
+        first = min(start for start, _ in spans) if own else 0  # also of what cannot be decoded
+        held = max(held, float(max(end for _, end in spans) - first))
     if held < enough:
         raise _Refused(
             f"the file is truncated: it should last {lasts:.2f} s, but holds {held:.2f} s. Get it again. If this "
@@ -284,7 +289,10 @@ def _seek_pictures(stream: Any, pts_of: np.ndarray, key: np.ndarray, times: Sequ
             reached = at
             # Pictures that no other needs are left out on the way.
             codec.skip_frame = "NONREF" if packet.pts is not None and packet.pts < pts else "DEFAULT"
-            pictures |= {frame.pts: frame for frame in packet.decode() if frame.pts in wanted}
+            decoded = packet.decode()
+            if any(frame.is_corrupt for frame in decoded):
+                return None  # the file calls pictures key frames that need others, as some of Xvid do
+            pictures |= {frame.pts: frame for frame in decoded if frame.pts in wanted}
     return pictures
 
 

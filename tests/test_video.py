@@ -121,6 +121,35 @@ def test_what_was_cut_without_encoding(tmp_path, codec, container, sound):
     assert numbers(path) == middles(shown, 4) and numbers(path, 3, (1.0, 2.0)) == middles(shown[25:50], 3)
 
 
+REFRESH_264 = {"x264-params": "intra-refresh=1:keyint=20:bframes=2"}  # no key frame but the first
+
+
+@pytest.mark.parametrize("container", ["ts", "mkv"])
+@pytest.mark.parametrize("options", [OPEN_264, REFRESH_264])
+def test_a_recording_may_begin_between_key_frames(tmp_path, options, container):
+    """What cannot be decoded at its beginning is not shown, and not missing."""
+    content = made.write(tmp_path / "whole.ts", **options).read_bytes()
+    path = tmp_path / "part.ts"
+    path.write_bytes(content[len(content) * 45 // 100 // 188 * 188 :])
+    if container == "mkv":
+        path = made.remux(path, tmp_path / "part.mkv")
+    with av.open(str(path)) as file:
+        shown = made.numbers_of(frame.to_ndarray(format="rgb24") for frame in file.decode(video=0))
+    assert shown == list(range(shown[0], 200)) and numbers(path) == middles(shown, 4)
+
+
+def test_pictures_that_are_wrongly_called_key_frames(tmp_path):
+    """As some of Xvid are: decoding cannot start there."""
+    path = made.write(tmp_path / "v.mkv", "mpeg4", bf="2", g="20")
+    with av.open(str(path)) as old, av.open(str(tmp_path / "w.mkv"), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream, packet.is_keyframe = stream, True
+                new.mux(packet)
+    assert numbers(tmp_path / "w.mkv") == middles(range(200), 4)
+
+
 @pytest.mark.parametrize(
     ("edits", "shown"),
     [
