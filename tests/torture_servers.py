@@ -164,8 +164,15 @@ FAILED = {  # by name: what the server sends, and what is said about the questio
     "a redirect to a file": (reply(b"", "302 Found", Location="file:///etc/passwd"), "302"),
 }
 UNSUPPORTED = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+MANY = "maxOutputTokens value of 512 but the supported range is from 1 (inclusive) to 101 (exclusive)"
 STOPPED = {  # by name: what the server sends, and what is said
     "max_tokens is refused": (refuse("400 No", UNSUPPORTED), "max_completion_tokens.: 4096. replaces max_tokens"),
+    "as Gemini refuses": (reply([{"error": {"code": 400, "message": UNSUPPORTED}}], "400 No"), "Use 'max_.*replaces"),
+    "as Gemini, too many": (reply([{"error": {"message": MANY}}], "400 No"), "maxOutputTokens.*smaller max_new_tokens"),
+    "as FastAPI refuses": (reply({"detail": [{"loc": ["body", "max_tokens"]}]}, "422 No"), "'max_tokens'.*replaces"),
+    "as TGI refuses": (reply({"error": "`temperature` must be positive"}, "422 No"), "be positive.*omits the temp"),
+    "which parameter?": (refuse("400 No", "Sampling parameters are not supported"), "omits the temperature"),
+    "one is required": (refuse("400 No", "max_completion_tokens is required"), "'max_completion_tokens': 4096"),
     "401": (refuse("401 Unauthorized", LEAK), "AuthenticationError.*Check OPENAI_API_KEY"),
     "404": (refuse("404 Not Found", "no such model"), "NotFoundError.*Check.*model"),
     "404 in HTML": (reply(HTML, "404 Not Found", "text/html"), "NotFoundError.*base_url"),

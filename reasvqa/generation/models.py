@@ -43,8 +43,10 @@ JPEG_QUALITY = 92
 THOUGHT_FIELDS = tuple("reasoning_content reasoning thinking reasoning_details thinking_blocks reasoning_text".split())
 _FIELDS_REMEDY = (
     "If the server refuses a field, change it in OpenAIGenerator(request=...): {'temperature': None} omits the "
-    "temperature, {'max_completion_tokens': 4096} replaces max_tokens"
+    "temperature, {'max_completion_tokens': 4096} replaces max_tokens. If the limit of tokens is too large, give a "
+    "smaller max_new_tokens"
 )
+_FIELDS = re.compile(r"temperature|max[ _]?\w*tokens|sampling parameter", re.IGNORECASE)  # as servers name ours
 _CUT = "{0.name}: responses are cut after {0.max_new_tokens} tokens and may miss their answer; raise max_new_tokens"
 
 
@@ -258,7 +260,8 @@ class OpenAIGenerator:
             except (openai.AuthenticationError, openai.NotFoundError) as error:
                 return _Refusal(self._sentence(error, "Check OPENAI_API_KEY, the model's name, and base_url"))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if any(name in str(error) for name in self.request):
+                said = f"{error} {error.body}"
+                if _FIELDS.search(said) or any(name in said for name in self.request):
                     return _Refusal(self._sentence(error, _FIELDS_REMEDY))
                 return GenerationError(self._sentence(error))
             except (TimeoutError, openai.APITimeoutError):
@@ -273,6 +276,9 @@ class OpenAIGenerator:
     def _sentence(self, error: Exception, remedy: str = "") -> str:
         """Return what went wrong, without the key, the address's password, or a whole page of HTML."""
         cause = f" {error.__cause__}" if error.__cause__ else ""
+        body = str(getattr(error, "body", None) or "")
+        if " - " not in str(error) and body and not body.startswith("<"):  # openai shows one form of messages only
+            cause += f" - {body}"
         problem = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}{cause}"
         text = f"{self.client.base_url}: no answer from {self.model!r} ({problem})"
         return shortened(without_secrets(text, self._secrets())) + (f". {remedy}." if remedy else "")
