@@ -293,6 +293,7 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, tmp_path, address, va
         (LAB, ".example.org"),
         (LAB, "*.lab.example.org"),
         (LAB, "Example.org"),
+        (LAB, "http://gpu.lab.example.org:8000"),
         ("http://[::1]:8000/v1", "localhost,[::1]"),
         ("http://[fd00::7]:8000/v1", "fd00::/8"),
     ],
@@ -344,6 +345,7 @@ def test_without_a_network_models_are_loaded_or_refused_at_once(tmp_path):
 SOME = """gzipped; content in parts; half a character; finish_reason length; the key in the answer;
 null, cut while thinking; max_tokens is refused; a refusal; {}; choices: []; an error in a 200 with the key;
 HTML in a 200; JSON nested deeply; a gzip bomb; closes in the body; drips headers; an endless body; 400;
+as Gemini refuses; as Gemini, too many; as FastAPI refuses; as TGI refuses; which parameter?; one is required;
 429, come again in a year; 500 with the key; a redirect to itself; 401"""
 
 

@@ -379,7 +379,7 @@ def _http_client(address: str) -> Any:
 def _goes_direct(host: str, port: int | None, no_proxy: str) -> bool:
     """Tell whether NO_PROXY covers a server: by name or a parent's name, address, network, or "*"."""
     for rule in re.split(r"[,\s]+", no_proxy.lower()):
-        name = rule.removesuffix(f":{port}").strip("[]")
+        name = rule.rpartition("://")[2].removesuffix(f":{port}").strip("[]")
         with suppress(ValueError):
             if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
                 return True
