@@ -14,6 +14,10 @@ T = TypeVar("T")
 def local_first(source: str | Path, load: Callable[[bool], T]) -> T:
     """Return `load(True)`, which reads local files only, or `load(False)`, which may download missing ones, so that a
     cached checkpoint never waits for the network. Raise OSError if files are missing and the hub does not answer."""
+    from huggingface_hub import constants
+
+    telemetry = constants.HF_HUB_DISABLE_TELEMETRY
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # even for a local file the hub would be asked what to send
     try:
         return load(True)
     except (OSError, ValueError) as error:  # ValueError: transformers makes an empty tokenizer of missing files
@@ -22,6 +26,8 @@ def local_first(source: str | Path, load: Callable[[bool], T]) -> T:
             raise OSError(f"no such folder, not among the downloaded models, and {reason}") from None
         if reason or Path(source).is_dir():
             raise
+    finally:
+        constants.HF_HUB_DISABLE_TELEMETRY = telemetry
     return load(False)
 
 
