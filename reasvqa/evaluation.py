@@ -73,13 +73,13 @@ LEVEL, POWER = 0.05, 0.8  # of every test; 95 % intervals
 
 
 def plain(value: float) -> str:
-    """Round to one decimal: "2.4", "-0.3", "0.0", never "-0.0"."""
-    return f"{round(float(value), 1) + 0.0:.1f}"
+    """Round to one decimal: "2.4", "-0.3", "0.0", never "-0.0". A computed 0.85000001 prints like a stored 0.85."""
+    return f"{round(round(float(value), 6), 1) + 0.0:.1f}"
 
 
 def signed(points: float) -> str:
     """Round to one decimal, with a sign: "+2.4", "-0.3", "0.0"; NaN is empty."""
-    return "" if math.isnan(points) else f"{'+' if round(float(points), 1) > 0 else ''}{plain(points)}"
+    return "" if math.isnan(points) else f"{'+' if float(plain(points)) > 0 else ''}{plain(points)}"
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def refinement(
     legend = " ".join(_coloured(rule, rule, "span") for rule in RULES if rule in used) or "nothing"
     kind = "CR: the generator was right"
     if not correct:
-        kind = f"IR: the generator was wrong, so words of the true answer are removed wherever they occur ({WORD_RULE})"
+        kind = f"IR: the generator was wrong, so the rule “{WORD_RULE}” also removes the words of the true answer"
     return HTML(
         "<div style='border-left:3px solid #999;padding:.3em .8em;margin:.5em 0;line-height:1.6;white-space:pre-wrap'>"
         f"{body}</div><div style='opacity:.8;font-size:90%'>{escape(kind)}. Removed by rule: {legend}</div>"

@@ -234,7 +234,7 @@ def ledger(table: pd.DataFrame, message: str, scale: str) -> Figure:
     ticks = [tick for tick in (-50, -10, -4, -2, 0, 2, 4, 10, 50) if abs(tick) <= largest]
     axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=7)
     axis.set_xticks([], minor=True)
-    note = "thin: 95 % interval; thick: for “no effect”, has to lie within the margin"
+    note = "thin: 95 % interval; thick: the interval that must lie within the margin for “no effect”"
     axis.set_xlabel(f"effect in the claimed direction (points; logarithmic beyond 5)\n{note}")
     axis.set_title(panel_title(message, scale), fontsize=9, loc="right")
     colours = {name: colour for name, colour in VERDICT_COLOURS.items() if name in set(verdicts)}

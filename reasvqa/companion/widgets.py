@@ -32,9 +32,7 @@ def explore(view: Callable[..., HTML], controls: Mapping[str, ipywidgets.ValueWi
     for control in controls.values():
         control.observe(draw, "value")
     box = ipywidgets.VBox([*controls.values(), page])
-    note = (
-        "<div style='opacity:.7;font-size:90%'>This picture stands still; in a running notebook you can choose.</div>"
-    )
+    note = "<div style='opacity:.7;font-size:90%'>This view is static; run the notebook to choose.</div>"
     bundle = dict(box._repr_mimebundle_() or {})
     _display(bundle | {"text/html": still or page.value + note}, raw=True)
 

@@ -38,7 +38,7 @@ def comparison(better: str, worse: str, effect: Estimate, margin: float) -> str:
         better, worse: the settings' names; `effect` is better - worse, in points.
         margin: the smallest effect that matters, in points.
     """
-    found = f"these runs do not show which of the two is better (they would detect {effect.detectable():.1f} points)"
+    found = f"these runs do not show which is better (they can detect {effect.detectable():.1f} points or more)"
     if effect.low > 0 or effect.high < 0:
         found = f"{better} does {'better' if effect.low > 0 else 'worse'} than {worse}"
     elif effect.equivalent(margin):
@@ -48,7 +48,7 @@ def comparison(better: str, worse: str, effect: Estimate, margin: float) -> str:
     span = "" if math.isnan(effect.low) else f" [{plain(effect.low)}, {plain(effect.high)}]"
     where = f"{effect.questions} questions about {effect.videos} videos, {seeds_text(effect.seeds)}"
     text = f"{better} - {worse}: {signed(effect.value)}{span} points on {where}: {found}."
-    return text if effect.seeds > 1 else f"{text} The interval covers other questions, but not other seeds."
+    return text if effect.seeds > 1 else f"{text} The interval reflects the choice of questions, but not of the seed."
 
 
 def finding(runs: Runs, better: str, worse: str, scale: str, printed: pd.DataFrame) -> str:
@@ -74,8 +74,8 @@ def trend(runs: Runs, rows: Sequence[str], positions: Sequence[float] | None = N
 
 
 def rises(effect: Estimate) -> str:
-    """Return "rises", "falls" or "neither rises nor falls", for a slope of `trend`."""
-    return "rises" if effect.low > 0 else "falls" if effect.high < 0 else "neither rises nor falls"
+    """Return "rises", "falls" or "does not clearly rise or fall", for a slope of `trend`."""
+    return "rises" if effect.low > 0 else "falls" if effect.high < 0 else "does not clearly rise or fall"
 
 
 def ledger_says(experiment: str, claim: str, scale: str) -> str:
