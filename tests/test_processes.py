@@ -75,8 +75,9 @@ def test_daemons_start_workers_as_well(monkeypatch):
 
 
 PARENT = """
-import os, time
+import os, signal, time
 from reasvqa.processes import Workers, result_of
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where a script starts the tests with "&"
 workers = Workers(2)
 futures = [workers.submit(time.sleep, seconds) for seconds in (0, 3600, 3600)]
 result_of(futures[0])
@@ -105,6 +106,7 @@ def test_workers_end_with_their_parent(end):
             assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=10)[1] and sibling.is_running()
         finally:
             sibling.kill()
+            parent.kill()
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------
