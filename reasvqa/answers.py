@@ -1,4 +1,4 @@
-"""Read the answer off free text (phase 1), and find the sentences that give it away (for phase 2)."""
+"""Parse the answer from a response (phase 1), and find the sentences that name it (for phase 2)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from reasvqa.text import Sentence, check_text, cleaned, has_one, normalised, pla
 
 
 class Naming(NamedTuple):
-    """What a sentence names as the answer. letters: in order, "" if none. explicit: the sentence does nothing else
-    ("Answer: B"). bare: it is nothing else ("**B**"). announces: it ends where its answer should stand. retracts: it
+    """What a sentence names as the answer. letters: in order, "" if none. explicit: the sentence only names it
+    ("Answer: B"). bare: it is only the letter ("**B**"). announces: it ends where the answer should stand. retracts: it
     only takes back what has been said ("Wait.")."""
 
     letters: str
@@ -26,7 +26,7 @@ class Naming(NamedTuple):
     retracts: bool = False
 
 
-@lru_cache(maxsize=4096)  # reading, refining and checking what is left all look at the same sentences
+@lru_cache(maxsize=4096)  # parsing, refining, and checking the result look at the same sentences
 def named(sentence: str, foreign: bool = True) -> Naming:
     """Return what a sentence names as the answer when read alone. foreign: also look for other languages."""
     if LETTER.search(sentence) or phrases.HIDDEN.search(sentence):
@@ -45,7 +45,7 @@ def named(sentence: str, foreign: bool = True) -> Naming:
 
 
 def _named(text: str, raw: str) -> Naming:
-    """Do the same for English. text: the sentence, plain; raw: as it stands."""
+    """Return what `named` does, for English only. text: the sentence without its Markdown; raw: with it."""
     if len(text) < 60 and (bare := phrases.BARE.match(text)):
         return Naming(bare[1], explicit=True, bare=True)
     if "oxed" in raw and (boxed := phrases.BOXED.search(raw)) and _is_letter(raw, boxed.end(1)):
@@ -99,19 +99,19 @@ def _alternatives(text: str, at: int) -> str:
 
 
 def _supposed(before: str, words: str) -> bool:
-    """Return True for "if the answer is A", "whether the answer is", "If it were shut, the answer would be A"."""
+    """Tell whether words only suppose: "if the answer is A", "If it were shut, the answer would be A"."""
     return bool(
         phrases.SUPPOSES.search(before) or (phrases.WOULD_BE.search(words) and phrases.CONDITION.search(before))
     )
 
 
 def _is_letter(text: str, end: int) -> bool:
-    """Return False for an article or a pronoun: "the answer is A cup", "Answer: A Boy Waves", "Answer: I think"."""
+    """Tell a letter from an article or a pronoun: "the answer is A cup", "Answer: A Boy Waves", "Answer: I think"."""
     return text[end - 1] not in "AI" or not phrases.ARTICLE.match(text, end)
 
 
 def _is_option(text: str, at: int) -> bool:
-    """Return True when the letter text[at] stands for an option by itself, or behind "option"."""
+    """Tell whether the letter text[at] stands for an option, by itself or behind "option"."""
     return _is_letter(text, at + 1) or (text[at - 1 : at] == " " and _follows_option(text, at))
 
 
@@ -135,7 +135,7 @@ def _affirmed(text: str, folded: str, leads: bool) -> str:
 
 
 def _letters_of(text: str, match: re.Match[str], phrase: str) -> str:
-    """Return the letters of a phrase, "" when it is denied or supposed, or its letter is an article or a name."""
+    """Return the letters of a phrase; "" if it is denied or only supposed, or its letter is an article or a name."""
     at = match.start(match.lastindex or 0)
     before = text[max(0, match.start() - 60) : match.start()]
     denied = phrases.DENIED.search(before) or phrases.DENIED.search(text[match.start() : at])
@@ -154,13 +154,13 @@ def _letters_of(text: str, match: re.Match[str], phrase: str) -> str:
 
 
 def lists_option(sentence: str) -> bool:
-    """Return True for a sentence that begins like an option's line: "B", "(B) The cup", "- **Option B:** the cup"."""
+    """Tell whether a sentence begins like an option's line: "B", "(B) The cup", "- **Option B:** the cup"."""
     text = plain(sentence)
     return bool(FIRST.match(text) or phrases.BARE.match(text))
 
 
 def parse_answer(text: str, options: Sequence[str]) -> int | None:
-    """Return the index of the option that a response settles on, or None when it names none, or two at once.
+    """Return the 0-based index of the option that a response settles on; None if it names none, or two at once.
 
     The answer field of a JSON object decides, then what stands behind a closing </think>, then the whole text. In each,
     the first of these counts: the last sentence that does nothing but name a letter ("###Answer: C", "\\boxed{C}"); the
@@ -188,10 +188,10 @@ def _index(found: str, letters: str) -> int | None:
     return letters.index(found) if len(found) == 1 and found in letters else None
 
 
-@lru_cache(maxsize=4)  # what has been read is refined next
+@lru_cache(maxsize=4)  # a response is parsed, then refined
 def namings(text: str) -> Sequence[tuple[Sentence, Naming]]:
-    """Return each sentence of a text with what it names, read in context: a lone letter answers what the sentence
-    before announced; behind a named letter on the same line, or as one of several, it answers nothing."""
+    """Return each sentence of a text with what it names in its context: a lone letter is the answer if the sentence
+    before announces one, but not behind a named letter on the same line, nor as one of several."""
     found: list[tuple[Sentence, Naming]] = []
     announced, retracted, answered_line, bare = False, False, -1, {}
     text = cleaned(text).text
@@ -232,7 +232,7 @@ def namings(text: str) -> Sequence[tuple[Sentence, Naming]]:
 
 
 def _lone_letter(found: Sequence[tuple[Sentence, Naming]], i: int) -> str | None:
-    """Return the letter that begins the line of the first (i = 0) or last sentence, if the line beside has none."""
+    """Return the letter at the start of the first (i = 0) or last line, if the line next to it begins with none."""
     line, words = found[i][0].line, found[i][0].words
     begins = FIRST.match(plain(words[:200]))
     if begins is None or words.startswith("I."):
@@ -291,7 +291,7 @@ def _named_text(text: str, options: Sequence[str]) -> int | None:
 
 
 def _begins_with(text: str, options: Sequence[str]) -> int | None:
-    """Return the longest option that the text begins with, articles aside."""
+    """Return the index of the longest option that the text begins with, articles aside, or None."""
     begins = re.sub(r"^(?:(?:that|the|a|an) ){0,4}", "", text) + " "
     bare = [re.sub(r"^(?:the|a|an) ", "", option) for option in options]
     found = [i for i, option in enumerate(bare) if option and begins.startswith(f"{option} ")]
@@ -299,7 +299,7 @@ def _begins_with(text: str, options: Sequence[str]) -> int | None:
 
 
 def _only(text: str, options: Sequence[str]) -> int | None:
-    """Return the one option that stands in the text as words; the longest if it contains all others."""
+    """Return the index of the one option whose words stand in the text, or the longest if it contains all others."""
     found = [i for i, option in enumerate(options) if option and f" {option} " in f" {text} "]
     longest = max(found, key=lambda i: (len(options[i]), -i), default=None)
     return longest if all(options[i] in options[longest or 0] for i in found) else None

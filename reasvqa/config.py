@@ -1,4 +1,4 @@
-"""The settings of a run: defaults, types, ranges, and which of them mean the same.
+"""Define the settings of a run: their defaults, types and ranges, and which settings mean the same.
 
 A setting left at None takes its value from the preset that the data set names (`reasvqa.registry`).
 """
@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter
 from reasvqa.registry import DATASETS, PRESETS
 from reasvqa.validation import among, list_of, one_of, validated
 
-# Appendix A.2 of the paper. What it leaves open is as in the code of SeViLA, which its baseline builds on.
+# Appendix A.2 of the paper. What it leaves open is as in the code of SeViLA, on which the paper's baseline builds.
 _PAPER: dict[str, Any] = {"student": "blip2-flan-t5-xl", "generator": "internvl-26b", "questions": None, "split": "val"}
 _PAPER |= {"epochs": 10, "batch_size": 8, "learning_rate": 3e-5, "schedule": "cosine", "warmup": 0.05}
 _PAPER |= {"weight_decay": 0.01, "max_grad_norm": 1.0, "lora_rank": 8, "lora_alpha": 16, "lora_dropout": 0.0}
@@ -49,28 +49,28 @@ Share = Annotated[Finite, Field(gt=0, le=1)]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that determines a run.
+    """All settings that determine a run.
 
     Attributes:
         dataset: a name for `reasvqa.datasets.load`.
         student: a name, folder or hub id for `reasvqa.students.load_student`.
         objective: "stl" (Eq. 1) or "mtl" (Eq. 2).
-        reasoning: what is learned besides the answer: "refined" or "original" reasoning, "brief_caption",
-            "detailed_caption", "none".
+        reasoning: what the student learns besides the answer: "refined" or "original" reasoning, "brief_caption",
+            "detailed_caption", or "none".
         refinement: "paper" (appendix A.4), or "strict": also remove sentences that restate the chosen option.
         subset: "all" reasoning, or "cr": only that of correct responses.
         fraction: share of the usable reasoning that is used, 0 < fraction <= 1.
-        control: "none", or what replaces the reasoning to see what it is good for: the reasoning of "other_videos", or
-            its "shuffled_words".
+        control: "none", or what replaces the reasoning, to test what it contributes: the reasoning of "other_videos",
+            or its own "shuffled_words".
         target_order: order of Eq. 1's single target: "reasoning_first" (the paper) or "answer_first".
         beta: weight of the reasoning's loss in Eq. 2, 0 <= beta < 1; alpha = 1 - beta. 0 is STL_QA.
-        seed: seed of everything random in a run.
+        seed: of everything random in a run.
         blind: show the student no frames, to measure what the questions alone give away.
         num_frames: N, frames per clip.
-        questions: train on the first so many questions (a large number: all); None: the preset's number.
-        generator: whose responses to learn from: names <dataset>/reasoning/<generator>.jsonl.
+        questions: how many training questions to use, from the first on (a large number: all); None: the preset's.
+        generator: whose responses the student learns from, those in <dataset>/reasoning/<generator>.jsonl.
         answer_format: "letter", as in the paper; "choice": choose among the options' texts by their likelihood; the
-            loss is the cross-entropy of that choice; "text": write the right option's text, then choose likewise.
+            loss is the cross-entropy of this choice; "text": learn to write the right text, choose in the same way.
         split: the split that the trained student is evaluated on.
         epochs, batch_size: passes over the training questions; questions per step.
         learning_rate, weight_decay: of AdamW.
@@ -78,11 +78,11 @@ class TrainConfig:
         warmup: share of the steps in which the learning rate rises, 0 <= warmup < 1.
         max_grad_norm: clip gradients to this norm; 0: do not.
         lora: train LoRA weights of the language model besides the projection.
-        lora_rank, lora_alpha, lora_dropout: r; the weights' factor is lora_alpha / r (default: lora_alpha = 2 r where
-            only r is given); dropout on their input.
-        max_source_tokens: limit of question and options, in training and in answering.
-        max_target_tokens: limit of a target. A longer one loses reasoning, never the answer; cuts are counted.
-        max_new_tokens: limit of what a student writes when asked to.
+        lora_rank, lora_alpha, lora_dropout: the rank r; the numerator of the factor lora_alpha / r (2 r where only r is
+            given); the dropout on LoRA's input.
+        max_source_tokens: limit of question and options, in training and answering.
+        max_target_tokens: limit of a target. A longer one loses reasoning, never the answer; `Run.metrics` counts cuts.
+        max_new_tokens: limit of the texts that a student writes.
         precision: "fp32", or "bf16": frozen weights and features in bfloat16, autocast for the rest, trained weights in
             float32.
         gradient_checkpointing: recompute the language model's activations: less memory, more time.
@@ -126,17 +126,17 @@ class TrainConfig:
 
     @property
     def preset(self) -> str:
-        """Name of the data set's preset, which settings left at None take their values from."""
+        """Return the name of the data set's preset, which fills settings left at None. ValueError: no such data set."""
         return DATASETS[one_of("dataset", self.dataset, DATASETS)].preset
 
     @property
     def kind(self) -> str:
-        """Which of a generator's files is learned from: "reasoning", "brief_caption" or "detailed_caption"."""
+        """Return which of a generator's files the run uses: "reasoning", "brief_caption" or "detailed_caption"."""
         return self.reasoning if self.reasoning.endswith("caption") else "reasoning"
 
     @property
     def label(self) -> str:
-        """Data set, student, and every setting that differs from the defaults, in a line that no other run has."""
+        """Return a line that no other run has: data set, student, and every setting that differs from its default."""
         config = self.resolve()
         default = TrainConfig(dataset=config.dataset, student=config.student).resolve()
         values = {name: value for name, value in vars(config).items() if value != getattr(default, name)}
@@ -148,9 +148,9 @@ class TrainConfig:
         return " ".join([config.dataset, config.student.rpartition("/")[2], how, *shown])
 
     def resolve(self) -> TrainConfig:
-        """Return the settings checked, complete, and the same for runs that mean the same: MTL with beta 0 or without
-        reasoning is STL_QA, and a setting that a run does not use has its default. Raise ValueError for a value of the
-        wrong type or out of range; the message names the setting and the remedy."""
+        """Return checked and complete settings, equal for runs that mean the same: MTL with beta 0 or without reasoning
+        is STL_QA, and a setting that a run does not use gets its default. Raise ValueError for a value of the wrong
+        type or out of range; the message names the setting and the remedy."""
         preset = PRESETS[self.preset]
         values = {name: preset.get(name) if value is None else value for name, value in vars(self).items()}
         config = TrainConfig(**{name: validated(name, kind, values[name]) for name, kind in _kinds().items()})
@@ -175,5 +175,5 @@ def _kinds() -> dict[str, TypeAdapter]:
 
 
 def check_seeds(seeds: Any) -> list[int]:
-    """Return seeds as a list of different integers, at least 0, or raise ValueError; see `validation.list_of`."""
+    """Return seeds as a list of different integers from 0 on; raise ValueError otherwise, see `validation.list_of`."""
     return validated("seeds", TypeAdapter(list_of(Index)), seeds)

@@ -1,4 +1,4 @@
-"""Accuracy as the benchmarks' official evaluators compute it, intervals over seeds and videos, and verdicts."""
+"""Compute accuracy as the official evaluators do, intervals over seeds and videos, and verdicts on claims."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFra
 
     Args:
         predictions: columns id, prediction (0-based, or NA).
-        samples: the questions asked. A sample without a prediction counts as wrong.
+        samples: the questions. A question without a prediction counts as wrong.
 
     Returns:
         A table indexed by type (TP counts as TN, as in the official evaluator), then group, then "Total"; columns n
@@ -68,17 +68,17 @@ def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFra
 
 
 Verdict = Literal["reproduced", "same sign, other size", "contradicted", "no effect", "undecided"]
-SIZE = 3.0  # an effect is as large as the paper's within this factor
-LEVEL, POWER = 0.05, 0.8  # of every test; 95 % intervals
+SIZE = 3.0  # within this factor, an effect counts as large as the paper's
+LEVEL, POWER = 0.05, 0.8  # of every test; intervals are 95 % intervals
 
 
 def plain(value: float) -> str:
-    """Round to one decimal: "2.4", "-0.3", "0.0", never "-0.0". A computed 0.85000001 prints like a stored 0.85."""
+    """Return the number with one decimal: "2.4", "-0.3", "0.0", never "-0.0". 0.85000001 is 0.85 first."""
     return f"{round(round(float(value), 6), 1) + 0.0:.1f}"
 
 
 def signed(points: float) -> str:
-    """Round to one decimal, with a sign: "+2.4", "-0.3", "0.0"; NaN is empty."""
+    """Return points with one decimal and a sign: "+2.4", "-0.3", "0.0"; NaN is empty."""
     return "" if math.isnan(points) else f"{'+' if float(plain(points)) > 0 else ''}{plain(points)}"
 
 
@@ -89,9 +89,9 @@ class Estimate:
     Attributes:
         value, low, high: the mean and its two-sided 95 % interval, whose ends are NaN for one video.
         se, df: standard error, and degrees of freedom of its t distribution.
-        p: of the mean being zero, two-sided.
-        seeds, videos, questions: their numbers, the latter two summed over data sets. With one seed the interval
-            covers other questions, not other seeds.
+        p: two-sided p-value of the mean being zero.
+        seeds, videos, questions: their numbers; videos and questions are summed over data sets. With one seed, the
+            interval covers other questions, not other seeds.
         seed_sd: standard deviation of the mean between seeds (of several data sets: one seed each); NaN for one seed.
     """
 
@@ -111,7 +111,7 @@ class Estimate:
 
     @property
     def points(self) -> str:
-        """The estimate as text, with a sign: "+2.4 [0.1, 4.7]"."""
+        """Return the estimate as text, with a sign: "+2.4 [0.1, 4.7]"."""
         return f"{signed(self.value)} {self._span}"
 
     @property
@@ -120,7 +120,7 @@ class Estimate:
 
     @property
     def half_width(self) -> float:
-        """Half the width of the 95 % interval."""
+        """Return half the width of the 95 % interval."""
         return (self.high - self.low) / 2
 
     def interval(self, level: float) -> tuple[float, float]:
@@ -129,8 +129,8 @@ class Estimate:
         return self.value - half, self.value + half
 
     def equivalent(self, margin: float, looks: int = 1) -> bool:
-        """Tell by two one-sided tests whether the mean lies within `margin` points of zero (the 90 % interval does; at
-        two looks at the data, the 95 % interval)."""
+        """Tell by two one-sided tests whether the mean lies within `margin` points of zero: with one look at the data,
+        whether the 90 % interval does; with two looks, whether the 95 % interval does."""
         low, high = self.interval(1 - 2 * LEVEL / looks)
         return -margin < low and high < margin
 
@@ -149,11 +149,11 @@ def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
 
     The t interval has 1/df = r/(S - 1) + (1 - r)/(V - 1), where r is the seeds' share of the variance (Satterthwaite's
     rule squares the shares, but r is estimated from few seeds). With three seeds it covers 94 to 96.5 %, with two only
-    90 %, so take three (`tests/test_evaluation.py` simulates it). With one seed it is the variance between videos.
+    90 %, so take three (`tests/test_evaluation.py` simulates it). With one seed, it covers only the choice of videos.
 
     Args:
-        outcomes: bool or float, (seeds, questions) or (questions,): right or wrong, or a weighted sum of several
-            settings' that share seeds and questions.
+        outcomes: bool or float, (seeds, questions) or (questions,): right or wrong, or a weighted sum of the outcomes
+            of several settings with the same seeds and questions.
         videos: (questions,): the video of each question.
 
     Raises:
@@ -166,8 +166,8 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
     """Return the unweighted mean of several data sets' mean outcomes, with its interval.
 
     The data sets share neither videos nor seeds, so their variances add; the seeds' parts are pooled with
-    Satterthwaite's degrees of freedom. `parts` has for each data set the arguments of `estimate`; raise ValueError as
-    `estimate`, or if data sets have different numbers of seeds.
+    Satterthwaite's degrees of freedom. `parts` holds the arguments of `estimate` for each data set. Raise ValueError as
+    `estimate` does, or if data sets have different numbers of seeds.
     """
     tables = [(np.atleast_2d(np.asarray(outcomes, dtype=float)), np.asarray(videos)) for outcomes, videos in parts]
     for outcomes, videos in tables:
@@ -181,7 +181,7 @@ def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> 
         raise ValueError(f"data sets with {found} seeds cannot be averaged: keep the seeds that all of them have")
     of_seeds = np.array([100 * outcomes.mean(axis=1) for outcomes, _ in tables])  # (data sets, seeds)
     clusters = [_of_videos(100 * outcomes, videos) for outcomes, videos in tables]
-    # Each source of chance: its part of the mean's variance, and its degrees of freedom.
+    # For each source of chance: its part of the mean's variance, and its degrees of freedom.
     sources: list[tuple[float, float]] = [(variance / len(tables) ** 2, count - 1) for variance, count in clusters]
     spread = np.nan
     if seeds > 1:
@@ -228,7 +228,7 @@ def verdict(
     """Judge the claim that `effect` is above zero. Every notebook and the ledger use this rule.
 
     `p_corrected` below 5 % finds an effect: "contradicted" below zero; above zero "reproduced", or "same sign, other
-    size" where it is not within a factor `SIZE` of the paper's. Otherwise "no effect" if the 90 % interval lies within
+    size" if it is not within a factor `SIZE` of the paper's. Otherwise "no effect" if the 90 % interval lies within
     the margin on both sides of zero, or else "undecided". "No effect" is not corrected for the number of claims: a
     claim whose effect is as large as the margin gets it at most once in twenty.
 
@@ -240,7 +240,7 @@ def verdict(
         looks: how often the runs were looked at; see `Estimate.equivalent`.
 
     Returns:
-        None for one seed, which another may contradict.
+        None for one seed, because another seed may contradict it.
     """
     if effect.seeds == 1:
         return None
@@ -267,7 +267,7 @@ def holm(p: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the exact two-sided p-value of McNemar's test of two runs, bool (questions,): right or wrong."""
+    """Return the exact two-sided p of McNemar's test of two runs, bool (questions,); ValueError for unequal shapes."""
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if first.shape != second.shape:
         raise ValueError(f"runs on different questions cannot be paired: {first.shape} and {second.shape}")
@@ -278,7 +278,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def right_or_wrong(predictions: Sequence[pd.DataFrame]) -> np.ndarray:
-    """Return runs' predictions (columns id, prediction, answer) as bool (runs, questions), in the first one's order.
+    """Tell which predictions (with id, prediction, answer) are right: bool (runs, questions), in the first run's order.
 
     Raises:
         ValueError: the runs answered different questions.

@@ -18,10 +18,10 @@ from reasvqa.text import Sentence, check_text, cleaned, compiled, fragments, has
 
 
 class Rule(NamedTuple):
-    """A refinement rule; to add one, add a row to the table. removes: what it removes, in words. colour: as shown.
+    """A refinement rule, a row of the table below. removes: what it removes, in words. colour: that of what it removes.
 
     pattern: searched in each sentence without its Markdown, see `text.compiled`; a sentence that matches goes. Without
-    one, the code below finds what goes. words: parts of words, one of which a matching sentence has; "" tries all.
+    a pattern, the code below decides. words: only sentences with one of these parts of words are tried; "": all.
     """
 
     name: str
@@ -89,7 +89,7 @@ _RULES = [
 ]
 RULES = {rule.name: rule for rule in _RULES}
 
-# Words that stay although the ground truth has them: without them nothing would be left of the grammar.
+# Words that stay although the true option has them: a sentence needs them for its grammar.
 STOP_WORDS = frozenset(
     "a an the of to in on at by with and or but for from into onto as than then so if is are was were be been being"
     " am do does did done has have had having it its he him his she her hers they them their theirs this that these"
@@ -121,23 +121,23 @@ _CONCLUDES = _compiled(r"""\b({thus}|(suggest|indicat|support|confirm|align|matc
 
 
 class Removal(NamedTuple):
-    """text[start:end] goes, because of `rule`."""
+    """A part that goes, text[start:end], because of `rule`."""
 
     start: int
     end: int
     rule: str
 
 
-MAX_PASSES = 10  # a text settles after one or two; of one made to peel for ever, nothing is kept
+MAX_PASSES = 10  # a text settles after one or two; of a text that does not settle, nothing is kept
 
 
 def refine(text: str, answer: str | None = None, correct: bool = True, *, chosen: str | None = None) -> str:
     """Return the reasoning without its conclusion and, where the generator was wrong, the words of the true answer.
 
-    A subsequence of the input remains, with its paragraphs and numbered steps; refining it again changes nothing.
+    The result is a subsequence of the input, with its paragraphs and numbered steps. Refining it again changes nothing.
 
     Args:
-        answer: the ground-truth option's text; needed only when `correct` is False.
+        answer: the true option's text; needed only when `correct` is False.
         correct: whether the generator chose the right option (CR and IR of section 3.1).
         chosen: the text of the option that the response chose. It makes refinement strict, which goes beyond the paper:
             sentences that restate this option in words go as well.
@@ -230,8 +230,8 @@ def _concluding(text: str, option: str, chosen: str | None) -> Iterator[Removal]
 
 @lru_cache(maxsize=4)
 def _reader(rules: tuple[Rule, ...]) -> Callable[[str], tuple[int, str, str | None]]:
-    """Return a function that looks at a sentence alone. It returns the length and the rule of the heading that the
-    sentence begins with, (0, "") if none, and the first rule whose pattern it has, or None."""
+    """Return a function that reads a sentence by itself. It returns the length and the rule of the heading at the
+    beginning, (0, "") if there is none, and the first rule whose pattern matches, or None."""
     rows = [(rule, rule.words.split(), _compiled(rule.pattern)) for rule in rules if rule.pattern]
     rows = [(rule.name, signs, [sign for sign in signs if sign.isascii()], pattern) for rule, signs, pattern in rows]
 
@@ -267,7 +267,7 @@ def _description_behind(body: str, option: str) -> str:
 
 
 def _is_option(words: str, option: str) -> bool:
-    """Return True when the text behind a letter is its option's rather than a description."""
+    """Tell whether the text behind a letter is its option's rather than a description."""
     said = normalised(words)
     if option and (said == option or said.endswith(f" {option}") or option.endswith(f" {said}")):
         return True
@@ -276,14 +276,14 @@ def _is_option(words: str, option: str) -> bool:
 
 
 def _is_answer(words: str, option: str, heading: bool) -> bool:
-    """Return True for what a heading, or a sentence that ends in a colon, has announced."""
+    """Tell whether a sentence is what a heading, or a sentence that ends in a colon, has announced."""
     if lists_option(words) or (option and normalised(words) == option):
         return True
     return not _SEEN.match(words) and words[0] != "#" and (heading or len(words.split()) <= 8)
 
 
 def _lists(pieces: Sequence[tuple[Sentence, Naming]], i: int) -> bool:
-    """Return True when piece i and the next begin with two different letters, as in a list of options."""
+    """Tell whether piece i and the next begin with two different letters, as in a list of options."""
     lines = [plain(sentence.words)[:40] for sentence, _ in pieces[i : i + 2]]
     return len(lines) == 2 and all(map(lists_option, lines)) and lines[0].split()[0] != lines[1].split()[0]
 
@@ -327,14 +327,14 @@ _SUBJECTS = _stems("person man woman boy girl child kid baby lady people individ
 
 
 def _restates(sentence: str, option: frozenset[str]) -> bool:
-    """Return True for a sentence with all of an option's `_stems`, and either no others, but for who acts, or a sign of
-    a conclusion."""
+    """Tell whether a sentence has all of an option's `_stems`, and either no others (except who acts) or a sign of a
+    conclusion."""
     said = _stems(sentence)
     return option <= said and (said - option <= _SUBJECTS or _SIGNS.search(sentence) is not None)
 
 
 def leaks(text: str, options: Sequence[str], answer: int, prediction: int | None) -> dict[str, bool | None]:
-    """Return what a text tells of the answer, in four ways; None where the question does not arise.
+    """Return whether a text gives the answer away, in four ways; None where the question does not arise.
 
     letter: a sentence names an option's letter as the answer. option text: a sentence has all content words of the
     chosen option, whatever their inflection. true option's words, wrongly chosen option's words: the text has one of

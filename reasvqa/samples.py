@@ -1,4 +1,4 @@
-"""The ground everything stands on: one multiple-choice question about one video."""
+"""Define the unit of all data sets: one multiple-choice question about one video."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 LETTERS = "ABCDEFGHIJ"
 
-# Official question types -> columns of the paper's Table 1. IntentQA groups the same codes otherwise (Table 2), so its
-# loader passes the group along.
+# Official question types -> columns of the paper's Table 1. IntentQA groups the same codes in its own way (Table 2), so
+# its loader sets the group.
 GROUPS = {"CW": "Cau", "CH": "Cau", "TN": "Tem", "TP": "Tem", "TC": "Tem", "DC": "Des", "DL": "Des", "DO": "Des"}
 GROUPS |= {"Interaction": "Int", "Sequence": "Seq", "Prediction": "Pre", "Feasibility": "Fea"}
 INTENT_GROUPS = {"CW": "Why", "CH": "How", "TN": "Tem", "TP": "Tem", "TC": "Tem"}
@@ -15,7 +15,7 @@ INTENT_GROUPS = {"CW": "Why", "CH": "How", "TN": "Tem", "TP": "Tem", "TC": "Tem"
 
 @dataclass(frozen=True)
 class Sample:
-    """One question on one video.
+    """One question about one video. Raise ValueError for too few or too many options, or an answer that is none.
 
     Attributes:
         id: the key that the official evaluators use: f"{video}_{qid}" (NExT-QA, IntentQA) or the question_id (STAR).
@@ -25,7 +25,7 @@ class Sample:
         options: 2 to 10 texts, in the file's order.
         answer: index of the right option, or None on an unlabelled split.
         type: the official code: CW CH TN TP TC DC DL DO, or Interaction Sequence Prediction Feasibility.
-        group: the column of the paper's tables; follows from the type unless the data set groups differently.
+        group: the column in the paper's tables; it follows from the type unless the data set sets it.
     """
 
     id: str
@@ -50,10 +50,10 @@ class Sample:
 
     @property
     def answer_text(self) -> str | None:
-        """The right option's text, or None on an unlabelled split."""
+        """Return the right option's text, or None on an unlabelled split."""
         return None if self.answer is None else self.options[self.answer]
 
     @property
     def lettered(self) -> str:
-        """The options as the prompt lists them: "A. The cup. B. The towel."."""
+        """Return the options as the prompt lists them: "A. The cup. B. The towel."."""
         return " ".join(f"{letter}. {option}" for letter, option in zip(LETTERS, self.options, strict=False))

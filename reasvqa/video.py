@@ -1,6 +1,6 @@
-"""N uniform frames of a video file or of a clip of it (paper, section 4.1: N = 4).
+"""Read N uniform frames of a video file or of a clip of it (paper, section 4.1: N = 4).
 
-PyAV decodes, in worker processes: a broken file may crash or hang one of them, and must cost that file only.
+PyAV decodes in worker processes: a broken file may crash or hang its decoder, but does not affect other files.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from reasvqa.processes import WorkerLost, Workers, cores, result_of
 
 Clip = tuple[float, float] | None  # (start, end) in seconds; None: the whole video
 
-TIMEOUT_S = 120.0  # for one file; a decoder that takes longer hangs
-MAX_PIXELS = 36_000_000  # of one frame: 8K (7680 x 4320) is read; a small file that unfolds to gigabytes is not
-# Containers that hold their own pictures. Playlists (HLS, DASH, concat) would have other files read: not among them.
+TIMEOUT_S = 120.0  # for one file; a decoder that takes longer counts as hanging
+MAX_PIXELS = 36_000_000  # of a frame: enough for 8K (7680 x 4320), not for small files that unpack to gigabytes
+# Containers that hold their own pictures, so no playlists (HLS, DASH, concat), which would have other files read.
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 
 _DIGEST_BYTES = 64 * 1024  # read at the beginning, in the middle and at the end of a file
 _TOLERANCE_S = 1e-3  # containers round timestamps to the millisecond
-_SLACK_S = 0.1  # a container's duration may exceed its last frame's end by so much: the last packets of sound
+_SLACK_S = 0.1  # how much longer than its frames a container may last, because of the last packets of sound
 
 
 class VideoError(RuntimeError):
@@ -40,7 +40,7 @@ def read_frames(path: str | Path, num_frames: int = 4, clip: Clip = None) -> np.
     """Read uniform frames: frame t is the one shown in the middle of the t-th of `num_frames` equal parts.
 
     Args:
-        path: the file. Of several video streams the largest is read.
+        path: the file. If it has several video streams, the largest is read.
         num_frames: N >= 1.
         clip: (start, end) in seconds from the first frame; an end beyond the last frame is cut. None: the whole video.
 
@@ -49,7 +49,7 @@ def read_frames(path: str | Path, num_frames: int = 4, clip: Clip = None) -> np.
 
     Raises:
         VideoError: the file is missing, empty, damaged, truncated, too large, a playlist or without a video stream,
-            or the clip lies outside of it.
+            or the clip lies outside the video.
         ValueError: num_frames is not a positive integer.
     """
     frames = next(read_many([(path, clip)], num_frames, workers=1))
@@ -63,8 +63,8 @@ def read_many(
 ) -> Iterator[np.ndarray | VideoError]:
     """Read the frames of many clips, in order, with `workers` decoders (default: one per core).
 
-    A VideoError takes the place of a clip that cannot be read. At most a few clips are decoded ahead, so memory does
-    not grow with their number.
+    A clip that cannot be read yields a VideoError. Only a few clips are decoded ahead, so memory does not grow with
+    their number.
 
     Raises:
         ValueError: num_frames is not a positive integer; raised with the first result.
@@ -113,7 +113,7 @@ if hasattr(os, "register_at_fork"):
 
 @atexit.register
 def close() -> None:
-    """End the decoders that are idle, some 50 MB each. Later calls start new ones."""
+    """End the idle decoders, which hold about 50 MB each. Later calls start new ones."""
     for pools in list(_idle.values()):
         while pools:
             pools.pop().stop()
@@ -123,11 +123,11 @@ def close() -> None:
 
 
 class _Refused(Exception):
-    """The file or the clip is at fault. The message says how."""
+    """A fault of the file or the clip. The message says which."""
 
 
 def decode(path: str, num_frames: int, clip: Clip) -> np.ndarray | str:
-    """Return the frames, or what is wrong with the file, which may take this process down. `read_frames` is safer."""
+    """Return the frames, or what is wrong. A broken file may crash this process, so `read_frames` is safer."""
     if not os.path.isfile(path):
         return "no such file"
     if os.path.getsize(path) == 0:
@@ -143,7 +143,7 @@ def decode(path: str, num_frames: int, clip: Clip) -> np.ndarray | str:
         return _decode(os.path.abspath(path), num_frames, clip)  # "concat:..." is a name, not a protocol
     except _Refused as error:
         return str(error)
-    except Exception as error:  # of a damaged file anything may be expected
+    except Exception as error:  # a damaged file may raise anything
         lines = str(error).strip().splitlines()
         return f"PyAV: {lines[0] if lines else type(error).__name__}"
 
@@ -163,8 +163,8 @@ def _decode(path: str, num_frames: int, clip: Clip, first: float = -np.inf) -> n
         with _open(path) as container:
             pictures, decoded = _collect_pictures(container.decode(_video_stream(container)), times.tolist())
         if len(pictures) < len(set(times.tolist())) and decoded and decoded[0] > shown[0]:
-            return _decode(path, num_frames, clip, decoded[0])  # the first pictures need others, that were cut
-        if not (np.diff(decoded) > 0).all():  # avi does not say when pictures are shown, only their order is sure
+            return _decode(path, num_frames, clip, decoded[0])  # the first pictures need others that were cut
+        if not (np.diff(decoded) > 0).all():  # avi does not say when pictures are shown; only their order is certain
             picked = pick_frames(np.sort(decoded) * unit, num_frames, clip)
             with _open(path) as container:
                 frames = enumerate(container.decode(_video_stream(container)))
@@ -202,9 +202,9 @@ def _video_stream(container: Any) -> Any:
 
 
 def _read_packets(path: str, stream: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return when each packet's picture is shown, in decoding order, and whether decoding can start there; and the
-    ascending times of the pictures that are shown. Edit lists hide pictures that others need. Others cannot be decoded:
-    those before the first key frame, and those behind it that are shown before it and need a picture that was cut."""
+    """Return when each packet's picture is shown, in decoding order; whether decoding can start there; and the
+    ascending times of the pictures that are shown. Left out are pictures that edit lists hide, and those that cannot be
+    decoded: before the first key frame, or behind it but shown before it, which need a picture that was cut."""
     packets = [(p.pts, p.is_keyframe, not p.is_discard) for p in stream.container.demux(stream) if p.pts is not None]
     if not packets:
         raise _Refused("the video stream has no frames")
@@ -220,7 +220,7 @@ def _read_packets(path: str, stream: Any) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def pick_frames(starts: np.ndarray, num_frames: int, clip: Clip) -> np.ndarray:
-    """Pick which frames to read: int64 (N,) indices into `starts`, the ascending presentation times in seconds."""
+    """Return the frames to read, int64 (N,): indices into `starts`, the ascending presentation times in seconds."""
     starts = starts - starts[0]
     begin, end = clip if clip is not None else (0.0, np.inf)
     end = min(end, float(starts[-1]) + _step(starts))
@@ -236,8 +236,8 @@ def _step(starts: np.ndarray) -> float:
 
 
 def _check_whole(path: str, stream: Any, starts: np.ndarray, clip: Clip) -> None:
-    """Refuse a file that should last longer than its packets: other frames would be read. Sound may outlast the
-    pictures, and a clip inside of what is left can be read."""
+    """Refuse a file that should last longer than its packets, because the wrong frames would be read. Accept sound that
+    outlasts the pictures, and a clip that lies inside what is left."""
     own = bool(stream.duration)  # the video stream's length is known; else that of all streams, counted from time 0
     lasts = float(stream.duration * stream.time_base) if own else (stream.container.duration or 0) / 1e6
     begin, shown = float(starts[0]), float(starts[-1] - starts[0]) + _step(starts)
@@ -261,8 +261,8 @@ def _check_whole(path: str, stream: Any, starts: np.ndarray, clip: Clip) -> None
 
 
 def _seek_pictures(stream: Any, pts_of: np.ndarray, key: np.ndarray, times: Sequence[int]) -> dict[int, Any] | None:
-    """Decode the pictures of these ascending times, each from the key frame before it; None where that is not safe:
-    without an index, or if the container does not say when each picture is shown."""
+    """Decode the pictures of these ascending times, each from the key frame before it. Return None where this is not
+    safe: without an index, or if the container does not say when each picture is shown."""
     container, codec = stream.container, stream.codec_context
     place = {pts: i for i, pts in enumerate(pts_of.tolist())}
     indexed = container.format.name.startswith(("mov", "matroska"))
@@ -287,7 +287,7 @@ def _seek_pictures(stream: Any, pts_of: np.ndarray, key: np.ndarray, times: Sequ
             if reached is None and not 0 <= at <= before[-1]:
                 return None  # the container's own index leads elsewhere
             reached = at
-            # Pictures that no other needs are left out on the way.
+            # Skip pictures that no other picture needs.
             codec.skip_frame = "NONREF" if packet.pts is not None and packet.pts < pts else "DEFAULT"
             decoded = packet.decode()
             if any(frame.is_corrupt for frame in decoded):
@@ -297,8 +297,8 @@ def _seek_pictures(stream: Any, pts_of: np.ndarray, key: np.ndarray, times: Sequ
 
 
 def _collect_pictures(frames: Iterator[Any], times: Sequence[int]) -> tuple[dict[int, Any], list[int]]:
-    """Return the pictures of these times from all frames of a stream, and the times of those that were decoded: up to
-    the last wanted picture, unless the frames' times prove wrong."""
+    """Return the pictures of these times from all frames of a stream, and the times of the decoded frames. Decoding
+    stops at the last wanted picture, unless the frames' times prove wrong."""
     wanted, pictures, shown = set(times), {}, []
     for frame in frames:
         if frame.pts is not None:
@@ -311,7 +311,7 @@ def _collect_pictures(frames: Iterator[Any], times: Sequence[int]) -> tuple[dict
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """Return the picture as it is to be seen, uint8 (H, W, 3), RGB, turned by the nearest quarter turn.
+    """Return the picture upright, uint8 (H, W, 3), RGB, turned by the nearest quarter turn.
 
     The container's matrix maps stored points to shown ones: x' = a x + c y, y' = b x + d y (ISO 14496-12, tkhd).
     """
@@ -329,7 +329,7 @@ def _upright(frame: Any) -> np.ndarray:
 def video_digest(path: str | Path) -> str:
     """Return a cheap fingerprint of a file's content, 16 hexadecimal digits: its size, first, middle and last 64 KiB.
 
-    In a file of more than 192 KiB, a change of the same size in between goes unseen.
+    In a file of more than 192 KiB, a change elsewhere that keeps the size goes unnoticed.
 
     Raises:
         VideoError: the file cannot be read.

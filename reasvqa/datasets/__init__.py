@@ -1,4 +1,4 @@
-"""Read annotation files into samples. `load(name, split, root)` is the only call that most readers need."""
+"""Read annotation files into samples. Most users need only `load(name, split, root)`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
     """Load the samples of one split, in the order of the annotation file.
 
     Args:
-        name: a name of `DATASETS`: "nextqa", "star", "intentqa"; "own" for a folder of your own (see
-            `reasvqa.datasets.own`). With "mini-" or "smoke-" in front of one of the first three: a miniature, with
-            files in the same formats; a split's videos are made on first use. With "small-" in front: the official
-            files, with the training questions in a random order that is the same for everybody.
+        name: a name in `DATASETS`: "nextqa", "star", "intentqa"; "own" for a folder of your own (see
+            `reasvqa.datasets.own`). "mini-" or "smoke-" in front of one of the first three: its miniature, with files
+            in the same formats; a split's videos are made on first use. "small-" in front: the official files, with
+            the training questions in a random order that is the same for everybody.
         split: "train", "val", "test"; NExT-QA also has "atp-hard".
         root: folder of the annotation files, which are only read; videos are in its folder `videos`. Default: the data
             set's folder under the data root; a missing miniature is made there.
@@ -46,7 +46,7 @@ def load(name: str, split: str, root: str | Path | None = None) -> Samples:
     samples: Samples = dataset.read(root, split)
     check_links(samples)
     if dataset.shuffled and split == "train":
-        # By a hash of the id: a question's place does not depend on the other questions.
+        # By a hash of the id, so that a question's rank does not depend on the other questions.
         ranked = sorted(samples, key=lambda sample: hashlib.sha256(f"0 {sample.id}".encode()).digest())
         return Samples(ranked, samples.videos)
     return samples

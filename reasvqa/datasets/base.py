@@ -1,4 +1,4 @@
-"""What the readers share: a list of samples, strict reading of files, and errors that name the remedy."""
+"""Provide what all readers share: a list of samples, strict reading of files, and errors that name the remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_PATH, MAX_NAME = 1000, 255  # of a video: characters in all, bytes in a fold
 
 
 class DataError(ValueError):
-    """A data file is wrong. The message names the file, the place in it and the remedy."""
+    """A fault in a data file. The message names the file, the place in it and the remedy."""
 
 
 class Samples(Sequence[Sample]):
@@ -52,7 +52,7 @@ class Samples(Sequence[Sample]):
 
 
 def annotation_file(root: Path, name: str, purpose: str) -> Path:
-    """Return root/name. Raise a DataError that says where the file comes from if it is missing."""
+    """Return root/name. If the file is missing, raise a DataError that says where it comes from."""
     path = root / name
     if not path.is_file():
         raise DataError(f"{path}: no such file. {purpose} See data/README.md for where each file comes from.")
@@ -60,7 +60,7 @@ def annotation_file(root: Path, name: str, purpose: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """Read a file as UTF-8, without its byte order mark."""
+    """Read a file as UTF-8, without its byte order mark; raise DataError if that fails."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -71,7 +71,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. A key that occurs twice in an object is an error: one of its values would be lost."""
+    """Read a JSON file. Raise DataError if it is not valid, or if an object has a key twice: a value would be lost."""
     text = read_text(path)
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
@@ -93,7 +93,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_map(path: Path) -> dict[str, str]:
-    """Read NExT-QA's map_vid_vidorID.json: video id -> path without its ending."""
+    """Read NExT-QA's map_vid_vidorID.json, video id -> path without its ending, or raise DataError."""
     folders = read_json(path)
     if not isinstance(folders, dict):
         raise DataError(f"{path}: expected an object that maps video ids to paths. Download it again.")
@@ -114,13 +114,13 @@ def read_table(
     Args:
         required: columns that must be there.
         choices: by column, the values that it may have.
-        possible: the only others that may be there; None: any.
+        possible: the only other columns that may be there; None: any.
 
     Raises:
         DataError: the file has no rows; a column is missing, unknown or duplicate; a row has too few or too many
             values, or one that is not among the choices; quotation marks do not match.
     """
-    # Strict: otherwise an unclosed quote, or text behind a closing one, would swallow rows.
+    # Strict: otherwise an unclosed quotation mark, or text after a closing one, would swallow rows.
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     header, number, count = [], -1, 0
     try:
@@ -160,8 +160,8 @@ def _checked_row(where: str, values: list[str], header: list[str], choices: Choi
 
 
 def _holds_rows(values: list[str], at: int, header: list[str], choices: Choices) -> bool:
-    """Tell whether stray quotation marks joined several rows in one value: each of its lines, the first and last with
-    the values around it, is a row of this file again."""
+    """Tell whether stray quotation marks joined several rows in one value: each of its lines (the first and last
+    together with the values around them) is then a row of this file."""
     lines = values[at].splitlines()
     if len(lines) < 2:
         return False
@@ -227,7 +227,7 @@ def safe_path(text: str, where: str) -> str:
 
 
 def check_samples(placed: Sequence[tuple[str, Sample]], path: Path) -> list[Sample]:
-    """Return samples without their places; raise DataError if two share an id, or a text is not valid Unicode."""
+    """Return the samples without their places. Raise DataError if two share an id, or a text is not valid Unicode."""
     seen: dict[str, str] = {}
     for place, sample in placed:
         if (first := seen.setdefault(sample.id, place)) != place:
@@ -242,7 +242,7 @@ def check_samples(placed: Sequence[tuple[str, Sample]], path: Path) -> list[Samp
 
 
 def check_links(samples: Samples) -> None:
-    """Raise DataError if a symbolic link leads a video out of the video folder, which itself may be a link."""
+    """Raise DataError if a symbolic link leads out of the video folder; the folder itself may be a link."""
     checked: set[PurePosixPath] = set()
     inside = samples.videos.resolve()
     for sample in samples:

@@ -1,4 +1,4 @@
-"""IntentQA (Li et al., 2023): {train,val,test}.csv in NExT-QA's form, with the column `video_id` for `video`.
+"""Read IntentQA (Li et al., 2023): {train,val,test}.csv in NExT-QA's form, with the column `video_id` for `video`.
 
 Its videos are NExT-QA's. If map_vid_vidorID.json lies beside the CSV files, it gives their folders; otherwise a video
 is videos/<video_id>.mp4.

@@ -1,7 +1,7 @@
-"""NExT-QA (Xiao et al., 2021): {train,val,test}.csv, map_vid_vidorID.json, and the ATP-hard list (Buch et al., 2022).
+"""Read NExT-QA (Xiao et al., 2021): {train,val,test}.csv, map_vid_vidorID.json, ATP-hard list (Buch et al., 2022).
 
-Columns of the CSV: video,frame_count,width,height,question,answer,qid,type,a0..a4. The videos are VidOR's, whose
-folders the map gives: "3238737531" -> "1164/3238737531".
+Columns of the CSV: video,frame_count,width,height,question,answer,qid,type,a0..a4. The videos are VidOR's; the map
+gives their folders: "3238737531" -> "1164/3238737531".
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def load(root: Path, split: str) -> base.Samples:
 def samples_of_csv(
     path: Path, id_column: str, groups: Mapping[str, str], video: Callable[[str, str], str]
 ) -> list[Sample]:
-    """Read a CSV in NExT-QA's form. On an unlabelled split all answers are missing, and None.
+    """Read a CSV in NExT-QA's form, or raise DataError. An unlabelled split lacks all answers, which become None.
 
     Args:
         id_column: the name of the column with the video's id.
-        groups: by question type, its group.
+        groups: the group of each question type.
         video: (video id, place in the file) -> path.
     """
     columns = (id_column, "question", "qid", "type", *OPTIONS)

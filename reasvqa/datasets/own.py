@@ -1,11 +1,11 @@
-"""Your own questions about your own videos: questions.csv beside a folder `videos`.
+"""Read your own questions about your own videos: questions.csv beside a folder `videos`.
 
 Required columns: video (a file in the folder), question, a0, a1, ... up to a9 (2 to 10 options; leave the rest empty),
 answer (the right option's letter, A for a0; empty where unknown) and split (train, val or test). Optional: start and
 end (seconds of a clip), id, type (any text to group by) and reasoning (an explanation, see `written_reasoning`).
 
-A question without an id gets one from the video's name and a hash of video, clip, question and options, so each
-response stays with its question when rows are added, sorted, moved to another split, or their labels corrected.
+A question without an id gets one: the video's name and a hash of video, clip, question and options. So each response
+stays with its question if you add rows, sort them, move them to another split, or correct their labels.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def load(root: Path, split: str) -> base.Samples:
 
 
 def written_reasoning(root: Path) -> dict[str, str]:
-    """Return the column `reasoning` by sample id, without the rows where it is empty."""
+    """Return the texts in the column `reasoning` by sample id, without empty ones."""
     return {sample.id: text for _, row, sample in _rows(root) if (text := row.get("reasoning", "").strip())}
 
 
@@ -84,6 +84,6 @@ def _clip(where: str, row: dict[str, str]) -> tuple[float, float] | None:
 
 
 def _id(video: str, clip: tuple[float, float] | None, question: str, options: tuple[str, ...]) -> str:
-    """Return an id with twelve digits of a hash, enough for 100,000 questions about one video."""
+    """Return an id with twelve hexadecimal digits of a hash, enough for 100,000 questions about one video."""
     content = json.dumps([video, clip, question, options]).encode()
     return f"{PurePosixPath(video).stem}_{hashlib.sha256(content).hexdigest()[:12]}"

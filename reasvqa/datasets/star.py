@@ -1,7 +1,7 @@
-"""STAR (Wu et al., 2021): STAR_{train,val,test}.json, a list of objects; the test split has no answers.
+"""Read STAR (Wu et al., 2021): STAR_{train,val,test}.json, a list of objects; the test split has no answers.
 
 An item: {"question_id": "Interaction_T1_13", "question": ..., "video_id": "YSKX3", "start": 12.1, "end": 18.0,
-"choices": [{"choice_id": 0, "choice": "The food."}, ...], "answer": "The blanket."}; programs and graphs are not read.
+"choices": [{"choice_id": 0, "choice": "The food."}, ...], "answer": "The blanket."}; programs and graphs stay unread.
 The videos are Charades': videos/YSKX3.mp4.
 """
 
@@ -19,7 +19,7 @@ TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 
 
 def load(root: Path, split: str) -> base.Samples:
-    """See `reasvqa.datasets.load`. Warn of questions that offer the same text twice.
+    """See `reasvqa.datasets.load`. Warn about questions that offer the same text twice.
 
     Answers are given as texts; if the answer's text occurs twice, its first option counts as right.
     """
@@ -75,7 +75,7 @@ def _sample(item: Any, labelled: bool, where: str) -> Sample:
 
 
 def _options(choices: Any, where: str) -> tuple[str, ...]:
-    """Return the four texts, in the order of their choice_id."""
+    """Return the four texts, in the order of their choice_id, or raise DataError."""
     try:
         texts = {choice["choice_id"]: choice["choice"] for choice in choices}
         if len(choices) == 4 and all(isinstance(texts[i], str) and texts[i].strip() for i in range(4)):

@@ -1,4 +1,4 @@
-"""Phase 1, RG: a generator explains its answer to every training question (paper, section 3.1)."""
+"""Let a generator explain its answer to every training question: phase 1, RG (paper, section 3.1)."""
 
 from reasvqa.answers import parse_answer
 from reasvqa.generation.prompts import CAPTION_PROMPTS, build_prompt

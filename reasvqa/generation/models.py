@@ -1,4 +1,4 @@
-"""Real generators for phase 1: a transformers model on this machine, or any OpenAI-compatible server.
+"""Run real generators for phase 1: a transformers model on this machine, or any OpenAI-compatible server.
 
 Both show N = 4 frames of each clip to the model and return a response per sample, or the error in its place.
 
@@ -36,10 +36,10 @@ from reasvqa.samples import Sample
 from reasvqa.video import VideoError, read_many
 
 MAX_NEW_TOKENS = 512  # of a response; a detailed one takes 150 to 400
-MAX_ANSWER_BYTES = 16 * 2**20  # of a server's answer; a response takes some kB
+MAX_ANSWER_BYTES = 16 * 2**20  # of a server's answer; a response takes a few kB
 CONNECT_WITHIN_S = 10
 JPEG_QUALITY = 92
-# Fields, and types of parts, in which servers put what a reasoning model thought.
+# Fields, and types of parts, in which servers put the thoughts of a reasoning model.
 THOUGHT_FIELDS = tuple("reasoning_content reasoning thinking reasoning_details thinking_blocks reasoning_text".split())
 _FIELDS_REMEDY = (
     "If the server refuses a field, change it in OpenAIGenerator(request=...): {'temperature': None} omits the "
@@ -51,7 +51,7 @@ _CUT = "{0.name}: responses are cut after {0.max_new_tokens} tokens and may miss
 
 
 def frames_of(samples: Sequence[Sample], videos: Path) -> list[list[Image.Image] | VideoError]:
-    """Return N = 4 pictures per sample, in order of time; a VideoError for a clip that cannot be read."""
+    """Return N = 4 pictures per sample, in order of time, or a VideoError for a clip that cannot be read."""
     read = read_many([(videos / sample.video, sample.clip) for sample in samples])
     return [clip if isinstance(clip, VideoError) else [Image.fromarray(frame) for frame in clip] for clip in read]
 
@@ -59,15 +59,15 @@ def frames_of(samples: Sequence[Sample], videos: Path) -> list[list[Image.Image]
 class TransformersGenerator:
     """Any image-text-to-text model of transformers: InternVL, LLaVA-OneVision, Qwen-VL, ...
 
-    It decodes greedily and in batches, in bfloat16 on a GPU and in float32 elsewhere. Weights come from safetensors
-    only; no code of the checkpoint runs. `cut`: how many responses `max_new_tokens` has ended so far.
+    It decodes greedily and in batches, in bfloat16 on a GPU and in float32 elsewhere. Weights come only from
+    safetensors; no code of the checkpoint runs. `cut`: how many responses were cut at `max_new_tokens` so far.
     """
 
     def __init__(self, model: str | Path, videos: Path, max_new_tokens: int = MAX_NEW_TOKENS):
-        """Load `model`, a local folder or a hub id, whose last part becomes the generator's name.
+        """Load `model`, a local folder or a hub id; its last part becomes the generator's name.
 
         Raises:
-            GenerationError: the model is nowhere to be found, or its files are damaged or incomplete.
+            GenerationError: the model cannot be found, or its files are damaged or incomplete.
         """
         from transformers import AutoModelForImageTextToText
 
@@ -90,7 +90,7 @@ class TransformersGenerator:
                 f"{model}: cannot be loaded: {shortened(str(error))}. Give a local folder, or a hub id and a network."
             ) from None
         self.processor.tokenizer.padding_side = "left"  # the response follows the prompt, not its padding
-        # Show each frame whole. Some processors cut pictures into parts, though never the frames of a video.
+        # Show each frame whole. Some processors cut pictures into parts, but never the frames of a video.
         pictures = self.processor.image_processor
         self._whole = {name: False for name in ("do_image_splitting", "crop_to_patches") if hasattr(pictures, name)}
 
@@ -123,7 +123,7 @@ class TransformersGenerator:
 
 
 def _processor(model: str | Path, local_only: bool) -> Any:
-    """Load the checkpoint's processor; without torchvision, which not every build of torch has, not its video part."""
+    """Load the checkpoint's processor; without torchvision, which some builds of torch lack, omit its video part."""
     from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
     from transformers.utils.import_utils import is_torchvision_available
@@ -158,11 +158,11 @@ def _chat(pictures: list[dict], prompt: str) -> list[dict]:
 class OpenAIGenerator:
     """A model behind any OpenAI-compatible server: vLLM, LMDeploy, `transformers serve`, a hosted one.
 
-    Frames travel as base64 JPEG. The `openai` client repeats requests that fail. The key is read from OPENAI_API_KEY
-    and kept nowhere else; local servers need none. An interrupt ends the requests in flight.
+    Frames travel as base64 JPEG. The `openai` client repeats requests that fail. The key comes from OPENAI_API_KEY and
+    is kept nowhere else; local servers need none. An interrupt ends the requests in flight.
 
-    So far: `tokens`, (prompt, completion), as the server counts them; `seconds` spent waiting for it; `requests`,
-    questions asked; `cut`, responses that the token limit has ended.
+    Totals so far: `tokens`, (prompt, completion), as the server counts them; `seconds` spent waiting for the server;
+    `requests`, the questions asked; `cut`, the responses cut at the token limit.
     """
 
     def __init__(
@@ -179,12 +179,12 @@ class OpenAIGenerator:
         """Check the address, the key and the proxy; nothing is sent yet.
 
         Args:
-            model: the server's name for the model, whose last part becomes the generator's name.
+            model: the server's name for the model; its last part becomes the generator's name.
             base_url: the server's address, ending in /v1; None: OPENAI_BASE_URL, or OpenAI's own.
             max_new_tokens: the token limit of a response.
             concurrency: requests in flight at a time.
-            timeout: seconds that a request may take; a question with its repetitions may take (retries + 1) times that.
-            request: further fields of each request, for servers that refuse ours or need others; None omits a field.
+            timeout: seconds that a request may take; a question with all repetitions may take (retries + 1) times that.
+            request: other fields of each request, for servers that refuse ours or need more; None omits a field.
                 {"max_completion_tokens": 4096} replaces max_tokens, {"temperature": None} omits temperature 0.
 
         Raises:
@@ -266,7 +266,7 @@ class OpenAIGenerator:
                 return GenerationError(self._sentence(error))
             except (TimeoutError, openai.APITimeoutError):
                 return GenerationError(self._sentence(ValueError(f"no whole answer within {limit:g} s")))
-            except Exception as error:  # openai's, and whatever a question's text or a strange server leads to
+            except Exception as error:  # openai's, and whatever a question's text or a strange server causes
                 return GenerationError(self._sentence(error))
         self.tokens = (self.tokens[0] + used[0], self.tokens[1] + used[1])
         self.cut += cut
@@ -301,9 +301,9 @@ class _Refusal(GenerationError):
 def read_answer(body: bytes) -> tuple[str, tuple[int, int], bool]:
     """Read a chat completion. Return its text, its (prompt, completion) tokens, and whether it was cut.
 
-    A server with a reasoning parser sends the explanation beside the answer; it is put in front of the answer, as
-    <think>explanation</think>. If the parser took the whole response for a thought, that is the text. Where there is no
-    text, the ValueError says what there is instead.
+    A server with a reasoning parser sends the explanation beside the answer. The text then begins with the explanation,
+    as <think>explanation</think>. If the parser took the whole response for a thought, the thought is the text. Raise
+    ValueError if there is no text; the message says what there is instead.
     """
     try:
         answer = json.loads(body)
@@ -355,12 +355,12 @@ def _as_url(picture: Image.Image) -> str:
 
 
 def _http_client(address: str) -> Any:
-    """Return the openai package's HTTP client. If its proxy cannot be used, raise an error that names its variable."""
+    """Return the openai package's HTTP client. Raise a GenerationError if the proxy, which it names, cannot be used."""
     import openai
 
     try:
         return openai.DefaultAsyncHttpxClient(follow_redirects=False)
-    except Exception:  # it opens all proxies of the environment at once, also those for other servers
+    except Exception:  # it opens all proxies of the environment at once, even those for other servers
         place, proxies = urlsplit(address), getproxies()
         covered = _goes_direct(place.hostname or "", place.port, proxies.get("no", ""))
         proxy = None if covered else proxies.get(place.scheme) or proxies.get("all")

@@ -1,4 +1,4 @@
-"""The prompts of phase 1."""
+"""Build the prompts of phase 1 (paper, appendix A.3)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build_prompt(sample: Sample, kind: str = "reasoning") -> str:
     """Return the text that the generator gets together with the frames.
 
     kind: "reasoning" (appendix A.3), or "brief_caption" or "detailed_caption", which do not depend on the question.
-    Another one raises ValueError.
+    Raise ValueError for any other kind.
     """
     prompts = {"reasoning": REASONING_PROMPT} | CAPTION_PROMPTS
     return prompts[one_of("kind", kind, prompts)].format(question=sample.question, options=sample.lettered.rstrip("."))

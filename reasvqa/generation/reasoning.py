@@ -1,9 +1,9 @@
-"""The reasoning file: what a generator wrote about each question, one JSON object per line.
+"""Read the reasoning file: what a generator wrote about each question, one JSON object per line.
 
     {"id": "...", "generator": "...", "prompt": "...", "response": "...", "prediction": 2, "correct": true}
 
-Any file in this form works; `id` and `response` are enough. `prediction` is 0-based, null where the response names no
-option; `correct` is null where the answer is unknown. A line is outdated once its prompt no longer asks the question.
+Any file in this form works; `id` and `response` are enough. `prediction` is 0-based, and null if the response names no
+option; `correct` is null if the answer is unknown. A line is outdated if its prompt no longer asks the question.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _DTYPES = {"id": "str", "generator": "category", "response": "str", "prediction"
 
 
 class ReasoningError(ValueError):
-    """A reasoning file cannot be used. The message names the file, the line and the remedy."""
+    """A fault in a reasoning file. The message names the file, the line and the remedy."""
 
 
 def read_reasoning(path: str | Path, samples: Iterable[Sample] | None = None, kind: str = "reasoning") -> pd.DataFrame:
-    """Read a reasoning file line by line. Prompts are checked and not kept; an unfinished last line is left out.
+    """Read a reasoning file line by line. Prompts are checked but not kept; an unfinished last line is left out.
 
     Args:
         path: the JSON-lines file.
-        samples: the questions; None: return each line as it is, with the file's own `correct`.
+        samples: the questions; None: return each line as it is, with `correct` from the file.
         kind: what the prompts ask for, see `build_prompt`. Captions name no answer.
 
     Returns:
         Columns id, generator (category), response, prediction (Int64 or NA) and correct (boolean or NA). With samples,
-        one row each, in their order: a missing prediction is read off the response, and `correct` compares it with the
-        sample's answer. A question that the generator could not answer has an empty response and NA; a warning counts
-        them.
+        one row each, in their order: a missing prediction is parsed from the response, and `correct` compares it with
+        the sample's answer. Questions that the generator could not answer have an empty response and NA; a warning
+        counts them.
 
     Raises:
         ReasoningError: there is no such file; a line is no JSON object or has a missing or wrong field; an id occurs
-            twice; a line answers another question than the sample of its id; a sample has no line.
+            twice; a line's prompt asks another question than the sample with its id; a sample has no line.
     """
     path = Path(path)
     questions = None if samples is None else {sample.id: sample for sample in samples}
@@ -111,8 +111,8 @@ def judge(path: Path, number: int, row: dict, sample: Sample, kind: str) -> tupl
 
 
 def _asks(prompt: str, sample: Sample) -> bool:
-    """Tell whether a prompt, in anybody's words, holds the sample's question, and its options if it letters any. A
-    missing prompt, or one too short for a question, says nothing; then the line's id decides."""
+    """Tell whether a prompt, however worded, holds the sample's question and, if it lists lettered options, the same
+    ones. True for a missing prompt, or one that is too short for a question: then the line's id decides."""
     if not prompt or prompt == build_prompt(sample):
         return True
     if parts := _parts(prompt):
@@ -128,14 +128,14 @@ def _asks(prompt: str, sample: Sample) -> bool:
 
 
 def _parts(prompt: str) -> tuple[str, ...] | None:
-    """Return (question, options) of a prompt in the form of appendix A.3, however its instructions are worded."""
+    """Return (question, options) of a prompt in the form of appendix A.3, whatever its instructions, or None."""
     question, mark, options = prompt.partition("###Question:")[2].partition("###Hints:")
     texts = (" ".join(text.casefold().split()).strip(" ,.") for text in (question, options))
     return tuple(texts) if mark else None
 
 
 def without_surrogates(text: str) -> str:
-    """Replace lone surrogates, halves of a character that no UTF-8 file can hold, by U+FFFD."""
+    """Replace lone surrogates (halves of a character, which no UTF-8 file can hold) by U+FFFD."""
     return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
@@ -179,12 +179,12 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict | None]]:
 
 
 def open_lines(path: Path, mode: str = "r"):
-    """Open a text file so that line ends stay, and bytes that are not UTF-8 survive reading and writing."""
+    """Open a text file so that line ends, and bytes that are not UTF-8, survive reading and writing."""
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def _problem_of(row: object) -> str | None:
-    """Return what is wrong with a line's value, and the remedy; None if nothing is."""
+    """Return what is wrong with a line's value, and the remedy; None if nothing is wrong."""
     if not isinstance(row, dict):
         found = f"a list of {len(row)} values" if isinstance(row, list) else type(row).__name__
         return f"expected a JSON object, got {found}. Write one object per line, without brackets around them"
@@ -209,7 +209,7 @@ def failures_path(path: Path) -> Path:
 
 
 def read_failures(path: Path) -> dict[str, str]:
-    """Return, by id, why questions of the file `path` have no answer. ReasoningError: the list is damaged."""
+    """Return, by id, why questions of the file `path` have no answer. Raise ReasoningError if the list is damaged."""
     if not (listed := failures_path(path)).exists():
         return {}
     try:

@@ -22,18 +22,18 @@ from reasvqa.generation.reasoning import ReasoningError, read_reasoning, without
 from reasvqa.samples import Sample
 from reasvqa.video import VideoError
 
-HOPELESS = 16  # so many questions in a row without an answer are the generator's fault, not the questions'
+HOPELESS = 16  # if so many questions in a row get no answer, the fault is the generator's
 
 
 class GenerationError(RuntimeError):
-    """A model or server cannot answer. The message says which, why and what to do, without keys and passwords."""
+    """A model or server that cannot answer. The message says which, why and what to do, without keys and passwords."""
 
     def __init__(self, message: str):
         super().__init__(without_secrets(message))
 
 
 class UnansweredError(GenerationError):
-    """Some questions got no answer; all other responses are kept. <name>.failed.jsonl has the reasons."""
+    """Questions without an answer; all other responses are kept. <name>.failed.jsonl has the reasons."""
 
 
 class Generator(Protocol):
@@ -42,19 +42,19 @@ class Generator(Protocol):
     name: str
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> Iterable[str | Exception]:
-        """Return responses, in order, or the exceptions that prevented them. GenerationError: asking on is useless."""
+        """Return responses, in order, or the exceptions that prevented them. Raise GenerationError to end the run."""
         ...
 
 
 @dataclass
 class Written:
-    """A generator of responses that exist already, by sample id, written by hand or by a model elsewhere."""
+    """A generator that returns existing responses, by sample id, written by hand or by a model elsewhere."""
 
     name: str
     texts: Mapping[str, str]
 
     def __call__(self, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str]:
-        """See `Generator`. Raises ReasoningError if a sample has no text."""
+        """See `Generator`. Raise ReasoningError if a sample has no text."""
         if absent := [sample.id for sample in samples if sample.id not in self.texts]:
             raise ReasoningError(
                 f"{len(absent)} of {len(samples)} questions have no reasoning, e.g. {absent[0]!r}. "
@@ -68,9 +68,9 @@ def generate(
 ) -> pd.DataFrame:
     """Let `generator` explain each sample that `path` does not hold yet, and return all of them.
 
-    A line whose question or options have changed is asked anew, with a warning; it moves to <name>.removed, as does an
+    If question or options of a line have changed, warn and ask again; the old line moves to <name>.removed, as does an
     unfinished last line. A question without an answer (an unreadable video, a refusal, an empty response) is tried once
-    more after all others and then listed in <name>.failed.jsonl; the next call tries it again.
+    more after all others and then listed in <name>.failed.jsonl. The next call tries it again.
 
     Args:
         path: the JSON-lines file to create or continue.
@@ -81,8 +81,8 @@ def generate(
         One row per sample, in their order, see `read_reasoning`.
 
     Raises:
-        UnansweredError: some questions got no answer, or `HOPELESS` in a row, which ends the run. The answers are kept.
-        GenerationError: the generator cannot work at all, such as with a wrong key.
+        UnansweredError: some questions got no answer; `HOPELESS` in a row end the run. All answers are kept.
+        GenerationError: the generator cannot work at all, for example with a wrong key.
         ReasoningError: the file is damaged, belongs to another generator, kind or set of questions, or cannot be
             written. Nothing in it has been changed.
     """
@@ -104,7 +104,7 @@ def generate(
 
 
 def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tuple[list[Sample], dict[int, str | None]]:
-    """Return the samples without a usable line, and the outdated lines as {number: id}; None: an unfinished line."""
+    """Return the samples without a usable line, and outdated lines as {number: id}, with None for an unfinished one."""
     questions = {sample.id: sample for sample in samples}
     if len(questions) < len(samples):
         twice = Counter(sample.id for sample in samples).most_common(1)[0][0]
@@ -134,7 +134,7 @@ def _survey(path: Path, samples: Sequence[Sample], name: str, kind: str) -> tupl
 
 
 def _move_out(path: Path, outdated: dict[int, str | None]) -> None:
-    """Move lines to the end of <name>.removed. A kill meanwhile leaves the file as it was."""
+    """Move lines to the end of <name>.removed. If the process is killed meanwhile, the file stays as it was."""
     if not outdated:
         return
     removed_path = path.with_name(f"{path.name.removesuffix('.jsonl')}.removed")
@@ -159,14 +159,14 @@ def _move_out(path: Path, outdated: dict[int, str | None]) -> None:
 
 
 def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, batch_size: int) -> None:
-    """Append a line for each sample that gets an answer. Ask the others once more at the end, and list them."""
+    """Append a line for each sample that gets an answer. Ask the others once more at the end, then list them."""
     listed = reasoning.read_failures(path)
     failed: dict[str, str] = {}
     unasked = 0
     _append(path, [])  # an unwritable disk shows now, not after the first answer
     try:
         for again in (False, True):
-            # Earlier calls' failures come last, so that they never stop the run before the others are asked.
+            # Failures of earlier calls come last, so that they never end the run before the others are asked.
             questions = [s for s in todo if s.id in failed] if again else sorted(todo, key=lambda s: s.id in listed)
             starts = range(0, len(questions), batch_size)
             in_a_row = 0
@@ -211,7 +211,7 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
 def _answers(
     generator: Generator, samples: Sequence[Sample], kind: str
 ) -> Iterator[tuple[Sample, str, str | Exception]]:
-    """Yield (sample, prompt, response or error). Where a whole batch fails, ask the rest of it one by one."""
+    """Yield (sample, prompt, response or error). If a whole batch fails, ask the rest of it one by one."""
     prompts = [build_prompt(sample, kind) for sample in samples]
     count = 0
     try:
@@ -253,13 +253,13 @@ def _line(row: dict) -> str:
 
 
 def shortened(text: str, length: int = 400) -> str:
-    """Put a text, such as a server's whole page, on one line and cut it to `length` characters."""
+    """Return a text, such as a server's whole page, on one line, cut to `length` characters."""
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[:length]}..."
 
 
 def without_secrets(text: str, known: Collection[str] = ()) -> str:
-    """Cut keys and passwords out: the known ones, the key in the environment, and whatever looks like one."""
+    """Replace keys and passwords in a text: the known ones, the key in the environment, and whatever looks like one."""
     for secret in sorted({*known, os.environ.get("OPENAI_API_KEY", "").strip()}, key=len, reverse=True):
         if len(secret) > 4:  # a shorter one is no secret and may be part of other words
             text = text.replace(secret, "[secret]")

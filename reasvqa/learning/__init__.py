@@ -1,4 +1,4 @@
-"""Phase 3, LR: the student learns to answer and to re-create the reasoning (paper, section 3.3)."""
+"""Teach a student to answer and to re-create the reasoning: phase 3, LR (paper, section 3.3)."""
 
 from reasvqa.config import TrainConfig
 from reasvqa.learning.key import run_key

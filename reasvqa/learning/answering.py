@@ -1,4 +1,4 @@
-"""Read a trained student's answer: rank the options, compare letters, or parse the text that it writes."""
+"""Get a trained student's answers: rank the options, compare letters, or parse the text that it writes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from reasvqa.samples import LETTERS, Sample
 from reasvqa.students import Student
 
 # Memory bounds of answering; neither changes an answer.
-QUESTIONS_PER_BATCH = 64  # questions that the student reads at once
-WRITTEN_PER_BATCH = 16  # written reasonings behind which the options are ranked at once
+QUESTIONS_PER_BATCH = 64  # read at once
+WRITTEN_PER_BATCH = 16  # reasonings after which options are ranked at once
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
@@ -44,9 +44,8 @@ def encode_questions(
 def score_options(student: Student, samples: Sequence[Sample], features: Features, config: TrainConfig) -> list[Tensor]:
     """Return the options' scores of each sample, float (options,); the largest is the student's answer.
 
-    "text", "choice": the mean log-likelihood of the option's tokens; all options of the batch are decoded at once.
-    "letter": the logits of the options' letters after one decoder step.
-    A student that learned to answer first and explain afterwards is scored by likelihood after the word "Answer:".
+    "text", "choice": the mean log-likelihood of the option's tokens. "letter": the logits of the options' letters after
+    one decoder step. A student that learned to answer first is scored by likelihood, after the word "Answer:".
     """
     states, mask = encode_questions(student, samples, features, config)
     before = student.target_ids([ANSWER])[0][:-1] if config.target_order == "answer_first" else []  # without its end
@@ -61,8 +60,8 @@ def score_options(student: Student, samples: Sequence[Sample], features: Feature
 def _rank(
     student: Student, states: Tensor, mask: Tensor, asked: Sequence[Sample], prior: list[list[int]], config: TrainConfig
 ) -> list[Tensor]:
-    """Return the mean log-likelihood of each option's tokens; all options of the batch are decoded at once. prior: the
-    tokens that precede the options of each sample, [] where the answer comes first."""
+    """Return for each sample the mean log-likelihoods of its options' tokens, float (options,), from one decoder pass.
+    prior: for each sample, the tokens that precede its options; [] where the answer comes first."""
     counts = [len(sample.options) for sample in asked]
     rows = [k for k, count in enumerate(counts) for _ in range(count)]
     texts = [answer_text(sample, config.answer_format, i) for sample in asked for i in range(len(sample.options))]
@@ -81,9 +80,9 @@ def predict(
 ) -> tuple[list[int | None], list[str | None]]:
     """Return the student's answers as option indices, and the texts it wrote (None where it writes none).
 
-    Students of Eq. 1 with reasoning write it first. With letters the answer is parsed from that text, and is None where
-    it names no option. With texts the options are ranked after the written reasoning, since the input does not contain
-    them. All other students score the options, see `score_options`.
+    Students of Eq. 1 with reasoning write it first. If answers are letters, the answer is parsed from this text, and is
+    None where the text names no option. Otherwise the input lacks the options, so they are ranked after the written
+    reasoning. All other students score the options, see `score_options`.
     """
     student.eval()
     writes = config.objective == "stl" and config.reasoning != "none" and config.target_order == "reasoning_first"
@@ -113,9 +112,9 @@ def predict(
 
 
 def group_by_length(texts: Sequence[list[int]]) -> list[list[int]]:
-    """Group the texts' indices, at most `WRITTEN_PER_BATCH` to a group, so that none is over 1.5 times its shortest.
+    """Group indices of texts, at most `WRITTEN_PER_BATCH` each, so that no text is over 1.5 times its group's shortest.
 
-    Some students write until the token limit; one such text would pad all others of its batch.
+    Some students write until the token limit, and one such text would pad all others of its batch.
     """
     groups: list[list[int]] = []
     for i in sorted(range(len(texts)), key=lambda i: len(texts[i])):

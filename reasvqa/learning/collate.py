@@ -1,4 +1,4 @@
-"""Turn training examples into batches of token ids, drawn so that little is padded."""
+"""Turn training examples into batches of token ids with little padding."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from reasvqa.students import Student
 
 
 class Collator:
-    """Collate examples into the arguments of `Objective.forward`. Each text is tokenized once, when the run begins.
+    """Collate examples into the arguments of `Objective.forward`. The constructor tokenizes each text once.
 
     Attributes:
-        cut: numbers of "sources", "targets" and "reasonings" that were cut to the settings' token limits.
+        cut: how many "sources", "targets" and "reasonings" were cut to the settings' token limits.
     """
 
     def __init__(self, student: Student, examples: Sequence[Example], features: Features, config: TrainConfig) -> None:
@@ -44,11 +44,11 @@ class Collator:
         }
 
     def lengths(self) -> list[int]:
-        """Return the number of tokens that each example reads and writes."""
+        """Return for each example the number of tokens that the student reads and writes."""
         return [sum(map(len, row)) for row in zip(self.sources, self.targets, self.reasonings, strict=True)]
 
     def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Return the arguments of `Objective.forward` for these examples."""
+        """Return the arguments of `Objective.forward` for the examples at these indices."""
         source, mask = pad([self.sources[i] for i in indices], self.pad)
         features = self.features.tensor([self.examples[i].sample for i in indices])
         batch = {"features": features, "input_ids": source, "attention_mask": mask}
@@ -72,15 +72,15 @@ def truncate(ids: list[int], limit: int, ending: list[int]) -> list[int]:
 
 
 class ByLength(LengthGroupedSampler):
-    """Sample examples in a random order that puts texts of similar length into one batch. Seed and epoch fix it, so a
-    resumed run continues in it."""
+    """Sample examples in a random order that puts texts of similar length into one batch. Seed and epoch determine the
+    order, so a resumed run continues in it."""
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
         super().__init__(batch_size, lengths=lengths)
         self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that the order depends on; the Trainer calls this before each one."""
+        """Set the epoch, on which the order depends; the Trainer calls this before each epoch."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Export a trained student for use without this library: as peft's adapter, or as a checkpoint of transformers."""
+"""Export a trained student for use without this library: as an adapter of peft or a checkpoint of transformers."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from reasvqa.samples import Sample
 from reasvqa.students import STUDENTS, Student
 from reasvqa.students.adapters import merge, trained_state
 
-MARK = "reasvqa.json"  # marks a folder as an export; holds the run's name, its settings, and the names of all files
+MARK = "reasvqa.json"  # marks a folder as an export; holds the run's name and settings, and the names of all files
 # Files of a processor. No checkpoint has all of them.
 _PROCESSING = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 _PROCESSING += ("chat_template.jinja", "chat_template.json")
 
 
 def write_adapter(student: Student, config: TrainConfig, folder: Path) -> None:
-    """Write what was trained as `peft` keeps it: LoRA, and the connector as a module to save, in float32."""
+    """Write the trained weights in the form of `peft`, float32: LoRA, and the connector as a module to save."""
     model = student.model
-    # Inside of the language model only: a vision tower may have layers of the same names.
+    # Only inside the language model: a vision tower may have layers of the same names.
     pattern = rf"{student.language_name.replace('.', '[.]')}[.](.*[.])?({'|'.join(student.lora_targets)})"
     lora = peft.LoraConfig(
         r=config.lora_rank,
@@ -51,8 +51,8 @@ def write_adapter(student: Student, config: TrainConfig, folder: Path) -> None:
 
 
 def write_merged(student: Student, config: TrainConfig, folder: Path) -> None:
-    """Write the whole model with tokenizer and processor, LoRA added to the weights, in the student's dtype; raise as
-    `Run.export`."""
+    """Write the whole model with tokenizer and processor, in the student's dtype, with LoRA added to the weights. Raise
+    as `Run.export` does."""
     merge(student)
     source = STUDENTS.get(config.student, config.student)
     for name in _PROCESSING:
@@ -74,8 +74,8 @@ def base_of(config: TrainConfig) -> str:
 
 @contextmanager
 def export_folder(path: Path, about: dict[str, Any]) -> Iterator[Path]:
-    """Yield an empty folder to write into; on success it takes the place of `path`, with `about` in it. Raise
-    FileExistsError if `path` is neither absent nor an empty folder nor an export."""
+    """Yield an empty folder to write into; on success it replaces `path`, with `about` in it. Raise FileExistsError if
+    `path` exists and is neither an empty folder nor an export."""
     path = Path(os.path.abspath(path.expanduser()))
     _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,8 +107,8 @@ def _check_replaceable(path: Path) -> None:
 
 
 def card(config: TrainConfig, student: Student, sample: Sample, facts: dict[str, Any], merged: bool) -> str:
-    """Return README.md of an export: what it is, how to load and ask it (as of `sample`), training data, accuracy,
-    licence. facts: the run's meta and metrics, and "run": its name."""
+    """Return README.md of an export: what it is, how to load and prompt it (`sample` is the example), training data,
+    accuracy, licence. facts: the run's meta and metrics, and "run": its name."""
     base, kind = base_of(config), type(student.model).__name__
     on_hub = "/" in base and not Path(base).exists()
     what = f"A complete `{kind}` with tokenizer and processor, weights in {student.dtype}"

@@ -1,8 +1,8 @@
-"""The frozen half of the student, computed once per clip and kept on disk.
+"""Compute the frozen half of the student once per clip, and keep its features on disk.
 
 A clip's features are the same in every epoch, for every question, and in every run. One memory-mapped array holds them,
 in the student's precision; a second one says which rows are valid. Worker processes decode videos while the student
-encodes earlier ones. A kill loses the batch in flight.
+encodes earlier ones. If the process is killed, only the batch in flight is lost.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from reasvqa.students import Student, fingerprint, own_device
 from reasvqa.video import VideoError, read_many, video_digest
 
 PROCEDURE = 1  # raise it when decoding or preprocessing changes a clip's features
-# Clips encoded together. Always the same ones, whatever is missing, so that an interruption changes no number.
+# Clips encoded together: always the same ones, whatever is missing, so that an interruption changes no number.
 CLIPS_PER_BATCH = 8
 
 
@@ -79,7 +79,7 @@ def feature_bytes(clips: int, num_frames: int, feature_shape: tuple[int, int], d
 
 
 def features_of(samples: Samples, student: Student, config: TrainConfig) -> Features:
-    """Return what `build_features` does, from the cache under the data root; if blind, clips of no frames."""
+    """Return what `build_features` does, with the cache under the data root; for a blind run, clips without frames."""
     if config.blind:
         nothing = np.zeros((1, 0, *student.feature_shape), np.float32)
         return Features(nothing, {_clip(sample): 0 for sample in samples}, {})
@@ -89,8 +89,8 @@ def features_of(samples: Samples, student: Student, config: TrainConfig) -> Feat
 def build_features(samples: Samples, student: Student, name: str, num_frames: int, folder: Path) -> Features:
     """Return the features of all clips of `samples`; compute those that `folder` does not hold yet.
 
-    The student's frozen half is on the GPU only meanwhile. Of several processes started together (torchrun) each
-    computes its share.
+    Meanwhile the student's frozen half is on the GPU, if there is one. Several processes started together (torchrun)
+    compute a share each.
 
     Args:
         name: the student's name or path, for the cache's key.
@@ -99,7 +99,7 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
 
     Raises:
         NoRoom: the features need more space than the disk has.
-        OSError: the disk is full, since something else has taken the space.
+        OSError: the disk is full, because something else has taken the space.
     """
     clips = sorted({_clip(sample) for sample in samples}, key=str)
     described = [PROCEDURE, clips, str(samples.videos.resolve()), fingerprint(name), num_frames, str(student.dtype)]
@@ -138,7 +138,7 @@ def build_features(samples: Samples, student: Student, name: str, num_frames: in
 
 
 def _make_arrays(cache: Path, shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
-    """Create both arrays of a cache, with no row valid, unless both are there in full."""
+    """Create both arrays of a cache, with no row valid, unless both are complete."""
     with suppress(OSError, ValueError):  # numpy's errors for a file that is missing or was cut short
         for name in ("features.npy", "valid.npy"):
             np.load(cache / name, mmap_mode="r")
@@ -156,13 +156,13 @@ def _make_arrays(cache: Path, shape: tuple[int, int, int, int], dtype: torch.dty
 
 
 def to_disk(features: Tensor) -> np.ndarray:
-    """Return features as numpy holds them: float32, or the bits of bfloat16 as uint16."""
+    """Return features as a numpy array: float32, or the bits of bfloat16 as uint16."""
     features = features.cpu()
     return features.view(torch.uint16).numpy() if features.dtype == torch.bfloat16 else features.numpy()
 
 
 def readable(samples: Samples, features: Features, skip_missing: bool) -> Samples:
-    """Return the samples whose videos could be read, and print how many could not.
+    """Return the samples whose videos could be read, and print how many could not be.
 
     Raises:
         MissingVideos: some cannot be read and `skip_missing` is False, or none can.

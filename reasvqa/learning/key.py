@@ -1,4 +1,4 @@
-"""A run's key: a name and a hash of everything that determines its result. Nothing is made or written here."""
+"""Compute a run's key: a name and a hash of everything that determines its result. This module writes nothing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from reasvqa.learning.features import video_stamp
 from reasvqa.learning.targets import build_examples, responses_of
 from reasvqa.students import fingerprint
 
-PEFT = version("peft")  # without its import, which takes seconds
-PROCEDURE = 2  # raise it when the same settings and texts lead to another student or other answers
+PEFT = version("peft")  # not by an import, which takes seconds
+PROCEDURE = 2  # raise it if the same settings and texts lead to another student or other answers
 # The settings that training examples depend on. A seed counts only where it draws a fraction.
 _OF_EXAMPLES = ("dataset", "questions", "generator", "objective", "reasoning", "refinement", "control", "subset")
 _OF_EXAMPLES += ("fraction", "target_order", "answer_format")
@@ -33,8 +33,8 @@ _OF_EXAMPLES += ("fraction", "target_order", "answer_format")
 def run_key(config: TrainConfig, root: Path | None = None) -> str:
     """Return the name of the run's folder, which ends with a hash of all that determines its result.
 
-    That is: the training examples, the questions it is evaluated on, the content of the videos of both, the settings,
-    the student, and the versions that count. `root` is as in `train`.
+    These are the training examples, the evaluation questions, the content of the videos of both, the settings, the
+    student, and the versions of the libraries that matter. `root` is as in `train`.
 
     Raises:
         DataError, ReasoningError: data or responses are missing or wrong.
@@ -85,7 +85,7 @@ _seen: dict[Samples, str] | None = None
 
 @contextmanager
 def videos_seen_once() -> Iterator[None]:
-    """Look at each split's videos only once inside, for the keys of many runs."""
+    """Look at each split's videos only once inside this context, for the keys of many runs."""
     global _seen
     _seen = {}
     try:
@@ -95,7 +95,7 @@ def videos_seen_once() -> Iterator[None]:
 
 
 def videos_digest(samples: Samples) -> str:
-    """Return a hash of the content of the questions' videos. Every call sees which files have changed, except inside of
+    """Return a hash of the content of the questions' videos. Every call notices changed files, except inside
     `videos_seen_once`."""
     seen = {} if _seen is None else _seen
     if samples not in seen:
@@ -110,7 +110,7 @@ def _videos_digest(samples: Samples, _states: object) -> str:
 
 @lru_cache(maxsize=64)
 def _video_files(samples: Samples) -> dict[str, str]:
-    """Return the names of the questions' videos by their paths, as texts: these are looked at with every key."""
+    """Return the names of the questions' videos by their paths, which are texts because every key looks at them."""
     return {f"{samples.videos}/{name}": name for name in sorted({sample.video for sample in samples})}
 
 
@@ -123,8 +123,7 @@ def digest(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def load_existing(dataset: str, split: str, root: Path) -> Samples:
-    """Load a split, but make no miniature of which nothing is there; the same object until an annotation file
-    changes."""
+    """Load a split without making a missing miniature; return the same object until an annotation file changes."""
     files = sorted(path for pattern in ("*.csv", "*.json", "*.txt") for path in root.glob(pattern))
     return _loaded(dataset, split, root, tuple((path.name, file_state(path)) for path in files))
 

@@ -1,4 +1,4 @@
-"""Several runs at once, one process per core: a step of a small student is no faster on two threads than on one."""
+"""Train several runs at once, one process per core: two threads make a step of a small student no faster."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from reasvqa.students import load_student
 
 
 def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int | None = None) -> list[Run]:
-    """Return the runs of several settings, in their order; train the missing ones side by side.
+    """Return the runs of several settings, in the same order; train the missing ones side by side.
 
     Args:
-        configs: the settings; equal ones are trained once.
-        force: train even what is kept.
-        jobs: processes at a time; default: one per core, or a single one where there is a GPU.
+        configs: the settings; equal settings are trained once.
+        force: train all runs, even if they are kept.
+        jobs: processes at a time; default: one per core, or one in all if there is a GPU.
 
     Raises:
-        What `train` raises, or `WorkerLost`, after the other runs have ended; they are kept.
+        What `train` raises, or `WorkerLost`, after the other runs have ended; these are kept.
     """
     configs = [config.resolve() for config in configs]
     for dataset in {config.dataset for config in configs}:
@@ -55,8 +55,8 @@ def train_all(configs: Sequence[TrainConfig], *, force: bool = False, jobs: int 
 
 
 def kept_run(config: TrainConfig, weights: bool = False) -> Run | None:
-    """Return the intact run of these settings, or None. Those that come with the repository are unpacked at first use;
-    they have no weights, and do not count where `weights` are asked for."""
+    """Return the intact run of these settings, or None. Runs that come with the repository are unpacked at first use.
+    They have no weights, so they do not count if `weights` is True."""
     run = Run(paths.runs() / run_key(config))
     if not weights and not run.path.exists() and run.path.name in records.names(paths.records()):
         records.unpack(paths.records(), paths.runs())
@@ -65,7 +65,7 @@ def kept_run(config: TrainConfig, weights: bool = False) -> Run | None:
 
 
 def prepare_features(configs: Sequence[TrainConfig]) -> None:
-    """Encode the clips of these runs once, before runs side by side would wait for each other."""
+    """Encode the clips of these runs in advance, because runs side by side would wait for each other."""
     for config in {(c.student, c.dataset, c.num_frames, c.precision, c.split, c.blind): c for c in configs}.values():
         if not config.blind:
             student = load_student(config.student, dtype_of(config))
@@ -74,7 +74,7 @@ def prepare_features(configs: Sequence[TrainConfig]) -> None:
 
 
 def train_quietly(config: TrainConfig, force: bool = False, threads: int = 1) -> Path:
-    """Train in a worker, without messages, which would mix with those of others. Return the run's folder."""
+    """Train in a worker and return the run's folder. Print nothing: messages would mix with those of other workers."""
     torch.set_num_threads(threads)
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         return train(config, force=force).path

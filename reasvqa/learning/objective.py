@@ -1,8 +1,8 @@
-"""Compute a batch's losses from one pass over video and question.
+"""Compute a batch's losses from one pass over video and question (paper, section 3.3, Eqs. 1 and 2).
 
 Answer and reasoning are decoded from one reading, each from its own start token and without seeing the other. Each CE
-is a mean over its own target tokens, of all processes that share the batch, so beta keeps its meaning whatever the
-texts' lengths and however many samples have a reasoning.
+is a mean over its own target tokens in all processes that share the batch. So beta means the same, whatever the length
+of the texts and the number of samples with reasoning.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Objective(nn.Module):
         option_rows: Tensor | None = None,
         answers: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return the losses of a batch: "loss", "answer_loss" and, when beta > 0 and there is reasoning,
-        "reasoning_loss": scalars.
+        """Return the losses of a batch, float32 scalars: "loss", "answer_loss" and, if beta > 0 and there is reasoning,
+        "reasoning_loss".
 
         Args:
             features, input_ids, attention_mask: see `Student.encode`.
-            labels: long (B, T) answer tokens, padded with -100 (in STL: reasoning and answer); or, with `answers`, long
-                (O, T) the tokens of all options of the batch.
-            reasoning_labels, reasoning_rows: long (R, T') reasoning tokens, padded with -100, of R samples of the
-                batch, and these samples' indices, long (R,).
-            option_rows: long (O,) the sample that each option belongs to, ascending.
-            answers: long (B,) the index of each sample's right option: the answer is learned as a choice.
+            labels: answer tokens (in STL: reasoning and answer), long (B, T), padded with -100; with `answers`, the
+                tokens of all options of the batch, long (O, T).
+            reasoning_labels, reasoning_rows: reasoning tokens of R samples of the batch, long (R, T'), padded with
+                -100, and the indices of these samples, long (R,).
+            option_rows: the sample that each option belongs to, long (O,), ascending.
+            answers: the index of each sample's right option, long (B,), if the answer is learned as a choice.
         """
         states, mask = self.student.encode(features, input_ids, attention_mask)
         rows = torch.arange(len(labels), device=labels.device) if option_rows is None else option_rows
@@ -65,14 +65,14 @@ class Objective(nn.Module):
 
 
 def _weight_by_counts(losses: list[Tensor], counted: list[Tensor]) -> list[Tensor]:
-    """Weight this process's means over `counted` tokens (or choices) so that the mean over processes is over all:
-    they average their gradients, so one with more target tokens must count for more."""
+    """Weight this process's losses so that their mean over processes is the mean over all `counted` tokens or choices.
+    Processes average their gradients, so a process with more target tokens must count for more."""
     own = F.pad(torch.stack(counted).float(), (0, 2 - len(counted)))  # 0 where this process has no reasoning
     counts = own.clone()
     torch.distributed.all_reduce(counts)
     weights = own * torch.distributed.get_world_size() / counts.clamp(min=1)
     weighted = [loss * weight for loss, weight in zip(losses, weights, strict=False)]
-    if len(weighted) == 1 and counts[1] > 0:  # another process has the reasoning of this batch
+    if len(weighted) == 1 and counts[1] > 0:  # only other processes have reasoning in this batch
         weighted.append(torch.zeros_like(weighted[0]))
     return weighted
 
@@ -84,11 +84,11 @@ def target_losses(
     targets: Sequence[tuple[Tensor, int, Tensor]],
     answers: Tensor | None = None,
 ) -> list[Tensor]:
-    """Return the mean cross-entropy over each target's tokens, a float32 scalar a task, all decoded after one reading.
+    """Return for each task the mean cross-entropy over its target tokens, a float32 scalar. One reading serves all.
 
     Args:
         targets: for each task the labels, long (M, T) padded with -100, the start token, and the batch rows, long (M,).
-        answers: long (B,), the index of the option to be chosen, where the first task's targets are options.
+        answers: long (B,), the index of the option to be chosen, if the first task's targets are options.
     """
     inputs = [(shift_right(labels, start, student.pad), rows) for labels, start, rows in targets]
     logits = student.decode(states, mask, inputs)

@@ -1,6 +1,6 @@
-"""Runs without their weights, in one archive: all that tables, figures and the ledger need, a few kB a run.
+"""Pack runs without their weights into one archive: all that tables, figures and the ledger need, a few kB per run.
 
-The runs behind `figures/` ship this way: with the same key, only a run's student has to be trained again.
+The runs behind `figures/` ship this way. A run with the same key is then trained again only if its weights are needed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from reasvqa.learning.runs import RESULT, WEIGHTS, Run, meta_text
 
 
 def pack(runs: Sequence[Run], file: Path) -> None:
-    """Write runs without their weights into an archive (tar, xz); the same runs give the same bytes.
+    """Write runs without their weights to an archive (tar, xz). The same runs give the same bytes.
 
-    meta.json keeps the weights' checksum, so that training a run again shows whether it comes out the same.
+    meta.json keeps the weights' checksum, so training a run again shows whether the weights are the same.
 
     Raises:
         DamagedRun: a file of a run has changed.
@@ -40,7 +40,7 @@ def pack(runs: Sequence[Run], file: Path) -> None:
 
 
 def unpack(file: Path, store: Path) -> list[str]:
-    """Put the runs of an archive into a run store, each as a whole; return the names of those that were not there.
+    """Put the runs of an archive into a run store, each as a whole, and return the names of the new ones.
 
     Raises:
         ValueError: the archive is damaged, or a name in it leads elsewhere.
@@ -58,7 +58,7 @@ def unpack(file: Path, store: Path) -> list[str]:
 
 
 def names(file: Path) -> frozenset[str]:
-    """Return the names of the runs in an archive, none if there is no archive; raise as `unpack`."""
+    """Return the names of the runs in an archive, none if there is no archive. Raise as `unpack` does."""
     return _names(file, file_state(file))
 
 

@@ -1,4 +1,4 @@
-"""A finished run: a folder of the run store, sealed with the checksums of its files, and the student in it.
+"""Read a finished run, a folder of the run store that is sealed with checksums of its files, and use its student.
 
 runs/<key>/
     config.json  metrics.json  predictions.csv  history.csv  weights.safetensors    the result
@@ -42,11 +42,11 @@ WRITTEN = "written.csv"
 
 
 class DamagedRun(ValueError):
-    """A kept run has changed since it was written. The message names the file and the remedy."""
+    """A kept run that has changed since it was written. The message names the file and the remedy."""
 
 
 class WeightsLeftOut(ValueError):
-    """The student of a run without weights is asked for. The message says how to train it."""
+    """A run without weights whose student is needed. The message says how to train it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Run:
 
     @cached_property
     def meta(self) -> dict:
-        """Time, versions, device, processes, the generator's accuracy, the data's folder, checksums."""
+        """Return time, versions, device, processes, the generator's accuracy, the data's folder and checksums."""
         try:
             meta = json.loads((self.path / "meta.json").read_text(encoding="utf-8"))
             intact = meta.pop("sha256") == _checksum(meta)
@@ -73,7 +73,7 @@ class Run:
         return meta
 
     def file(self, name: str) -> Path:
-        """Return the path of one of the run's files, after its content was found to be intact."""
+        """Return the path of one of the run's files, after checking that its content is intact."""
         path = self.path / name
         if name not in self.meta["files"] or not path.is_file():
             raise self._damaged(name, "is missing")
@@ -86,7 +86,7 @@ class Run:
         return DamagedRun(f"{self.path / name}: {problem}, so this run cannot be used. {remedy}")
 
     def check(self) -> Self:
-        """Return the run itself, after all files of its result were found to be intact."""
+        """Return the run itself, after checking that all files of its result are intact."""
         for name in RESULT:
             if name != WEIGHTS or self.has_weights:
                 self.file(name)
@@ -94,7 +94,7 @@ class Run:
 
     @property
     def has_weights(self) -> bool:
-        """False for a run that came with the repository, which ships no weights."""
+        """Tell whether the run has weights; a run that came with the repository has none."""
         return "left_out" not in self.meta
 
     def has(self, name: str) -> bool:
@@ -105,7 +105,7 @@ class Run:
 
     @contextmanager
     def _adding(self) -> Iterator[None]:
-        """Keep other processes from adding to the run, and see what they have added. A read-only store has no lock."""
+        """Keep other processes from adding to the run, and read what they have added. A read-only store has no lock."""
         with ExitStack() as stack:
             with suppress(OSError):
                 stack.enter_context(locked(Path(f"{self.path}.lock")))
@@ -113,7 +113,7 @@ class Run:
             yield
 
     def _add(self, name: str, text: str) -> None:
-        """Add a file, inside of `_adding`; a read-only store stays as it is."""
+        """Add a file, inside `_adding`; a read-only store stays as it is."""
         with suppress(OSError):
             write_text(self.path / name, text)
             self.meta["files"][name] = _file_checksum(self.path / name)
@@ -123,38 +123,37 @@ class Run:
 
     @cached_property
     def config(self) -> TrainConfig:
-        """Resolved settings."""
+        """Return the resolved settings."""
         return TrainConfig(**json.loads(self.file("config.json").read_text(encoding="utf-8")))
 
     @property
     def root(self) -> Path:
-        """Folder of the data set it learned from."""
+        """Return the folder of the data set that the student learned from."""
         return Path(self.meta.get("root") or paths.dataset(self.config.dataset))
 
     @cached_property
     def metrics(self) -> dict:
-        """accuracy (%), questions, train_examples, with_reasoning, cut (numbers of texts over their token limits),
-        trained_parameters, seconds (of features, training, answering), steps."""
+        """Return accuracy (%), questions, train_examples, with_reasoning, cut (numbers of texts over token limits),
+        trained_parameters, seconds (of features, training, answering) and steps."""
         return json.loads(self.file("metrics.json").read_text(encoding="utf-8"))
 
     @property
     def accuracy(self) -> float:
-        """Accuracy in percent on the evaluation split."""
+        """Return the accuracy on the evaluation split, in percent."""
         return self.metrics["accuracy"]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """A row per question: id, prediction (Int64, NA: none), answer, type, group, text (what an STL student
-        wrote)."""
+        """Return a row per question: id, prediction (Int64, NA: none), answer, type, group, text (by STL students)."""
         return _read_predictions(self.file("predictions.csv"))
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """A row per logged step: step, epoch, loss, answer_loss, reasoning_loss (with MTL), learning_rate."""
+        """Return a row per logged step: step, epoch, loss, answer_loss, reasoning_loss (with MTL), learning_rate."""
         return pd.read_csv(self.file("history.csv"))
 
     def samples(self, split: str | None = None) -> Samples:
-        """Return the questions of a split of its data set; default: those it was evaluated on."""
+        """Return the questions of a split of its data set; default: the evaluation split."""
         return load_existing(self.config.dataset, split or self.config.split, self.root)
 
     # --- its student --------------------------------------------------------------------------------------------------
@@ -178,7 +177,7 @@ class Run:
         return student.eval()
 
     def answer(self, samples: Samples) -> pd.DataFrame:
-        """Let the student answer questions about clips of its data set; return them in the form of `predictions`.
+        """Let the student answer questions about clips of its data set; return a table like `predictions`.
 
         Raises:
             WeightsLeftOut, MissingVideos: see `load_student` and `readable`.
@@ -187,8 +186,8 @@ class Run:
         return answer_table(student, readable(samples, features, self.config.skip_missing), features, self.config)
 
     def predictions_on(self, split: str) -> pd.DataFrame:
-        """Return the predictions on another split of the data set, in the form of `predictions`. The student answers
-        once; a store that can be written to keeps the answers until that split's questions or videos change."""
+        """Return the predictions on another split, a table like `predictions`. The student answers once; a writable
+        store keeps the answers until the questions or videos of this split change."""
         if split == self.config.split:
             return self.predictions
         samples = self.samples(split)
@@ -203,8 +202,8 @@ class Run:
         return _read_predictions(self.file(name))
 
     def explain(self, samples: Samples) -> list[str]:
-        """Return the reasoning that the student writes for questions of its data set, decoded once and kept as in
-        `predictions_on`."""
+        """Return the reasoning that the student writes for questions of its data set. It is decoded once and then kept,
+        as in `predictions_on`."""
         kept, hashes = self._written(), [_question_hash(sample) for sample in samples]
         missing = {asked: sample for asked, sample in zip(hashes, samples, strict=True) if asked not in kept}
         if missing:
@@ -228,25 +227,25 @@ class Run:
         return dict(zip(table["asked"], table["text"], strict=True))
 
     def _student_and_features(self, samples: Samples) -> tuple[Student, Features]:
-        """Load the student without its frozen half, and features of these clips. If the clips of the evaluated
-        questions, whose features are cached, contain them, the features are of those."""
+        """Return the student without its frozen half, and the features of these clips. If all of them occur in the
+        evaluation split, use its features, which are cached."""
         evaluated, student = self.samples(), self.load_student()
         asked, cached = ({(sample.video, sample.clip) for sample in part} for part in (samples, evaluated))
         features = features_of(evaluated if asked <= cached else samples, student, self.config)
         return student.without_vision_encoder(own_device()), features
 
     def export(self, path: str | Path, merged: bool = False) -> Path:
-        """Write the trained student, with a model card, into a folder for use without this library.
+        """Write the trained student and a model card into a folder, for use without this library.
 
-        An adapter, for `PeftModel.from_pretrained(base, path)`; or `merged`, a whole checkpoint with tokenizer and
-        processor, for `from_pretrained(path)` and `load_student(path)`. The folder appears whole or not at all and
-        replaces an earlier export.
+        The result is an adapter, for `PeftModel.from_pretrained(base, path)`, or if `merged` a whole checkpoint with
+        tokenizer and processor, for `from_pretrained(path)` and `load_student(path)`. The folder appears whole or not
+        at all, and replaces an earlier export.
 
         Raises:
             WeightsLeftOut: see `load_student`.
             FileExistsError: something else is at `path`.
-            DataError: the questions that it was evaluated on are gone; the card shows one of them.
-            FileNotFoundError: the base's processor, for `merged`, is missing.
+            DataError: the evaluation questions, one of which the card shows, are gone.
+            FileNotFoundError: `merged` needs the base's processor, which is missing.
         """
         from reasvqa.learning.export import card, export_folder, write_adapter, write_merged  # with peft, in seconds
 
@@ -260,7 +259,7 @@ class Run:
 
 
 def seal(folder: Path, meta: dict) -> None:
-    """Write meta.json with versions and the checksums of the result: the last step of a run."""
+    """Write meta.json, with versions and the checksums of the result, as the last step of a run."""
     versions = {module.__name__: module.__version__ for module in (reasvqa, torch, transformers)}
     versions |= {"peft": version("peft"), "python": platform.python_version()}
     files = {name: _file_checksum(folder / name) for name in RESULT}
@@ -268,7 +267,7 @@ def seal(folder: Path, meta: dict) -> None:
 
 
 def problem_with(path: Path) -> str | None:
-    """Return why the run in a folder cannot be used: it is missing or damaged; None: it is intact."""
+    """Return why the run in a folder cannot be used (missing or damaged), or None if it is intact."""
     try:
         Run(path).check()
     except DamagedRun as damage:

@@ -1,4 +1,4 @@
-"""Build what the student reads and what it has to write: one `Example` per question (paper, section 3.3)."""
+"""Build the texts that the student reads and has to write: one `Example` per question (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Example:
     """A training question.
 
     Attributes:
-        source: the text that is read.
-        target: the text that is written from the answer's start token.
-        reasoning: the text that is written from the reasoning's start token; None: this question has none.
-        ending: the end of `target` that is kept when a long target is cut: the answer.
+        source: the text that the student reads.
+        target: the text that it writes from the answer's start token.
+        reasoning: the text that it writes from the reasoning's start token; None: this question has none.
+        ending: the end of `target`, the answer, which stays when a long target is cut.
     """
 
     sample: Sample
@@ -56,7 +56,7 @@ def answer_text(sample: Sample, answer_format: str, option: int | None = None) -
 
 
 def responses_of(config: TrainConfig, root: Path, samples: Samples) -> pd.DataFrame | None:
-    """Return the generator's responses to these questions of the data set in `root`; None if no response is learned.
+    """Return the generator's responses to these questions of the data set in `root`; None if the run uses none.
 
     Raises:
         ReasoningError: the file is missing, damaged, or about other questions.
@@ -145,8 +145,8 @@ def swapped(responses: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
     """Give each question the response to another question of its type and correctness. The result is deterministic.
 
     The other question is about another video, unless one video has more than half of these questions. Words, style,
-    length and correctness stay; only the tie to the video is cut. `responses`: see `read_reasoning`, a row for each of
-    `samples`; empty ones, of questions without an answer, stay where they are.
+    length and correctness stay; only the link to the video is lost. `responses`: a row for each of `samples`, see
+    `read_reasoning`; empty responses, where the generator gave no answer, stay in their place.
     """
     table = responses.set_index("id").loc[[sample.id for sample in samples]].reset_index()
     keys = pd.DataFrame([(sample.type, sample.video) for sample in samples], columns=["type", "video"])
@@ -154,8 +154,8 @@ def swapped(responses: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
     keys["answered"] = (table["response"] != "").to_numpy(dtype=bool)
     rng, source = np.random.default_rng(0), np.arange(len(samples))
     for _, group in keys.groupby(["type", "correct", "answered"]):
-        # In a random order that keeps a video's questions together, roll by the largest number of questions on one
-        # video, so that nobody gets a response about the same video.
+        # In a random order that keeps a video's questions together, roll by the largest number of questions about one
+        # video, so that no question gets a response about its own video.
         videos, counts = np.unique(group["video"], return_inverse=True, return_counts=True)[1:]
         order = group.index.to_numpy()[np.lexsort([rng.random(len(group)), rng.permutation(len(counts))[videos]])]
         source[order] = np.roll(order, max(1, min(counts.max(), len(order) // 2)))
@@ -163,6 +163,6 @@ def swapped(responses: pd.DataFrame, samples: Sequence[Sample]) -> pd.DataFrame:
 
 
 def shuffled_words(text: str, id: str) -> str:
-    """Return the words of a text in random order; the order depends on the sample's id only."""
+    """Return the words of a text in a random order that depends only on the sample's id."""
     words = text.split()
     return " ".join(words[i] for i in np.random.default_rng(list(id.encode())).permutation(len(words)))

@@ -1,4 +1,4 @@
-"""The training of one run with `transformers.Trainer`, from the data to the files of its result."""
+"""Train one run with `transformers.Trainer`, from the data to the files of its result."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HELD_OUT = 64  # validation questions whose loss is logged beside the training l
 
 
 def fit(config: TrainConfig, root: Path, folder: Path, state: PartialState) -> None:
-    """Train and evaluate a student; write the whole run into `folder`, which `train` renames when it is complete."""
+    """Train and evaluate a student; write the run into `folder`, which `train` renames when it is complete."""
     rank, world = state.process_index, state.num_processes
     if config.batch_size % world:
         raise ValueError(f"batch_size={config.batch_size}: {world} processes cannot divide it evenly")
@@ -160,8 +160,8 @@ def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> 
 
 
 class _Trainer(Trainer):
-    """Draw batches by length, keep only trained weights in checkpoints, log both losses (and the answer's on held-out
-    questions), stop if the loss diverges."""
+    """Draw batches by length, keep only trained weights in checkpoints, log both losses (and the answer's of held-out
+    questions), and stop if the loss diverges."""
 
     model: nn.Module
     data_collator: Collator
@@ -188,7 +188,7 @@ class _Trainer(Trainer):
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def log(self, logs, *args, **kwargs):
-        """Add both losses, and the seconds of training over all interruptions: checkpoints keep what was logged."""
+        """Add both losses, and the seconds of training before and after interruptions; checkpoints keep the log."""
         if "loss" in logs:
             means = reduce({name: torch.stack(values).mean() for name, values in self._losses.items()}, "mean")
             logs |= {name: round(mean.item(), 4) for name, mean in means.items()}
@@ -208,7 +208,7 @@ class _Trainer(Trainer):
         safetensors.torch.save_file(trained_state(self.model), Path(output_dir, TRAINED))
 
     def _save_rng_state(self, output_dir: str):
-        """Wait until all processes have written theirs: trainer_state.json, which follows, marks a whole checkpoint."""
+        """Wait until all processes have written theirs: trainer_state.json comes next and marks a whole checkpoint."""
         super()._save_rng_state(output_dir)
         PartialState().wait_for_everyone()
 
@@ -217,7 +217,7 @@ class _Trainer(Trainer):
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end. A later one is written again."""
+    """Return the newest complete checkpoint, or None. A later, incomplete one is written again."""
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
         with suppress(OSError, ValueError):
             json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # the last of its files
@@ -226,7 +226,7 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 class _Progress(ProgressCallback):
-    """Show the run and its current losses at the progress bar instead of printing them."""
+    """Show the run and its current losses beside the progress bar instead of printing them."""
 
     def on_log(self, args, state, control, logs=None, **_):
         if self.training_bar is not None:

@@ -1,4 +1,4 @@
-"""Phase 3, LR: train a student by Eq. 1 or Eq. 2. A run is kept under its key; an interrupted one continues."""
+"""Train a student by Eq. 1 or Eq. 2 (phase 3, LR). A run is kept under its key; an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from reasvqa.learning.runs import WEIGHTS, Run, problem_with
 
 
 class Diverged(RuntimeError):
-    """The loss became NaN or infinite. The message names the step and what to change."""
+    """A loss or weight that became NaN or infinite. The message names the step and what to change."""
 
 
 def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None, root: Path | None = None) -> Run:
-    """Train a student as `config` says, evaluate it, and keep the run; return a run that is kept already.
+    """Train a student as `config` says, evaluate it, keep the run and return it; a kept run is only returned.
 
     Processes started by `torchrun` or `accelerate launch` share each batch and the evaluation, one GPU each.
 
@@ -37,7 +37,7 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
 
     Raises:
         ValueError: a setting is out of range.
-        DataError, ReasoningError, MissingVideos, Diverged: see there.
+        DataError, ReasoningError, MissingVideos, Diverged: see their docstrings.
     """
     config = config.resolve()
     if root is None:
@@ -57,7 +57,7 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
             if force or damage:
                 shutil.rmtree(partial, ignore_errors=True)
             elif not path.exists() and not problem_with(partial):
-                swap_in(partial, path)  # the process was killed between the last file and this
+                swap_in(partial, path)  # the process was killed just before this step
         state.wait_for_everyone()  # so that all see the same store
         if force or problem_with(path):
             from reasvqa.learning.trainer import fit  # with it come transformers' models, in about 8 seconds

@@ -1,4 +1,4 @@
-"""The students: a file per family, on the contract of `reasvqa.students.base`, and a row of `FAMILIES`."""
+"""Load students. A family is a file, on the contract of `reasvqa.students.base`, and a row of `FAMILIES`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from reasvqa.students.llava import LlavaStudent
 from reasvqa.students.packed import PackedStudent
 from reasvqa.students.smolvlm import SmolVlmStudent
 
-# Short names of hub ids and folders, which work everywhere as well.
+# Short names. Wherever they work, hub ids and folders work as well.
 STUDENTS.update(
     {
         "blip2-flan-t5-xl": "Salesforce/blip2-flan-t5-xl",
@@ -35,7 +35,7 @@ STUDENTS.update(
         "internvl3-2b": "OpenGVLab/InternVL3-2B-hf",
     }
 )
-# By the model type in config.json: transformers' class, by its name since its import takes seconds, and ours.
+# By the model type in config.json: the name of transformers' class, whose import takes seconds, and our class.
 FAMILIES: dict[str, tuple[str, type[Student]]] = {
     "blip-2": ("Blip2ForConditionalGeneration", Blip2Student),
     "llava_onevision": ("LlavaOnevisionForConditionalGeneration", LlavaStudent),
@@ -50,7 +50,7 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
     Weights come from safetensors only, and no code of the checkpoint runs. The hub is asked only for missing files.
 
     Raises:
-        FileNotFoundError: no such name, folder or cached checkpoint, and none on the hub.
+        FileNotFoundError: there is no such name, folder or cached checkpoint, and none on the hub.
         ValueError: the checkpoint cannot be a student, its tokenizer is empty, or weights are missing, unexpected or of
             another shape.
     """
@@ -95,7 +95,7 @@ def _load(name: str, source: str, dtype: torch.dtype, local_only: bool) -> Stude
 
 
 def why_not(config: transformers.PretrainedConfig) -> list[str]:
-    """Return the reasons, in sentences, why a model cannot be a student; an empty list if there are none."""
+    """Return the reasons why a model cannot be a student, as sentences; an empty list if it can."""
     text: Any = config.get_text_config(decoder=True)
     reasons = []
     model_class = transformers.MODEL_MAPPING.get(type(config), None)
@@ -116,8 +116,8 @@ def why_not(config: transformers.PretrainedConfig) -> list[str]:
 def read_preprocess(source: str, local_only: bool = True) -> Preprocess:
     """Read the checkpoint's image size in pixels, mean and standard deviation.
 
-    They are in `preprocessor_config.json`, or in the `processor_config.json` to which transformers 5 writes a whole
-    processor. Where large pictures are cut (SmolVLM), the size is that of a part, as for a video's frames.
+    They are in `preprocessor_config.json`, or in `processor_config.json`, to which transformers 5 writes a whole
+    processor. If the processor cuts large pictures (SmolVLM), the size is that of a part, as for a video's frames.
 
     Raises:
         FileNotFoundError: the checkpoint has neither.
@@ -135,7 +135,7 @@ def read_preprocess(source: str, local_only: bool = True) -> Preprocess:
 
 
 def fingerprint(name: str) -> str:
-    """Return a hash of the files that `load_student` reads: weights, tokenizer, configuration. A hub id is its own."""
+    """Return a hash of the files that `load_student` reads: weights, tokenizer, configuration; of a hub id, the id."""
     folder = Path(STUDENTS.get(name, name))
     if not folder.is_dir():
         return str(folder)

@@ -1,4 +1,4 @@
-"""The trained part of a student: the projection, and LoRA in the language model (paper, section 4.1)."""
+"""Prepare, keep and load the trained part of a student: projection and LoRA (paper, section 4.1)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from reasvqa.config import TrainConfig
 from reasvqa.students.base import Student
 
-NARROW = 256  # width up to which summing weights costs less than two more products
+NARROW = 256  # up to this width, adding weights costs less than two more products
 
 
 class LoraInWeights(peft.tuners.lora.Linear):
-    """LoRA added to the weights in each pass, (W + BA)x, where peft adds it to the outputs, Wx + BAx.
+    """A LoRA layer that adds to the weights in each pass, (W + BA)x, where peft adds to the outputs, Wx + BAx.
 
     A training step of the miniature takes a sixth less time; in a wide layer the gradient, as large as W, costs more.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute peft's function, for one adapter without dropout."""
+        """Compute the same function as peft, for one adapter without dropout."""
         (name,) = self.active_adapters
         linear, down, up = (cast(nn.Linear, of) for of in (self.get_base_layer(), self.lora_A[name], self.lora_B[name]))
         return F.linear(x, torch.addmm(linear.weight, up.weight, down.weight, alpha=self.scaling[name]), linear.bias)
@@ -51,15 +51,15 @@ def prepare(student: Student, config: TrainConfig) -> None:
     student.projection.requires_grad_(True)
     for module in student.modules():
         if isinstance(module, LoraLayer):
-            module.cast_input_dtype_enabled = False  # autocast does it, in the cheaper direction
+            module.cast_input_dtype_enabled = False  # autocast casts in the cheaper direction
     for parameter in student.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
 
 
 def merge(student: Student) -> None:
-    """Add LoRA to the weights, in float32, and remove its layers, in place. All parameters then have the frozen ones'
-    dtype, and nothing is trained any more."""
+    """Add LoRA to the weights, in float32, and remove its layers, in place. Then all parameters are frozen and have the
+    dtype that the frozen ones had before."""
     for name, layer in list(student.named_modules()):
         if isinstance(layer, peft.tuners.lora.Linear):
             linear = cast(nn.Linear, layer.get_base_layer())
@@ -76,8 +76,8 @@ def trained_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_trained(module: nn.Module, path: Path) -> None:
-    """Load the `trained_state` of an equally prepared module from a safetensors file, or raise ValueError if the
-    parameters are not exactly the trained ones."""
+    """Load the `trained_state` of an equally prepared module from a safetensors file. Raise ValueError if the file does
+    not hold exactly the trained parameters."""
     state = safetensors.torch.load_file(path)
     own = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     if differing := sorted(own ^ state.keys())[:5]:

@@ -1,5 +1,5 @@
-"""The contract of all student families: a frozen vision encoder whose output is cached, and a trained half that reads
-once and decodes any number of targets (paper, sections 4.1 and 4.2)."""
+"""Define what all student families share: a frozen vision encoder whose output is cached, and a trained half that
+reads once and decodes any number of targets (paper, sections 4.1 and 4.2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Targets = tuple[Tensor, Tensor]
 
 
 class Packed:
-    """All targets of `batch` rows for one decoder pass, those of one row one after the other: any number of each group.
+    """All targets of a batch for one decoder pass. The targets of a row, any number of each group, follow one another.
 
     Attributes:
         ids: long (B, W) tokens, 0 where a row has no target.
@@ -45,12 +45,12 @@ class Packed:
             self.ids[index] = ids
 
     def unpack(self, values: Tensor) -> list[Tensor]:
-        """Split values of all places, (B, W, D), into those of each group of targets, (M, T, D)."""
+        """Split the values of all places, (B, W, D), into those of each group of targets, (M, T, D)."""
         return [values[index] for index in self.indices]
 
 
 def in_own_precision(method: Callable) -> Callable:
-    """Compute a method in bfloat16 if the student was loaded in it, although its trained weights are in float32."""
+    """Make a method compute in bfloat16 if the student was loaded in it, although trained weights are in float32."""
 
     @wraps(method)
     def wrapped(self, *args, **kwargs):
@@ -98,22 +98,22 @@ class Student(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The frozen weights' dtype."""
+        """Return the frozen weights' dtype."""
         return self.language_model.get_input_embeddings().weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """The device of the language model."""
+        """Return the device of the language model."""
         return self.language_model.get_input_embeddings().weight.device
 
     @property
     def pad(self) -> int:
-        """The id of the padding token."""
+        """Return the id of the padding token."""
         return self.tokenizer.pad_token_id
 
     @torch.no_grad()
     def encode_frames(self, clips: Sequence[np.ndarray]) -> Tensor:
-        """Run the frozen half: B clips of uint8 (N, H, W, 3) frames -> features (B, N, Q, E)."""
+        """Return the features (B, N, Q, E) that the frozen half computes from B clips of frames, uint8 (N, H, W, 3)."""
         pixels = torch.cat([self.preprocess(frames) for frames in clips])
         place = next(self.model.get_submodule(self.vision_modules[0]).parameters())
         features = self.vision(pixels.to(place.device, self.dtype))
@@ -137,7 +137,7 @@ class Student(nn.Module):
 
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Read video and text once: features (B, N, Q, E), input_ids and attention_mask long (B, L). Return the states
-        of what was read, (B, S, D), and their mask, (B, S)."""
+        of what was read, (B, S, D), and their mask, long (B, S)."""
         raise NotImplementedError
 
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
@@ -145,11 +145,11 @@ class Student(nn.Module):
         raise NotImplementedError
 
     def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
-        """Write a text for each sample, greedily, from the start token `start`."""
+        """Return a text for each sample, written greedily from the start token `start`."""
         raise NotImplementedError
 
     def written_by(self, model: Any, max_new_tokens: int, **inputs: Any) -> list[str]:
-        """Return the texts that the model or its language model writes greedily, for `generate`."""
+        """Return the texts that `model` (the whole one or its language model) writes greedily, for `generate`."""
         tokens = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1)
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
@@ -159,7 +159,7 @@ class Student(nn.Module):
         return self.language_model.get_input_embeddings()(ids.to(self.device)).to(self.dtype)
 
     def source_ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Return the token ids of the prompts, in the family's form. A text is cut after `max_length` tokens."""
+        """Return the token ids of prompts in the family's form. Texts are cut after `max_length` tokens."""
         return self.tokenizer(list(texts), truncation=True, max_length=max_length).input_ids if texts else []
 
     def too_long(self, texts: Sequence[str], max_length: int) -> int:
@@ -171,11 +171,11 @@ class Student(nn.Module):
         return self.tokenizer(list(texts)).input_ids if texts else []
 
     def write_processing(self, folder: Path) -> None:
-        """Write the processor's files beside the tokenizer, for a checkpoint that has none (the miniatures)."""
+        """Write the processor's files beside the tokenizer, for checkpoints that have none (the miniature's)."""
 
 
 def own_device() -> torch.device:
-    """Return this process's GPU, by torchrun's LOCAL_RANK, or the CPU where there is none."""
+    """Return this process's GPU, by torchrun's LOCAL_RANK, or the CPU if there is no GPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))

@@ -1,4 +1,4 @@
-"""BLIP-2: ViT and Q-Former, frozen | projection, T5 encoder | T5 decoder, once for all targets."""
+"""Run BLIP-2 as a student: ViT and Q-Former, frozen | projection, T5 encoder | T5 decoder, once for all targets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from reasvqa.students.base import Packed, Student, Targets, in_own_precision
 class Blip2Student(Student):
     """A `Blip2ForConditionalGeneration` with a T5 language model. The frames precede the text, in order of time.
 
-    T5's relative positions are too coarse to count frames by, so each frame is numbered. Full-size checkpoints get the
-    number as text before the frame ("1:"), as in SeViLA's code. The miniature cannot use that: it was pretrained with
-    the number's embedding added to the frame's vectors (`"frame_numbers": "added"` in its config.json).
+    T5's relative positions are too coarse for counting frames, so each frame has a number. Full-size checkpoints get
+    the number as text before the frame ("1:"), as in SeViLA's code. The miniature was pretrained with the number's
+    embedding added to the frame's vectors (`"frame_numbers": "added"` in its config.json).
     """
 
     lora_targets = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
@@ -63,7 +63,7 @@ class Blip2Student(Student):
 
     @in_own_precision
     def decode(self, states: Tensor, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
-        """See `Student.decode`. T5 knows only distances, so a target may stand anywhere in the packed row."""
+        """See `Student.decode`. T5 uses only distances, so a target may stand anywhere in the packed row."""
         packed = Packed(targets, len(states))
         sees = torch.tril(packed.owner[:, None] == packed.owner[None, :])
         bias = states.new_zeros(sees.shape).masked_fill(~sees, torch.finfo(states.dtype).min)
@@ -83,7 +83,7 @@ class Blip2Student(Student):
         return self.written_by(self.language_model, max_new_tokens, attention_mask=mask, **inputs)
 
     def write_processing(self, folder: Path) -> None:
-        """See `Student.write_processing`. An unused sentinel of T5's gets the name of the picture token."""
+        """See `Student.write_processing`. An unused sentinel of T5 gets the name of the picture token."""
         sentinel = "<extra_id_1>"
         for name in ("tokenizer.json", "tokenizer_config.json"):
             text = (folder / name).read_text(encoding="utf-8")

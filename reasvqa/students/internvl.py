@@ -1,4 +1,4 @@
-"""InternVL3: vision tower and pixel shuffle, frozen | projector | Qwen2 over [video, question | target ...]."""
+"""Run InternVL3 as a student: vision tower and shuffle, frozen | projector | Qwen2 over [video, question | targets]."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from reasvqa.students.packed import PackedStudent
 class InternVlStudent(PackedStudent):
     """An `InternVLForConditionalGeneration` that reads a video as its own processor writes it: "Frame1: " and a frame.
 
-    The features are those behind the pixel shuffle, which has no weights and precedes the projector, the first module
-    that is trained.
+    The features come after the pixel shuffle, which has no weights and precedes the projector, the first trained
+    module.
     """
 
     vision_modules = ("model.vision_tower",)

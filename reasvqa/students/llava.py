@@ -1,4 +1,4 @@
-"""LLaVA-OneVision: vision tower, frozen | projector | Qwen2 over [video, question | target | target ...]."""
+"""Run LLaVA-OneVision as a student: vision tower, frozen | projector | Qwen2 over [video, question | targets]."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from reasvqa.students.packed import PackedStudent
 
 
 class LlavaStudent(PackedStudent):
-    """A `LlavaOnevisionForConditionalGeneration`: the video is projected, pooled 2 x 2, and ends in a newline vector.
+    """A `LlavaOnevisionForConditionalGeneration` that projects the video, pools it 2 x 2 and ends it with a newline.
 
-    The features are the vision tower's patches; projector and pooling follow, since the projector is trained.
+    The features are the vision tower's patches, since the projector, which precedes the pooling, is trained.
     """
 
     vision_modules = ("model.vision_tower",)

@@ -1,9 +1,9 @@
-"""Students of one decoder: video, question and all targets stand in one sequence and take one pass.
+"""Run students that are one decoder: video, question and all targets stand in one sequence and take one pass.
 
     [prompt up to the video | video | rest of the prompt | target | target | ...]
 
-Each target sees the reading and itself, at positions that continue from the reading's end. The language model must
-therefore consist of attention layers with one-dimensional positions; `reasvqa.students.why_not` tells which do not.
+Each target sees the reading and itself, at positions that continue from the reading's end. So the language model must
+consist of attention layers with one-dimensional positions; `reasvqa.students.why_not` says why others cannot be used.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PackedStudent(Student):
         self.reasoning_start = own_token(tokenizer, "<reasoning>", "Reason", "Because")
 
     def labels(self, frames: int) -> list[str]:
-        """Return the texts before each of the frames and after the last one: `frames` + 1 of them."""
+        """Return the texts before each frame and after the last one: `frames` + 1 of them."""
         raise NotImplementedError
 
     def visual_tokens(self, features: Tensor) -> Tensor:
@@ -78,8 +78,8 @@ class PackedStudent(Student):
 
     @in_own_precision
     def encode(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the prompt's embeddings with the video in its place, which must be the same in every prompt (or
-        ValueError); `decode` reads them together with the targets."""
+        """Return the prompts' embeddings with the videos in their place; `decode` reads them together with the targets.
+        Raise ValueError if the place is not the same in every prompt."""
         text = self.model.get_input_embeddings()(input_ids).to(self.dtype)
         at = (input_ids == self.video_token).int().argmax(1)
         if not bool((input_ids[torch.arange(len(at)), at] == self.video_token).all()) or len(at.unique()) != 1:
@@ -111,7 +111,7 @@ class PackedStudent(Student):
     @torch.no_grad()
     @in_own_precision
     def generate(self, states: Tensor, mask: Tensor, start: int, max_new_tokens: int = 128) -> list[str]:
-        """See `Student.generate`. Padding moves to the left, where generation expects it."""
+        """See `Student.generate`. Padding moves to the left, where `generate` of transformers expects it."""
         starts = torch.full((len(states), 1), start, device=states.device)
         first = self.model.get_input_embeddings()(starts).to(states.dtype)
         order = mask.argsort(dim=1, stable=True)  # padding, which is 0, comes first

@@ -1,4 +1,4 @@
-"""SmolVLM2: vision encoder, frozen | pixel shuffle and projection, SmolLM2 over [video, question | target ...]."""
+"""Run SmolVLM2 as a student: vision encoder, frozen | connector, SmolLM2 over [video, question | targets]."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 
 class SmolVlmStudent(PackedStudent):
     """A `SmolVLMForConditionalGeneration` that reads a video as its own processor writes it: an introduction with the
-    number of frames and the length, then each frame after its time.
+    number of frames and the length, then each frame behind its time.
 
     Frames are labelled as one second apart ("Frame from 00:02:"), the rate at which this family's processor samples.
-    The features are the vision encoder's patches; pixel shuffle and projection, the connector, are trained.
+    The features are the vision encoder's patches; the connector (pixel shuffle and projection) is trained.
     """
 
     vision_modules = ("model.vision_model",)
@@ -33,8 +33,8 @@ class SmolVlmStudent(PackedStudent):
 
         super().__init__(model, tokenizer, preprocess)
         self.template = own.DEFAULT_CHAT_TEMPLATE  # transformers takes it for videos, whatever the checkpoint brings
-        # The blank belongs to the introduction's first word, the line breaks behind the video to the question. So each
-        # piece has the ids that it has in the whole text.
+        # The blank belongs to the introduction's first word, and the line breaks behind the video to the question. So
+        # each piece has the same ids as in the whole text.
         self.video_mark, self.after_video = " <video>", own.DEFAULT_MEDIA_OUTTRO
         self.introduction, self.before_frame = own.DEFAULT_VIDEO_INTRO, own.FRAME_TIMESTAMP_MESSAGE
         vision = self.model.config.vision_config
