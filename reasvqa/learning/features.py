@@ -48,7 +48,7 @@ class NoRoom(OSError):
 
 @dataclass(frozen=True)
 class Features:
-    """Visual features of a split's clips: (N, Q, E) of a sample's clip, or a tensor (B, N, Q, E) of several.
+    """Visual features of a split's clips; `features[sample]` has those of a sample's clip, (N, Q, E).
 
     Attributes:
         array: (clips, N, Q, E), memory-mapped; float32, or bfloat16 as its bits in uint16.
@@ -64,6 +64,7 @@ class Features:
         return self.array[self.rows[_clip(sample)]]
 
     def tensor(self, samples: Sequence[Sample]) -> Tensor:
+        """Return the features of these samples' clips, (B, N, Q, E), float32 or bfloat16, on the CPU."""
         tensor = torch.from_numpy(np.stack([self[sample] for sample in samples]))
         return tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
 
@@ -89,8 +90,7 @@ def features_of(samples: Samples, student: Student, config: TrainConfig) -> Feat
 def build_features(samples: Samples, student: Student, name: str, num_frames: int, folder: Path) -> Features:
     """Return the features of all clips of `samples`; compute those that `folder` does not hold yet.
 
-    Meanwhile the student's frozen half is on the GPU, if there is one. Several processes started together (torchrun)
-    compute a share each.
+    The frozen half stays on the GPU only while it runs. Processes started together (torchrun) compute a share each.
 
     Args:
         name: the student's name or path, for the cache's key.
