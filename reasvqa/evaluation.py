@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
-from statsmodels.stats.multitest import multipletests
+from scipy import special
 
 from reasvqa.samples import Sample
 
@@ -73,7 +72,7 @@ LEVEL, POWER = 0.05, 0.8  # of every test; intervals are 95 % intervals
 
 
 def plain(value: float) -> str:
-    """Return the number with one decimal: "2.4", "-0.3", "0.0", never "-0.0". 0.85000001 is 0.85 first."""
+    """Return the number with one decimal: "2.4", "-0.3", "0.0", never "-0.0". Noise below 1e-6 does not count."""
     return f"{round(round(float(value), 6), 1) + 0.0:.1f}"
 
 
@@ -262,6 +261,8 @@ def holm(p: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
     corrected = np.array(p, dtype=float)
     tested = ~np.isnan(corrected)
     if tested.any():
+        from statsmodels.stats.multitest import multipletests  # as below, its import takes seconds
+
         corrected[tested] = multipletests(corrected[tested], method="holm")[1]
     return corrected
 
@@ -274,6 +275,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
     if only_first + only_second == 0:
         return 1.0
+    from scipy import stats
+
     return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
 
 

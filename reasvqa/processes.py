@@ -43,7 +43,7 @@ class Workers(AbstractContextManager):
     `environment` and calls `prepare` before it imports anything for its first task."""
 
     def __init__(self, count: int, prepare: Callable[[], object] | None = None, **environment: str):
-        start, context = (os.getpid(), prepare, environment), cast(Any, _Context())
+        start, context = (os.getpid(), environment, pickle.dumps(prepare)), cast(Any, _Context())
         self._new_pool = partial(ProcessPool, count, initializer=_start_worker, initargs=start, context=context)
         self._pool = self._new_pool()
 
@@ -132,7 +132,7 @@ def _without_main(name: str) -> dict[str, Any]:
 _preparation_data, spawn.get_preparation_data = spawn.get_preparation_data, _without_main
 
 
-def _start_worker(parent: int, prepare: Callable[[], object] | None, environment: dict[str, str]) -> None:
+def _start_worker(parent: int, environment: dict[str, str], pickled: bytes) -> None:
     """Prepare a worker. It ends within a second of its parent's end, even if the parent was killed."""
     os.environ |= environment
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # stop at once, also inside of a library
@@ -144,5 +144,5 @@ def _start_worker(parent: int, prepare: Callable[[], object] | None, environment
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
-    if prepare is not None:
+    if prepare := pickle.loads(pickled):  # may import what reads the environment
         prepare()

@@ -4,10 +4,10 @@ The suite runs in two processes (pytest-xdist), each with a data root; the minia
 """
 
 import contextlib
+import gc
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -35,7 +35,6 @@ import hypothesis
 import psutil
 import pytest
 
-from reasvqa import paths
 from reasvqa.datasets import load
 
 hypothesis.settings.register_profile("suite", max_examples=50, deadline=None)
@@ -68,12 +67,18 @@ def orphans() -> list[psutil.Process]:
 
 
 # The files that take longest, in this order: a process runs a whole file (pytest-xdist, loadfile).
-LONGEST = ("test_notebooks", "test_distributed", "test_reproduce", "test_mini", "test_generators", "test_runs")
+LONGEST = tuple(f"test_{name}" for name in "tables notebooks distributed reproduce mini generators runs".split())
 
 
 def pytest_collection_modifyitems(items):
     """Start with the files that take longest."""
     items.sort(key=lambda item: (*LONGEST, item.path.stem).index(item.path.stem))
+
+
+def pytest_collection_finish():
+    """Let the garbage collector, which the trainer calls in every run, pass over all that was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionstart(session):
@@ -110,18 +115,6 @@ def shared() -> Path:
 def smoke_star():
     """A handful of the miniature's questions, with their videos: (train, test) samples."""
     return load("smoke-star", "train"), load("smoke-star", "test")
-
-
-REPRODUCE = [sys.executable, "-m", "reasvqa", "reproduce", "--scale", "smoke", "--seeds", "0"]
-
-
-@pytest.fixture(scope="session")
-def reproduced() -> Path:
-    """The whole paper at smoke scale, one seed: every run, every notebook, as anybody would start it. The folder of the
-    executed notebooks."""
-    done = subprocess.run(REPRODUCE, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return paths.reproduced("smoke")
 
 
 @pytest.fixture(scope="session")

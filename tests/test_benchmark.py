@@ -8,6 +8,7 @@ from reasvqa.learning.objective import Objective
 from reasvqa.students import adapters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("student", ["mini-blip2", "mini-llava-ov-small"])
 def test_all_recipes_have_the_same_loss_and_gradient(student):
     work = benchmark.mini_workload(student, "smoke-star", 4, questions=8)

@@ -214,6 +214,7 @@ def offline(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_there(offline, tmp_path):
     line = check.weights("blip2-flan-t5-xl", "student")
     assert line.state == FAILS and "hf download Salesforce/blip2-flan-t5-xl" in line.remedy

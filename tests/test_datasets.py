@@ -280,6 +280,7 @@ def test_mutated_annotations_are_read_or_refused(tmp_path, seed):
     assert counts["read"] + counts["refused"] == 100 == counts.total() and counts["refused"] > 30, counts
 
 
+@pytest.mark.slow
 def test_large_files_are_read_in_linear_time(tmp_path):
     """Counted in steps of the interpreter, not in seconds: twice the rows, not much more than twice the steps."""
     steps = [torture.steps_to_load(tmp_path, rows) for rows in (250, 500, 1000)]

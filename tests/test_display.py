@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -92,6 +93,7 @@ def test_a_shortened_text_keeps_what_is_removed(response, letters):
     assert sum(len(text) for text, _ in short) <= max(sum(len(text) for text, _ in parts), letters)
 
 
+@pytest.mark.slow
 def test_no_word_leaves_its_box_or_the_page():
     """The drawn figures: every text lies on the page, for a short and for a very long response."""
     pictures = np.zeros((4, 32, 32, 3), dtype=np.uint8)

@@ -15,6 +15,7 @@ from reasvqa.students import load_student
 STUDENTS = ("mini-blip2", "mini-llava-ov-small")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDENTS)
 def test_bfloat16_features_are_the_float32_ones_rounded(name, smoke_star, tmp_path):
     samples = smoke_star[0][:9]
@@ -54,6 +55,7 @@ def test_cached_features_are_not_computed_again(smoke_star, tmp_path):
     assert np.array_equal(first.array, again.array)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["features.npy", "valid.npy"])
 def test_features_cut_short_are_made_again(name, smoke_star, tmp_path):
     """numpy would fill them with zeros, and nobody would know."""
@@ -84,6 +86,7 @@ def test_a_video_that_is_replaced_is_looked_at_again(smoke_star, tmp_path):
     assert changed == {used[-1].name} and not again.missing
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_goes_on(smoke_star, tmp_path):
     """Killed in the second block: the first is kept, and all ends as without the interruption."""
     samples, student, calls = smoke_star[0], load_student("mini-blip2"), []

@@ -91,6 +91,7 @@ def server(checkpoint):
     process.wait(20)
 
 
+@pytest.mark.slow
 def test_a_local_model_looks_and_is_deterministic(checkpoint, smoke_star):
     samples = smoke_star[0][:4]
     generator = TransformersGenerator(checkpoint, samples.videos, max_new_tokens=12)
@@ -165,6 +166,7 @@ def moody():
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured(moody, smoke_star, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key-1")
     Moody.plan = [(429, {"Retry-After": "1"}), (503, {})]
@@ -176,6 +178,7 @@ def test_retry_after_is_honoured(moody, smoke_star, monkeypatch):
     assert "secret" not in repr(vars(generator)) + generator.report()
 
 
+@pytest.mark.slow
 def test_a_weak_moment_of_a_server_costs_nothing(moody, smoke_star, tmp_path):
     samples = smoke_star[0][:6]
     Moody.plan = [(200, {})] * 4 + [(500, {})] * 4

@@ -92,6 +92,7 @@ def test_atp_hard_questions_need_several_frames():
             assert not any(single_frames) and len(locate(a.query, a.story.seen)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_are_read_by_the_official_loaders(kind):
     for split, videos in SIZES["smoke"].items():

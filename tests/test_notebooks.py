@@ -1,31 +1,18 @@
 """Each notebook is really executed, headless, at smoke scale; refuses wrong parameters at once; and is committed clean.
 
-The tables and figures are executed as anybody would, by `reasvqa.companion.reproduce`, which trains their runs as well.
+`test_tables` executes the notebooks of tables and figures.
 """
 
-import re
-import sys
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import nbformat
 import papermill
 import pytest
-from conftest import REPRODUCE
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
+from executed import BY_NAME, NOTEBOOKS, PAPER, code_of, execute
 
 from reasvqa import paths
-from reasvqa.companion import reproduce
-from reasvqa.companion.experiments import EXPERIMENTS, all_settings
 from reasvqa.generation import read_reasoning
-from reasvqa.learning import many
 from reasvqa.mini.tiny import write_tiny
 from reasvqa.students import load_student
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-BY_NAME = {path.stem: path for path in NOTEBOOKS}
-PAPER = list(dict.fromkeys(what.notebook for what in EXPERIMENTS.values()))
 # What each of the others is executed with: between them every data set, and settings that are not the default.
 OTHERS: dict[str, dict] = {
     "00_start_here": {"dataset": "intentqa"},
@@ -43,53 +30,13 @@ OTHERS: dict[str, dict] = {
 WIDTH = 95  # letters that JupyterLab shows in a window of 1366 pixels
 
 
-def solutions(path: Path) -> list[str]:
-    """The solutions of a notebook's exercises. They are folded in its last cell, so that nobody pays for them."""
-    text = nbformat.read(path, 4).cells[-1].source
-    return re.findall(r"<details><summary>Solution</summary>\n\n```python\n(.*?)\n```\n\n</details>", text, re.DOTALL)
-
-
-def code_of(path: Path) -> list[str]:
-    return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
-
-
-@pytest.fixture
-def execute(monkeypatch):
-    """(name, parameters): execute a notebook, and behind it the solutions of its exercises, as its kernel would.
-
-    The kernel is in this process, which has imported everything; `reproduced` starts real ones.
-    """
-    monkeypatch.setattr(many, "cores", lambda: 1)  # it trains here as well
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-    monkeypatch.setattr(InteractiveShell, "enable_gui", lambda *_: None)  # there is none
-    shell = InteractiveShell.instance()
-    shell.enable_matplotlib("inline")
-
-    def run(name: str, **parameters) -> None:
-        first, *others = code_of(BY_NAME[name])
-        values = 0  # that cells end with; `capture_output` keeps only what is displayed
-        with capture_output() as shown:
-            shell.run_cell(first).raise_error()
-            shell.push({"scale": "smoke"} | parameters)
-            for source in (*others, *solutions(BY_NAME[name])):
-                done = shell.run_cell(source)
-                done.raise_error()
-                values += done.result is not None
-        assert len(shown.outputs) + values >= 4
-
-    yield run
-    plt.close("all")
-    plt.switch_backend("agg")
-    InteractiveShell.clear_instance()
-
-
 def test_every_notebook_is_executed_by_one_of_these_tests():
     assert set(PAPER) | set(OTHERS) == set(BY_NAME)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
-def test_runs_headless(name, execute, tmp_path):
+def test_runs_headless(name, tmp_path):
     """The student that is pretrained again, in a few steps only, is a checkpoint that loads like the one that ships."""
     again = {"path": str(tmp_path / "again")} if "retrain" in OTHERS[name] else {}
     execute(name, **OTHERS[name], **again)
@@ -98,24 +45,12 @@ def test_runs_headless(name, execute, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_generator_can_be_a_real_model(execute, tmp_path):
+def test_the_generator_can_be_a_real_model(tmp_path):
     write_tiny("smolvlm", tmp_path / "tiny")
     execute("01_generate_reasoning", generator="transformers", model=str(tmp_path / "tiny"), max_new_tokens=4)
     path = paths.reasoning(paths.dataset("smoke-star"), "tiny")
     assert set(read_reasoning(path)["generator"]) == {"tiny"}
     path.unlink()
-
-
-@pytest.mark.slow
-def test_all_is_reproduced_and_a_second_call_has_nothing_to_do(reproduced, capsys):
-    for name in PAPER:
-        cells = [cell for cell in nbformat.read(reproduced / f"{name}.ipynb", 4).cells if cell.cell_type == "code"]
-        kinds = [output.output_type for cell in cells for output in cell.outputs]
-        assert len(kinds) >= 4 and "error" not in kinds, name
-    before = {path: path.stat().st_mtime_ns for path in [*reproduced.iterdir(), *paths.runs().glob("*/meta.json")]}
-    assert reproduce.main(REPRODUCE[4:]) == 0 and "nothing to do" in capsys.readouterr().out
-    after = {path: path.stat().st_mtime_ns for path in [*reproduced.iterdir(), *paths.runs().glob("*/meta.json")]}
-    assert before == after and len(after) >= len(all_settings("smoke", [0]))
 
 
 # --- wrong parameters -------------------------------------------------------------------------------------------------

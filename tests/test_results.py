@@ -252,6 +252,7 @@ def test_controls_are_a_family_of_their_own():
     assert table["p_corrected"].tolist() == pytest.approx([0.03, 0.04, 0.04, 0.04])
 
 
+@pytest.mark.slow
 def test_a_second_look_counts_each_p_twice():
     """By hand: 0.005, 0.01, 0.04 become 0.01, 0.02, 0.08, and after Holm 0.03, 0.04, 0.08; a control keeps its own."""
     once, twice = (results.judge(effects(up=0.005, down=0.01, same=0.04, control=0.04), k) for k in ({}, {"claim": 2}))

@@ -222,7 +222,7 @@ def _write_videos(root: Path, kind: str, split: str, look: float) -> None:
     files = {root / "videos" / f"{place(id)}.mp4": story for id, story in read_stories(root, split).items()}
     tasks = {path: (write_video, story, path, look) for path, story in files.items() if not path.exists()}
     if tasks:
-        with Workers(min(cores(), len(tasks))) as workers:
+        with Workers(min(cores(), 1 + len(tasks) // 50)) as workers:  # each takes a second to start
             finished = finish_all(workers.submit, tasks)
             for _, written in tqdm(finished, desc=f"videos of {root.name}, {split}", total=len(tasks), unit="video"):
                 result_of(written)
