@@ -147,7 +147,7 @@ from transformers import {kind}
 
 {textwrap.indent(student.tokenizer.decode(ids), "      ")}
 
-- Output: the answer follows the token `{start}`, a reasoning `{other_start}`; reasvqa's `score_options` ranks the options.
+- Output: the answer follows the token `{start}`, the reasoning follows `{other_start}`; reasvqa's `score_options` ranks the options.
 - Training: {facts["train_examples"]} questions of {config.dataset}'s training split{taught}. `{MARK}` holds all settings.
 - Accuracy: {accuracy} on {facts["questions"]} questions of the split `{config.split}`. Other prompts may give other answers.
 - Licence: none is chosen yet. Check the licences of {base}, of the annotations and videos of {config.dataset} (which may forbid
