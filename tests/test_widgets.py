@@ -113,7 +113,7 @@ def test_one_video_has_no_interval_and_no_nan():
 def test_the_ledger_says_what_it_holds(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "figures", lambda scale: tmp_path)
     assert "run 30_claims" in words.ledger_says("table5", "mtl-star", "mini")
-    line = dict.fromkeys(results.LEDGER, 0.0) | {"claim": "mtl-star", "text": "... on STAR", "kind": "claim"}
+    line = dict.fromkeys(results.LEDGER, 0.0) | {"claim": "mtl-star", "text": "It helps", "kind": "claim"}
     line |= {"effect": 2.125, "low": -0.5, "high": 4.0, "seeds": 5, "verdict": "undecided"}
     pd.DataFrame([line])[results.LEDGER].to_csv(tmp_path / "claims.csv", index=False)
-    assert words.ledger_says("table5", "mtl-star", "mini") == "“on STAR”: +2.1 [-0.5, 4.0] points, 5 seeds, undecided"
+    assert words.ledger_says("table5", "mtl-star", "mini") == "“It helps”: +2.1 [-0.5, 4.0] points, 5 seeds, undecided"

@@ -84,4 +84,4 @@ def ledger_says(experiment: str, claim: str, scale: str) -> str:
     if claim not in table.index:
         return "there is no ledger at this scale yet; run 30_claims to make it"
     row = table.loc[claim].to_dict()
-    return f"“{row['text'].strip('. ')}”: {interval(row)} points, {seeds_text(row['seeds'])}, {verdict_text(row)}"
+    return f"“{row['text']}”: {interval(row)} points, {seeds_text(row['seeds'])}, {verdict_text(row)}"
