@@ -195,14 +195,14 @@ CORRECTING = (
     "thought flection look inspection consider examin review upon after correct wait actually sorry apolog oops bad"
     " hindsight retrospect hold scratch strike make take mean rather edit errat updat amend revis no, no. no: no; no–"
     " nope nah oh, hmm instead better chang switch think check evaluat assess mind should wrong however,"
-    " not neither n't n’t →"
+    " not neither n't n’t → original initial first"
 ).split()
 RETRACTING = _compiled(
     r"((but|oh|ah|and|however|so),? )?{retracts}|.{1,60}(\b{J}\)? instead|, not ({noun} )?{J})\)?[.!]*$"
 )
-NOT_BUT = _compiled(r"""(\bnot|n['’]t|\bneither|\brather than
-    |\binstead of) (the )?({noun}:? )?\(?{J}\)?(?-i: n?or [A-J]\)?)?[,;.–—-]{0,2} ?(but|it is|it's|rather|instead)
-    ( rather| instead)?,? (it is |it's |the )?({noun}:? )?{X}""")
+NOT_BUT = _compiled(r"""(\bnot|n['’]t|\bneither|\brather than|\binstead of|^originally|^initially|^at first
+    ),? (the )?({noun}:? )?\(?{J}\)?(?-i: n?or [A-J]\)?)?[,;.–—-]{0,2} ?((but|it is|it's|rather|instead|now)( rather
+    | instead| now)?,? (it is |it's |the )?({noun}:? )?|(?=\(?(?-i:[A-J])\W*$)){X}""")
 INITIAL = _compiled(r"""\b(initial|first|previous|original|earlier|old|wrong|incorrect)(ly)? (\w+ )?(answer|guess
     |choice)\b|\b(initially|first) \w+ (that )?(the )?answer\b""")
 ARROW = _compiled(r"(?<!\w){J}\)?(\s\(\w+\))?\s?(→|[-=]{1,2}>)\s?\(?{L}(?!\w)")

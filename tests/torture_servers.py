@@ -153,7 +153,7 @@ FAILED = {  # by name: what the server sends, and what is said about the questio
     "endless headers": (drip(HEAD, repeat(b"X-A: aaaaaaaa\r\n"), 0), "APIConnectionError|no whole answer"),
     "endless 100s": (drip(b"", repeat(b"HTTP/1.1 100 Continue\r\n\r\n"), 0), "no whole answer|APIConnectionError"),
     "400": (refuse("400 Bad Request", "content policy"), "BadRequestError.*content policy"),
-    "403": (refuse("403 Forbidden"), "PermissionDeniedError"),
+    "403": (refuse("403 Forbidden"), "PermissionDeniedError.*Check OPENAI_API_KEY"),
     "413": (refuse("413 Too Large", "images too large"), "images too large"),
     "422": (refuse("422 Unprocessable", "too many images"), "too many images"),
     "429, come again in a year": (refuse("429 Too Many", Retry_After="31536000"), "RateLimitError"),

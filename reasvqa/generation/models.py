@@ -257,7 +257,7 @@ class OpenAIGenerator:
                         if len(body) > MAX_ANSWER_BYTES:
                             raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
                 text, used, cut = read_answer(bytes(body))
-            except (openai.AuthenticationError, openai.NotFoundError) as error:
+            except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
                 return _Refusal(self._sentence(error, "Check OPENAI_API_KEY, the model's name, and base_url"))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 said = f"{error} {error.body}"
