@@ -1,14 +1,16 @@
 """Notebooks with stored outputs: how they are executed, when they are stale, and the site that is built from them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import browser
 import nbformat
+import pandas as pd
 import papermill
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from reasvqa import paths
 from reasvqa.__main__ import COMMANDS, main
@@ -60,6 +62,18 @@ def test_outputs_are_stored_clean_until_a_cell_or_the_data_change(root, monkeypa
     monkeypatch.undo()
     code[1].source += "  # a comment"
     assert book.is_stale(executed)
+
+
+def test_styled_tables_have_the_same_names_in_every_execution():
+    frame, texts = pd.DataFrame({"a": [1, 2]}), set()
+    for _ in range(2):
+        both = "".join(one.style.highlight_max().to_html() for one in (frame, frame + 1))
+        output = new_output("display_data", {"text/html": both})
+        assert book._clean(output, 1)
+        texts.add(output.data["text/html"])
+    (text,) = texts
+    names = set(re.findall('<table id="(.*?)"', text))
+    assert len(names) == 2 and all(f"#{name}_row1_col0 {{" in text for name in names)
 
 
 @pytest.mark.slow

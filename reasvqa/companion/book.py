@@ -29,6 +29,7 @@ from reasvqa.companion.experiments import EXPERIMENTS
 
 _BAR = re.compile(r"\d+%\|.*\||\d+(\.\d+)?\s?\w+/s\]|\[\d\d:\d\d[<,?]")  # of tqdm
 _WARNING = re.compile(r"^\S+:\d+: (\w+Warning: .*)\n(?:  .*(?:\n|$))?", re.MULTILINE)
+_STYLED = re.compile(r"\bT_[0-9a-f]{5}(?![0-9a-f])")  # pandas names each styled table at random
 _EMBEDDED = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]+")
 
 
@@ -77,7 +78,11 @@ def _clean(output: NotebookNode, count: int) -> bool:
         if kind == "image/png":
             output.data[kind] = _small(value)
         elif kind.startswith("text/"):
-            output.data[kind] = _EMBEDDED.sub(lambda found: _small(found[0]), _without_places(value))
+            value = _EMBEDDED.sub(lambda found: _small(found[0]), _without_places(value))
+            content = _STYLED.sub("", value)
+            for i, name in enumerate(dict.fromkeys(_STYLED.findall(value))):
+                value = value.replace(name, f"T_{hashlib.sha256(f'{i}{content}'.encode()).hexdigest()[:5]}")
+            output.data[kind] = value
     if "execution_count" in output:
         output.execution_count = count
     return widget is None or not output.data.keys() <= {"text/plain"}  # a widget may come with HTML for readers
