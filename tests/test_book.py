@@ -68,9 +68,10 @@ def test_styled_tables_have_the_same_names_in_every_execution():
     frame, texts = pd.DataFrame({"a": [1, 2]}), set()
     for _ in range(2):
         both = "".join(one.style.highlight_max().to_html() for one in (frame, frame + 1))
-        output = new_output("display_data", {"text/html": both})
+        output = new_output("display_data", {"text/html": both, "text/plain": repr(frame.style)})
         assert book._clean(output, 1)
         texts.add(output.data["text/html"])
+        assert output.data["text/plain"] == "<pandas.io.formats.style.Styler object>"
     (text,) = texts
     names = set(re.findall('<table id="(.*?)"', text))
     assert len(names) == 2 and all(f"#{name}_row1_col0 {{" in text for name in names)

@@ -79,6 +79,7 @@ def _clean(output: NotebookNode, count: int) -> bool:
             output.data[kind] = _small(value)
         elif kind.startswith("text/"):
             value = _EMBEDDED.sub(lambda found: _small(found[0]), _without_places(value))
+            value = re.sub(r" at 0x[0-9a-f]+>", ">", value)
             content = _STYLED.sub("", value)
             for i, name in enumerate(dict.fromkeys(_STYLED.findall(value))):
                 value = value.replace(name, f"T_{hashlib.sha256(f'{i}{content}'.encode()).hexdigest()[:5]}")
