@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from filelock import FileLock
+from tqdm import tqdm
 
 from reasvqa import files
 from reasvqa.files import atomic_path, file_state, locked, write_text
@@ -57,12 +58,13 @@ def test_workers_that_all_die_while_idle_are_replaced():
 
 @pytest.mark.slow
 def test_workers_get_their_environment_and_a_task_whose_worker_dies_once_is_tried_again(tmp_path):
-    with Workers(1, TQDM_DISABLE="1") as workers:
+    with Workers(1, tqdm.get_lock, TQDM_DISABLE="1") as workers:
         flag = str(tmp_path / "flag")
         once = f"import os\nif not os.path.exists({flag!r}): os.mkdir({flag!r}); os.abort()"
         ((name, future),) = finish_all(workers.submit, {"once": (exec, once)})
         assert name == "once" and result_of(future) is None
         assert result_of(workers.submit(os.getenv, "TQDM_DISABLE")) == "1"
+        assert result_of(workers.submit(eval, "__import__('tqdm').tqdm([]).disable")), "prepare came first"
 
 
 @pytest.mark.slow
