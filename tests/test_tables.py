@@ -12,7 +12,7 @@ from reasvqa.companion import reproduce
 from reasvqa.companion.experiments import EXPERIMENTS, all_settings
 
 NAMES = ["table6", "figure2"]
-REPRODUCE = ["--scale", "smoke", "--seeds", "0", "--only", *NAMES]
+REPRODUCE = ["--scale", "smoke", "--seeds", "0", "--jobs", "1", "--only", *NAMES]
 
 
 @pytest.fixture(scope="module")
