@@ -67,7 +67,7 @@ def test_unmatched_and_missing_keys_are_listed_and_nothing_is_loaded(model, tmp_
     before = {name: value.clone() for name, value in other.state_dict().items()}
     unknown = {"opt_proj.weight": torch.zeros(1), "itm_head.bias": torch.zeros(2)}
     torch.save({"model": state | unknown}, tmp_path / "more.pth")
-    with pytest.raises(LavisError, match=r"2 keys have no counterpart.*itm_head.bias, opt_proj.weight"):
+    with pytest.raises(LavisError, match=r"keys without a counterpart in the model: itm_head.bias, opt_proj.weight"):
         load_lavis_checkpoint(other, tmp_path / "more.pth")
     del state["t5_proj.weight"]
     torch.save(state, tmp_path / "less.pth")

@@ -91,7 +91,7 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
             raise LavisError(f"{path}: {shapes}: another model size?")
     unmatched = sorted(key for key in state if key not in used and key.split(".")[-1] != "position_ids")
     if unmatched:
-        raise LavisError(f"{path}: {len(unmatched)} keys have no counterpart in the model: {', '.join(unmatched)}")
+        raise LavisError(f"{path}: keys without a counterpart in the model: {', '.join(unmatched)}")
     if missing and not partial:
         listed = f"{len(missing)} parameters of the model are not in the checkpoint: {', '.join(missing)}"
         raise LavisError(f"{path}: {listed}. A fine-tuned delta? Use partial=True.")
