@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 ANSWER_WITHIN_S = 5
+os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # transformers would wait for the hub to convert weights
 
 T = TypeVar("T")
 

@@ -27,6 +27,9 @@ MAX_PIXELS = 36_000_000  # of a frame: enough for 8K (7680 x 4320), not for smal
 # Containers that hold their own pictures, so no playlists (HLS, DASH, concat), which would have other files read.
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 
+# Codecs whose key frames are complete: nothing of earlier packets is needed, such as a palette.
+SEEKABLE = frozenset("h264 hevc vp8 vp9 av1 mpeg1video mpeg2video mpeg4 mjpeg prores theora vvc".split())
+
 _DIGEST_BYTES = 64 * 1024  # read at the beginning, in the middle and at the end of a file
 _TOLERANCE_S = 1e-3  # containers round timestamps to the millisecond
 _SLACK_S = 0.1  # how much longer than its frames a container may last, because of the last packets of sound
@@ -161,10 +164,14 @@ def _decode(path: str, num_frames: int, clip: Clip, first: float = -np.inf) -> n
         pictures = _seek_pictures(stream, pts, key, times.tolist())
     if pictures is None:
         with _open(path) as container:
-            pictures, decoded = _collect_pictures(container.decode(_video_stream(container)), times.tolist())
+            frames = container.decode(_video_stream(container))
+            pictures, decoded = _collect_pictures(frames, times.tolist(), to_end=len(set(shown)) < len(shown))
         if len(pictures) < len(set(times.tolist())) and decoded and decoded[0] > shown[0]:
             return _decode(path, num_frames, clip, decoded[0])  # the first pictures need others that were cut
-        if not (np.diff(decoded) > 0).all():  # avi does not say when pictures are shown; only their order is certain
+        gaps = np.diff(decoded)
+        if not (gaps > 0).all():  # only the pictures' order is certain: avi does not say when each is shown
+            if len(set(decoded)) < len(decoded):  # or parts were joined, each with its own times
+                decoded = np.cumsum([0, *np.where(gaps > 0, gaps, np.median(gaps))])
             picked = pick_frames(np.sort(decoded) * unit, num_frames, clip)
             with _open(path) as container:
                 frames = enumerate(container.decode(_video_stream(container)))
@@ -193,6 +200,8 @@ def _video_stream(container: Any) -> Any:
     if stream is None:
         raise _Refused("the file has no video stream")
     codec = stream.codec_context
+    if codec is None:
+        raise _Refused("no decoder for this kind of video")
     if codec.width * codec.height > MAX_PIXELS:
         raise _Refused(
             f"frames of {codec.width} x {codec.height} pixels, more than the {MAX_PIXELS:,} allowed; scale it down"
@@ -262,11 +271,14 @@ def _check_whole(path: str, stream: Any, starts: np.ndarray, clip: Clip) -> None
 
 def _seek_pictures(stream: Any, pts_of: np.ndarray, key: np.ndarray, times: Sequence[int]) -> dict[int, Any] | None:
     """Decode the pictures of these ascending times, each from the key frame before it. Return None where this is not
-    safe: without an index, or if the container does not say when each picture is shown."""
+    safe: without an index, if the container does not say when each picture is shown, or if key frames depend on
+    packets before them."""
     container, codec = stream.container, stream.codec_context
     place = {pts: i for i, pts in enumerate(pts_of.tolist())}
     indexed = container.format.name.startswith(("mov", "matroska"))
     if not (indexed or (container.format.name == "avi" and not codec.has_b_frames)) or len(place) < len(pts_of):
+        return None
+    if codec.codec.canonical_name not in SEEKABLE:
         return None
     keys, wanted, pictures = np.flatnonzero(key), set(times), {}
     packets: Iterator[Any] = iter(())
@@ -296,16 +308,18 @@ def _seek_pictures(stream: Any, pts_of: np.ndarray, key: np.ndarray, times: Sequ
     return pictures
 
 
-def _collect_pictures(frames: Iterator[Any], times: Sequence[int]) -> tuple[dict[int, Any], list[int]]:
+def _collect_pictures(
+    frames: Iterator[Any], times: Sequence[int], to_end: bool
+) -> tuple[dict[int, Any], Sequence[int]]:
     """Return the pictures of these times from all frames of a stream, and the times of the decoded frames. Decoding
-    stops at the last wanted picture, unless the frames' times prove wrong."""
+    stops at the last wanted picture, unless the frames' times prove wrong or `to_end` is True."""
     wanted, pictures, shown = set(times), {}, []
     for frame in frames:
         if frame.pts is not None:
             shown.append(frame.pts)
             if frame.pts in wanted:
                 pictures[frame.pts] = frame
-                if len(pictures) == len(wanted) and (np.diff(shown) > 0).all():
+                if not to_end and len(pictures) == len(wanted) and (np.diff(shown) > 0).all():
                     break
     return pictures, shown
 

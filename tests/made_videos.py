@@ -37,12 +37,15 @@ def numbers_of(frames: Iterable[np.ndarray]) -> list[int]:
     return [sum(int(block.mean() > 128) << bit for bit, block in enumerate(of_one)) for of_one in blocks]
 
 
+PIXELS = {"gif": "rgb8", "qtrle": "gray", "rpza": "rgb555le"}
+
+
 def write(path: Path, codec: str = "libx264", times: Iterable[int] = range(200), sound: bool = False, **options: str):
     """Encode the pictures 0, 1, ...; picture i is shown at times[i] / RATE seconds. `sound` puts a first stream."""
     with av.open(str(path), "w") as file:
         noise = file.add_stream("aac", rate=8000) if sound else None
         stream = file.add_stream(codec, rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = 128, 64, "rgb8" if codec == "gif" else "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 128, 64, PIXELS.get(codec, "yuv420p")
         stream.codec_context.time_base = Fraction(1, RATE)
         stream.options = options
         if codec in ("mpeg4", "mpeg2video"):

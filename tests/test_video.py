@@ -90,6 +90,8 @@ KINDS = [
     ("libvpx-vp9", "webm", {"g": "40", "deadline": "realtime", "cpu-used": "8"}),
     ("libsvtav1", "mp4", {"preset": "12"}),
     ("gif", "gif", {}),
+    ("qtrle", "mov", {"g": "20"}),  # its palette stands in the first packet only
+    ("rpza", "mov", {}),  # each packet calls itself a key frame
 ]
 
 
@@ -136,6 +138,18 @@ def test_a_recording_may_begin_between_key_frames(tmp_path, options, container):
     with av.open(str(path)) as file:
         shown = made.numbers_of(frame.to_ndarray(format="rgb24") for frame in file.decode(video=0))
     assert shown == list(range(shown[0], 200)) and numbers(path) == middles(shown, 4)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_recordings_that_were_joined(tmp_path, order):
+    """Each part has its own times, which overlap."""
+    whole = made.write(tmp_path / "whole.mp4", g="20")
+    parts = [made.remux(whole, tmp_path / f"{i}.ts", *span) for i, span in enumerate([(0, 4), (4.8, 8)])]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(parts[i].read_bytes() for i in order))
+    with av.open(str(path)) as file:
+        shown = made.numbers_of(frame.to_ndarray(format="rgb24") for frame in file.decode(video=0))
+    assert len(shown) > 170 and numbers(path) == middles(shown, 4)
 
 
 def test_pictures_that_are_wrongly_called_key_frames(tmp_path):
