@@ -69,6 +69,9 @@ def test_a_wrong_row_is_named(tmp_path, row, message):
         ([GOOD.replace("train", "test")], HEADER, "no row has the split 'train'"),
         (["a,v.mp4,Who?,x,y,A,train"] * 2, "id,video,question,a0,a1,answer,split", r"id 'a' occurs already in row 1"),
         ([",,,,,,,,,"], HEADER, "questions.csv: the file holds a header but no rows"),
+        ([GOOD], HEADER.replace(",", ";"), "column 'video' is missing.*commas between the values, not ';'"),
+        ([GOOD], HEADER.replace(",", "\t"), r"column 'video' is missing.*commas between the values, not '\\t'"),
+        ([f"{GOOD},Total"], f"{HEADER},type", r"row 1, column type: 'Total' is the name of the result over all"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, rows, header, cause):
@@ -76,6 +79,22 @@ def test_a_wrong_file_is_named(tmp_path, rows, header, cause):
         load("own", "train", tmp_path)
     write(tmp_path, *rows, header=header)
     with pytest.raises(DataError, match=cause):
+        load("own", "train", tmp_path)
+
+
+def test_columns_without_name_and_value_are_skipped(tmp_path):
+    write(tmp_path, GOOD, f"{GOOD.replace('Who', 'What')},,", header=f"{HEADER},,")
+    assert len(load("own", "train", tmp_path)) == 2
+    write(tmp_path, f"{GOOD},a note,", header=f"{HEADER},,")
+    with pytest.raises(DataError, match="row 1: 12 values for 10 columns"):
+        load("own", "train", tmp_path)
+
+
+@pytest.mark.parametrize("between", ["", ",,,,,,,,,", GOOD.replace("train", "Train"), GOOD.replace("a", "a, b, c")])
+def test_stray_quotation_marks_swallow_no_rows(tmp_path, between):
+    """Whatever stands between the two, also what would be no row of this file."""
+    write(tmp_path, GOOD, GOOD.replace("the cat", '"the cat'), between, GOOD.replace("the cat", 'the cat"'))
+    with pytest.raises(DataError, match="row 2, column a0: the value holds a part of other rows"):
         load("own", "train", tmp_path)
 
 

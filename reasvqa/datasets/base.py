@@ -109,7 +109,7 @@ def read_table(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the place ("row 7"; row 1 follows the header) and the values, as text, of each row of a CSV file.
 
-    Rows without any value, which spreadsheets leave at the end, are skipped.
+    Rows without any value and columns without a name or value, which spreadsheets leave at the end, are skipped.
 
     Args:
         required: columns that must be there.
@@ -127,6 +127,8 @@ def read_table(
         for number, values in enumerate(reader):
             if number == 0:
                 header = [name.strip() for name in values]
+                while header and not header[-1]:
+                    header.pop()
                 _check_header(path, header, required, possible)
             elif any(value.strip() for value in values):
                 count += 1
@@ -142,6 +144,8 @@ def read_table(
 
 
 def _checked_row(where: str, values: list[str], header: list[str], choices: Choices) -> dict[str, str]:
+    if not any(values[len(header) :]):
+        values = values[: len(header)]
     if len(values) != len(header):
         found = f"{len(values)} values for {len(header)} columns"
         raise DataError(f"{where}: {found}. Quote values that contain commas.")
@@ -160,14 +164,12 @@ def _checked_row(where: str, values: list[str], header: list[str], choices: Choi
 
 
 def _holds_rows(values: list[str], at: int, header: list[str], choices: Choices) -> bool:
-    """Tell whether stray quotation marks joined several rows in one value: each of its lines (the first and last
-    together with the values around them) is then a row of this file."""
-    lines = values[at].splitlines()
-    if len(lines) < 2:
+    """Tell whether stray quotation marks joined several rows in one value: its first and its last line, together with
+    the values around them, are then rows of this file."""
+    first, *others = re.split(r"\r\n|\n|\r", values[at])
+    if not others:
         return False
-    rows = [next(csv.reader([line]), []) for line in lines]
-    rows[0] = values[:at] + rows[0]
-    rows[-1] = rows[-1] + values[at + 1 :]
+    rows = [values[:at] + next(csv.reader([first]), []), next(csv.reader([others[-1]]), []) + values[at + 1 :]]
     return all(
         len(row) == len(header) and all(row[header.index(name)].strip() in of for name, of in choices.items())
         for row in rows
@@ -178,6 +180,8 @@ def _check_header(path: Path, header: list[str], required: Sequence[str], possib
     for column in required:
         if column not in header:
             found = f"Found: {shortened(', '.join(header))}; needed: {', '.join(required)}."
+            if other := re.search(f"{column}\\s*([;|\t])|([;|\t])\\s*{column}", ",".join(header)):
+                found += f" Save the file with commas between the values, not {other[1] or other[2]!r}."
             raise DataError(f"{path}: column {column!r} is missing. {found}")
     for place, column in enumerate(header):
         if column in header[:place]:

@@ -68,6 +68,8 @@ def _sample(where: str, row: dict[str, str]) -> Sample:
     id = row.get("id", "").strip() or _id(video, clip, question, options)
     answer = LETTERS.index(letter) if letter else None
     kind = row.get("type", "").strip() or "All"
+    if kind in ("Total", "Tot"):
+        raise base.DataError(f"{where}, column type: {kind!r} is the name of the result over all rows. Use another.")
     return Sample(id, video, clip, question, options, answer, kind, kind)
 
 
