@@ -296,6 +296,9 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, tmp_path, address, va
         (LAB, ".example.org"),
         (LAB, "*.lab.example.org"),
         (LAB, "Example.org"),
+        (LAB, "gpu.*.example.org."),
+        (LAB.replace(":8000", ""), "gpu.lab.example.org:80"),
+        (LOCAL, "127.0.0.*"),
         (LAB, "http://gpu.lab.example.org:8000"),
         ("http://[::1]:8000/v1", "localhost,[::1]"),
         ("http://[fd00::7]:8000/v1", "fd00::/8"),
@@ -305,6 +308,21 @@ def test_no_proxy_counts(monkeypatch, tmp_path, address, no_proxy):
     for variable in ("ALL_PROXY", "http_proxy"):
         set_proxies(monkeypatch, **{variable: "socks://127.0.0.1:1080", "no_proxy": no_proxy})
         OpenAIGenerator("m", tmp_path, address)
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:7", "127.0.0.1:7", "http://u:hunter2-Secret@127.0.0.1:7"])
+def test_a_proxy_that_does_not_answer_is_named(monkeypatch, smoke_star, proxy):
+    """NO_PROXY is read alike, whether the proxy can be used or not."""
+    set_proxies(monkeypatch, http_proxy=proxy, NO_PROXY="a.org 127.0.0.1:80")
+    (answer,) = OpenAIGenerator("m", smoke_star[0].videos, LAB, retries=0)(list(smoke_star[0][:1]), ["x"])
+    assert re.search(r"no answer from 'm' through http_proxy=\S*127.0.0.1:7 ", str(answer)), answer
+    assert "hunter2" not in str(answer)
+
+
+def test_certificates_that_cannot_be_read_are_not_the_proxy(monkeypatch, tmp_path):
+    set_proxies(monkeypatch, ALL_PROXY="http://h:1", SSL_CERT_FILE=str(tmp_path / "gone.pem"))
+    with pytest.raises(GenerationError, match=r"^SSL_CERT_FILE .*no certificates can be read"):
+        OpenAIGenerator("m", tmp_path, LAB)
 
 
 def test_a_proxy_for_others_does_not_matter(monkeypatch, moody, smoke_star):
@@ -348,6 +366,7 @@ SOME = """gzipped; content in parts; half a character; finish_reason length; the
 null, cut while thinking; max_tokens is refused; a refusal; {}; choices: []; an error in a 200 with the key;
 HTML in a 200; JSON nested deeply; a gzip bomb; closes in the body; drips headers; an endless body; 400;
 as Gemini refuses; as Gemini, too many; as FastAPI refuses; as TGI refuses; which parameter?; one is required;
+as Qwen refuses; 403 for a field; 404, no images; 400, few images;
 429, come again in a year; 500 with the key; a redirect to itself; 401"""
 
 
@@ -394,7 +413,7 @@ def test_wrong_settings_of_a_server_are_said(monkeypatch, tmp_path):
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(GenerationError, match=r"api.openai.com/v1 wants a key: set OPENAI_API_KEY"):
         OpenAIGenerator("m", tmp_path)
-    for address in ("localhost:8000/v1", "ftp://x/v1", "http://", "8000"):
+    for address in ("localhost:8000/v1", "ftp://x/v1", "http://", "8000", "http://h:99999/v1"):
         with pytest.raises(GenerationError, match="not an address such as http://localhost:8000/v1"):
             OpenAIGenerator("m", tmp_path, address)
     monkeypatch.setitem(sys.modules, "openai", None)

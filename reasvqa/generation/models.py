@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,12 +42,17 @@ CONNECT_WITHIN_S = 10
 JPEG_QUALITY = 92
 # Fields, and types of parts, in which servers put the thoughts of a reasoning model.
 THOUGHT_FIELDS = tuple("reasoning_content reasoning thinking reasoning_details thinking_blocks reasoning_text".split())
+_KEY_REMEDY = "Check OPENAI_API_KEY, the model's name, and base_url"
 _FIELDS_REMEDY = (
     "If the server refuses a field, change it in OpenAIGenerator(request=...): {'temperature': None} omits the "
-    "temperature, {'max_completion_tokens': 4096} replaces max_tokens. If the limit of tokens is too large, give a "
-    "smaller max_new_tokens"
+    "temperature, {'max_completion_tokens': 4096} replaces max_tokens, {'enable_thinking': False} adds a field. If the "
+    "limit of tokens is too large, give a smaller max_new_tokens"
 )
-_FIELDS = re.compile(r"temperature|max[ _]?\w*tokens|sampling parameter", re.IGNORECASE)  # as servers name ours
+_IMAGES_REMEDY = "Choose a model that accepts four images, and let the server pass them (vLLM: --limit-mm-per-prompt)"
+# As servers name the fields.
+_FIELDS = re.compile(r"temperature|max[ _]?\w*tokens|sampling parameter|thinking|context length", re.IGNORECASE)
+_IMAGES = re.compile(r"\bimages?\b|image_url", re.IGNORECASE)
+_OF_PROXIES = (403, 407, 502, 503)  # statuses that may come from a proxy, not from the server
 _CUT = "{0.name}: responses are cut after {0.max_new_tokens} tokens and may miss their answer; raise max_new_tokens"
 
 
@@ -203,11 +209,17 @@ class OpenAIGenerator:
         self.request = {name: value for name, value in fields.items() if value is not None}
         self.max_new_tokens: Any = self.request.get("max_completion_tokens") or self.request.get("max_tokens")
         address = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-        if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+        try:
+            place = urlsplit(address)
+            valid = place.scheme in ("http", "https") and place.hostname and place.port != 0
+        except ValueError:  # of the port
+            valid = False
+        if not valid:
             raise GenerationError(f"base_url={address!r}: not an address such as http://localhost:8000/v1")
         key = os.environ.get("OPENAI_API_KEY", "").strip() or ("none" if base_url else "")
         if not key:
             raise GenerationError(f"{address} wants a key: set OPENAI_API_KEY. For a server of your own give base_url.")
+        self.proxy = _proxy_for(address)[1]
         limits = openai.Timeout(timeout, connect=min(timeout, CONNECT_WITHIN_S))
         self.client = openai.AsyncOpenAI(
             api_key=key, base_url=address, timeout=limits, max_retries=retries, http_client=_http_client(address)
@@ -257,21 +269,29 @@ class OpenAIGenerator:
                         if len(body) > MAX_ANSWER_BYTES:
                             raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
                 text, used, cut = read_answer(bytes(body))
-            except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-                return _Refusal(self._sentence(error, "Check OPENAI_API_KEY, the model's name, and base_url"))
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                said = f"{error} {error.body}"
-                if _FIELDS.search(said) or any(name in said for name in self.request):
-                    return _Refusal(self._sentence(error, _FIELDS_REMEDY))
-                return GenerationError(self._sentence(error))
             except (TimeoutError, openai.APITimeoutError):
                 return GenerationError(self._sentence(ValueError(f"no whole answer within {limit:g} s")))
             except Exception as error:  # openai's, and whatever a question's text or a strange server causes
-                return GenerationError(self._sentence(error))
+                remedy = self._remedy(error)
+                kind = _Refusal if remedy in (_KEY_REMEDY, _FIELDS_REMEDY) else GenerationError
+                return kind(self._sentence(error, remedy))
         self.tokens = (self.tokens[0] + used[0], self.tokens[1] + used[1])
         self.cut += cut
         secrets = self._secrets()
         return without_secrets(text, secrets) if any(secret in text for secret in secrets) else text
+
+    def _remedy(self, error: Exception) -> str:
+        """Return what to do about a server's refusal; "" for other errors."""
+        import openai
+
+        said, status = str(getattr(error, "body", "")), getattr(error, "status_code", 500)
+        said = f"{error} {said}" if status < 500 and status != 429 and not said.startswith("<") else ""
+        if _FIELDS.search(said) or any(name in said for name in self.request):
+            return _FIELDS_REMEDY
+        if _IMAGES.search(said):
+            return _IMAGES_REMEDY
+        refused = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+        return _KEY_REMEDY if isinstance(error, refused) else ""
 
     def _sentence(self, error: Exception, remedy: str = "") -> str:
         """Return what went wrong, without the key, the address's password, or a whole page of HTML."""
@@ -280,7 +300,9 @@ class OpenAIGenerator:
         if " - " not in str(error) and body and not body.startswith("<"):  # openai shows one form of messages only
             cause += f" - {body}"
         problem = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}{cause}"
-        text = f"{self.client.base_url}: no answer from {self.model!r} ({problem})"
+        reached = type(error).__name__ != "APIConnectionError" and getattr(error, "status_code", 0) not in _OF_PROXIES
+        through = "" if reached or not self.proxy else f" through {self.proxy}"
+        text = f"{self.client.base_url}: no answer from {self.model!r}{through} ({problem})"
         return shortened(without_secrets(text, self._secrets())) + (f". {remedy}." if remedy else "")
 
     def _secrets(self) -> set[str]:
@@ -354,36 +376,48 @@ def _as_url(picture: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def _proxy_for(address: str) -> tuple[str | None, str]:
+    """Return the proxy that the environment sets for a server, and its setting without the password; None, "" without
+    a proxy. httpx would open all proxies, also those for other servers, and fail if one of them cannot be used."""
+    place, proxies = urlsplit(address), getproxies()
+    port = place.port or {"http": 80, "https": 443}[place.scheme]
+    proxy = proxies.get(place.scheme) or proxies.get("all")
+    if not proxy or _goes_direct(place.hostname or "", port, proxies.get("no", "")):
+        return None, ""
+    variables = [name for name, value in os.environ.items() if value == proxy and name.lower().endswith("_proxy")]
+    setting = f"{' and '.join(variables) or 'the proxy of the system'}={re.sub('//.*@', '//[secret]@', proxy)}"
+    return proxy if "://" in proxy else f"http://{proxy}", setting
+
+
 def _http_client(address: str) -> Any:
-    """Return the openai package's HTTP client. Raise a GenerationError if the proxy, which it names, cannot be used."""
+    """Return the openai package's HTTP client. Raise a GenerationError if the proxy or the certificates, which it
+    names, cannot be used."""
+    import httpx
     import openai
 
+    proxy, setting = _proxy_for(address)
     try:
-        return openai.DefaultAsyncHttpxClient(follow_redirects=False)
-    except Exception:  # it opens all proxies of the environment at once, even those for other servers
-        place, proxies = urlsplit(address), getproxies()
-        covered = _goes_direct(place.hostname or "", place.port, proxies.get("no", ""))
-        proxy = None if covered else proxies.get(place.scheme) or proxies.get("all")
+        trusted = httpx.create_ssl_context()
+    except OSError as error:
+        raise GenerationError(f"SSL_CERT_FILE or SSL_CERT_DIR: no certificates can be read ({error})") from None
     try:
-        return openai.DefaultAsyncHttpxClient(follow_redirects=False, proxy=proxy, trust_env=proxy is not None)
+        return openai.DefaultAsyncHttpxClient(follow_redirects=False, proxy=proxy, trust_env=False, verify=trusted)
     except Exception as error:
-        variables = [name for name, value in os.environ.items() if value == proxy and name.lower().endswith("_proxy")]
-        setting = f"{' and '.join(variables) or 'the proxy of the system'}={re.sub('//.*@', '//[secret]@', str(proxy))}"
         raise GenerationError(
-            f"{setting}: {address} cannot be reached through this proxy ({error}). Unset it, add {place.hostname} to "
-            "NO_PROXY, or give a proxy that the openai package can use: http://HOST:PORT, or socks5://HOST:PORT after "
-            "pip install socksio."
+            f"{setting}: {address} cannot be reached through this proxy ({error}). Unset it, add "
+            f"{urlsplit(address).hostname} to NO_PROXY, or give a proxy that the openai package can use: "
+            "http://HOST:PORT, or socks5://HOST:PORT after pip install socksio."
         ) from None
 
 
-def _goes_direct(host: str, port: int | None, no_proxy: str) -> bool:
-    """Tell whether NO_PROXY covers a server: by name or a parent's name, address, network, or "*"."""
+def _goes_direct(host: str, port: int, no_proxy: str) -> bool:
+    """Tell whether NO_PROXY covers a server: by name or a parent's name, address, network, or with "*"."""
     for rule in re.split(r"[,\s]+", no_proxy.lower()):
-        name = rule.rpartition("://")[2].removesuffix(f":{port}").strip("[]")
+        name = rule.rpartition("://")[2].removesuffix(f":{port}").strip("[]").rstrip(".")
         with suppress(ValueError):
             if ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False):
                 return True
         parent = name.lstrip("*.")
-        if rule == "*" or (parent and f".{host}".endswith(f".{parent}")):
+        if rule == "*" or (parent and f".{host}".endswith(f".{parent}")) or fnmatch(host, name):
             return True
     return False
