@@ -1,7 +1,5 @@
 """The command line: `reasvqa reproduce | check | benchmark | book`, also as `python -m reasvqa`."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import sys

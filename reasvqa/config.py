@@ -3,8 +3,6 @@
 A setting left at None takes its value from the preset that the data set names (`reasvqa.registry`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, get_type_hints
@@ -147,7 +145,7 @@ class TrainConfig:
         shown = [f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in values.items()]
         return " ".join([config.dataset, config.student.rpartition("/")[2], how, *shown])
 
-    def resolve(self) -> TrainConfig:
+    def resolve(self) -> "TrainConfig":
         """Return checked and complete settings, equal for runs that mean the same: MTL with beta 0 or without reasoning
         is STL_QA, and a setting that a run does not use gets its default. Raise ValueError for a value of the wrong
         type or out of range; the message names the setting and the remedy."""

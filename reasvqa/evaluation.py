@@ -1,7 +1,5 @@
 """Compute accuracy as the official evaluators do, intervals over seeds and videos, and verdicts on claims."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

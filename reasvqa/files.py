@@ -1,7 +1,5 @@
 """Files that several processes share: written whole or not at all, locked, and told apart when they change."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """The model hub. Its local cache is read first; the network is asked only for missing files."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -7,8 +7,6 @@ The paper's answer is a letter, so CE(answer) is the cross-entropy of a choice a
 small to connect letters with options makes this choice by the options' texts: `option_scores` and `choice`.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -11,8 +11,6 @@ $REASVQA_DATA                 the data root; default: data/ of a checkout, else 
 figures/ of a checkout        the complete tables and figures of mini scale
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

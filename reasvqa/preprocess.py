@@ -1,7 +1,5 @@
 """Turn decoded frames into the pixel values that a vision encoder expects."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

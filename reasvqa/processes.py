@@ -3,8 +3,6 @@
 They are spawned, since torch does not survive a fork, and do not import the caller's script.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import itertools
 import os

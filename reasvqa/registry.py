@@ -6,8 +6,6 @@
 The packages in `reasvqa.PLUG_INS` add their rows when a table is first read.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass

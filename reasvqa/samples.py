@@ -1,7 +1,5 @@
 """Define the unit of all data sets: one multiple-choice question about one video."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 LETTERS = "ABCDEFGHIJ"

@@ -1,7 +1,5 @@
 """Check settings and notebook parameters with pydantic, strictly, in messages of one sentence."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterable
 from typing import Annotated, Any

@@ -9,8 +9,6 @@ optimizer and number format are equal. Recipes take turns, so that a busy machin
     reasvqa benchmark --student blip2-flan-t5-xl        real size, random weights: for a GPU
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import json

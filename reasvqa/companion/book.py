@@ -7,8 +7,6 @@
 Building executes and downloads nothing. notebooks/conf.py configures the site.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import hashlib

@@ -6,8 +6,6 @@
 The command only reads files; it downloads nothing. The exit status is 1 if a run would fail.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

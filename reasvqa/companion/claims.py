@@ -11,8 +11,6 @@ claims.csv has a line per claim: claim (a short name), where (in the paper), tex
 over the whole range, in points.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """Rich views for notebooks. All text from data sets and models is escaped."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Container, Mapping

@@ -1,7 +1,5 @@
 """Figures 1 and 2, drawn from a question that a generator answered wrongly; removed text is struck out."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A table or figure as its notebook shows it, and the example of Figures 1 and 2."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -57,7 +55,7 @@ class Exhibit:
         """`results.summary` of the runs, with the columns dataset and row."""
         return results.summary(self.runs).reset_index()
 
-    def on(self, dataset: str) -> Exhibit:
+    def on(self, dataset: str) -> "Exhibit":
         """Return the same on one of its data sets."""
         settings = {cell: configs for cell, configs in self.settings.items() if cell[0] == dataset}
         return replace(self, datasets=[dataset], settings=settings)

@@ -5,8 +5,6 @@ Equal settings are one run wherever they occur (beta = 0 is STL_QA, beta = 0.5 w
 ...), because a run is kept by its resolved settings.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache

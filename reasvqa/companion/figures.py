@@ -3,8 +3,6 @@
 A figure's title is its message: a sentence that the caller computes from the runs (`words.finding`).
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any

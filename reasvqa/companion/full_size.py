@@ -4,8 +4,6 @@ Speed and memory do not depend on the values of the weights. The architectures a
 the checkpoints' config.json. What is **computed** here rather than measured says so.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from functools import cache

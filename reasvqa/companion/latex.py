@@ -1,7 +1,5 @@
 """Export a table to LaTeX by pandas' Styler. A document needs the packages booktabs, longtable and adjustbox."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

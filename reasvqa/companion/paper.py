@@ -1,7 +1,5 @@
 """The paper's numbers, read from data/paper/*.csv, the only place that holds them."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The notebooks' parameters, checked in their first cell. A parameter of one name means the same in every notebook."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -10,8 +10,6 @@
 Stop and start it at any time: finished runs and notebooks are kept, and interrupted runs continue.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import hashlib

@@ -1,7 +1,5 @@
 """Aggregate runs, compare settings, and judge the paper's claims."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar

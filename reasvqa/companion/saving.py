@@ -3,8 +3,6 @@
 Drawing again from the same runs changes no byte.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The scales of the companion: at which size, on which data, the paper is rebuilt."""
 
-from __future__ import annotations
-
 from typing import Any
 
 SCALES = ("mini", "preview", "smoke", "paper", "small")

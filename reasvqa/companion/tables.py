@@ -1,7 +1,5 @@
 """Tables in the paper's layout, its rows beside ours, and differences with their intervals."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping, Sequence
 from typing import Any

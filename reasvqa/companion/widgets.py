@@ -1,8 +1,6 @@
 """Views that change with what you choose. Where no kernel answers (a headless copy, the book), a still of the first, or
 folded views to open. Nothing here trains a student."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import ipywidgets

@@ -1,7 +1,5 @@
 """Sentences that state results: everything in them is computed, whatever comes out."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

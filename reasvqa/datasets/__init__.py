@@ -1,7 +1,5 @@
 """Read annotation files into samples. Most users need only `load(name, split, root)`."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 from pathlib import Path

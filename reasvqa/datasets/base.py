@@ -1,7 +1,5 @@
 """Provide what all readers share: a list of samples, strict reading of files, and errors that name the remedy."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -45,7 +43,7 @@ class Samples(Sequence[Sample]):
         """Return one row per sample, with the columns of `Sample`; answer is Int64."""
         return pd.DataFrame(map(vars, self), columns=list(Sample.__dataclass_fields__)).astype({"answer": "Int64"})
 
-    def select(self, ids: Iterable[str]) -> Samples:
+    def select(self, ids: Iterable[str]) -> "Samples":
         """Return the samples with these ids, in file order."""
         wanted = set(ids)
         return Samples([sample for sample in self if sample.id in wanted], self.videos)

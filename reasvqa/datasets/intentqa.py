@@ -4,8 +4,6 @@ Its videos are NExT-QA's. If map_vid_vidorID.json lies beside the CSV files, it 
 is videos/<video_id>.mp4.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from reasvqa.datasets.base import Samples, annotation_file, read_map, safe_path

@@ -4,8 +4,6 @@ Columns of the CSV: video,frame_count,width,height,question,answer,qid,type,a0..
 gives their folders: "3238737531" -> "1164/3238737531".
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 

@@ -8,8 +8,6 @@ A question without an id gets one: the video's name and a hash of video, clip, q
 stays with its question if you add rows, sort them, move them to another split, or correct their labels.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator

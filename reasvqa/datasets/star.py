@@ -5,8 +5,6 @@ An item: {"question_id": "Interaction_T1_13", "question": ..., "video_id": "YSKX
 The videos are Charades': videos/YSKX3.mp4.
 """
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ Both show N = 4 frames of each clip to the model and return a response per sampl
     generate(samples, OpenAIGenerator("internvl-26b", samples.videos, "http://localhost:8000/v1"), path)
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import inspect

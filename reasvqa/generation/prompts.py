@@ -1,7 +1,5 @@
 """Build the prompts of phase 1 (paper, appendix A.3)."""
 
-from __future__ import annotations
-
 from reasvqa.samples import Sample
 from reasvqa.validation import one_of
 

@@ -6,8 +6,6 @@ Any file in this form works; `id` and `response` are enough. `prediction` is 0-b
 option; `correct` is null if the answer is unknown. A line is outdated if its prompt no longer asks the question.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

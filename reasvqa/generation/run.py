@@ -1,7 +1,5 @@
 """Run a generator over samples. A killed run loses at most the batch in flight, and a second call continues it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Get a trained student's answers: rank the options, compare letters, or parse the text that it writes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Turn training examples into batches of token ids with little padding."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Export a trained student for use without this library: as an adapter of peft or a checkpoint of transformers."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

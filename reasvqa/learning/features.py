@@ -5,8 +5,6 @@ in the student's precision; a second one says which rows are valid. Worker proce
 encodes earlier ones. If the process is killed, only the batch in flight is lost.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Compute a run's key: a name and a hash of everything that determines its result. This module writes nothing."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Train several runs at once, one process per core: two threads make a step of a small student no faster."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress

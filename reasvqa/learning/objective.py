@@ -5,8 +5,6 @@ is a mean over its own target tokens in all processes that share the batch. So b
 of the texts and the number of samples with reasoning.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

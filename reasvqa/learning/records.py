@@ -3,8 +3,6 @@
 The runs behind `figures/` ship this way. A run with the same key is then trained again only if its weights are needed.
 """
 
-from __future__ import annotations
-
 import io
 import lzma
 import os

@@ -7,8 +7,6 @@ runs/<key>/
     written.csv                                     what the student wrote later
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

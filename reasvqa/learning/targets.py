@@ -1,7 +1,5 @@
 """Build the texts that the student reads and has to write: one `Example` per question (paper, section 3.3)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

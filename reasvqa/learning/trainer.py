@@ -1,7 +1,5 @@
 """Train one run with `transformers.Trainer`, from the data to the files of its result."""
 
-from __future__ import annotations
-
 import json
 import platform
 import shutil

@@ -1,7 +1,5 @@
 """Train a student by Eq. 1 or Eq. 2 (phase 3, LR). A run is kept under its key; an interrupted run continues."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from contextlib import nullcontext

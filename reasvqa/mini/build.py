@@ -8,8 +8,6 @@ Everything follows from the data set's name and a seed. Videos of a split are ma
 `stories.json` says what happens in each video; only the simulated generators read it, in place of the pixels.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections import ChainMap, Counter

@@ -4,8 +4,6 @@ An instrument is judged before it is read. `measure` trains what the gates need 
 with its bounds. No gate looks at the effect of imperfect reasoning.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path

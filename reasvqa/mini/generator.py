@@ -7,8 +7,6 @@ compares the wrong events or eliminates the wrong option, while most of what it 
 are both error rates and how often it names no option. Two of its strengths stand for the paper's two generators.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Only a miniature knows what happens in each clip, so only its students can be measured in this way.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

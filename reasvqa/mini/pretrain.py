@@ -10,8 +10,6 @@ two things from them, which fine-tuning has to teach:
   Their names ("lamp") occur in text without pictures, as they did in FlanT5's pretraining.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path

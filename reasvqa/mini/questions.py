@@ -6,8 +6,6 @@ choose distractors, and to decide whether a single frame can answer it (the ATP-
 share of each type follow the three benchmarks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

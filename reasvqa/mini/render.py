@@ -5,8 +5,6 @@ Pillow draws each sprite at four times its size and shrinks it, which gives smoo
 with a few sprites laid over it.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

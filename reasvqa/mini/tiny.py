@@ -3,8 +3,6 @@
 They test everything from a checkpoint to a run without a download. Their answers mean nothing.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The miniature's students before pretraining: the families' own architectures with random weights."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from pathlib import Path

@@ -11,8 +11,6 @@ and can describe most of what it sees, but a few hundred questions have to teach
 mentions one or two objects, a reasoning four or five.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

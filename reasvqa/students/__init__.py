@@ -1,7 +1,5 @@
 """Load students. A family is a file, on the contract of `reasvqa.students.base`, and a row of `FAMILIES`."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Prepare, keep and load the trained part of a student: projection and LoRA (paper, section 4.1)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import cast
 

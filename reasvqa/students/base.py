@@ -1,8 +1,6 @@
 """Define what all student families share: a frozen vision encoder whose output is cached, and a trained half that
 reads once and decodes any number of targets (paper, sections 4.1 and 4.2)."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -124,7 +122,7 @@ class Student(nn.Module):
         for name in self.vision_modules:
             self.model.get_submodule(name).to(device)
 
-    def without_vision_encoder(self, device: torch.device) -> Student:
+    def without_vision_encoder(self, device: torch.device) -> "Student":
         """Drop the frozen half, whose features are cached, and move the rest to a device."""
         for name in self.vision_modules:
             parent, _, child = name.rpartition(".")

@@ -1,7 +1,5 @@
 """Run BLIP-2 as a student: ViT and Q-Former, frozen | projection, T5 encoder | T5 decoder, once for all targets."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

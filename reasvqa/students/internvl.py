@@ -1,7 +1,5 @@
 """Run InternVL3 as a student: vision tower and shuffle, frozen | projector | Qwen2 over [video, question | targets]."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

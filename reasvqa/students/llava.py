@@ -1,7 +1,5 @@
 """Run LLaVA-OneVision as a student: vision tower, frozen | projector | Qwen2 over [video, question | targets]."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ Each target sees the reading and itself, at positions that continue from the rea
 consist of attention layers with one-dimensional positions; `reasvqa.students.why_not` says why others cannot be used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

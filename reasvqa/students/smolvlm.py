@@ -1,7 +1,5 @@
 """Run SmolVLM2 as a student: vision encoder, frozen | connector, SmolLM2 over [video, question | targets]."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
