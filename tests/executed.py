@@ -14,7 +14,7 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 from reasvqa.companion.experiments import EXPERIMENTS
-from reasvqa.learning import many
+from reasvqa.learning import training
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 BY_NAME = {path.stem: path for path in NOTEBOOKS}
@@ -35,7 +35,7 @@ def solutions(path: Path) -> list[str]:
 def shell() -> Iterator[InteractiveShell]:
     """A kernel's shell in this process, which has imported everything, and where runs are trained one by one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(many, "cores", lambda: 1)
+        patch.setattr(training, "cores", lambda: 1)
         patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
         patch.setattr(InteractiveShell, "enable_gui", lambda *_: None)  # there is none
         made = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))

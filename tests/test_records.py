@@ -16,8 +16,8 @@ from reasvqa.companion.claims import settings_of_claims
 from reasvqa.companion.experiments import SEEDS, all_settings
 from reasvqa.config import TrainConfig
 from reasvqa.learning import Run, records, train, train_all
-from reasvqa.learning.many import kept_run
 from reasvqa.learning.runs import WeightsLeftOut, meta_text
+from reasvqa.learning.training import kept_run
 
 QUICK = TrainConfig(dataset="smoke-star", reasoning="none", blind=True, questions=8).resolve()
 

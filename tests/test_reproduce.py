@@ -16,7 +16,7 @@ from reasvqa.companion import reproduce
 from reasvqa.companion.claims import settings_of_claims
 from reasvqa.companion.experiments import EXPERIMENTS, all_settings
 from reasvqa.learning import Run, TrainConfig, run_key, train
-from reasvqa.learning.many import train_all, train_quietly
+from reasvqa.learning.training import train_all, train_quietly
 
 
 def tiny(seed: int, **values) -> TrainConfig:

@@ -39,7 +39,7 @@ from reasvqa.datasets import DATASETS, DataError, load
 from reasvqa.files import write_text
 from reasvqa.learning import Run, TrainConfig, records, run_key
 from reasvqa.learning.key import videos_seen_once
-from reasvqa.learning.many import kept_run, prepare_features, train_quietly
+from reasvqa.learning.training import kept_run, prepare_features, train_quietly
 from reasvqa.processes import Workers, cores, finish_all, result_of
 
 COMMANDS = ("reproduce", "check", "benchmark", "book")  # modules that no table depends on

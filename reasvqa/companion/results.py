@@ -14,7 +14,7 @@ from reasvqa.datasets import load
 from reasvqa.evaluation import LEVEL, Estimate, estimate, holm, mean_estimate, plain, right_or_wrong, signed, verdict
 from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, train_all
-from reasvqa.learning.many import kept_run
+from reasvqa.learning.training import kept_run
 
 Key = TypeVar("Key")
 
