@@ -4,7 +4,6 @@ A setting left at None takes its value from the preset that the data set names (
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field, TypeAdapter
@@ -151,7 +150,7 @@ class TrainConfig:
         type or out of range; the message names the setting and the remedy."""
         preset = PRESETS[self.preset]
         values = {name: preset.get(name) if value is None else value for name, value in vars(self).items()}
-        config = TrainConfig(**{name: validated(name, kind, values[name]) for name, kind in _kinds().items()})
+        config = TrainConfig(**{name: validated(name, kind, values[name]) for name, kind in _KINDS.items()})
         if self.lora_rank is not None and self.lora_alpha is None:
             config = replace(config, lora_alpha=2 * config.lora_rank)
         if config.reasoning == "none" or (config.objective == "mtl" and config.beta == 0):
@@ -166,10 +165,8 @@ class TrainConfig:
         return config
 
 
-@cache
-def _kinds() -> dict[str, TypeAdapter]:
-    hints = get_type_hints(TrainConfig, include_extras=True)
-    return {name: TypeAdapter(among(CHOICES[name]) if name in CHOICES else hint) for name, hint in hints.items()}
+_HINTS = get_type_hints(TrainConfig, include_extras=True)
+_KINDS = {name: TypeAdapter(among(CHOICES[name]) if name in CHOICES else hint) for name, hint in _HINTS.items()}
 
 
 def check_seeds(seeds: Any) -> list[int]:
