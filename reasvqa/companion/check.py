@@ -211,9 +211,9 @@ def student_without_weights(name: str) -> Student | None:
     try:
         config = transformers.AutoConfig.from_pretrained(source, local_files_only=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=True)
-        model_class, student_class = FAMILIES[config.model_type]
         with torch.device("meta"):
-            return student_class(getattr(transformers, model_class)(config), tokenizer, Preprocess(1, half, half))
+            model = transformers.AutoModelForImageTextToText.from_config(config)
+            return FAMILIES[config.model_type](model, tokenizer, Preprocess(1, half, half))
     except (OSError, ValueError, KeyError):
         published = name in full_size.FULL_SIZE
         return full_size.random_student(name, torch.device("meta"), torch.bfloat16) if published else None

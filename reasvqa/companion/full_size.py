@@ -51,7 +51,7 @@ def random_student(name: str, device: torch.device, dtype: torch.dtype, layers: 
         model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(family, **values), dtype=dtype)
     side, half = model.config.vision_config.image_size, (0.5, 0.5, 0.5)
     preprocess = Preprocess(side if isinstance(side, int) else side[0], half, half)
-    return FAMILIES[family][1](model, tokenizer, preprocess)
+    return FAMILIES[family](model, tokenizer, preprocess)
 
 
 def sizes(name: str) -> dict[str, float]:

@@ -33,12 +33,12 @@ STUDENTS.update(
         "internvl3-2b": "OpenGVLab/InternVL3-2B-hf",
     }
 )
-# By the model type in config.json: the name of transformers' class, whose import takes seconds, and our class.
-FAMILIES: dict[str, tuple[str, type[Student]]] = {
-    "blip-2": ("Blip2ForConditionalGeneration", Blip2Student),
-    "llava_onevision": ("LlavaOnevisionForConditionalGeneration", LlavaStudent),
-    "smolvlm": ("SmolVLMForConditionalGeneration", SmolVlmStudent),
-    "internvl": ("InternVLForConditionalGeneration", InternVlStudent),
+# By the model type in config.json.
+FAMILIES: dict[str, type[Student]] = {
+    "blip-2": Blip2Student,
+    "llava_onevision": LlavaStudent,
+    "smolvlm": SmolVlmStudent,
+    "internvl": InternVlStudent,
 }
 
 
@@ -75,11 +75,9 @@ def _load(name: str, source: str, dtype: torch.dtype, local_only: bool) -> Stude
     if config.model_type == "blip-2" and not config.text_config.is_encoder_decoder:
         kind = config.text_config.model_type
         raise ValueError(f"student {name!r}: its language model is {kind}, but this student needs T5")
-    model_class, student_class = FAMILIES[config.model_type]
+    model_class: Any = transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
     options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, found = getattr(transformers, model_class).from_pretrained(
-        source, dtype=dtype, local_files_only=local_only, **options
-    )
+    model, found = model_class.from_pretrained(source, dtype=dtype, local_files_only=local_only, **options)
     tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local_only)
     hub.check_tokenizer(tokenizer, source)
     listed = "; ".join(
@@ -89,7 +87,7 @@ def _load(name: str, source: str, dtype: torch.dtype, local_only: bool) -> Stude
     )
     if listed:  # transformers would draw missing weights at random and go on
         raise ValueError(f"student {name!r}: the weights at {source!r} do not fit the model ({listed}). Get it again.")
-    return student_class(model, tokenizer, read_preprocess(source, local_only))
+    return FAMILIES[config.model_type](model, tokenizer, read_preprocess(source, local_only))
 
 
 def why_not(config: transformers.PretrainedConfig) -> list[str]:
