@@ -44,22 +44,18 @@ def reasoning(root: Path, generator: str, kind: str = "reasoning") -> Path:
 
 
 def runs() -> Path:
-    """Return the run store."""
     return data() / "runs"
 
 
 def exports() -> Path:
-    """Return the default folder of exported runs."""
     return data() / "exports"
 
 
 def features() -> Path:
-    """Return the folder of the caches of visual features."""
     return data() / "features"
 
 
 def reproduced(scale: str) -> Path:
-    """Return the folder of executed notebooks."""
     return data() / "reproduced" / scale
 
 
@@ -79,7 +75,6 @@ def records() -> Path:
 
 
 def book() -> Path:
-    """The website made of the notebooks."""
     return data() / "book"
 
 

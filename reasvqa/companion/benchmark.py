@@ -238,7 +238,6 @@ def seconds(function: Callable[[], object], times: int = 1) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `reasvqa benchmark` and return its exit status."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("reasvqa benchmark", description=__doc__, formatter_class=formatter)
     students = f"of the miniature, or of full size with random weights: {', '.join(FULL_SIZE)}"

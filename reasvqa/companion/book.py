@@ -123,7 +123,6 @@ def build(root: Path, output: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `reasvqa book` and return its exit status."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("reasvqa book", description=__doc__, formatter_class=formatter)
     parser.add_argument("--output", type=Path, default=paths.book(), help="folder of the site (default: %(default)s)")

@@ -254,7 +254,6 @@ def show(rows: Iterable[Row]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `reasvqa check` and return its exit status."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("reasvqa check", description=__doc__, formatter_class=formatter)
     add = parser.add_argument

@@ -48,8 +48,6 @@ LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks 
 
 @dataclass
 class Plan:
-    """What is to be done."""
-
     settings: list[TrainConfig]  # of all runs that are needed, each once
     missing: list[TrainConfig]  # those to train
     shipped: int  # how many came with the repository
@@ -253,7 +251,6 @@ def reproduce(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `reasvqa reproduce` and return its exit status."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("reasvqa reproduce", description=__doc__, formatter_class=formatter)
     names, add = list(EXPERIMENTS), parser.add_argument

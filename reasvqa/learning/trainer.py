@@ -126,7 +126,6 @@ def fit(config: TrainConfig, root: Path, folder: Path, state: PartialState) -> N
 
 
 def _arguments(config: TrainConfig, examples: int, folder: Path, world: int) -> TrainingArguments:
-    """Translate the settings into transformers' arguments."""
     steps_per_epoch = -(-examples // config.batch_size)
     steps = config.epochs * steps_per_epoch
     log_every = max(1, steps_per_epoch // 2)

@@ -86,8 +86,6 @@ DECODER_PHASES = (*PHASES[:2], replace(PHASES[2], steps=800), replace(PHASES[3],
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """All settings of pretraining."""
-
     student: str = "mini-blip2"
     seed: int = 7
     stories: int = 6000  # that the phases draw from
@@ -176,8 +174,6 @@ def make_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
 
 @dataclass
 class Example:
-    """One thing to learn."""
-
     frames: list[int]  # rows of the step's frames, in order of time; none for a text without pictures
     prompt: str
     target: str

@@ -18,7 +18,6 @@ MEAN, STD = (0.84, 0.84, 0.82), (0.2, 0.2, 0.2)  # measured on the miniature's f
 
 
 def make_student(name: str, tokenizer: PreTrainedTokenizerFast) -> Student:
-    """Return an untrained student of the miniature."""
     model = _blip2(len(tokenizer)) if name == "mini-blip2" else _llava(name, tokenizer)
     return FAMILIES[model.config.model_type](model, tokenizer, Preprocess(IMAGE_SIZE, MEAN, STD))
 

@@ -101,12 +101,10 @@ class Student(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the language model."""
         return self.language_model.get_input_embeddings().weight.device
 
     @property
     def pad(self) -> int:
-        """Return the id of the padding token."""
         return self.tokenizer.pad_token_id
 
     @torch.no_grad()

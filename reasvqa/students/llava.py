@@ -49,7 +49,6 @@ class LlavaStudent(PackedStudent):
             (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def vision(self, pixels: Tensor) -> Tensor:
-        """See `Student.vision`. The features are the vision tower's patches."""
         hidden = self.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
         patches = torch.cat([hidden[layer] for layer in self.layers], dim=-1)
         return patches[:, 1:] if self.model.config.vision_feature_select_strategy == "default" else patches

@@ -40,7 +40,6 @@ class SmolVlmStudent(PackedStudent):
         self.video_token = self.model.config.image_token_id
 
     def vision(self, pixels: Tensor) -> Tensor:
-        """See `Student.vision`. The features are the vision encoder's patches."""
         return self.model.model.vision_model(pixels).last_hidden_state
 
     def labels(self, frames: int) -> list[str]:
