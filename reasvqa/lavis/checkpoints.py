@@ -4,8 +4,6 @@ The two libraries hold the same tensors under different names, which `lavis_keys
 biases differ in shape: LAVIS keeps those of queries and values, and has none for keys.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence
@@ -52,7 +50,7 @@ def lavis_keys(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path, partial: bool = False) -> list[str]:
+def load_lavis_checkpoint(model: "Blip2ForConditionalGeneration", path: str | Path, partial: bool = False) -> list[str]:
     """Load a LAVIS checkpoint's weights into `model`: all of them or, on an error, none.
 
     Args:
@@ -102,7 +100,7 @@ def load_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
     return missing
 
 
-def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path) -> None:
+def save_lavis_checkpoint(model: "Blip2ForConditionalGeneration", path: str | Path) -> None:
     """Write `model` as a LAVIS checkpoint, {"model": weights under LAVIS's names}; raise LavisError if LoRA is not
     merged. The biases of the vision attention's keys, which the softmax cancels, are left out."""
     state: dict[str, Tensor] = {}
@@ -119,7 +117,7 @@ def save_lavis_checkpoint(model: Blip2ForConditionalGeneration, path: str | Path
     torch.save({"model": state}, path)
 
 
-def export_annotations(examples: Sequence[Example], path: str | Path) -> None:
+def export_annotations(examples: Sequence["Example"], path: str | Path) -> None:
     """Write training examples as the annotation file of LAVIS's data set "reasvqa": a JSON list of objects with "id",
     "video", "clip" ([start, end] in seconds, or null), "source", "target" and "reasoning" (or null)."""
     rows = [

@@ -6,8 +6,6 @@ This module runs in the environment of `environment-lavis.yml`; `export_annotati
     torchrun --nproc-per-node 4 -m reasvqa.lavis.model --cfg-path ...    four GPUs
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from functools import partial
@@ -123,7 +121,7 @@ class ReasVQAT5(Blip2Base):
         self.reasoning_start = self.t5_tokenizer.convert_tokens_to_ids("<extra_id_0>")
 
     @classmethod
-    def from_config(cls, cfg) -> ReasVQAT5:
+    def from_config(cls, cfg) -> "ReasVQAT5":
         """Build the model of a YAML's `model` section; `pretrained` is a BLIP-2 checkpoint, `finetuned` one of ours."""
         values = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
         names = "vision qformer num_query_token t5_model image_size precision beta lora_rank max_txt_len".split()
@@ -132,7 +130,7 @@ class ReasVQAT5(Blip2Base):
             model.load_checkpoint_from_config(cfg)
         return model
 
-    def train(self, mode: bool = True) -> ReasVQAT5:
+    def train(self, mode: bool = True) -> "ReasVQAT5":
         """Set the mode, but keep the frozen vision side without dropout and drop path."""
         super().train(mode)
         self.visual_encoder.eval()
