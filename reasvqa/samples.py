@@ -6,8 +6,9 @@ LETTERS = "ABCDEFGHIJ"
 
 # Official question types -> columns of the paper's Table 1. IntentQA groups the same codes in its own way (Table 2), so
 # its loader sets the group.
-GROUPS = {"CW": "Cau", "CH": "Cau", "TN": "Tem", "TP": "Tem", "TC": "Tem", "DC": "Des", "DL": "Des", "DO": "Des"}
-GROUPS |= {"Interaction": "Int", "Sequence": "Seq", "Prediction": "Pre", "Feasibility": "Fea"}
+NEXTQA_GROUPS = {"CW": "Cau", "CH": "Cau", "TN": "Tem", "TP": "Tem", "TC": "Tem", "DC": "Des", "DL": "Des", "DO": "Des"}
+STAR_GROUPS = {"Interaction": "Int", "Sequence": "Seq", "Prediction": "Pre", "Feasibility": "Fea"}
+GROUPS = NEXTQA_GROUPS | STAR_GROUPS
 INTENT_GROUPS = {"CW": "Why", "CH": "How", "TN": "Tem", "TP": "Tem", "TC": "Tem"}
 
 

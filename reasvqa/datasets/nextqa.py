@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from reasvqa.datasets import base
-from reasvqa.samples import GROUPS, Sample
+from reasvqa.samples import NEXTQA_GROUPS, Sample
 from reasvqa.validation import one_of, shortened
 
-TYPES = ("CW", "CH", "TN", "TP", "TC", "DC", "DL", "DO")
 OPTIONS = tuple(f"a{i}" for i in range(5))
 
 
@@ -29,7 +28,7 @@ def load(root: Path, split: str) -> base.Samples:
             raise base.DataError(f"{where}: {problem}. Use the map of the same release.")
         return base.safe_path(f"{folders[name]}.mp4", f"{map_path}, entry {name!r}")
 
-    samples = samples_of_csv(path, "video", {name: GROUPS[name] for name in TYPES}, video)
+    samples = samples_of_csv(path, "video", NEXTQA_GROUPS, video)
     if split == "atp-hard":
         samples = [samples[i] for i in atp_hard_rows(root, len(samples))]
     return base.Samples(samples, root / "videos")

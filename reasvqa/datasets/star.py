@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from reasvqa.datasets import base
-from reasvqa.samples import Sample
+from reasvqa.samples import STAR_GROUPS, Sample
 from reasvqa.validation import one_of, shortened
-
-TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 
 
 def load(root: Path, split: str) -> base.Samples:
@@ -57,8 +55,8 @@ def _sample(item: Any, labelled: bool, where: str) -> Sample:
         if not isinstance(item[field], str):
             raise _wrong(where, f", field {field}: {shortened(item[field])} is not a text")
     kind = item["question_id"].split("_")[0]
-    if kind not in TYPES:
-        problem = f"{shortened(item['question_id'])} does not begin with {', '.join(TYPES)}"
+    if kind not in STAR_GROUPS:
+        problem = f"{shortened(item['question_id'])} does not begin with {', '.join(STAR_GROUPS)}"
         raise _wrong(where, f", field question_id: {problem}")
     start, end = (base.seconds(item[field], f"{where}, field {field}") for field in ("start", "end"))
     if start >= end:
