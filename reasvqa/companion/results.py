@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -16,8 +16,6 @@ from reasvqa.generation import read_reasoning
 from reasvqa.learning import Run, train_all
 from reasvqa.learning.training import kept_run
 
-Key = TypeVar("Key")
-
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
@@ -29,7 +27,7 @@ def train_settings(
     return train_each(wanted, force=force)
 
 
-def train_each(settings: Mapping[Key, Sequence[TrainConfig]], *, force: bool = False) -> dict[Key, list[Run]]:
+def train_each(settings: Mapping[Any, Sequence[TrainConfig]], *, force: bool = False) -> dict[Any, list[Run]]:
     """Return the runs of several settings, by their keys; missing runs are trained side by side."""
     runs = iter(train_all([config for configs in settings.values() for config in configs], force=force))
     return {key: [next(runs) for _ in configs] for key, configs in settings.items()}
