@@ -36,7 +36,7 @@ def project(tmp_path) -> Path:
     )
     (package / "datasets" / "mine.py").write_text(READER)
     registry = package / "datasets" / "__init__.py"
-    text = registry.read_text().replace("import intentqa, nextqa,", "import intentqa, mine, nextqa,")
+    text = registry.read_text().replace("import nextqa,", "import mine, nextqa,")
     first = text.index("DATASETS[")
     registry.write_text(text[:first] + ROW + text[first:])
     return tmp_path

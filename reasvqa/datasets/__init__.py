@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 
 from reasvqa import paths
-from reasvqa.datasets import intentqa, nextqa, own, star
+from reasvqa.datasets import nextqa, own, star
 from reasvqa.datasets.base import DataError, Samples, check_links
 from reasvqa.registry import DATASETS, Dataset
 from reasvqa.validation import one_of
@@ -13,10 +13,10 @@ from reasvqa.validation import one_of
 # A new data set is a row: its name, its reader and, if it is not "paper", its preset (`reasvqa.config`).
 DATASETS["nextqa"] = Dataset(nextqa.load)
 DATASETS["star"] = Dataset(star.load)
-DATASETS["intentqa"] = Dataset(intentqa.load)
+DATASETS["intentqa"] = Dataset(nextqa.load_intentqa)
 DATASETS["small-nextqa"] = Dataset(nextqa.load, preset="small", folder="nextqa", shuffled=True)
 DATASETS["small-star"] = Dataset(star.load, preset="small", folder="star", shuffled=True)
-DATASETS["small-intentqa"] = Dataset(intentqa.load, preset="small", folder="intentqa", shuffled=True)
+DATASETS["small-intentqa"] = Dataset(nextqa.load_intentqa, preset="small", folder="intentqa", shuffled=True)
 DATASETS["own"] = Dataset(own.load)
 
 

@@ -2,13 +2,15 @@
 
 Columns of the CSV: video,frame_count,width,height,question,answer,qid,type,a0..a4. The videos are VidOR's; the map
 gives their folders: "3238737531" -> "1164/3238737531".
+
+IntentQA (Li et al., 2023) asks about NExT-QA's videos, in CSV files with the column `video_id` for `video`.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from reasvqa.datasets import base
-from reasvqa.samples import NEXTQA_GROUPS, Sample
+from reasvqa.samples import INTENT_GROUPS, NEXTQA_GROUPS, Sample
 from reasvqa.validation import one_of, shortened
 
 OPTIONS = tuple(f"a{i}" for i in range(5))
@@ -32,6 +34,20 @@ def load(root: Path, split: str) -> base.Samples:
     if split == "atp-hard":
         samples = [samples[i] for i in atp_hard_rows(root, len(samples))]
     return base.Samples(samples, root / "videos")
+
+
+def load_intentqa(root: Path, split: str) -> base.Samples:
+    """See `reasvqa.datasets.load`. Without map_vid_vidorID.json beside the CSV files, a video is
+    videos/<video_id>.mp4."""
+    one_of("split", split, ("train", "val", "test"))
+    path = base.annotation_file(root, f"{split}.csv", "Put IntentQA's annotation files into this folder.")
+    map_path = root / "map_vid_vidorID.json"
+    folders = base.read_map(map_path) if map_path.is_file() else {}
+
+    def video(name: str, where: str) -> str:
+        return base.safe_path(f"{folders.get(name, name)}.mp4", where)
+
+    return base.Samples(samples_of_csv(path, "video_id", INTENT_GROUPS, video), root / "videos")
 
 
 def samples_of_csv(

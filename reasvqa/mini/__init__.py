@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reasvqa import paths
 from reasvqa.config import PRESETS
-from reasvqa.datasets import intentqa, nextqa, star
+from reasvqa.datasets import nextqa, star
 from reasvqa.registry import DATASETS, STUDENTS, Dataset
 
 SHIPPED = paths.SHIPPED / "mini"
@@ -22,7 +22,7 @@ def _make(name: str, root: Path, split: str) -> None:
     build(name, root, split)
 
 
-for _name, _read in {"star": star.load, "nextqa": nextqa.load, "intentqa": intentqa.load}.items():
+for _name, _read in {"star": star.load, "nextqa": nextqa.load, "intentqa": nextqa.load_intentqa}.items():
     for _preset in ("mini", "smoke"):
         for _look in ("", "-clear", "-dusk", "-night"):  # see `reasvqa.mini.render.LOOKS`; the first is indoors
             DATASETS[f"{_preset}-{_name}{_look}"] = Dataset(_read, preset=_preset, make=_make)
