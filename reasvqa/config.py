@@ -6,7 +6,7 @@ A setting left at None takes its value from the preset that the data set names (
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, FiniteFloat, TypeAdapter
 
 from reasvqa.registry import DATASETS, PRESETS
 from reasvqa.validation import among, list_of, one_of, validated
@@ -37,11 +37,10 @@ _OF_REASONING = ("reasoning", "refinement", "subset", "fraction", "control", "ta
 
 Count = Annotated[int, Field(gt=0, lt=2**63)]
 Index = Annotated[int, Field(ge=0, lt=2**63)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[Finite, Field(gt=0)]
-NotNegative = Annotated[Finite, Field(ge=0)]
-BelowOne = Annotated[Finite, Field(ge=0, lt=1)]
-Share = Annotated[Finite, Field(gt=0, le=1)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+BelowOne = Annotated[FiniteFloat, Field(ge=0, lt=1)]
+Share = Annotated[FiniteFloat, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class TrainConfig:
     max_grad_norm: NotNegative = FROM_PRESET
     lora: bool = True
     lora_rank: Count = FROM_PRESET
-    lora_alpha: Annotated[Finite | int, Field(gt=0)] = FROM_PRESET  # keys of kept runs have 32, not 32.0
+    lora_alpha: Annotated[FiniteFloat | int, Field(gt=0)] = FROM_PRESET  # keys of kept runs have 32, not 32.0
     lora_dropout: BelowOne = FROM_PRESET
     max_source_tokens: Count = FROM_PRESET
     max_target_tokens: Count = FROM_PRESET

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter
 
 from reasvqa import paths
 from reasvqa.companion.experiments import SETTINGS
 from reasvqa.companion.scales import BENCHMARKS, SCALES
-from reasvqa.config import Count, Finite, Index, Positive, TrainConfig
+from reasvqa.config import Count, Index, Positive, TrainConfig
 from reasvqa.datasets import DATASETS, load
 from reasvqa.learning import run_key
 from reasvqa.students import STUDENTS
@@ -33,7 +33,7 @@ _KINDS: dict[str, Any] = {
     "dataset": among(DATASETS),
     "datasets": list_of(among(BENCHMARKS)),
     "seeds": list_of(Index),
-    "betas": list_of(Finite),
+    "betas": list_of(FiniteFloat),
     "generators": list_of(Annotated[str, Field(min_length=1)]),
     "student": Annotated[str, AfterValidator(_student)],
     "first second": Annotated[str, AfterValidator(_setting_or_run)],
