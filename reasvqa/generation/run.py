@@ -250,10 +250,10 @@ def _line(row: dict) -> str:
     return (text if text == without_surrogates(text) else json.dumps(row)) + "\n"  # lone surrogates must be escaped
 
 
-def shortened(text: str, length: int = 400) -> str:
-    """Return a text, such as a server's whole page, on one line, cut to `length` characters."""
+def shortened(text: str) -> str:
+    """Return a text, such as a server's whole page, on one line, cut to 400 characters."""
     text = " ".join(text.split())
-    return text if len(text) <= length else f"{text[:length]}..."
+    return text if len(text) <= 400 else f"{text[:400]}..."
 
 
 def without_secrets(text: str, known: Collection[str] = ()) -> str:

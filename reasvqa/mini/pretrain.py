@@ -241,7 +241,7 @@ def loss_of(student: Student, group: list[Example], features: Tensor) -> Tensor:
     return target_losses(student, states, mask, [(labels, start, torch.arange(len(group)))])[0]
 
 
-def pretrain(config: PretrainConfig, path: Path, log=print, resume: int = 0) -> Student:
+def pretrain(config: PretrainConfig, path: Path, resume: int = 0) -> Student:
     """Train a student and write it to `path`. `PRETRAINED` has the settings.
 
     A BLIP-2 takes 90 minutes of one core, a decoder-only student 40.
@@ -256,7 +256,7 @@ def pretrain(config: PretrainConfig, path: Path, log=print, resume: int = 0) -> 
     stories = [make_story(rng, f"pretrain-{i}") for i in range(config.stories)]
     pixels = torch.cat([student.preprocess(frames_of(story)).half() for story in stories])
     size = sum(p.numel() for p in student.parameters()) / 1e6
-    log(f"{size:.2f} M parameters, vocabulary {len(student.tokenizer)}, {len(pixels)} frames")
+    print(f"{size:.2f} M parameters, vocabulary {len(student.tokenizer)}, {len(pixels)} frames")
     if resume:
         student.model.load_state_dict(load_student(f"{path}-before-{resume}").model.state_dict())
     for i, phase in enumerate(config.phases[resume:], resume):
@@ -298,10 +298,10 @@ def pretrain(config: PretrainConfig, path: Path, log=print, resume: int = 0) -> 
                 running[key] = 0.98 * running.get(key, value.item()) + 0.02 * value.item()
             if step % 100 == 99 or step == 0:
                 text = "  ".join(f"{k[0]}f {'text' if k[1] else 'answer'} {v:.3f}" for k, v in sorted(running.items()))
-                log(f"phase {i}, step {step + 1}/{phase.steps}  {time.time() - began:.0f} s  {text}")
+                print(f"phase {i}, step {step + 1}/{phase.steps}  {time.time() - began:.0f} s  {text}")
             if step % 500 == 499:
                 save_student(student, path)
-                log(f"gates {gates(student, count=100)}")
+                print(f"gates {gates(student, count=100)}")
     save_student(student, path)
     return student
 
