@@ -117,7 +117,6 @@ class Estimate:
 
     @property
     def half_width(self) -> float:
-        """Return half the width of the 95 % interval."""
         return (self.high - self.low) / 2
 
     def interval(self, level: float) -> tuple[float, float]:

@@ -46,7 +46,6 @@ class Collator:
         return [sum(map(len, row)) for row in zip(self.sources, self.targets, self.reasonings, strict=True)]
 
     def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Return the arguments of `Objective.forward` for the examples at these indices."""
         source, mask = pad([self.sources[i] for i in indices], self.pad)
         features = self.features.tensor([self.examples[i].sample for i in indices])
         batch = {"features": features, "input_ids": source, "attention_mask": mask}

@@ -98,7 +98,6 @@ class Story:
 
     @property
     def seen(self) -> tuple[Event, ...]:
-        """The events that questions are about."""
         return self.events[self.first : self.last + 1]
 
     @property
