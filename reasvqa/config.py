@@ -63,7 +63,7 @@ class TrainConfig:
         seed: of everything random in a run.
         blind: show the student no frames, to measure what the questions alone give away.
         num_frames: N, frames per clip.
-        questions: how many training questions to use, from the first on (a large number: all); None: the preset's.
+        questions: number of training questions, counted from the first (more than there are: all); None: the preset's.
         generator: whose responses the student learns from, those in <dataset>/reasoning/<generator>.jsonl.
         answer_format: "letter", as in the paper; "choice": choose among the options' texts by their likelihood; the
             loss is the cross-entropy of this choice; "text": learn to write the right text, choose in the same way.
@@ -74,8 +74,8 @@ class TrainConfig:
         warmup: share of the steps in which the learning rate rises, 0 <= warmup < 1.
         max_grad_norm: clip gradients to this norm; 0: do not.
         lora: train LoRA weights of the language model besides the projection.
-        lora_rank, lora_alpha, lora_dropout: the rank r; the numerator of the factor lora_alpha / r (2 r where only r is
-            given); the dropout on LoRA's input.
+        lora_rank, lora_alpha, lora_dropout: the rank r; the numerator of the factor lora_alpha / r (default 2 r if you
+            give only r); the dropout on LoRA's input.
         max_source_tokens: limit of question and options, in training and answering.
         max_target_tokens: limit of a target. A longer one loses reasoning, never the answer; `Run.metrics` counts cuts.
         max_new_tokens: limit of the texts that a student writes.

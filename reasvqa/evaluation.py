@@ -29,7 +29,8 @@ def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFra
         prediction.
 
     Raises:
-        PredictionError: a column is missing, an id is unknown or occurs twice, or samples have no labels.
+        PredictionError: a column is missing, an id is unknown or occurs twice, a prediction is no option's index, or
+            samples have no labels.
     """
     if missing := sorted({"id", "prediction"} - set(predictions.columns)):
         found = ", ".join(map(str, predictions.columns))
@@ -48,9 +49,15 @@ def accuracy(predictions: pd.DataFrame, samples: Iterable[Sample]) -> pd.DataFra
             f"{len(unknown)} predictions are for unknown ids, e.g. {unknown[0]!r}. Give those of this data set and "
             "split, and read ids as text: pd.read_csv(..., dtype={'id': str})"
         )
-    table = pd.DataFrame(map(vars, samples), columns=["id", "answer", "type", "group"])
+    table = pd.DataFrame(map(vars, samples), columns=["id", "options", "answer", "type", "group"])
     table = table.merge(given, on="id", how="left")
-    table["prediction"] = pd.to_numeric(table["prediction"]).astype("Int64")
+    numbers, count = pd.to_numeric(table["prediction"], errors="coerce"), table["options"].map(len)
+    wrong = table[table["prediction"].notna() & ~((numbers % 1 == 0) & (numbers >= 0) & (numbers < count))]
+    if len(wrong):
+        id, prediction = wrong[["id", "prediction"]].iloc[0]
+        found = f"{len(wrong)} predictions are no options, e.g. {prediction!r} for {id!r}"
+        raise PredictionError(f"{found}. Count options from 0; NA stands for no answer")
+    table["prediction"] = numbers.astype("Int64")
     table["correct"] = (table["prediction"] == table["answer"]).fillna(False).astype(bool)
     previous = (table["type"] == "TP") & (table["group"] == "Tem")
     table.loc[previous, "type"] = "TN"  # NExT-QA's evaluator counts "previous" questions as "next" ones (eval_mc.py)
@@ -89,7 +96,8 @@ class Estimate:
         p: two-sided p-value of the mean being zero.
         seeds, videos, questions: their numbers; videos and questions are summed over data sets. With one seed, the
             interval covers other questions, not other seeds.
-        seed_sd: standard deviation of the mean between seeds (of several data sets: one seed each); NaN for one seed.
+        seed_sd: standard deviation of the mean between seeds (several data sets: with one seed from each); NaN for one
+            seed.
     """
 
     value: float
@@ -161,8 +169,8 @@ def estimate(outcomes: np.ndarray, videos: Sequence | np.ndarray) -> Estimate:
 def mean_estimate(parts: Sequence[tuple[np.ndarray, Sequence | np.ndarray]]) -> Estimate:
     """Return the unweighted mean of several data sets' mean outcomes, with its interval.
 
-    The data sets share neither videos nor seeds, so their variances add; the seeds' parts are pooled with
-    Satterthwaite's degrees of freedom. `parts` holds the arguments of `estimate` for each data set. Raise ValueError as
+    The data sets share neither videos nor seeds, so their variances add. Satterthwaite's rule gives the degrees of
+    freedom of the seeds' share. `parts` holds the arguments of `estimate` for each data set. Raise ValueError as
     `estimate` does, or if data sets have different numbers of seeds.
     """
     tables = [(np.atleast_2d(np.asarray(outcomes, dtype=float)), np.asarray(videos)) for outcomes, videos in parts]
@@ -226,7 +234,7 @@ def verdict(
     `p_corrected` below 5 % finds an effect: "contradicted" below zero; above zero "reproduced", or "same sign, other
     size" if it is not within a factor `SIZE` of the paper's. Otherwise "no effect" if the 90 % interval lies within
     the margin on both sides of zero, or else "undecided". "No effect" is not corrected for the number of claims: a
-    claim whose effect is as large as the margin gets it at most once in twenty.
+    claim whose effect equals the margin gets this verdict at most once in twenty.
 
     Args:
         effect: in points.
@@ -265,8 +273,11 @@ def holm(p: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the exact two-sided p of McNemar's test of two runs, bool (questions,); ValueError for unequal shapes."""
-    first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    """Return the exact two-sided p of McNemar's test of two runs, bool (questions,): which answers are right. Raise
+    ValueError for other values or unequal shapes."""
+    first, second = np.asarray(first), np.asarray(second)
+    if not first.dtype == second.dtype == bool:
+        raise ValueError("expected True or False for each question; see `right_or_wrong`")
     if first.shape != second.shape:
         raise ValueError(f"runs on different questions cannot be paired: {first.shape} and {second.shape}")
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())

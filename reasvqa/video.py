@@ -70,10 +70,12 @@ def read_many(
     their number.
 
     Raises:
-        ValueError: num_frames is not a positive integer; raised with the first result.
+        ValueError: num_frames or workers is not a positive integer; raised with the first result.
     """
     if not isinstance(num_frames, Integral) or num_frames < 1:
         raise ValueError(f"num_frames: expected an integer of at least 1, got {num_frames!r}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers: expected at least 1, got {workers!r}")
     workers = min(workers or cores(), max(operator.length_hint(clips, 64), 1))
     process = os.getpid()
     try:

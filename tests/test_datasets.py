@@ -292,6 +292,8 @@ def test_unknown_names():
         load("activitynet", "val")
     with pytest.raises(ValueError, match="split='dev': choose one of train, val, test, atp-hard"):
         load("nextqa", "dev")
+    with pytest.raises(ValueError, match="split='dev': choose one of train, val, test"):
+        load("smoke-star", "dev")
 
 
 def test_sample_checks_itself():

@@ -64,6 +64,14 @@ def test_missing_predictions_count_as_wrong_and_are_reported():
         ([("9", 0)], SAMPLES, "unknown ids, e.g. '9'"),
         ([("1", 0), ("1", 1)], SAMPLES, "more than once, e.g. '1'"),
         ([("1", 0)], [sample("1", None, "CW")], "unlabelled"),
+        *(
+            (
+                [("2", 0), ("1", wrong)],
+                SAMPLES,
+                f"1 predictions are no options, e.g. .*{wrong}.* for '1'. Count options from 0",
+            )
+            for wrong in (5, -1, 0.5, "A")
+        ),
     ],
 )
 def test_predictions_that_do_not_fit(rows, samples, message):
@@ -303,3 +311,5 @@ def test_mcnemar_by_hand():
     second = np.array([False] * 3 + [True] * 9 + [True] * 20)
     assert mcnemar(first, second) == pytest.approx(598 / 4096)
     assert mcnemar(first, first) == 1.0
+    with pytest.raises(ValueError, match="expected True or False for each question"):
+        mcnemar(np.array([0, 1, 2]), np.array([1, 2, 3]))

@@ -247,14 +247,32 @@ def test_missing_videos_are_no_broken_generator(tmp_path):
     assert len(lines_of(tmp_path / "r.jsonl")) == 10
 
 
-@pytest.mark.parametrize(("count", "message"), [(1, "1 responses to 3"), (5, "more than 3 responses to 3")])
-def test_too_few_or_too_many_responses_are_an_error(tmp_path, count, message):
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (["B"], "1 responses to 3"),
+        (["B"] * 5, "more than 3 responses to 3"),
+        (iter("BD"), "2 responses to 3"),
+        ("BBB", "expected a list of responses, got str"),
+        ({"0": "B", "1": "B", "2": "B"}, "expected a list of responses, got dict"),
+    ],
+)
+def test_responses_that_cannot_be_matched_to_questions_are_not_kept(tmp_path, answers, message):
     class Other(Counting):
         def __call__(self, samples, prompts):
-            return ["B"] * count
+            return answers
 
     with pytest.raises(GenerationError, match=message):
         generate(samples(3), Other(), tmp_path / "r.jsonl")
+    assert (tmp_path / "r.jsonl").read_text() == ""
+
+
+def test_a_generator_without_a_name_is_not_asked(tmp_path):
+    with pytest.raises(GenerationError, match="needs the attribute name"):
+        generate(samples(3), lambda samples, prompts: ["B"] * 3, tmp_path / "r.jsonl")
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
+        generate(samples(3), Counting(), tmp_path / "r.jsonl", batch_size=0)
+    assert not (tmp_path / "r.jsonl").exists()
 
 
 def test_half_a_character_is_replaced_and_stops_nothing(tmp_path):

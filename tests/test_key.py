@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import fields, replace
+from json import dumps
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from reasvqa import paths
 from reasvqa.config import CHOICES, TrainConfig
 from reasvqa.datasets import DataError, load
 from reasvqa.generation import ReasoningError
-from reasvqa.learning import run_key
+from reasvqa.learning import key, run_key
 from reasvqa.learning.key import videos_seen_once
+from reasvqa.refinement import RULES, Rule
 from reasvqa.students import STUDENTS
 
 CONFIG = TrainConfig(dataset="smoke-star")
@@ -163,6 +165,25 @@ def test_what_a_run_does_not_touch_is_no_part_of_its_key(root):
 
 def test_the_place_of_the_data_is_no_part_of_the_key(root):
     assert run_key(CONFIG, root) == run_key(CONFIG)
+
+
+def test_a_later_setting_leaves_the_keys_of_earlier_runs(root, monkeypatch):
+    """At the value that they all had. The key without this setting is that of before there was one."""
+    other = replace(CONFIG, skip_missing=True)
+    before, with_other = run_key(CONFIG, root), run_key(other, root)
+    monkeypatch.setattr(TrainConfig.__dataclass_fields__["skip_missing"], "metadata", {"before": False})
+    hashed = []
+    monkeypatch.setattr(
+        key.json, "dumps", lambda content, **options: hashed.append(content) or dumps(content, **options)
+    )
+    assert run_key(CONFIG, root) != before and "skip_missing" not in hashed[-1][0]
+    assert run_key(other, root) == with_other and hashed[-1][0]["skip_missing"] is True
+
+
+def test_a_new_refinement_rule_counts_at_once(root, monkeypatch):
+    before = run_key(CONFIG, root)
+    monkeypatch.setitem(RULES, "the", Rule("the", "sentences with an article", "#123456", r"\bthe\b"))
+    assert run_key(CONFIG, root) != before
 
 
 def test_the_student_is_part_of_the_key(root, tmp_path):

@@ -106,7 +106,7 @@ def test_weights_that_do_not_fit_are_an_error_that_lists_them(copy, change, mess
     change(state)
     safetensors.torch.save_file(state, copy / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match=rf"do not fit the model \({message}"):
-        load_student(str(copy))
+        load_student(copy)
 
 
 def test_a_tokenizer_without_its_files_is_an_error(copy):

@@ -237,6 +237,11 @@ def test_the_number_of_frames_is_an_integer(videos, num_frames):
         read_frames(videos / "good.mp4", num_frames)
 
 
+def test_the_number_of_decoders_is_positive(videos):
+    with pytest.raises(ValueError, match="workers: expected at least 1, got -1"):
+        next(read_many([(videos / "good.mp4", None)], workers=-1))
+
+
 def test_a_clip_may_end_after_the_video(videos):
     path = str(videos / "good.mp4")
     for end in (13.0, 1e300, float("inf"), np.float32(99)):

@@ -23,11 +23,13 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from pydantic import TypeAdapter
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from reasvqa import paths
 from reasvqa.companion.full_size import FULL_SIZE, random_student
+from reasvqa.config import Count
 from reasvqa.datasets import load
 from reasvqa.learning import TrainConfig, build_examples
 from reasvqa.learning.collate import Collator
@@ -38,6 +40,7 @@ from reasvqa.losses import IGNORE, multi_task
 from reasvqa.samples import Sample
 from reasvqa.students import Student, load_student, own_device
 from reasvqa.students.adapters import prepare
+from reasvqa.validation import validated
 from reasvqa.video import read_frames
 
 FIXED_LENGTH = 128  # SeViLA pads its texts to fixed lengths of this order
@@ -74,8 +77,8 @@ def mini_workload(
     student: str, dataset: str, batch_size: int, dtype: torch.dtype = torch.float32, questions: int = 96
 ) -> Workload:
     """Return questions of a miniature with their videos."""
-    samples = load(dataset, "train")[:questions]
     model = load_student(student, dtype)
+    samples = load(dataset, "train")[:questions]
     features = build_features(samples, model, student, 4, paths.features())
     clips = [read_frames(samples.videos / s.video, 4, s.clip) for s in samples]
     pixels = torch.stack([model.preprocess(frames) for frames in clips])
@@ -250,10 +253,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--rounds", type=int, default=3)
     given = parser.parse_args(arguments)
     recipes = {name: FULL_SIZE_RECIPES[name] for name in given.recipes}
-    if given.student in FULL_SIZE:
-        work = full_size_workload(given.student, given.batch_size)
-    else:
-        work = mini_workload(given.student, given.dataset, given.batch_size)
+    try:
+        for name in ("batch_size", "steps", "rounds"):
+            validated(name, TypeAdapter(Count), getattr(given, name))
+        if given.student in FULL_SIZE:
+            work = full_size_workload(given.student, given.batch_size)
+        else:
+            work = mini_workload(given.student, given.dataset, given.batch_size)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     table = compare_recipes(work, given.steps, given.rounds, recipes)
     print(table.round(3).to_string())
     found = {"device": device_name(), "dtype": str(work.student.dtype)[6:]}

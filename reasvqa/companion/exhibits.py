@@ -87,6 +87,7 @@ def exhibit(experiment: str, **parameters: Any) -> Exhibit:
     Raises:
         ValueError: a parameter is not possible; the message names the first one, and what is possible.
     """
+    one_of("experiment", experiment, experiments.EXPERIMENTS)
     given = dict(zip(parameters, checked(**parameters), strict=True))
     what, scale, seeds = experiments.EXPERIMENTS[experiment], given["scale"], given.get("seeds", [])
     datasets = given.get("datasets", list(what.datasets))

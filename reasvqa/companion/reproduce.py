@@ -28,19 +28,21 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from reasvqa import paths
 from reasvqa.companion.claims import settings_of_claims
 from reasvqa.companion.experiments import EXPERIMENTS, SEEDS, all_settings, dataset_name, seeds_at, settings_of
 from reasvqa.companion.scales import SCALES
-from reasvqa.config import check_seeds
+from reasvqa.config import Count, check_seeds
 from reasvqa.datasets import DATASETS, DataError, load
 from reasvqa.files import write_text
 from reasvqa.learning import Run, TrainConfig, records, run_key
 from reasvqa.learning.key import videos_seen_once
 from reasvqa.learning.training import kept_run, prepare_features, train_quietly
 from reasvqa.processes import Workers, cores, finish_all, result_of
+from reasvqa.validation import validated
 
 COMMANDS = ("reproduce", "check", "benchmark", "book")  # modules that no table depends on
 LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks repeat
@@ -50,6 +52,7 @@ LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks 
 class Plan:
     settings: list[TrainConfig]  # of all runs that are needed, each once
     missing: list[TrainConfig]  # those to train
+    unmade: int  # how many of those have data that are not made yet, so that kept runs cannot be found
     shipped: int  # how many came with the repository
     notebooks: list[str]  # to execute
     uses: dict[str, int]  # number of runs by table or figure
@@ -60,6 +63,8 @@ class Plan:
             f"{'together':11s} {sum(self.uses.values()):4d} runs, of which {len(self.settings)} are distinct; "
             f"{len(self.settings) - len(self.missing)} are kept, {len(self.missing)} to train"
         )
+        if self.unmade:
+            lines.append(f"{self.unmade} of those to train may be kept: their videos, which are made first, will tell")
         if self.shipped:
             lines.append(f"{self.shipped} of those kept came with the repository, without weights (--anew: train them)")
         return "\n".join(lines)
@@ -81,14 +86,18 @@ def make_plan(scale: str, seeds: Sequence[int], only: Sequence[str], anew: bool 
         notebooks = list(stale(only, scale, seeds, anew))
     missing = [config for config, run in kept.items() if run is None]
     shipped = sum(run is not None and not run.has_weights for run in kept.values())
-    return Plan(settings, missing, shipped, notebooks, uses)
+    unmade = sum(not _is_made(config.dataset) for config in missing)
+    return Plan(settings, missing, unmade, shipped, notebooks, uses)
+
+
+def _is_made(dataset: str) -> bool:
+    return DATASETS[dataset].make is None or (paths.dataset(dataset) / "complete.json").exists()
 
 
 def _if_possible(function: Callable, config: TrainConfig, **options: Any) -> Any:
     """Return a function of settings, or None: data that are missing or wrong are left for training to report."""
-    made = DATASETS[config.dataset].make is None or (paths.dataset(config.dataset) / "complete.json").exists()
     with suppress(ValueError):
-        return function(config, **options) if made else None
+        return function(config, **options) if _is_made(config.dataset) else None
 
 
 # --- stamps of executed notebooks, which tell when they are out of date -----------------------------------------------
@@ -264,6 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         given.seeds = check_seeds(given.seeds or seeds_at(given.scale))
+        validated("jobs", TypeAdapter(Count | None), given.jobs)
     except ValueError as error:
         parser.error(str(error))
     if given.plan:

@@ -76,7 +76,7 @@ class TransformersGenerator:
         from transformers import AutoModelForImageTextToText
 
         self.name = Path(model).name
-        self.videos, self.max_new_tokens, self.cut = videos, max_new_tokens, 0
+        self.videos, self.max_new_tokens, self.cut = Path(videos), max_new_tokens, 0
         device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
 
         def load(local_only: bool) -> tuple[Any, Any]:
@@ -200,7 +200,9 @@ class OpenAIGenerator:
             raise GenerationError("a served model needs the package openai: pip install 'reasvqa[served]'") from None
 
         self.name, self.model = model.rstrip("/").rsplit("/", 1)[-1], model
-        self.videos, self.concurrency, self.timeout = videos, concurrency, timeout
+        if min(concurrency, retries + 1, timeout) <= 0:
+            raise GenerationError("concurrency and timeout must be above 0, retries at least 0")
+        self.videos, self.concurrency, self.timeout = Path(videos), concurrency, timeout
         self.tokens, self.seconds, self.requests, self.cut = (0, 0), 0.0, 0, 0
         limit = {"max_tokens": max_new_tokens} if "max_completion_tokens" not in (request or {}) else {}
         fields = {**limit, "temperature": 0.0, **(request or {})}

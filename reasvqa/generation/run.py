@@ -30,6 +30,10 @@ class GenerationError(RuntimeError):
         super().__init__(without_secrets(message))
 
 
+class _Miscounted(GenerationError):
+    """Responses that cannot be matched to their questions."""
+
+
 class UnansweredError(GenerationError):
     """Questions without an answer; all other responses are kept. <name>.failed.jsonl has the reasons."""
 
@@ -85,6 +89,10 @@ def generate(
             written. Nothing in it has been changed.
     """
     path, samples = Path(path), list(samples)
+    if not isinstance(getattr(generator, "name", None), str):
+        raise GenerationError("a generator needs the attribute name, a text that is kept with each response")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, got {batch_size!r}")
     todo, outdated = _survey(path, samples, generator.name, kind)
     if todo or outdated or not path.exists():  # a finished file may be in a read-only place
         try:
@@ -184,6 +192,9 @@ def _ask(path: Path, todo: Sequence[Sample], generator: Generator, kind: str, ba
                         failed.pop(sample.id, None)
                         listed.pop(sample.id, None)
                         in_a_row = 0
+                except _Miscounted:
+                    rows.clear()  # responses may stand beside the wrong questions
+                    raise
                 finally:
                     _append(path, rows)
                 if in_a_row >= HOPELESS:
@@ -213,9 +224,12 @@ def _answers(
     prompts = [build_prompt(sample, kind) for sample in samples]
     count = 0
     try:
-        for answer in generator(samples, prompts):
+        answers = generator(samples, prompts)
+        if isinstance(answers, str | bytes | Mapping):
+            raise _Miscounted(f"{generator.name}: expected a list of responses, got {type(answers).__name__}")
+        for answer in answers:
             if count == len(samples):
-                raise GenerationError(f"{generator.name}: more than {count} responses to {count} questions")
+                raise _Miscounted(f"{generator.name}: more than {count} responses to {count} questions")
             if isinstance(answer, str):
                 answer = without_surrogates(answer) if answer.strip() else GenerationError("the response is empty")
             elif not isinstance(answer, Exception):
@@ -223,7 +237,7 @@ def _answers(
             yield samples[count], prompts[count], answer
             count += 1
         if count < len(samples):
-            raise GenerationError(f"{generator.name}: {count} responses to {len(samples)} questions")
+            raise _Miscounted(f"{generator.name}: {count} responses to {len(samples)} questions")
     except (GenerationError, ReasoningError):
         raise
     except Exception as error:

@@ -68,7 +68,9 @@ def load_lavis_checkpoint(model: "Blip2ForConditionalGeneration", path: str | Pa
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise LavisError(f"{path}: not a checkpoint that can be read safely ({str(error).splitlines()[0]})") from error
+        raise LavisError(
+            f"{path}: not a checkpoint that can be read safely ({(str(error) or 'empty').splitlines()[0]})"
+        ) from error
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise LavisError(f"{path}: expected a dictionary of tensors, or one under 'model'")

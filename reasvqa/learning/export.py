@@ -112,7 +112,7 @@ def card(config: TrainConfig, student: Student, sample: Sample, facts: dict[str,
     what = f"A complete `{kind}` with tokenizer and processor, weights in {student.dtype}"
     load = f'model = {kind}.from_pretrained("THIS FOLDER")'
     if not merged:
-        what = "An adapter of `peft` (LoRA in the language model, the connector as a module to save)"
+        what = "An adapter of `peft` (LoRA in the language model, and the whole connector)"
         place = base if on_hub else f"FOLDER OF {base}"
         load = f'import peft\n\nbase = {kind}.from_pretrained("{place}")\n'
         load += 'model = peft.PeftModel.from_pretrained(base, "THIS FOLDER")'

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from reasvqa.files import file_state
 from reasvqa.learning.features import PROCEDURE as FEATURES_PROCEDURE
 from reasvqa.learning.features import video_stamp
 from reasvqa.learning.targets import build_examples, responses_of
+from reasvqa.refinement import RULES
 from reasvqa.students import fingerprint
 
 PEFT = version("peft")  # not by an import, which takes seconds
@@ -39,15 +40,16 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
         ValueError: a setting is wrong.
     """
     config = config.resolve()
-    root = root or paths.dataset(config.dataset)
+    root = Path(root or paths.dataset(config.dataset))
     learned, asked = (load_existing(config.dataset, split, root) for split in ("train", config.split))
     settings = {name: getattr(config, name) for name in _OF_EXAMPLES}
     reduced = TrainConfig(**settings, seed=config.seed if config.fraction < 1 else 0)
     responses = paths.reasoning(root, config.generator, config.kind) if config.generator else root
     versions = [PROCEDURE, FEATURES_PROCEDURE, torch.__version__.split("+")[0], transformers.__version__]
     everything = [
-        asdict(config),
-        _examples_digest(reduced, root, learned, file_state(responses)),
+        # Without a later setting at the value in its `metadata`, which all earlier runs had: they keep their keys.
+        {f.name: value for f in fields(config) if (value := getattr(config, f.name)) != f.metadata.get("before", ...)},
+        _examples_digest(reduced, root, learned, (file_state(responses), *RULES.values())),
         questions_digest(asked),
         fingerprint(config.student),
         [*versions, PEFT],
@@ -60,7 +62,7 @@ def run_key(config: TrainConfig, root: Path | None = None) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _examples_digest(config: TrainConfig, root: Path, samples: Samples, _responses: object) -> str:
+def _examples_digest(config: TrainConfig, root: Path, samples: Samples, _responses_and_rules: object) -> str:
     """Return a hash of the texts of the training examples, in their order."""
     samples = _first(samples, config.questions)
     examples = build_examples(samples, responses_of(config, root, samples), config)

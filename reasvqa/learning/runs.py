@@ -10,6 +10,7 @@ runs/<key>/
 import hashlib
 import io
 import json
+import math
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -137,8 +138,9 @@ class Run:
 
     @property
     def accuracy(self) -> float:
-        """Return the accuracy on the evaluation split, in percent."""
-        return self.metrics["accuracy"]
+        """Return the accuracy on the evaluation split, in percent; NaN if the split is unlabelled."""
+        accuracy = self.metrics["accuracy"]
+        return math.nan if accuracy is None else accuracy
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -147,7 +149,8 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """Return a row per logged step: step, epoch, loss, answer_loss, reasoning_loss (with MTL), learning_rate."""
+        """Return a row per logged step: step, epoch, loss, answer_loss, reasoning_loss (with MTL), learning_rate; on
+        split "val" also validation_loss, once an epoch."""
         return pd.read_csv(self.file("history.csv"))
 
     def samples(self, split: str | None = None) -> Samples:
@@ -242,7 +245,7 @@ class Run:
         Raises:
             WeightsLeftOut: see `load_student`.
             FileExistsError: something else is at `path`.
-            DataError: the evaluation questions, one of which the card shows, are gone.
+            DataError: the evaluation questions are gone (the card shows one of them).
             FileNotFoundError: `merged` needs the base's processor, which is missing.
         """
         from reasvqa.learning.export import card, export_folder, write_adapter, write_merged  # with peft, in seconds

@@ -14,11 +14,10 @@ from reasvqa.config import TrainConfig
 from reasvqa.datasets import Samples
 from reasvqa.files import file_state
 from reasvqa.generation import read_reasoning
-from reasvqa.refinement import refine
+from reasvqa.refinement import RULES, refine
 from reasvqa.samples import LETTERS, Sample
 
 ANSWER = "Answer:"  # separates reasoning and answer in a target of Eq. 1
-_refined = lru_cache(maxsize=1 << 18)(refine)  # most runs share their texts
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,14 @@ def build_examples(samples: Samples, responses: pd.DataFrame | None, config: Tra
         config: resolved settings; the seed counts only if a fraction is drawn.
 
     Raises:
-        ValueError: a question has no label or no response.
+        ValueError: a question has no label or no response, or no reasoning is left.
     """
     if unlabelled := [sample.id for sample in samples if sample.answer is None]:
         found = f"{len(unlabelled)} training questions have no answer, e.g. {unlabelled[0]!r}"
         raise ValueError(f"{found}; use a labelled split")
     texts = {} if config.reasoning == "none" else _usable(samples, responses, config)
+    if config.reasoning != "none" and not texts:
+        raise ValueError("no question has reasoning to learn from: raise questions or fraction, or use subset='all'")
     examples = []
     for sample in samples:
         source = source_text(sample, config.answer_format)
@@ -128,11 +129,16 @@ def _usable(samples: Samples, responses: pd.DataFrame | None, config: TrainConfi
     return {id: texts[id] for id in chosen}
 
 
+@lru_cache(maxsize=1 << 18)  # most runs share their texts
+def _refined(response: str, answer: str | None, correct: bool, chosen: str | None, _rules: object) -> str:
+    return refine(response, answer, correct, chosen=chosen)
+
+
 def _text(sample: Sample, response: str, prediction: int | None, correct: bool, config: TrainConfig) -> str:
     text = response.strip()
     if config.reasoning == "refined":
         chosen = None if config.refinement != "strict" or prediction is None else sample.options[prediction]
-        text = _refined(response, sample.answer_text, correct, chosen=chosen)
+        text = _refined(response, sample.answer_text, correct, chosen, tuple(RULES.values()))
     return shuffled_words(text, sample.id) if config.control == "shuffled_words" else text
 
 

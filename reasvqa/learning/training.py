@@ -51,7 +51,8 @@ def train(config: TrainConfig, *, force: bool = False, runs: Path | None = None,
     if root is None:
         load(config.dataset, "train")  # makes a missing miniature
         root = paths.dataset(config.dataset)
-    path = (runs or paths.runs()) / run_key(config, root)
+    root = Path(root)
+    path = Path(runs or paths.runs()) / run_key(config, root)
     state = PartialState(cpu=not torch.cuda.is_available())
     if state.num_processes == 1 and not force and not problem_with(path):
         return Run(path)  # without a lock: the store may be read-only

@@ -32,6 +32,7 @@ from reasvqa.processes import Workers, cores, finish_all, result_of
 from reasvqa.refinement import refine
 from reasvqa.registry import DATASETS
 from reasvqa.samples import Sample
+from reasvqa.validation import one_of
 
 VERSION = 4  # raise it when the world changes: data made by an older version are made again
 SEED = 2027
@@ -65,6 +66,7 @@ def build(name: str, root: Path, split: str, sizes: dict[str, int] | None = None
         split: "train", "val", "test" or "atp-hard".
         sizes: videos per split; default: `SIZES`.
     """
+    one_of("split", split, (*SPLITS, "atp-hard"))
     scale, kind, *words = name.split("-")
     sizes = sizes or SIZES[scale]
     look = LOOKS[words[0] if words else DEFAULT_LOOK]

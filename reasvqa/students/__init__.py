@@ -42,7 +42,7 @@ FAMILIES: dict[str, type[Student]] = {
 }
 
 
-def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
+def load_student(name: str | Path, dtype: torch.dtype = torch.float32) -> Student:
     """Load a student by short name, hub id or local path, on the CPU, in float32 or bfloat16.
 
     Weights come from safetensors only, and no code of the checkpoint runs. The hub is asked only for missing files.
@@ -52,6 +52,7 @@ def load_student(name: str, dtype: torch.dtype = torch.float32) -> Student:
         ValueError: the checkpoint cannot be a student, its tokenizer is empty, or weights are missing, unexpected or of
             another shape.
     """
+    name = str(name)
     source = STUDENTS.get(name, name)
     absent = (
         f"student {name!r}: no checkpoint at {source!r}. "
