@@ -291,6 +291,7 @@ _WRAPPED = re.compile(
 _DELETE = str.maketrans(
     dict.fromkeys('*`$#_"“”') | dict.fromkeys("([]{}~|<>«»‹›「」『』【】〔〕⟨⟩", " ") | {"\\": " ", "。": ". "}
 )
+_QUOTE = re.compile(r"""(?<=[A-J\u3040-\u9fff])["“](?=\w)""")  # 选项D"捡起球"是正确的
 _SIGN = re.compile(f"[)'‘{re.escape(''.join(map(chr, _DELETE)))}]")
 
 
@@ -298,6 +299,7 @@ _SIGN = re.compile(f"[)'‘{re.escape(''.join(map(chr, _DELETE)))}]")
 def plain(text: str) -> str:
     """Return a sentence without Markdown, LaTeX and brackets; "(b)", "**B**", "$B$" and "\\boxed{B}" become "B)"."""
     if _SIGN.search(text):
+        text = _QUOTE.sub(" ", text)
         text = _WRAPPED.sub(lambda match: f" {next(filter(None, match.groups())).upper()}) ", text)
         if "\\" in text:
             text = _LATEX.sub(" ", text)
