@@ -97,7 +97,7 @@ STOP_WORDS = frozenset(
     " must up down out off over under again also too very i me my we us our you your someone something".split()
 )
 
-_ENDS_WITH_LETTER = re.compile(r"(?<![\w'’])[A-J]\W{0,8}$")
+_ENDS_WITH_LETTER = re.compile(r"(?<![A-Za-zÀ-ɏ0-9'’])[A-J]\W{0,8}$")
 _HEADING = _compiled(r"""{decor}((the|my|so|final|correct|right|best|predicted|overall|detailed|step-by-step|full|brief
     |answer)\s+){0,3}((?P<answer>answer|verdict)|(?P<conclusion>conclusion|conclude)(\s+and\s+answer)?|(explanation
     |reason(ing)?|rationale|justification)(\s+(process|steps?|of\s+the\s+(answer|frames|video
@@ -110,7 +110,8 @@ _DETAILED = _compiled(r"""[\s*_]{0,6}(#{1,6}[\s*_]{0,4}|\*\*\s?)(detailed\s+|ste
 _STATES = _compiled("{statement}")
 _CLAUSE = _compiled(r"""({statement}|(but|let|wait|so|hmm|now|okay|yes|this|that|therefore|however|also|in|at|as|when
     |while|looking|throughout|he|she|they|it|we|i|you|there|during|first|next|then|after|before|here|both|its|his|her
-    |their|nobody|frame)\b)""")
+    |their|nobody|frame)\b|([男女他她它彼这這那第人孩]|小[男女孩]|视频|画面|動画|映像)[^的]{4})""")
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")  # scripts without spaces: about three signs are a word
 _LEADS_IN = _compiled(r"[\s*_]{0,4}({thus}|given|based on|considering|this|these|the above)\b[^\n]{0,200}:[\s*_]{0,4}$")
 # Keep visual descriptions, even in conclusions.
 _SEEN = _compiled(r"""[*_]{0,2}(in\s(the|this|that|all|each|every|both|frames?|most)\b|(the|these|this|all|both)\s
@@ -272,7 +273,8 @@ def _is_option(words: str, option: str) -> bool:
     if option and (said == option or said.endswith(f" {option}") or option.endswith(f" {said}")):
         return True
     bare = words.lstrip(" *_\"'“(-–:$")
-    return len(words.split()) <= (12 if bare[:1].islower() else 5) and not _CLAUSE.match(bare)
+    count = len(words.split()) + len(_UNSPACED.findall(words)) // 3
+    return count <= (12 if bare[:1].islower() else 5) and not _CLAUSE.match(bare)
 
 
 def _is_answer(words: str, option: str, heading: bool) -> bool:
