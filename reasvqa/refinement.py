@@ -58,7 +58,8 @@ observing ^{so}{based} ((all )?(of )?((these|those|the above|this|my|our) (\w+ )
     |available |provided )(evidence|observations?)(?=[,.;:]|$)|(all )?(of )?(these|those) (\w+ ){0,2}?(details|facts
     |findings|points|hints|indications|considerations|analyses)\b)|^{so}({based} (the above|the|this|that|these|my|our
     |process of)\b|by elimination|overall).{0,160}?\b{named}\b
-foreign ^[^.!?。:]{0,40}?{answers}[^.!?。:]{0,24}?({links}|$)
+foreign ^[^.!?。:]{0,40}?(?<![他她子孩人女年童][的の])(?<![년녀이람]의 ){answers}(?! (d(e[ilrs]?|ell[aeo]|egli|[ao]s?
+    |u|i)|eine[rs]|[а-я]{3,}[аяыи]) )[^.!?。:]{0,24}?({links}|$)
 """)
 _compiled = partial(compiled, fragments=_FRAGMENTS)
 
