@@ -27,13 +27,13 @@ class Naming(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # parsing, refining, and checking the result look at the same sentences
-def named(sentence: str, foreign: bool = True) -> Naming:
-    """Return what a sentence names as the answer when read alone. foreign: also look for other languages."""
+def named(sentence: str) -> Naming:
+    """Return what a sentence names as the answer when read alone."""
     if LETTER.search(sentence) or phrases.HIDDEN.search(sentence):
         naming = _named(plain(sentence), sentence)
         if naming.letters:
             return naming
-    if foreign and may_be_foreign(sentence):
+    if may_be_foreign(sentence):
         letters, explicit = named_in_foreign(plain(sentence))
         if letters:
             return Naming(letters, explicit)
@@ -195,13 +195,12 @@ def namings(text: str) -> Sequence[tuple[Sentence, Naming]]:
     found: list[tuple[Sentence, Naming]] = []
     announced, retracted, answered_line, bare = False, False, -1, {}
     text = cleaned(text).text
-    foreign = may_be_foreign(text)
     for sentence in sentences(text):
         naming, words = Naming(""), sentence.words
         if sentence.tag:
             announced, answered_line = sentence.tag == "answer", -1
         else:
-            naming = named(words, foreign)
+            naming = named(words)
             if naming.bare and sentence.line == answered_line:
                 naming = Naming("")
             elif naming.bare and not announced:

@@ -299,7 +299,7 @@ _SIGN = re.compile(f"[)'‘{re.escape(''.join(map(chr, _DELETE)))}]")
 def plain(text: str) -> str:
     """Return a sentence without Markdown, LaTeX and brackets; "(b)", "**B**", "$B$" and "\\boxed{B}" become "B)"."""
     if _SIGN.search(text):
-        text = _QUOTE.sub(" ", text)
+        text = text if text.isascii() else _QUOTE.sub(" ", text)
         text = _WRAPPED.sub(lambda match: f" {next(filter(None, match.groups())).upper()}) ", text)
         if "\\" in text:
             text = _LATEX.sub(" ", text)
