@@ -30,7 +30,7 @@ def test_a_plan_says_what_is_missing():
     plan = reproduce.make_plan("mini", [0, 1, 2], list(EXPERIMENTS))
     wanted = {*all_settings("mini", [0, 1, 2]), *settings_of_claims("mini", [0, 1, 2])}
     assert len(plan.settings) == len(wanted) and sum(plan.uses.values()) > len(plan.settings)
-    assert f"{len(plan.settings)} are distinct" in str(plan)
+    assert f"{len(plan.settings)} are distinct; 0 are kept, 0 to train\n{len(wanted)} need videos" in str(plan)
 
 
 @pytest.mark.parametrize("scale", ["mini", "smoke", "paper"])

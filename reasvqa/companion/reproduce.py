@@ -52,7 +52,7 @@ LEDGER = EXPERIMENTS["controls"].notebook  # whose verdicts the other notebooks 
 class Plan:
     settings: list[TrainConfig]  # of all runs that are needed, each once
     missing: list[TrainConfig]  # those to train
-    unmade: int  # how many of those have data that are not made yet, so that kept runs cannot be found
+    unmade: int  # how many of those need data that are not made yet, so that kept runs cannot be found
     shipped: int  # how many came with the repository
     notebooks: list[str]  # to execute
     uses: dict[str, int]  # number of runs by table or figure
@@ -61,10 +61,12 @@ class Plan:
         lines = [f"{name:11s} {count:4d} runs" for name, count in self.uses.items() if count]
         lines.append(
             f"{'together':11s} {sum(self.uses.values()):4d} runs, of which {len(self.settings)} are distinct; "
-            f"{len(self.settings) - len(self.missing)} are kept, {len(self.missing)} to train"
+            f"{len(self.settings) - len(self.missing)} are kept, {len(self.missing) - self.unmade} to train"
         )
         if self.unmade:
-            lines.append(f"{self.unmade} of those to train may be kept: their videos, which are made first, will tell")
+            lines.append(
+                f"{self.unmade} need videos that are made first; then the repository's runs among them are found"
+            )
         if self.shipped:
             lines.append(f"{self.shipped} of those kept came with the repository, without weights (--anew: train them)")
         return "\n".join(lines)
