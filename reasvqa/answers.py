@@ -1,7 +1,5 @@
 """Parse the answer from a response (phase 1), and find the sentences that name it (for phase 2)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import lru_cache

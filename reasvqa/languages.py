@@ -1,7 +1,5 @@
 """How languages other than English name an answer: one table of words, and the patterns made of them."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 

@@ -4,8 +4,6 @@
 takes time in proportion to the length of a text.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from reasvqa import languages

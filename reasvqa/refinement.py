@@ -4,8 +4,6 @@ Section 3.2 and appendix A.4 of the paper, and the variants that models write in
 heading loses only itself, a conclusion its concluding sentences; descriptions stay.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial

@@ -4,8 +4,6 @@
 remaining character keeps its place, so that a sentence found in the clean text can be removed from the response.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial

@@ -3,8 +3,6 @@
 PyAV decodes in worker processes: a broken file may crash or hang its decoder, but does not affect other files.
 """
 
-from __future__ import annotations
-
 import atexit
 import hashlib
 import operator

@@ -64,9 +64,7 @@ class Plan:
             f"{len(self.settings) - len(self.missing)} are kept, {len(self.missing) - self.unmade} to train"
         )
         if self.unmade:
-            lines.append(
-                f"{self.unmade} need videos that are made first; then the repository's runs among them are found"
-            )
+            lines.append(f"{self.unmade} need videos that are made first; then the repository's runs are found")
         if self.shipped:
             lines.append(f"{self.shipped} of those kept came with the repository, without weights (--anew: train them)")
         return "\n".join(lines)
