@@ -143,7 +143,7 @@ def _letters_of(text: str, match: re.Match[str], phrase: str) -> str:
         return ""
     if phrase != "praised" and not _is_option(text, at):
         return ""
-    if phrase == "praised" and text[at + 1 : at + 2] != ")":
+    if phrase in ("praised", "held") and text[at + 1 : at + 2] != ")":
         word = phrases.LAST_WORD.search(text[max(0, at - 24) : at])
         if word and word[1].casefold() not in phrases.FREE and not _follows_option(text, at):  # "vitamin C is best"
             return ""

@@ -15,24 +15,24 @@ FRAGMENTS = {
     **languages.FRAGMENTS,
     "J": "(?-i:[A-J])",
     "L": "(?-i:([A-J]))",
-    "X": r"(?-i:([A-J]))(?<![\w'’^.].)(?<!\w-.)(?![\w'’^=+]|-\w|\.[A-Za-z\d]|\)? ?[❌✗✘])",
+    "X": r"(?-i:([A-J]))(?<![\w'’^.].)(?<!\w-.)(?![\w^=+]|['’]\w|-\w|\.[A-Za-z\d]|\)? ?[❌✗✘])",
     **fragments(r"""
-noun ((answer )?(option|choice|letter)|answer)s?
+noun ((answer )?(option|choice|letter)|answer|hint)s?
 item ({noun}:? )?{X}
 concluding final|correct|right|best|chosen|selected|remaining|predicted|(most )?(likely|plausible|suitable|appropriate
     |logical|reasonable|accurate|probable|fitting|consistent)|proper|closest|nearest
 qualifier {concluding}|only|true|valid
 thus so|thus|therefore|hence|consequently|accordingly|overall|finally|ultimately|in (conclusion|summary|short)
     |to (conclude|sum up)|as a result
-copula is|are|was|would be|should be|must be|has to be|will be|might be|could be|seems to be|appears to be|becomes
-    |remains|being
+copula is|are|was|(would|should|must|will|might|could) {adverb}?be|has {adverb}?to be|seems to be|appears to be
+    |becomes|remains|being
 word [^\s:.;]+
 softener (therefore|thus|hence|(most )?(likely|probably)|clearly|definitely|indeed|simply|then|still|both|either|(given
     |represented|described) by|the|that of|for|in)[,:]?[ ]
 thing answer|option|choice|match|fit|pick|one|candidate|description|explanation|interpretation|possibility|alternative
     |selection|prediction|guess|bet
 mark \b(answers?|ans|conclusion|verdict|({qualifier}|my|our) (\w+ )?{thing})\b
-link ( {word}){0,8}?( ?[:：=→]+>?| ?[–—]| -+>?| {copula}\b)[ :=–—→-]{0,6}
+link ( {word}){0,8}?( ?[:：=→]+>?| ?[–—]| -+>?|( {copula}|['’]s)\b)[ :=–—→'‘-]{0,6}
 opening {mark}{link}{softener}{0,3}
 adverb (also|therefore|thus|indeed|hence|overall|then|very|by far|perhaps|still|well|just|all|both|(?!un|part|poor|on
     |hard|bare|rare|near)\w+ly)[ ]
@@ -45,16 +45,18 @@ most most (\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= {thing}\b|[.
     |justified|better
 is (is|was|are|seem(s|ed)?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be|to be
     |being|emerges|turns out)( to be| as| like)?
+partly neither|none|no|less|poorly|only|partially|partly|in part
 best best|better|most \w+ly|most|closely|more closely|perfectly|correctly|accurately|directly|clearly|exactly|precisely
     |nicely|well
 fits fits|matches|aligns|describes|represents|explains|captures|corresponds|reflects|answers|summari[sz]es|agrees
     |resembles|suits|characteri[sz]es|depicts|accounts for|makes (the )?most sense|makes sense|stands out|is left
 apposition [).:,;–—-]{0,2}( (?!(?-i:not|is|was|are|does|do|did|can|could|would|might|may|cannot|seems|appears|has|had
     |will|if|[A-J])\b)[^\s.;:]+){0,10}?,?[ ]
-says {adverb}{0,2}({is} {adverb}{0,2}((the|our|my|an?|that|in) )?{adverb}{0,1}{most}\b|makes (the )?(most|more
-    |best) sense\b|{best} {fits}\b|{fits} (the )?{best}\b|{fits}( \w+){1,4}? (best|better|perfectly|most closely
-    |very well)\b|(might|could|may)( well)? be (the|my) (best|most|correct|right|closest|only)\b|(provides|offers|gives
-    |has|contains|presents|is) (the|an?) (best|most|closest|clearest|strongest|correct|perfect|accurate|better)\b)
+says {adverb}{0,2}(works (best|well)\b|{is} {adverb}{0,2}((the|our|my|an?|that|in) )?{adverb}{0,1}{most}\b
+    |makes (the )?(most|more|best) sense\b|{best} {fits}\b|{fits} (the )?{best}\b|{fits}( \w+){1,4}? (best|better
+    |perfectly|most closely|very well)\b|(might|could|may)( well)? be (the|my) (best|most|correct|right|closest|only)\b
+    |(provides|offers|gives|has|contains|presents|is) (the|an?) (best|most|closest|clearest|strongest|correct|perfect
+    |accurate|better)\b)
 retracts in (hindsight|retrospect)|to correct( (myself|this|that|it))?|((up)?on|after) (\w+ ){0,2}(thought|reflection
     |look|inspection|consideration|examination|review|analysis)s?|((upon|after) (re|double.?check)\w+|re-?(consider
     |examin|think|check|evaluat|assess|view)ing)( (the|all) (\w+ )?(frames|video|images|options)( again)?)?|(correction
@@ -65,7 +67,7 @@ retracts in (hindsight|retrospect)|to correct( (myself|this|that|it))?|((up)?on|
     | would)?) (correct|revise|change|switch|reconsider|rethink|double.?check)\b|(changing|revising|correcting
     |switching|changed|thinking|looking)\b|however, (?=({noun} )?{J} is (the )?(correct|right)( {thing})?[.! ]*$)
     |(corrected|changed|revised|updated) to|(new|updated|revised|amended|corrected) (answer|choice)|(it|that
-    |{J}\)?) should (be|have been)|(that|this|which|it|[A-J])('s| is| was) (incorrect|wrong|not (right|correct)
+    |{J}\)?,?) should (be|have been)|(that|this|which|it|[A-J])('s| is| was) (incorrect|wrong|not (right|correct)
     |a mistake|mistaken)
 fill (no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think|believe|see|the|my|our|answer|choice
     |option|letter|correct|right|should|must|be|been|have|would|will|to|with|as|for|choose|pick|say|go|final|best|let's
@@ -79,7 +81,8 @@ LETTER, FIRST = _compiled("{X}"), _compiled("{item}([).:]|、(?![A-J]))")
 MARKED = _compiled(r"""{opening}((the )?{noun}:? )?({X}|(?-i:(?P<low>[a-j]))(?=\)|[.:,] |[.:]?$)|
     (?-i:(?P<many>[A-J]{2,5}))(?!\w))""")
 LABELLED = _compiled(r"""(({thus}|final|my|the|correct|best|predicted|chosen|selected|step|\d+)[,.:]? ){0,4}({thing}|ans
-    |decision|verdict|solution|result|response|final|correct|output) ?[:：=–—→-]{1,3}>? ?(?-i:{softener}?){item}(\)
+    |decision|verdict|solution|result|response|summary|tl;?dr|final|correct|output)( is (clear|obvious|evident))?
+    ( is| ?[:：=–—→-]{1,3}>?) ?(?-i:{softener}?){item}(\)
     |[.:]? ?$|[.:,] )""")
 ALTERNATIVE = _compiled(r"""[).:]?( ?(,|/|&|(?-i:or\b|and\b))){1,3} ?({noun} )?{L}(?=\W*$|[).,;:/}]| ?(?-i:,|or|and|are
     |both|depending)\b)""")
@@ -95,42 +98,46 @@ WEAK_ASIDE = _compiled(r"\w(\W{0,4} \(|, [*_]{1,3}){L}(\)|[*_])[.!*_\s]{0,6}$")
 # that finds a letter decides. To add a phrase, add a row.
 PHRASES = fragments(r"""
 # "option B is the best", "B fits best"
-praised ({noun}:? {L}\b{apposition}|{X}([).:]{apposition}|,? )){says}
+praised ({noun}:? {L}\b{apposition}|{X}([).:]{apposition}|,? |,( [^\s.;:()]+){1,10}?[),] )){says}
 # "makes B the best choice", "points to B as the answer"
 made \b(mak(es?|ing)|leav(es?|ing)|consider(s|ing)?|with|only|points? (\w+ )?to\w*|suggests?|favou?rs?)[ ]
     ({noun}:? )?{X}\)?,? (as )?(the |our |my )(\w+ )?{most}\b
-# "option B matches the frames"
-held ({noun}:? {L}\b{apposition}|{X}\) ){adverb}{0,2}{fits}\b(?! (neither|none|no|less|poorly|only|partially|partly
-    |in part))|{X}\.{apposition}{adverb}{0,2}(fits|matches|aligns with|corresponds to)\b
+# "option B matches the frames", "only B fits"
+held ({noun}:? {L}\b{apposition}|{X}\) ){adverb}{0,2}{fits}\b(?! {partly})|{X}\.{apposition}{adverb}{0,2}(fits|matches
+    |aligns with|corresponds to)\b|({noun}:? {L}|{X}) {adverb}{0,2}(fits|matches|works|aligns
+    |makes sense)\b(?! {partly})
 # "I would go with B"
 chosen \b(cho(ose|osing|se|sen)|mark|(select|pick|lean)(ed|ing)?( towards?)?|(go|going|stick|sticking|conclude|confident
     |answer|respond) (with|in|about)|go for|opt(ing)? for|vote for|settled? (on|for)|decide (on|for)|arrive at|(i'd|i'll
     |i would|i will|let's|let us) (say|answer|take)|answer is):? (the )?(\w+ )?({noun}:? )?{X}
 # "this corresponds to option B"
-leads \b((match|support|suggest|indicat|favou?r|confirm|resembl|leav|mak|fit|yield|equal)\w*
+leads \b((match|support|suggest|indicat|favou?r|confirm|show|depict|resembl|leav|mak|fit|yield|equal)\w*
     |correspond\w* (\w+ ){0,2}?(to|with)|align\w* (\w+ )*?(with|to)|consistent with|equivalent to|lead\w* (us |me )?to
     |point\w* (\w+ )?(to|towards?|at)|impl(y|ies)|left with|down to|(described|represented|given|captured|reflected
     |shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found|listed) (by|in|as|with)
-    |close\w* to|agree\w* with|which is|that is|namely|i\.e\.|meaning|it is|it's|that's|(must|has to|would|should) be|is
-    |are|be|hence|therefore|thus|so)[,:]?( (us|me|the|only|\w+ly|best|most|with|just|therefore|thus|indeed|well|given
-    |choice|to)){0,3} (answer|option|choice)s?( choice| option)?:? {X}|\b(best (\w+ )?\w+s|match(es
+    |close\w* to|agree\w* with|which is|that is|namely|i\.e\.|meaning|it is|it's|that's|(must|has to|would|should) be
+    |is|are|be|hence|therefore|thus|so)[,:]?( (us|me|the|only|\w+ly|best|most|with|just|therefore|thus|indeed|well
+    |given|choice|to)){0,3} (answer|option|choice)s?( choice| option)?:? {X}|\b(best (\w+ )?\w+s|match(es
     |ing)?( {word}){1,5}? (in|of|for|from|under|by)) {noun}:? {X}|\b(most (\w+ly )?(consistent|compatible|in line) with
-    |matches|corresponds to|resembles|aligns with|fits)[ ](\w+ )?{X}(?=[).:])
+    |consistent with|matches|corresponds to|resembles|aligns with|fits|(point|lead)s?( me| us)? to(wards?)?|(support
+    |suggest|indicate|confirm)s|(suggest|indicate|confirm))[ ]({noun} |only |just )?{X}(?=[).:]|$)
 # "the closest of these is B"
-closest \b(best|closest|nearest|correct|right|proper|accurate|most \w+|only)( {word}){0,16}?( ?[:=]| {copula}\b| are\b)
-    ([: ]{1,2}(therefore|likely|clearly|given|represented|by|indeed|in|thus|for|from|with|found|that|of|shown|as|to|be
-    |the)){0,3}[: ]{1,2}({noun}:? ?)?{X}(?=[).,;:]|$| (?-i:because|since|as|with|which|for)\b)
+closest \b(best|closest|nearest|correct|right|proper|accurate|most \w+|only|(correspond
+    |match)ing)( {word}){0,16}?( ?[:=]| {copula}\b| are\b)([: ]{1,2}(therefore|likely|clearly|given|represented|by
+    |indeed|in|thus|for|from|with|found|that|of|shown|as|to|be|the)){0,3}[: ]{1,2}({noun}:? ?)?{X}(?=[).,;:]|$
+    | (?-i:because|since|as|with|which|for)\b)
 # "Thus, B."
-short (\b({thus}|\w+ly|that('s| is)|i (think|believe|guess)|i'd say|yes|(that |this |which )?leav(es|ing)|must be)|^then
+short (\b({thus}|\w+ly|that('s| is)|i (think|believe|guess)|i'd say|yes|(that |this |which )?leav(es|ing)( (us
+    |me))?( (only|with))?|must be|(we|i) get|given (this|that|these|\w+ \w+)|elimination)|^then
     |^ok(ay)?)[,:]? ?((i think|i believe|i'd say|it's|that's|(it |this |that )?(is|must be|has to be|should be)
     |the) )?({noun}:? )?{X}[).,:]?(?-i: it is| then| remains| is left)?[.! ]*$|^((so|okay|ok|yes|yeah
     |then),? )?{item}\)?( (it is|remains|it must be)[.! ]*$|[,–—:-]? ?([–—-] )?(because|since)\b)
 # "it must be B"
-it_is \b(it|that|this|which)( (has to|can only|should|must|would) be| is|'s) ({noun} )?{X}(?=\)?([.,;!]|$| (?-i:because
-    |since|as)\b))|\bmak(es|ing) it ({noun} )?{X}(?=\)?[.,;! ]*$)|\b(fits|matches|suits|describes) {X}\)? (best
-    |perfectly|exactly|most closely)\b|\bbest (described|explained|captured|represented|summari[sz]ed|answered) (as|by
-    |with) {X}(?=\)?([.,;! ]|$))|\b(all|everything|every|none|nothing|any)( {word}){0,3}? (but|except|besides
-    |apart from)( for)? ({noun} )?{X}
+it_is \b(it|that|this|which)( (has to|can only|could only|should|must|would|seems to|appears to) be| looks like| is
+    |'s) ({noun} )?{X}(?=\)?([.,;!]|$| (?-i:because|since|as)\b))|\bmak(es|ing) it ({noun} )?{X}(?=\)?[.,;! ]*$)
+    |\b(fits|matches|suits|describes) {X}\)? (best|perfectly|exactly|most closely)\b|\bbest (described|explained
+    |captured|represented|summari[sz]ed|answered) (as|by|with) {X}(?=\)?([.,;! ]|$))|\b(all|everything|every|none
+    |nothing|any)( {word}){0,3}? (but|except|besides|apart from)( for)? ({noun} )?{X}
 # "B ✓"
 ticked [✓✔✅☑]\W{0,6}({noun}:? )?{X}|^\W{0,6}{item}.{0,90}?([✓✔✅☑]|[:–—,-] ?(this is )?(the )?(correct|right answer
     |best (match|option|choice|fit|answer))\b)
@@ -153,12 +160,14 @@ praised ost|est|clos|near|correct|right|accurate|answer|true|valid|winner|choice
     |match|align|describ|represent|explain|captur|correspond|reflect|summari|resembl|suit|character|depict|account
     |stand|left
 made the|our|my
-held fits|match|align|describ|represent|explain|captur|correspond|reflect|answers|summari|agree|resembl|suit|character
-    |depict|account|make|stand|left
+held fits|work|match|align|describ|represent|explain|captur|correspond|reflect|answers|summari|agree|resembl|suit
+    |character|depict|account|make|stand|left
 chosen choos|chos|mark|select|pick|go|opt|settl|lean|stick|vote|decide|conclude|confident|arrive|with|say|take|answer
-leads option|answer|choice|as|consistent|compatible|line|match|correspond|resembl|align|fit
-closest best|clos|near|correct|right|proper|accurate|most|only
-short so|thus|hence|therefore|ly|that|think|believe|guess|i'd|all|yes|leav|must|then|ok|because|since|is|remains
+leads option|answer|choice|as|consistent|compatible|line|match|correspond|resembl|align|fit|point|lead|support|suggest
+    |indicat|confirm
+closest best|clos|near|correct|right|proper|accurate|most|only|ing
+short so|thus|hence|therefore|ly|that|think|believe|guess|i'd|all|yes|leav|must|then|ok|because|since|is|remains|get
+    |elim
 it_is it|that|this|which|fit|match|suit|describ|best|all|every|none|nothing|any
 ticked ✓|✔|✅|☑|correct|right|best
 """)

@@ -41,7 +41,7 @@ observed (observations?|evidence|clues|cues)(?=[,.;:]|$| (in|from|of|provided|pr
     |that|and|we|i|it|the)\b)
 named the (\w+ )?{choice}|({qualifier}|most \w+) ({choice}|conclusion|explanation|interpretation)|conclude
 choice answer|option|choice
-decor [\s#*_>`\"'“\[$]{0,12}(([-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'“(\[$ ]{0,8}
+decor [\s#*_>`\"'‘“\[$]{0,12}(([-*•+]|\(?\d{1,3}[.)]|step\s\d{1,2}[.:]?)\s{1,3})?[#*_>`\"'‘“(\[$ ]{0,8}
 statement (the|a|an|this|that|these|those|one|another|two|three|some|most|people)\s.{1,80}?\s(is|are|was|were|has|have
     |had|can|could|does|do|appears?|seems?|shows?|remains?)\s|(he|she|it|there|some(one|body)|everyone|(the|a|an|this
     |his|her|one|another)\s([\w-]+\s){0,2}?[\w-]*[^s\W])\s(\w*[^s\W]s|\w+ed)(\s|\W*$)

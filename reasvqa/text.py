@@ -202,8 +202,8 @@ _TAG = _compiled(r"""[<◁\[](\s?(?P<closes>/?)\s?((?P<answer>(\w{1,12}[_-]|fina
 # where a heading is glued to what stands before it, or a sentence to an answer's letter.
 _END = _compiled("(?-i:{end})")
 _MARKED_END = _compiled("(?-i:{end}|{marked})")
-_GLUED_END = _compiled(r"""(?-i:{end}|{marked}|(?<=[^\s#])\s?(?=##+ ?[\w*])|(?<=\w)(?=\*\*{heading})|[.!?](?={heading})
-    |\b(?!the |my |final |correct |best )[a-z]+[,;)]? (?={heading}[*_]{0,2} ?:[*_]{0,2} ?\(?[A-J]\b)
+_GLUED_END = _compiled(r"""(?-i:{end}|{marked}|(?<=[^\s#'‘\"“])\s?(?=##+ ?[\w*])|(?<=\w)(?=\*\*{heading})
+    |[.!?](?={heading})|\b(?!the |my |final |correct |best )[a-z]+[,;)]? (?={heading}[*_]{0,2} ?:[*_]{0,2} ?\(?[A-J]\b)
     |(?<=[:\s*(][A-J])[).:,;|]{0,2} ?(([|/–—]|--?-?) )?(?={heading}[*_]{0,2} ?:)|((?<=: [A-J])
     |(?<=:[A-J]))[.)]{0,2}(?=[A-Z][a-z]+ ))""")
 _GLUE = ("##", "nswer", "NSWER", "xplan", "eason", "onclu", "ational")
@@ -270,7 +270,7 @@ def _goes_on(line: str, begin: int, mark: int, end: int) -> bool:
         return lower or (sign in LETTERS and _ENUMERATOR.fullmatch(line, begin, mark + 1) is not None)
     if lower and (end - mark > 1 or line[mark - 1] == "."):
         return True
-    if end == mark + 1 and line[mark - 1] in LETTERS and line[mark - 2] in '"“*_':  # "B. The cup" is best
+    if end == mark + 1 and line[mark - 1] in LETTERS and line[mark - 2] in "\"“'‘*_":  # "B. The cup" is best
         return True
     if mark - begin < 30 and _ENUMERATOR.fullmatch(line, begin, mark):
         return True
@@ -286,6 +286,7 @@ _WRAPPED = re.compile(
     r"|[`\"“$'‘]|\\\()\s?([A-J])\s?(?:\*\*|[`\"”$'’]|\\\))|([b-h])\)|\\(?:boxed|fbox|text(?:bf)?|math(?:bf"
     r"|rm))\s?\{\s?(?:\\\w+\{)?\s?\(?([A-Ja-j])\)?\s?\})(?![A-Za-zÀ-ɏ\d_])"
 )
+_BRACKET_BEHIND = re.compile(r"(?<![\w'’.-])([A-J]) \((?=[^()])")  # "A (open door)" has no article
 _DELETE = str.maketrans(
     dict.fromkeys('*`$#_"“”') | dict.fromkeys("([]{}~|<>«»‹›「」『』【】〔〕⟨⟩", " ") | {"\\": " ", "。": ". "}
 )
@@ -299,10 +300,11 @@ def plain(text: str) -> str:
     if _SIGN.search(text):
         text = text if text.isascii() else _QUOTE.sub(" ", text)
         text = _WRAPPED.sub(lambda match: f" {next(filter(None, match.groups())).upper()}) ", text)
+        text = _BRACKET_BEHIND.sub(r"\1, ", text)
         if "\\" in text:
             text = _LATEX.sub(" ", text)
         text = text.translate(_DELETE).replace(" )", ")")
-    text = " ".join(text.split()).lstrip("-–—•+.,;: ")
+    text = " ".join(text.split()).lstrip("-–—•+.,;: '‘’=→⇒➡∴\ufe0f")
     return text.replace(" .", ".").replace(" ,", ",").replace(" :", ":")
 
 
