@@ -31,7 +31,7 @@ def named(sentence: str) -> Naming:
         naming = _named(plain(sentence), sentence)
         if naming.letters:
             return naming
-    if may_be_foreign(sentence):
+    if may_be_foreign(sentence) and not enumerates(sentence):
         letters, explicit = named_in_foreign(plain(sentence))
         if letters:
             return Naming(letters, explicit)
@@ -157,6 +157,12 @@ def lists_option(sentence: str) -> bool:
     return bool(FIRST.match(text) or phrases.BARE.match(text))
 
 
+def enumerates(text: str) -> bool:
+    """Tell whether a text lists options: its first two letters are neighbours in the alphabet ("A. door B. dog")."""
+    letters = "".join(phrases.ITEM.findall(plain(text))[:2])
+    return len(letters) == 2 and letters in LETTERS
+
+
 def parse_answer(text: str, options: Sequence[str]) -> int | None:
     """Return the 0-based index of the option that a response settles on; None if it names none, or two at once.
 
@@ -232,7 +238,7 @@ def _lone_letter(found: Sequence[tuple[Sentence, Naming]], i: int) -> str | None
     """Return the letter at the start of the first (i = 0) or last line, if the line next to it begins with none."""
     line, words = found[i][0].line, found[i][0].words
     begins = FIRST.match(plain(words[:200]))
-    if begins is None or words.startswith("I."):
+    if begins is None or words.startswith("I.") or enumerates(" ".join(one.words[:400] for one, _ in found[i : i + 2])):
         return None
     near = found[:6] if i == 0 else found[:-7:-1]
     beside = next((other.words for other, _ in near if other.line != line and not other.tag), None)
@@ -268,8 +274,9 @@ def _named_text(text: str, options: Sequence[str]) -> int | None:
     if not pieces or not any(normal):
         return None
     lines = [line[:400] for line in map(str.strip, text.splitlines()) if line]
-    for line in (lines[-1], lines[0]):
-        listed = FIRST.match(plain(line))
+    lists = [enumerates(" ".join(beside)) for beside in (lines[-2:], lines[:2])]  # "D. ball", "E. sit"
+    for line, one_of_several in zip((lines[-1], lines[0]), lists, strict=True):
+        listed = None if one_of_several else FIRST.match(plain(line))
         index = _index(listed[1], LETTERS[: len(options)]) if listed else None
         if index is not None and normal[index] and normal[index] in normalised(line):
             return index
@@ -284,7 +291,9 @@ def _named_text(text: str, options: Sequence[str]) -> int | None:
             if HEADING.match(piece):  # a heading answers, so nothing before it counts
                 return _only(normalised(rest), normal)
     whole = normalised(text[:2000]) if len(text) < 2000 else ""
-    return normal.index(whole) if whole and whole in normal else _only(normalised(pieces[-1]), normal)
+    if whole and whole in normal:
+        return normal.index(whole)
+    return None if lists[0] else _only(normalised(pieces[-1]), normal)
 
 
 def _begins_with(text: str, options: Sequence[str]) -> int | None:

@@ -77,7 +77,8 @@ fill (no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think
 }
 _compiled = partial(compiled, fragments=FRAGMENTS)
 
-LETTER, FIRST = _compiled("{X}"), _compiled("{item}([).:]|、(?![A-J]))")
+LETTER, FIRST = _compiled("{X}"), _compiled(r"{item}([).:]|、(?![A-J])|,?\s[–—-]{1,2}>?\s|\s?(→|=>)\s?)")
+ITEM = _compiled(r"{X}([).:]|、) ?\w")
 MARKED = _compiled(r"""{opening}((the )?{noun}:? )?({X}|(?-i:(?P<low>[a-j]))(?=\)|[.:,] |[.:]?$)|
     (?-i:(?P<many>[A-J]{2,5}))(?!\w))""")
 LABELLED = _compiled(r"""(({thus}|final|my|the|correct|best|predicted|chosen|selected|step|\d+)[,.:]? ){0,4}({thing}|ans
