@@ -19,6 +19,7 @@ FRAGMENTS = {
     **fragments(r"""
 noun ((answer )?(option|choice|letter)|answer|hint)s?
 item ({noun}:? )?{X}
+behind [).:]|(、| [–—-]{1,2}>? | ?(→|=>) ?)(?!{J}\b)
 concluding final|correct|right|best|chosen|selected|remaining|predicted|(most )?(likely|plausible|suitable|appropriate
     |logical|reasonable|accurate|probable|fitting|consistent)|proper|closest|nearest
 qualifier {concluding}|only|true|valid
@@ -77,8 +78,8 @@ fill (no|wait|actually|sorry|oh|it|it's|that|that's|this|is|was|i|i'd|i'll|think
 }
 _compiled = partial(compiled, fragments=FRAGMENTS)
 
-LETTER, FIRST = _compiled("{X}"), _compiled(r"{item}([).:]|、(?![A-J])|,?\s[–—-]{1,2}>?\s|\s?(→|=>)\s?)")
-ITEM = _compiled(r"{X}([).:]|、) ?\w")
+LETTER, FIRST = _compiled("{X}"), _compiled("{item}{behind}")
+ITEM = _compiled(r"{X}{behind} ?\w")
 MARKED = _compiled(r"""{opening}((the )?{noun}:? )?({X}|(?-i:(?P<low>[a-j]))(?=\)|[.:,] |[.:]?$)|
     (?-i:(?P<many>[A-J]{2,5}))(?!\w))""")
 LABELLED = _compiled(r"""(({thus}|final|my|the|correct|best|predicted|chosen|selected|step|\d+)[,.:]? ){0,4}({thing}|ans
