@@ -67,7 +67,7 @@ _DENIES_BEFORE = _compiled("{denies} ?$")
 _DENIES_NEAR = _compiled(r"[^,.;，。、]{0,12}?{denies}(?! (?-i:[A-J])(?!\w))")
 _FORWARD = _compiled("{names} ?{at}{ALONE}")  # "La respuesta correcta es D", "答案：D", "故选D", "Ich wähle D"
 # "Option D ist richtig", "Dが正解です", "D를 선택합니다", "选项D（捡起球）是正确的"
-_BACKWARD = _compiled(r"""{ALONE}\)? ?{options}?( [^.,;:()!?。！？、，।\n]{1,60}?\)|( [a-z'’-]+){1,10}(?=[^\x00-ɏ])
+_BACKWARD = _compiled(r"""{ALONE}\)? ?{options}?(,? [^.,;:()!?。！？、，।\n]{1,60}?\)|( [a-z'’-]+){1,10}(?=[^\x00-ɏ])
     | [^\s.,;:，]{1,30}(?= )|,( [^\s.,;:]+){1,8},)? ?(({links}|も|を|를|을|와|과|ही|[与與和跟とに]|está|décrit
     |descr[ei][bv]e|beschreibt|описывает) ?[^.!?,;。！？、，।\n]{0,20}?)?{at}({right}|{answers}|{agrees}|{takes})""")
 # "nicht B, sondern D", "BではなくD"

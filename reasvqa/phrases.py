@@ -121,8 +121,8 @@ leads \b((match|support|suggest|indicat|favou?r|confirm|show|depict|resembl|leav
     |is|are|be|hence|therefore|thus|so)[,:]?( (us|me|the|only|\w+ly|best|most|with|just|therefore|thus|indeed|well
     |given|choice|to)){0,3} (answer|option|choice)s?( choice| option)?:? {X}|\b(best (\w+ )?\w+s|match(es
     |ing)?( {word}){1,5}? (in|of|for|from|under|by)) {noun}:? {X}|\b(most (\w+ly )?(consistent|compatible|in line) with
-    |consistent with|matches|corresponds to|resembles|aligns with|fits|(point|lead)s?( me| us)? to(wards?)?|(support
-    |suggest|indicate|confirm)s|(suggest|indicate|confirm))[ ]({noun} |only |just )?{X}(?=[).:]|$)
+    |consistent with|matches|corresponds to|resembles|aligns with|fits|(points?( me| us)?|leads? (me|us)) to(wards?)?
+    |(support|suggest|indicate|confirm)s|(suggest|indicate|confirm))[ ]({noun} |only |just )?{X}(?=[).:]|$)
 # "the closest of these is B"
 closest \b(best|closest|nearest|correct|right|proper|accurate|most \w+|only|(correspond
     |match)ing)( {word}){0,16}?( ?[:=]| {copula}\b| are\b)([: ]{1,2}(therefore|likely|clearly|given|represented|by
