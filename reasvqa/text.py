@@ -100,10 +100,11 @@ def cleaned(text: str) -> Clean:
     found += [(*match.span(), TOKEN_RULE, "\n") for match in _ROLE.finditer(text)]
     found += [(match.start(), match.end() - 1, SPEAKER_RULE, "") for match in _SPEAKER.finditer("\n" + text)]
     if has_one(text.lower(), ("user", "human")) and (user := _USER.search(text)):
-        if text[: user.start()].strip():  # a conversation that the model made up behind its turn
-            found.append((user.start(), len(text), SPEAKER_RULE, ""))
+        begin = 0 if re.match(r"\s*(<\|im_start\|>)?system\b", text) else user.start()
+        if text[:begin].strip():  # a conversation that the model made up behind its turn
+            found.append((begin, len(text), SPEAKER_RULE, ""))
         elif spoken := list(_ASSISTANT.finditer(text, user.start())):  # the prompt before its turn
-            found.append((user.start(), spoken[-1].end(), SPEAKER_RULE, ""))
+            found.append((begin, spoken[-1].end(), SPEAKER_RULE, ""))
     clean, shown, noise, at = list(text.translate(_FULL_WIDTH)), list(text), [], 0
     for start, end, rule, becomes in sorted(found, key=lambda item: (item[0], -item[1])):
         start = max(start, at)
