@@ -10,7 +10,6 @@ runs/<key>/
 import hashlib
 import io
 import json
-import math
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -138,9 +137,8 @@ class Run:
 
     @property
     def accuracy(self) -> float:
-        """Return the accuracy on the evaluation split, in percent; NaN if the split is unlabelled."""
-        accuracy = self.metrics["accuracy"]
-        return math.nan if accuracy is None else accuracy
+        """Return the accuracy on the evaluation split, in percent. It is None if the split is unlabelled."""
+        return self.metrics["accuracy"]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
