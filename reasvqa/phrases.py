@@ -46,6 +46,8 @@ most most (\w+ly )?\w+|best|closest|closer|nearest|correct|right(?= {thing}\b|[.
     |justified|better
 is (is|was|are|seem(s|ed)?|appears?|remains|looks|becomes|stands out|stays|would be|must be|should be|has to be|to be
     |being|emerges|turns out)( to be| as| like)?
+evidence (this|that|which|these|those|everything|all|evidence|(clue|cue|detail|frame|image|observation|action)s?|video
+    |sequence|analysis|scene|context)( (of|in) (this|it|them|the \w+))?( \w+ly)?
 partly neither|none|no|less|poorly|only|partially|partly|in part
 best best|better|most \w+ly|most|closely|more closely|perfectly|correctly|accurately|directly|clearly|exactly|precisely
     |nicely|well
@@ -113,7 +115,7 @@ chosen \b(cho(ose|osing|se|sen)|mark|(select|pick|lean)(ed|ing)?( towards?)?|(go
     |answer|respond) (with|in|about)|go for|opt(ing)? for|vote for|settled? (on|for)|decide (on|for)|arrive at|(i'd|i'll
     |i would|i will|let's|let us) (say|answer|take)|answer is):? (the )?(\w+ )?({noun}:? )?{X}
 # "this corresponds to option B"
-leads \b((match|support|suggest|indicat|favou?r|confirm|show|depict|resembl|leav|mak|fit|yield|equal)\w*
+leads \b((match|support|suggest|indicat|favou?r|confirm|resembl|leav|mak|fit|yield|equal)\w*
     |correspond\w* (\w+ ){0,2}?(to|with)|align\w* (\w+ )*?(with|to)|consistent with|equivalent to|lead\w* (us |me )?to
     |point\w* (\w+ )?(to|towards?|at)|impl(y|ies)|left with|down to|(described|represented|given|captured|reflected
     |shown|depicted|explained|answered|supported|expressed|stated|provided|covered|found|listed) (by|in|as|with)
@@ -121,8 +123,8 @@ leads \b((match|support|suggest|indicat|favou?r|confirm|show|depict|resembl|leav
     |is|are|be|hence|therefore|thus|so)[,:]?( (us|me|the|only|\w+ly|best|most|with|just|therefore|thus|indeed|well
     |given|choice|to)){0,3} (answer|option|choice)s?( choice| option)?:? {X}|\b(best (\w+ )?\w+s|match(es
     |ing)?( {word}){1,5}? (in|of|for|from|under|by)) {noun}:? {X}|\b(most (\w+ly )?(consistent|compatible|in line) with
-    |consistent with|matches|corresponds to|resembles|aligns with|fits|(points?( me| us)?|leads? (me|us)) to(wards?)?
-    |(support|suggest|indicate|confirm)s|(suggest|indicate|confirm))[ ]({noun} |only |just )?{X}(?=[).:]|$)
+    |consistent with|matches|corresponds to|resembles|aligns with|fits|{evidence} ((points?( me| us)?|leads? (me
+    |us)) to(wards?)?|(support|suggest|indicate|confirm|show|depict)s?))[ ]({noun} |only |just )?{X}(?=[).:]|$)
 # "the closest of these is B"
 closest \b(best|closest|nearest|correct|right|proper|accurate|most \w+|only|(correspond
     |match)ing)( {word}){0,16}?( ?[:=]| {copula}\b| are\b)([: ]{1,2}(therefore|likely|clearly|given|represented|by
